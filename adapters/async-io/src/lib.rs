@@ -1,0 +1,104 @@
+//! Drives a [`oneloop`] reactor inside async-io, and so inside smol.
+//!
+//! ```
+//! use oneloop::Reactor;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let reactor = Reactor::new()?;
+//! let stopper = reactor.downgrade();
+//! reactor.call_later(Duration::from_millis(1), move || stopper.upgrade().unwrap().stop())?;
+//!
+//! async_io::block_on(oneloop_async_io::drive(&reactor))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In `async_io::block_on` the thread that runs the callbacks is the one that waits. Under another
+//! executor async-io's helper thread waits and wakes it, which costs some ten microseconds each
+//! time.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_io::Async;
+use oneloop::{Host, Loop, Threads};
+use pin_project::pin_project;
+
+/// How many turns are taken before async-io's own tasks and I/O get theirs. One would be fairest
+/// and costs half of the speed of a busy loop; from about this number on more gains nothing.
+const TURNS: u32 = 32;
+
+/// Drives `reactor` inside async-io until somebody calls [`Loop::stop`].
+///
+/// Spawn it on any executor, or await it beside other futures; for a
+/// [`LocalReactor`](oneloop::LocalReactor), which is not `Send`, on a local one. Dropping the future
+/// loses nothing: the reactor can be driven on, here or elsewhere.
+///
+/// # Errors
+///
+/// If something else drives the reactor already, or the kernel fails.
+///
+/// # Panics
+///
+/// If a callback does. Drive anew to go on.
+pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
+    Drive {
+        state: State::New(reactor.clone()),
+    }
+}
+
+/// The future that [`drive`] makes.
+#[must_use = "a reactor is driven only while this is polled"]
+#[pin_project]
+pub struct Drive<K: Threads> {
+    state: State<K>,
+}
+
+enum State<K: Threads> {
+    New(Loop<K>),
+    Driving(Host<K>, Async<Loop<K>>),
+    Done,
+}
+
+impl<K: Threads> Future for Drive<K> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = self.project().state;
+        if let State::New(reactor) = state {
+            let host = reactor.host("async-io")?;
+            // The descriptor is only ever polled, so that its O_NONBLOCK does not matter.
+            let watched = Async::new_nonblocking(reactor.clone())?;
+            *state = State::Driving(host, watched);
+        }
+        let State::Driving(host, watched) = state else {
+            return Poll::Ready(Ok(()));
+        };
+        loop {
+            // Asked before the turns, and answered by the level: what comes after them counts.
+            let readable = watched.poll_readable(cx)?;
+            let turn = host.turn(TURNS)?;
+            if turn.stopped {
+                *state = State::Done;
+                return Poll::Ready(Ok(()));
+            }
+            if !turn.idle {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if readable.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<K: Threads> fmt::Debug for Drive<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Drive")
+    }
+}

@@ -1,0 +1,139 @@
+//! Drives a [`oneloop`] reactor inside tokio.
+//!
+//! ```
+//! use oneloop::Reactor;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+//! # runtime.block_on(async {
+//! let reactor = Reactor::new()?;
+//! let driving = tokio::spawn(oneloop_tokio::drive(&reactor));
+//!
+//! let (sender, receiver) = tokio::sync::oneshot::channel();
+//! let mut sender = Some(sender);
+//! reactor.call_later(Duration::from_millis(1), move || {
+//!     sender.take().unwrap().send("from a callback").unwrap();
+//! })?;
+//! assert_eq!(receiver.await?, "from a callback");
+//!
+//! reactor.stop();
+//! driving.await??;
+//! # Ok(()) })
+//! # }
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use oneloop::{Host, Loop, Threads, Turn};
+use pin_project::pin_project;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task;
+
+/// How many turns are taken before tokio's own tasks and I/O get theirs. One would be fairest and
+/// costs half of the speed of a busy loop; from about this number on more gains nothing.
+const TURNS: u32 = 32;
+
+/// Drives `reactor` inside tokio until somebody calls [`Loop::stop`].
+///
+/// Spawn it, or await it beside other futures; for a [`LocalReactor`](oneloop::LocalReactor), which
+/// is not `Send`, on a `LocalSet`. Dropping the future loses nothing: the reactor can be driven
+/// on, here or elsewhere. Callbacks run inside the runtime's context, so that they may spawn, and
+/// outside its cooperative budget, so that tokio's channels work in them without limit.
+///
+/// # Errors
+///
+/// If something else drives the reactor already, the runtime has no I/O driver (`enable_io`), or
+/// the kernel fails.
+///
+/// # Panics
+///
+/// If a callback does, or outside a tokio runtime. After a callback's panic drive anew to go on.
+pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
+    Drive {
+        state: State::New(reactor.clone()),
+    }
+}
+
+/// The future that [`drive`] makes.
+#[must_use = "a reactor is driven only while this is polled"]
+#[pin_project]
+pub struct Drive<K: Threads> {
+    state: State<K>,
+}
+
+enum State<K: Threads> {
+    New(Loop<K>),
+    Driving(AsyncFd<Host<K>>),
+    Done,
+}
+
+impl<K: Threads> Future for Drive<K> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = self.project().state;
+        if let State::New(reactor) = state {
+            let mut host = reactor.host("tokio")?;
+            // Before tokio watches: what the first turns have to do need not show anywhere.
+            if turns(&mut host, cx)?.stopped {
+                *state = State::Done;
+                return Poll::Ready(Ok(()));
+            }
+            // SAFETY: the host owns the reactor, whose descriptor stays open and the same as long
+            // as that lives.
+            let watched = unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
+            *state = State::Driving(watched?);
+        }
+        let State::Driving(watched) = state else {
+            return Poll::Ready(Ok(()));
+        };
+        loop {
+            // The readiness is taken before the turns and cleared after they have found nothing:
+            // an event that comes between the two is newer, and tokio keeps it.
+            let mut ready = ready!(watched.poll_read_ready_mut(cx))?;
+            let turn = turns(ready.get_inner_mut(), cx)?;
+            if turn.stopped {
+                *state = State::Done;
+                return Poll::Ready(Ok(()));
+            }
+            if turn.idle {
+                ready.clear_ready();
+            } else {
+                ready.retain_ready();
+                return yield_now(cx);
+            }
+        }
+    }
+}
+
+impl<K: Threads> fmt::Debug for Drive<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Drive")
+    }
+}
+
+/// Some turns, outside the cooperative budget of the task.
+fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> io::Result<Turn> {
+    let mut result = Ok(Turn::default());
+    let once = std::future::poll_fn(|_| {
+        result = host.turn(TURNS);
+        Poll::Ready(())
+    });
+    let done = pin!(task::coop::unconstrained(once)).poll(cx);
+    debug_assert!(done.is_ready());
+    Ok(result?)
+}
+
+/// Comes back after the runtime's other tasks, and after it has looked for I/O of theirs.
+fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
+    if pin!(task::yield_now()).poll(cx).is_ready() {
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
+}

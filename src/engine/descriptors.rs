@@ -1,0 +1,213 @@
+//! One descriptor, what its handlers want of the kernel together, and what the kernel was told.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::id::Key;
+use crate::poller::{Poller, Set, Watch};
+use crate::{Interest, Mode};
+
+pub(super) struct Descriptor {
+    pub(super) fd: RawFd,
+    pub(super) key: Key,
+    /// The first of the handlers on it; each knows the next.
+    pub(super) first: Option<u32>,
+    main: Kernel,
+    edges: Kernel,
+    /// The kernel refuses to watch it because it is always ready: a regular file, a directory.
+    pub(super) always_ready: bool,
+    /// Its file was closed behind our back and the number belongs to another descriptor now.
+    pub(super) orphaned: bool,
+    /// In the list of those to be synchronised before the next wait...
+    pub(super) dirty: bool,
+    /// ...with a call to the kernel even if nothing seems changed.
+    pub(super) force: bool,
+}
+
+/// What the kernel knows of a descriptor, in one of the poller's two sets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    Absent,
+    Armed(Watch),
+    /// A one-shot that has fired: still in the set, and mute.
+    Disarmed,
+}
+
+/// What all handlers on a descriptor want together.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The interest of the level handlers, and of the one-shots that are armed.
+    pub(super) level: Interest,
+    /// All that are in `level` are one-shots, so that the kernel can disarm them.
+    pub(super) only_oneshots: bool,
+    /// There are such handlers, paused ones included.
+    pub(super) has_level: bool,
+    pub(super) edge: Interest,
+}
+
+/// Whether to mend what a descriptor closed behind our back has left, or to report it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stale {
+    Mend,
+    Report,
+}
+
+impl Descriptor {
+    pub(super) fn new(fd: RawFd, key: Key) -> Descriptor {
+        Descriptor {
+            fd,
+            key,
+            first: None,
+            main: Kernel::Absent,
+            edges: Kernel::Absent,
+            always_ready: false,
+            orphaned: false,
+            dirty: false,
+            force: false,
+        }
+    }
+
+    /// The kernel has it in one of its sets.
+    pub(super) fn is_known(&self) -> bool {
+        self.main != Kernel::Absent || self.edges != Kernel::Absent
+    }
+
+    /// Whether an event of `set` is for the handlers of this mode.
+    pub(super) fn is_for(&self, set: Set, mode: Mode) -> bool {
+        let edge = match (set, self.main) {
+            (Set::Edges, _) => true,
+            (Set::Main, Kernel::Armed(watch)) => watch.mode == Mode::Edge,
+            (Set::Main, _) => false,
+        };
+        edge == (mode == Mode::Edge)
+    }
+
+    /// An event of `set` has come. True if that has disarmed it in the kernel.
+    pub(super) fn fired(&mut self, set: Set) -> bool {
+        match self.main {
+            Kernel::Armed(watch) if set == Set::Main && watch.mode == Mode::Oneshot => {
+                self.main = Kernel::Disarmed;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether to fulfil `wanted` makes a set larger, which is when the kernel may refuse.
+    pub(super) fn grows(&self, wanted: Wanted) -> bool {
+        let (main, edges) = split(wanted);
+        (self.main == Kernel::Absent && main.is_some())
+            || (self.edges == Kernel::Absent && edges.is_some())
+    }
+
+    /// Tells the kernel what is wanted, if it does not know: one call where one will do. `force`
+    /// makes one call at least, so that what is ready now is reported again.
+    pub(super) fn sync(
+        &mut self,
+        poller: &Poller,
+        wanted: Wanted,
+        force: bool,
+        stale: Stale,
+    ) -> io::Result<()> {
+        if self.orphaned || self.always_ready {
+            return Ok(());
+        }
+        let (main, edges) = split(wanted);
+        let fresh = !self.is_known();
+        let result = self
+            .tell(poller, Set::Main, main, force, stale)
+            .and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
+        match result {
+            Err(error) if fresh && is(&error, libc::EPERM) => {
+                self.always_ready = true;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn tell(
+        &mut self,
+        poller: &Poller,
+        set: Set,
+        wanted: Option<Watch>,
+        force: bool,
+        stale: Stale,
+    ) -> io::Result<()> {
+        let (fd, key) = (self.fd, self.key);
+        let known = match set {
+            Set::Main => &mut self.main,
+            Set::Edges => &mut self.edges,
+        };
+        let result = match (*known, wanted) {
+            (Kernel::Absent | Kernel::Disarmed, None) => return Ok(()),
+            (Kernel::Armed(watch), Some(wanted)) if watch == wanted && !force => return Ok(()),
+            (Kernel::Armed(_), None) => poller.delete(set, fd),
+            (Kernel::Absent, Some(wanted)) => poller.add(set, fd, key, wanted),
+            (_, Some(wanted)) => poller.modify(set, fd, key, wanted),
+        };
+        let result = match (result, wanted, stale) {
+            // The file under the number has changed. A C library that closes and opens means the
+            // new one.
+            (Err(error), Some(wanted), Stale::Mend) if is(&error, libc::ENOENT) => {
+                poller.add(set, fd, key, wanted)
+            }
+            (Err(error), Some(wanted), Stale::Mend) if is(&error, libc::EEXIST) => {
+                poller.modify(set, fd, key, wanted)
+            }
+            (Err(error), None, Stale::Mend) if is_gone(&error) => Ok(()),
+            (result, ..) => result,
+        };
+        match result {
+            Ok(()) => *known = wanted.map_or(Kernel::Absent, Kernel::Armed),
+            Err(ref error) if is_gone(error) && stale == Stale::Mend => *known = Kernel::Absent,
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Takes it out of the kernel's sets. If its file was closed it is out already.
+    pub(super) fn release(&mut self, poller: &Poller) {
+        for (set, known) in [(Set::Main, &mut self.main), (Set::Edges, &mut self.edges)] {
+            if *known != Kernel::Absent && !self.orphaned {
+                let _ = poller.delete(set, self.fd);
+            }
+            *known = Kernel::Absent;
+        }
+    }
+
+    /// Whether its number still means something that the kernel will not watch.
+    pub(super) fn probe_always_ready(&self, poller: &Poller) -> io::Result<bool> {
+        let watch = Watch {
+            interest: Interest::READABLE,
+            mode: Mode::Level,
+        };
+        match poller.add(Set::Main, self.fd, self.key, watch) {
+            Ok(()) => poller.delete(Set::Main, self.fd).map(|()| false),
+            Err(error) if is(&error, libc::EPERM) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What is wanted of each set. Edge handlers have the main set to themselves if there are no
+/// others; if there are, paused or not, they are in the second one.
+fn split(wanted: Wanted) -> (Option<Watch>, Option<Watch>) {
+    let watch =
+        |interest: Interest, mode| (!interest.is_none()).then_some(Watch { interest, mode });
+    let edge = watch(wanted.edge, Mode::Edge);
+    match (wanted.has_level, wanted.only_oneshots) {
+        (false, _) => (edge, None),
+        (true, true) => (watch(wanted.level, Mode::Oneshot), edge),
+        (true, false) => (watch(wanted.level, Mode::Level), edge),
+    }
+}
+
+pub(super) fn is(error: &io::Error, errno: i32) -> bool {
+    error.raw_os_error() == Some(errno)
+}
+
+/// Closed, or the number means another file.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    is(error, libc::ENOENT) || is(error, libc::EBADF)
+}

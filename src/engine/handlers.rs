@@ -1,0 +1,575 @@
+//! The table of handlers: who is registered where, who is to be called, and when the kernel has to
+//! be told. Never calls user code.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::RawFd;
+
+use slab::Slab;
+
+use super::descriptors::{Descriptor, Stale, Wanted, is, is_gone};
+use crate::event::Ready;
+use crate::id::Key;
+use crate::poller::{Fired, Poller};
+use crate::{Action, Event, HandlerId, Interest, Mode};
+
+pub(super) type Callback = Box<dyn FnMut(Event) -> Action>;
+
+#[derive(Default)]
+pub(super) struct Handlers {
+    handlers: Slab<Handler>,
+    descriptors: Slab<Descriptor>,
+    /// Who has the number now. Descriptors whose number was taken by another are not in it.
+    by_fd: HashMap<RawFd, u32>,
+    /// Descriptors to be synchronised with the kernel before the next wait.
+    dirty: Vec<u32>,
+    /// Handlers to be called in the next turn without asking the kernel.
+    next: Vec<Key>,
+    /// Handlers that can be called and keep `run` going.
+    active: usize,
+    /// A turn is calling callbacks: what they change is put together for the next wait.
+    pub(super) defer: bool,
+}
+
+struct Handler {
+    /// `None` while it is being called.
+    callback: Option<Callback>,
+    serial: u32,
+    /// Index of its descriptor.
+    descriptor: u32,
+    /// The next handler on the same descriptor.
+    sibling: Option<u32>,
+    interest: Interest,
+    mode: Mode,
+    /// False for a one-shot that was called and not armed again.
+    armed: bool,
+    unreferenced: bool,
+    /// Counted in `active`.
+    counted: bool,
+    /// It returned `Action::Again` and was not called since.
+    again: bool,
+    /// It is in `next`.
+    queued: bool,
+    /// What it is to be told in this turn.
+    pending: Ready,
+    /// What it was told last.
+    last: Ready,
+}
+
+impl Handler {
+    fn is_active(&self) -> bool {
+        !self.interest.is_none() && self.armed
+    }
+}
+
+/// A handler that is to be called now.
+pub(super) struct Call {
+    pub(super) callback: Callback,
+    pub(super) event: Event,
+}
+
+impl Handlers {
+    /// Registers a handler; its callback follows by `set_callback`.
+    pub(super) fn add(
+        &mut self,
+        poller: &Poller,
+        fd: RawFd,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<Key> {
+        if mode == Mode::Edge && !poller.supports_edge() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let entry = self.handlers.vacant_entry();
+        let key = Key::new(entry.key());
+        entry.insert(Handler {
+            callback: None,
+            serial: key.serial,
+            descriptor: u32::MAX,
+            sibling: None,
+            interest,
+            mode,
+            armed: true,
+            unreferenced: false,
+            counted: false,
+            again: false,
+            queued: false,
+            pending: Ready::NONE,
+            last: Ready::NONE,
+        });
+        match self.attach(poller, key, fd) {
+            Ok(()) => Ok(key),
+            Err(error) => {
+                self.handlers.remove(key.slot());
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn set_callback(&mut self, key: Key, callback: Callback) {
+        self.handlers[key.slot()].callback = Some(callback);
+    }
+
+    /// Replaces the interest; arms edge and one-shot handlers anew.
+    pub(super) fn update(
+        &mut self,
+        poller: &Poller,
+        key: Key,
+        interest: Interest,
+    ) -> Option<Result<(), (RawFd, io::Error)>> {
+        let handler = self.get(key)?;
+        let (before, was_armed) = (handler.interest, handler.armed);
+        let (mode, again, d) = (handler.mode, handler.again, handler.descriptor);
+        handler.interest = interest;
+        handler.armed = true;
+        // What a level handler is still to be told in this turn stands, unless it was paused: a
+        // callback that toggles a neighbour's interest in every turn must not silence it.
+        if interest.is_none() || mode != Mode::Level {
+            handler.pending = Ready::NONE;
+        }
+        let descriptor = &self.descriptors[d as usize];
+        let (fd, orphaned) = (descriptor.fd, descriptor.orphaned);
+        let result = match orphaned && !interest.is_none() {
+            true => Err(io::Error::from_raw_os_error(libc::EBADF)),
+            false => self.change(poller, d, mode == Mode::Edge),
+        };
+        if let Err(error) = result {
+            if let Some(handler) = self.get(key) {
+                (handler.interest, handler.armed) = (before, was_armed);
+            }
+            return Some(Err((fd, error)));
+        }
+        if again || self.descriptors[d as usize].always_ready {
+            self.call_next_turn(key);
+        }
+        self.count(key);
+        Some(Ok(()))
+    }
+
+    /// Makes the kernel take the handler's descriptor anew, even if nothing seems changed.
+    pub(super) fn rearm(
+        &mut self,
+        poller: &Poller,
+        key: Key,
+    ) -> Option<Result<(), (RawFd, io::Error)>> {
+        let handler = self.get(key)?;
+        let d = handler.descriptor;
+        handler.armed = true;
+        if handler.mode != Mode::Level {
+            handler.pending = Ready::NONE;
+        }
+        let fd = self.descriptors[d as usize].fd;
+        let result = if self.descriptors[d as usize].orphaned {
+            // The number has another owner: be his neighbour.
+            self.detach(poller, key);
+            self.attach(poller, key, fd).inspect_err(|_| {
+                let d = self.new_descriptor(fd);
+                self.descriptors[d as usize].orphaned = true;
+                self.link(key, d);
+            })
+        } else {
+            let wanted = self.wanted(d);
+            let descriptor = &mut self.descriptors[d as usize];
+            descriptor.always_ready = false;
+            descriptor.sync(poller, wanted, true, Stale::Mend)
+        };
+        let d = self.get(key)?.descriptor;
+        if self.descriptors[d as usize].always_ready {
+            self.wake_all_on(d);
+        }
+        self.count(key);
+        Some(result.map_err(|error| (fd, error)))
+    }
+
+    /// Takes the handler out, and out of the kernel's set. Gives the callback back for the caller
+    /// to drop, unless it is running.
+    pub(super) fn remove(&mut self, poller: &Poller, key: Key) -> Option<Option<Callback>> {
+        self.get(key)?;
+        self.detach(poller, key);
+        let handler = self.handlers.remove(key.slot());
+        self.active -= usize::from(handler.counted);
+        Some(handler.callback)
+    }
+
+    pub(super) fn unref(&mut self, key: Key) -> Option<()> {
+        self.get(key)?.unreferenced = true;
+        self.count(key);
+        Some(())
+    }
+
+    pub(super) fn fd_of(&mut self, key: Key) -> Option<RawFd> {
+        let d = self.get(key)?.descriptor;
+        Some(self.descriptors[d as usize].fd)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.handlers.len()
+    }
+
+    pub(super) fn active(&self) -> usize {
+        self.active
+    }
+
+    /// A handler is to be called without the kernel's asking.
+    pub(super) fn has_next(&self) -> bool {
+        !self.next.is_empty()
+    }
+
+    /// All callbacks, for the caller to drop.
+    pub(super) fn clear(&mut self, poller: &Poller) -> Vec<Callback> {
+        for (_, descriptor) in &mut self.descriptors {
+            descriptor.release(poller);
+        }
+        let callbacks = self.handlers.drain().filter_map(|one| one.callback);
+        let callbacks = callbacks.collect();
+        *self = Handlers {
+            defer: self.defer,
+            ..Handlers::default()
+        };
+        callbacks
+    }
+
+    /// Tells the kernel what changed since the last wait.
+    pub(super) fn flush(&mut self, poller: &Poller) -> io::Result<()> {
+        while let Some(d) = self.dirty.pop() {
+            let Some(descriptor) = self.descriptors.get_mut(d as usize) else {
+                continue;
+            };
+            if !std::mem::take(&mut descriptor.dirty) {
+                continue;
+            }
+            let force = std::mem::take(&mut descriptor.force);
+            let wanted = self.wanted(d);
+            let descriptor = &mut self.descriptors[d as usize];
+            match descriptor.sync(poller, wanted, force, Stale::Mend) {
+                // Closed behind our back: it goes quiet.
+                Err(error) if !is_gone(&error) => {
+                    self.mark(d, force);
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the calls that a stopped or panicked turn has left over, keeps those that nobody would
+    /// report again.
+    pub(super) fn keep(&mut self, key: Key) -> bool {
+        let Some(handler) = self.get(key) else {
+            return false;
+        };
+        let again = handler.again;
+        if handler.mode != Mode::Level {
+            return true;
+        }
+        handler.pending = Ready::NONE;
+        let d = handler.descriptor as usize;
+        if again || self.descriptors[d].always_ready {
+            self.call_next_turn(key);
+        }
+        false
+    }
+
+    /// Appends to `batch` whom an event concerns.
+    pub(super) fn gather(&mut self, fired: Fired, batch: &mut VecDeque<Key>) {
+        let Some(descriptor) = self.descriptors.get(fired.key.slot()) else {
+            return;
+        };
+        if descriptor.key != fired.key || descriptor.orphaned {
+            return;
+        }
+        let mut next = descriptor.first;
+        while let Some(h) = next {
+            let handler = &mut self.handlers[h as usize];
+            next = handler.sibling;
+            let seen = fired.ready.seen_by(handler.interest);
+            if handler.armed && !seen.is_none() && descriptor.is_for(fired.set, handler.mode) {
+                if handler.pending.is_none() {
+                    batch.push_back(Key {
+                        index: h,
+                        serial: handler.serial,
+                    });
+                }
+                handler.pending |= seen;
+            }
+        }
+        if self.descriptors[fired.key.slot()].fired(fired.set) {
+            self.mark(fired.key.index, false);
+        }
+    }
+
+    /// Appends to `batch` who is to be called without the kernel's asking.
+    pub(super) fn gather_next(&mut self, batch: &mut VecDeque<Key>) {
+        for key in std::mem::take(&mut self.next) {
+            let Some(handler) = self.get(key) else {
+                continue;
+            };
+            handler.queued = false;
+            let interest = handler.interest;
+            // Paused: whoever resumes it puts it back.
+            if interest.is_none() {
+                continue;
+            }
+            let (last, d) = (handler.last.seen_by(interest), handler.descriptor as usize);
+            let ready = match self.descriptors[d].always_ready || last.is_none() {
+                true => Ready::always(interest),
+                false => last,
+            };
+            let handler = &mut self.handlers[key.slot()];
+            if handler.pending.is_none() && !ready.is_none() {
+                batch.push_back(key);
+            }
+            handler.pending |= ready;
+        }
+    }
+
+    /// Takes the callback of a handler in the batch, unless it was removed or paused since.
+    pub(super) fn start(&mut self, key: Key) -> Option<Call> {
+        let handler = self.get(key)?;
+        let pending = std::mem::take(&mut handler.pending);
+        let ready = pending.seen_by(handler.interest);
+        if ready.is_none() {
+            return None;
+        }
+        let callback = handler.callback.take()?;
+        handler.last = ready;
+        handler.again = false;
+        if handler.mode == Mode::Oneshot {
+            handler.armed = false;
+            let d = handler.descriptor;
+            self.mark(d, false);
+            self.count(key);
+        }
+        let event = Event::new(HandlerId(key), ready);
+        Some(Call { callback, event })
+    }
+
+    /// Puts the callback back, or gives it back to be dropped.
+    pub(super) fn finish(
+        &mut self,
+        poller: &Poller,
+        key: Key,
+        callback: Callback,
+        action: Action,
+    ) -> Option<Callback> {
+        let Some(handler) = self.get(key) else {
+            return Some(callback);
+        };
+        if action == Action::Remove {
+            self.remove(poller, key);
+            return Some(callback);
+        }
+        handler.callback = Some(callback);
+        handler.again |= action == Action::Again;
+        let level = handler.mode == Mode::Level;
+        let (again, d) = (handler.again, handler.descriptor as usize);
+        if again || (level && self.descriptors[d].always_ready) {
+            self.call_next_turn(key);
+        }
+        None
+    }
+
+    /// Puts a handler on the descriptor that has the number `fd`, or on a new one if the number
+    /// now means another file.
+    fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
+        if let Some(&d) = self.by_fd.get(&fd) {
+            match self.attach_to(poller, key, d) {
+                Err(error) if is(&error, libc::ENOENT) || is(&error, libc::EPERM) => {
+                    self.orphan(d);
+                }
+                result => return result,
+            }
+        }
+        let d = self.new_descriptor(fd);
+        self.by_fd.insert(fd, d);
+        self.attach_to(poller, key, d)
+    }
+
+    /// Links, tells the kernel, and undoes both if it refuses.
+    fn attach_to(&mut self, poller: &Poller, key: Key, d: u32) -> io::Result<()> {
+        let descriptor = &self.descriptors[d as usize];
+        let known = descriptor.is_known();
+        let fd = descriptor.fd;
+        if descriptor.always_ready && !descriptor.probe_always_ready(poller)? {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        self.link(key, d);
+        let wanted = self.wanted(d);
+        let descriptor = &mut self.descriptors[d as usize];
+        // A descriptor that the kernel knows is always asked for, to find out whether the number
+        // still means the same file.
+        let stale = if known { Stale::Report } else { Stale::Mend };
+        let mut result = descriptor.sync(poller, wanted, known, stale);
+        if result.is_ok() && !descriptor.is_known() && !descriptor.always_ready {
+            result = exists(fd);
+        }
+        if let Err(error) = result {
+            self.unlink(key);
+            match self.descriptors[d as usize].first {
+                None => self.forget(poller, d),
+                Some(_) => {
+                    let wanted = self.wanted(d);
+                    let descriptor = &mut self.descriptors[d as usize];
+                    if !is_gone(&error) {
+                        let _ = descriptor.sync(poller, wanted, false, Stale::Report);
+                    }
+                }
+            }
+            return Err(error);
+        }
+        if self.descriptors[d as usize].always_ready {
+            self.wake_all_on(d);
+        }
+        self.count(key);
+        Ok(())
+    }
+
+    fn detach(&mut self, poller: &Poller, key: Key) {
+        let d = self.handlers[key.slot()].descriptor;
+        self.unlink(key);
+        if self.descriptors[d as usize].first.is_none() {
+            self.forget(poller, d);
+        } else if self.change(poller, d, false).is_err() {
+            // Only a closed descriptor refuses to be watched less; it is quiet already.
+        }
+    }
+
+    fn new_descriptor(&mut self, fd: RawFd) -> u32 {
+        let entry = self.descriptors.vacant_entry();
+        let key = Key::new(entry.key());
+        entry.insert(Descriptor::new(fd, key));
+        key.index
+    }
+
+    /// Takes out a descriptor that no handler is on.
+    fn forget(&mut self, poller: &Poller, d: u32) {
+        let mut descriptor = self.descriptors.remove(d as usize);
+        descriptor.release(poller);
+        if self.by_fd.get(&descriptor.fd) == Some(&d) {
+            self.by_fd.remove(&descriptor.fd);
+        }
+    }
+
+    /// The number means another file now: whoever is still registered for the old one goes quiet.
+    fn orphan(&mut self, d: u32) {
+        let descriptor = &mut self.descriptors[d as usize];
+        descriptor.orphaned = true;
+        self.by_fd.remove(&descriptor.fd);
+        self.for_all_on(d, Self::count);
+    }
+
+    fn link(&mut self, key: Key, d: u32) {
+        let handler = &mut self.handlers[key.slot()];
+        handler.descriptor = d;
+        handler.sibling = None;
+        let Some(mut last) = self.descriptors[d as usize].first else {
+            self.descriptors[d as usize].first = Some(key.index);
+            return;
+        };
+        while let Some(next) = self.handlers[last as usize].sibling {
+            last = next;
+        }
+        self.handlers[last as usize].sibling = Some(key.index);
+    }
+
+    fn unlink(&mut self, key: Key) {
+        let handler = &self.handlers[key.slot()];
+        let (d, sibling) = (handler.descriptor as usize, handler.sibling);
+        let mut place = &mut self.descriptors[d].first;
+        while let Some(h) = *place {
+            if h == key.index {
+                *place = sibling;
+                return;
+            }
+            place = &mut self.handlers[h as usize].sibling;
+        }
+    }
+
+    fn wanted(&self, d: u32) -> Wanted {
+        let mut wanted = Wanted {
+            only_oneshots: true,
+            ..Wanted::default()
+        };
+        let mut next = self.descriptors[d as usize].first;
+        while let Some(h) = next {
+            let handler = &self.handlers[h as usize];
+            next = handler.sibling;
+            match handler.mode {
+                Mode::Edge => wanted.edge |= handler.interest,
+                mode => {
+                    wanted.has_level = true;
+                    if handler.is_active() {
+                        wanted.level |= handler.interest;
+                        wanted.only_oneshots &= mode == Mode::Oneshot;
+                    }
+                }
+            }
+        }
+        wanted
+    }
+
+    /// What the handlers of a descriptor want has changed. Within a turn the kernel is told before
+    /// the next wait, unless it might refuse, which the caller has to know.
+    fn change(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
+        let wanted = self.wanted(d);
+        let descriptor = &mut self.descriptors[d as usize];
+        if self.defer && !descriptor.grows(wanted) {
+            self.mark(d, force);
+            return Ok(());
+        }
+        descriptor.sync(poller, wanted, force, Stale::Mend)
+    }
+
+    fn mark(&mut self, d: u32, force: bool) {
+        let descriptor = &mut self.descriptors[d as usize];
+        descriptor.force |= force;
+        if !std::mem::replace(&mut descriptor.dirty, true) {
+            self.dirty.push(d);
+        }
+    }
+
+    fn wake_all_on(&mut self, d: u32) {
+        self.for_all_on(d, Self::call_next_turn);
+    }
+
+    fn for_all_on(&mut self, d: u32, each: fn(&mut Self, Key)) {
+        let mut next = self.descriptors[d as usize].first;
+        while let Some(index) = next {
+            let serial = self.handlers[index as usize].serial;
+            next = self.handlers[index as usize].sibling;
+            each(self, Key { index, serial });
+        }
+    }
+
+    fn call_next_turn(&mut self, key: Key) {
+        let handler = &mut self.handlers[key.slot()];
+        let due = handler.is_active() || handler.again;
+        if due && !handler.interest.is_none() && !std::mem::replace(&mut handler.queued, true) {
+            self.next.push(key);
+        }
+    }
+
+    /// Keeps `active` up to date with the handler.
+    fn count(&mut self, key: Key) {
+        let handler = &mut self.handlers[key.slot()];
+        let orphaned = self.descriptors[handler.descriptor as usize].orphaned;
+        let counts = handler.is_active() && !handler.unreferenced && !orphaned;
+        let counted = std::mem::replace(&mut handler.counted, counts);
+        self.active = self.active + usize::from(counts) - usize::from(counted);
+    }
+
+    fn get(&mut self, key: Key) -> Option<&mut Handler> {
+        let handler = self.handlers.get_mut(key.slot())?;
+        (handler.serial == key.serial).then_some(handler)
+    }
+}
+
+/// Whether the number is open at all.
+fn exists(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_GETFD reads a flag of a number and touches nothing else; a closed one is EBADF.
+    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,798 @@
+//! One turn: wait, I/O handlers, due timers, posted callbacks. All semantics are here; the pollers
+//! below and the hosts above know nothing of them.
+//!
+//! Locks, in the order in which they may be taken: `turning` (whoever drives has it, callbacks
+//! included), `state` (never held while user code runs, drops included), the inbox's.
+
+mod descriptors;
+mod handlers;
+mod hooks;
+mod inbox;
+mod timers;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::os::fd::RawFd;
+#[cfg(not(polling_test_poll_backend))]
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+use std::{io, mem};
+
+use handlers::{Call, Handlers};
+use hooks::Hooks;
+pub(crate) use inbox::Inbox;
+use timers::Timers;
+
+use crate::error::Cause;
+use crate::host::Turn;
+use crate::id::Key;
+use crate::poller::{Events, Poller};
+use crate::{Action, Error, Event, Interest, Mode, PollerKind, Result, Stats, fork};
+
+/// What all handles of one reactor share.
+pub(crate) struct Core {
+    pub(crate) inbox: Arc<Inbox>,
+    state: Mutex<State>,
+    turning: Mutex<Turning>,
+    stop: AtomicBool,
+    /// A host has asked for the descriptor: timers have to show on it.
+    watched: AtomicBool,
+    /// Time zero of all deadlines.
+    base: Instant,
+    forks: u32,
+}
+
+// SAFETY: what is not Send in there are callbacks and hooks. Those of a `Reactor` are Send, because
+// its methods ask for it (`Fits<Shared>`). Those of a `LocalReactor` need not be, but its handles
+// are neither Send nor Sync, so the core is reached, and dropped, on their thread only; what goes
+// to other threads is the inbox, which says for itself why that is sound. The locks, and the atomics, make
+// the rest Sync.
+unsafe impl Send for Core {}
+// SAFETY: as above.
+unsafe impl Sync for Core {}
+
+struct State {
+    handlers: Handlers,
+    timers: Timers,
+    hooks: Hooks,
+    phase: Phase,
+    /// Who drives now, and from which thread.
+    driver: Option<(&'static str, ThreadId)>,
+    /// The host that drives, from turn to turn.
+    host: Option<&'static str>,
+    closed: bool,
+    /// The deadline that the poller's alarm is set to.
+    alarm: Option<u64>,
+    /// How long the prepare hooks let the host sleep, if they were called after the last turn.
+    prepared: Option<Option<Duration>>,
+    stats: Stats,
+}
+
+/// What the loop is doing, which tells who has to do something about a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Between turns. A host may be asleep, watching the descriptor.
+    Resting,
+    /// In the kernel, not longer than to this deadline.
+    Waiting(Option<u64>),
+    /// Calling callbacks, and sure to look at everything before it waits again.
+    Calling,
+}
+
+/// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
+/// panicked, stay here for the next.
+struct Turning {
+    events: Events,
+    batch: VecDeque<Key>,
+    due: VecDeque<Key>,
+    posts: VecDeque<inbox::Post>,
+}
+
+impl Turning {
+    fn has_work(&self) -> bool {
+        !self.batch.is_empty() || !self.due.is_empty() || !self.posts.is_empty()
+    }
+}
+
+type StateGuard<'a> = MutexGuard<'a, State>;
+
+impl Core {
+    pub(crate) fn new(kind: PollerKind) -> io::Result<Core> {
+        let poller = Poller::new(kind)?;
+        let events = poller.events();
+        Ok(Core {
+            inbox: Arc::new(Inbox::new(poller)),
+            state: Mutex::new(State {
+                handlers: Handlers::default(),
+                timers: Timers::default(),
+                hooks: Hooks::default(),
+                phase: Phase::Resting,
+                driver: None,
+                host: None,
+                closed: false,
+                alarm: None,
+                prepared: None,
+                stats: Stats::default(),
+            }),
+            turning: Mutex::new(Turning {
+                events,
+                batch: VecDeque::new(),
+                due: VecDeque::new(),
+                posts: VecDeque::new(),
+            }),
+            stop: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            base: Instant::now(),
+            forks: fork::generation(),
+        })
+    }
+
+    // Handlers.
+
+    /// Gives `parts`, of which `make` would have made the callback, back if it fails.
+    pub(crate) fn add_handler<P>(
+        &self,
+        call: &'static str,
+        fd: RawFd,
+        (interest, mode): (Interest, Mode),
+        parts: P,
+        make: impl FnOnce(P) -> handlers::Callback,
+    ) -> std::result::Result<Key, (Error, P)> {
+        let mut state = match self.enter(call) {
+            Ok(state) => state,
+            Err(error) => return Err((error.with_fd(fd), parts)),
+        };
+        let poller = &self.inbox.poller;
+        match state.handlers.add(poller, fd, interest, mode) {
+            Ok(key) => {
+                state.handlers.set_callback(key, make(parts));
+                self.changed(&mut state);
+                Ok(key)
+            }
+            Err(error) => Err((Error::os(call, error).with_fd(fd), parts)),
+        }
+    }
+
+    pub(crate) fn update_handler(&self, key: Key, interest: Interest) -> Result<()> {
+        const CALL: &str = "update_handler";
+        let mut state = self.enter(CALL)?;
+        let result = state.handlers.update(&self.inbox.poller, key, interest);
+        self.changed(&mut state);
+        known(CALL, result)?.map_err(|(fd, error)| Error::os(CALL, error).with_fd(fd))
+    }
+
+    pub(crate) fn rearm_handler(&self, key: Key) -> Result<()> {
+        const CALL: &str = "rearm_handler";
+        let mut state = self.enter(CALL)?;
+        let result = state.handlers.rearm(&self.inbox.poller, key);
+        self.changed(&mut state);
+        known(CALL, result)?.map_err(|(fd, error)| Error::os(CALL, error).with_fd(fd))
+    }
+
+    pub(crate) fn remove_handler(&self, key: Key) -> Result<()> {
+        const CALL: &str = "remove_handler";
+        let mut state = self.enter(CALL)?;
+        let removed = state.handlers.remove(&self.inbox.poller, key);
+        drop(state);
+        // The callback and its source are dropped here, with no lock held.
+        known(CALL, removed).map(drop)
+    }
+
+    pub(crate) fn handler_fd(&self, key: Key) -> Result<RawFd> {
+        const CALL: &str = "handler_fd";
+        let fd = self.enter(CALL)?.handlers.fd_of(key);
+        known(CALL, fd)
+    }
+
+    pub(crate) fn unref_handler(&self, key: Key) -> Result<()> {
+        known("unref", self.enter("unref")?.handlers.unref(key))
+    }
+
+    // Timers.
+
+    pub(crate) fn add_timer(
+        &self,
+        call: &'static str,
+        deadline: u64,
+        period: Option<Duration>,
+        callback: timers::Callback,
+    ) -> Result<Key> {
+        let mut state = self.enter(call)?;
+        let key = state
+            .timers
+            .insert(deadline, period.map(nanoseconds), callback);
+        self.changed(&mut state);
+        Ok(key)
+    }
+
+    pub(crate) fn cancel_timer(&self, key: Key) -> Result<()> {
+        const CALL: &str = "cancel_timer";
+        let mut state = self.enter(CALL)?;
+        let cancelled = state.timers.cancel(key);
+        self.changed(&mut state);
+        drop(state);
+        known(CALL, cancelled).map(drop)
+    }
+
+    pub(crate) fn reset_timer(&self, key: Key, deadline: u64) -> Result<()> {
+        const CALL: &str = "reset_timer";
+        let mut state = self.enter(CALL)?;
+        let reset = state.timers.reset(key, deadline);
+        self.changed(&mut state);
+        known(CALL, reset)
+    }
+
+    pub(crate) fn unref_timer(&self, key: Key) -> Result<()> {
+        known("unref", self.enter("unref")?.timers.unref(key))
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let nanoseconds = self.state().timers.next_deadline()?;
+        self.base.checked_add(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Nanoseconds from the reactor's birth to `instant`; an earlier one is due at once.
+    pub(crate) fn deadline(&self, instant: Instant) -> u64 {
+        nanoseconds(instant.saturating_duration_since(self.base))
+    }
+
+    pub(crate) fn deadline_in(&self, delay: Duration) -> u64 {
+        self.now().saturating_add(nanoseconds(delay))
+    }
+
+    fn now(&self) -> u64 {
+        nanoseconds(self.base.elapsed())
+    }
+
+    // Hooks.
+
+    pub(crate) fn add_hook(&self, prepare: hooks::Prepare, check: hooks::Check) -> Result<Key> {
+        let mut state = self.enter("add_hook")?;
+        let key = state.hooks.add(prepare, check);
+        let resting = state.phase != Phase::Calling;
+        drop(state);
+        // The first prepare comes before the sleep that is going on, so to speak.
+        if resting {
+            self.inbox.wake();
+        }
+        Ok(key)
+    }
+
+    pub(crate) fn remove_hook(&self, key: Key) -> Result<()> {
+        const CALL: &str = "remove_hook";
+        let removed = self.enter(CALL)?.hooks.remove(key);
+        known(CALL, removed).map(drop)
+    }
+
+    // Driving.
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.inbox.wake();
+    }
+
+    pub(crate) fn claim_host(&self, name: &'static str) -> Result<()> {
+        // Fails if somebody is in the middle of driving, or is a host already.
+        let driving = self.drive("host", None)?;
+        self.state().host = Some(name);
+        drop(driving);
+        Ok(())
+    }
+
+    pub(crate) fn release_host(&self) {
+        self.state().host = None;
+    }
+
+    /// The right to drive, until the result is dropped. `host`: who claimed the reactor before.
+    pub(crate) fn drive(
+        &self,
+        call: &'static str,
+        host: Option<&'static str>,
+    ) -> Result<Driving<'_>> {
+        let mut state = self.enter(call)?;
+        if state.host != host
+            && let Some(other) = state.host
+        {
+            return Err(driven(call, format!("the host {other}")));
+        }
+        let turning = match self.turning.try_lock() {
+            Ok(turning) => turning,
+            // A callback panicked. What it left behind is whole: see `Turning`.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let by = match state.driver {
+                    Some((by, thread)) if thread == thread::current().id() => {
+                        format!("{by}, one of whose callbacks this call comes from")
+                    }
+                    Some((by, _)) => format!("{by} on another thread"),
+                    None => "another thread".into(),
+                };
+                return Err(driven(call, by));
+            }
+        };
+        state.driver = Some((host.unwrap_or(call), thread::current().id()));
+        Ok(Driving {
+            core: self,
+            turning,
+            resting: false,
+        })
+    }
+
+    pub(crate) fn run(&self) -> Result<()> {
+        let mut driving = self.drive("run", None)?;
+        while driving.is_alive() {
+            if driving.turn("run", None)?.stopped {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
+        let mut driving = self.drive("turn", None)?;
+        let mut turn = driving.turn("turn", timeout)?;
+        turn.idle = turn.idle && driving.rest("turn")?;
+        Ok(turn)
+    }
+
+    /// Up to `at_most` turns without waiting, ending early when the host may sleep.
+    pub(crate) fn host_turns(&self, host: &'static str, at_most: u32) -> Result<Turn> {
+        let mut driving = self.drive(host, Some(host))?;
+        let mut sum = Turn::default();
+        for _ in 0..at_most.max(1) {
+            let turn = driving.turn(host, Some(Duration::ZERO))?;
+            sum.called += turn.called;
+            sum.stopped = turn.stopped;
+            sum.idle = turn.idle && !turn.stopped && driving.rest(host)?;
+            if sum.idle || sum.stopped {
+                break;
+            }
+        }
+        Ok(sum)
+    }
+
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output> {
+        const CALL: &str = "block_on";
+        struct Woken(AtomicBool, Arc<Inbox>);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.wake_by_ref();
+            }
+            fn wake_by_ref(self: &Arc<Self>) {
+                if !self.0.swap(true, Ordering::SeqCst) {
+                    self.1.wake();
+                }
+            }
+        }
+
+        let mut driving = self.drive(CALL, None)?;
+        let woken = Arc::new(Woken(AtomicBool::new(true), self.inbox.clone()));
+        let waker = Waker::from(woken.clone());
+        let mut future = pin!(future);
+        loop {
+            if woken.0.swap(false, Ordering::SeqCst)
+                && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                return Ok(output);
+            }
+            if driving.turn(CALL, None)?.stopped {
+                return Err(Error::new(CALL, Cause::Stopped));
+            }
+        }
+    }
+
+    /// Drops all that is registered.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        let handlers = state.handlers.clear(&self.inbox.poller);
+        let timers = mem::take(&mut state.timers);
+        let hooks = mem::take(&mut state.hooks);
+        drop(state);
+        self.stop();
+        drop((handlers, timers, hooks, self.inbox.close()));
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let state = self.state();
+        Stats {
+            handlers: state.handlers.len(),
+            pending_timers: state.timers.len(),
+            ..state.stats
+        }
+    }
+
+    #[cfg(not(polling_test_poll_backend))]
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        if !self.watched.swap(true, Ordering::SeqCst) {
+            let mut state = self.state();
+            if state.phase == Phase::Resting {
+                self.set_alarm(&mut state);
+            }
+        }
+        self.inbox.poller.as_fd()
+    }
+
+    // Helpers.
+
+    fn state(&self) -> StateGuard<'_> {
+        // Nothing in here panics half way: user code never runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, call: &'static str) -> Result<StateGuard<'_>> {
+        if self.forks != fork::generation() {
+            return Err(Error::new(call, Cause::Forked));
+        }
+        let state = self.state();
+        if state.closed {
+            return Err(Error::new(call, Cause::Closed));
+        }
+        Ok(state)
+    }
+
+    /// Something was registered, changed or cancelled. If the loop sleeps, see that it wakes in
+    /// time for it.
+    fn changed(&self, state: &mut State) {
+        if state.phase == Phase::Calling {
+            return;
+        }
+        if state.handlers.has_next() {
+            self.inbox.wake();
+        }
+        match state.phase {
+            Phase::Waiting(until) => {
+                let next = state.timers.next_deadline();
+                if next.is_some_and(|next| until.is_none_or(|until| next < until)) {
+                    self.inbox.wake();
+                }
+            }
+            _ => self.set_alarm(state),
+        }
+    }
+
+    /// Makes the next deadline show on the descriptor, if a host watches it.
+    fn set_alarm(&self, state: &mut State) {
+        if !self.watched.load(Ordering::SeqCst) {
+            return;
+        }
+        let limit = state
+            .prepared
+            .flatten()
+            .map(|limit| self.deadline_in(limit));
+        let deadline = [state.timers.next_deadline(), limit];
+        let next = deadline.into_iter().flatten().min();
+        if next != state.alarm {
+            let delay = next.map(|next| Duration::from_nanos(next.saturating_sub(self.now())));
+            state.alarm = next;
+            // Setting a timer that exists to a valid time has no way to fail.
+            let _ = self.inbox.poller.set_alarm(delay);
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // The posts go first, and here: a `Remote` may keep the inbox for longer, and must not
+        // have them. The kernel forgets the descriptors by itself when they or the poller are
+        // closed; after a fork it must not be told, since the parent's set is the same one.
+        drop(self.inbox.close());
+    }
+}
+
+/// The right to drive.
+pub(crate) struct Driving<'a> {
+    core: &'a Core,
+    turning: MutexGuard<'a, Turning>,
+    /// The loop was left as its host must find it.
+    resting: bool,
+}
+
+impl<'c> Driving<'c> {
+    /// There is something left that could ever call back.
+    fn is_alive(&mut self) -> bool {
+        let mut state = self.core.state();
+        state.handlers.active() > 0
+            || state.timers.referenced() > 0
+            || self.has_work(&mut state)
+            || self.core.stop.load(Ordering::SeqCst)
+    }
+
+    /// There is something to call without waiting.
+    fn has_work(&self, state: &mut State) -> bool {
+        self.turning.has_work() || state.handlers.has_next() || self.core.inbox.is_signalled()
+    }
+
+    /// One turn. Waits no longer than `timeout`, the next timer, or what hooks allow.
+    fn turn(&mut self, call: &'static str, timeout: Option<Duration>) -> Result<Turn> {
+        let core = self.core;
+        let mut turn = Turn::default();
+        if core.stop.swap(false, Ordering::SeqCst) {
+            turn.stopped = true;
+            return Ok(turn);
+        }
+        self.resting = false;
+        let mut state = core.state();
+        state.phase = Phase::Calling;
+        state.handlers.defer = true;
+        state.stats.turns += 1;
+        self.turning.batch.retain(|&key| state.handlers.keep(key));
+        let limit = match state.prepared.take() {
+            Some(limit) => limit,
+            None => {
+                let limit;
+                (state, limit) = self.prepare(state);
+                limit
+            }
+        };
+        let os = |error| Error::os(call, error);
+        state.handlers.flush(&core.inbox.poller).map_err(os)?;
+
+        // Wait.
+        let mut timeout = match (timeout, limit) {
+            (Some(timeout), Some(limit)) => Some(timeout.min(limit)),
+            (timeout, limit) => timeout.or(limit),
+        };
+        if self.has_work(&mut state) {
+            timeout = Some(Duration::ZERO);
+        }
+        if timeout != Some(Duration::ZERO) {
+            let mut until = None;
+            if timeout.is_some() || state.timers.next_deadline().is_some() {
+                let now = core.now();
+                let end = timeout.map(|timeout| now.saturating_add(nanoseconds(timeout)));
+                let ends = [end, state.timers.next_deadline()];
+                until = ends.into_iter().flatten().min();
+                timeout = until.map(|until| Duration::from_nanos(until.saturating_sub(now)));
+            }
+            state.phase = Phase::Waiting(until);
+            state.handlers.defer = false;
+            drop(state);
+            if !core.inbox.fall_asleep() {
+                timeout = Some(Duration::ZERO);
+            }
+        } else {
+            drop(state);
+        }
+        let waited = core.inbox.poller.wait(&mut self.turning.events, timeout);
+        core.inbox.wake_up();
+
+        // Gather.
+        let mut state = core.state();
+        state.phase = Phase::Calling;
+        state.handlers.defer = true;
+        let notices = waited.map_err(os)?;
+        if notices.alarm {
+            state.alarm = None;
+        }
+        let Turning { events, batch, .. } = &mut *self.turning;
+        let quiet = events.fired.is_empty();
+        state.handlers.gather_next(batch);
+        for fired in &events.fired {
+            state.handlers.gather(*fired, batch);
+        }
+
+        // Call.
+        state = self.check(state);
+        state = self.call_handlers(state, &mut turn);
+        state = self.call_timers(state, &mut turn);
+        drop(state);
+        self.call_posts(&mut turn);
+        turn.stopped = core.stop.swap(false, Ordering::SeqCst);
+        turn.idle = quiet && !turn.stopped && !self.has_work(&mut core.state());
+        Ok(turn)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.core.stop.load(Ordering::Relaxed)
+    }
+
+    fn call_handlers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
+        let core = self.core;
+        while !self.is_stopped()
+            && let Some(key) = self.turning.batch.pop_front()
+        {
+            let Some(Call {
+                mut callback,
+                event,
+            }) = state.handlers.start(key)
+            else {
+                continue;
+            };
+            state.stats.events += 1;
+            drop(state);
+            turn.called += 1;
+            let guard = OnPanic(|| drop(core.remove_handler(key)));
+            let action = callback(event);
+            mem::forget(guard);
+            state = core.state();
+            let poller = &core.inbox.poller;
+            if let Some(dead) = state.handlers.finish(poller, key, callback, action) {
+                drop(state);
+                drop(dead);
+                state = core.state();
+            }
+        }
+        state
+    }
+
+    fn call_timers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
+        let core = self.core;
+        if state.timers.next_deadline().is_some() {
+            let now = core.now();
+            state.timers.take_due(now, &mut self.turning.due);
+        }
+        while !self.is_stopped()
+            && let Some(key) = self.turning.due.pop_front()
+        {
+            let Some(mut callback) = state.timers.start(key) else {
+                continue;
+            };
+            state.stats.timers += 1;
+            drop(state);
+            turn.called += 1;
+            let guard = OnPanic(|| drop(core.cancel_timer(key)));
+            callback();
+            mem::forget(guard);
+            let now = core.now();
+            state = core.state();
+            if let Some(dead) = state.timers.finish(key, callback, now) {
+                drop(state);
+                drop(dead);
+                state = core.state();
+            }
+        }
+        state
+    }
+
+    fn call_posts(&mut self, turn: &mut Turn) {
+        self.core.inbox.take(&mut self.turning.posts);
+        let before = turn.called;
+        while !self.is_stopped()
+            && let Some(post) = self.turning.posts.pop_front()
+        {
+            turn.called += 1;
+            post();
+        }
+        if turn.called != before {
+            self.core.state().stats.posts += (turn.called - before) as u64;
+        }
+    }
+
+    /// Calls the prepare hooks. Gives how long the loop may sleep.
+    fn prepare(&self, mut state: StateGuard<'c>) -> (StateGuard<'c>, Option<Duration>) {
+        let core = self.core;
+        let mut limit: Option<Duration> = None;
+        if state.hooks.is_empty() {
+            return (state, limit);
+        }
+        for key in state.hooks.keys() {
+            let Some(mut prepare) = state.hooks.get(key).and_then(|hook| hook.prepare.take())
+            else {
+                continue;
+            };
+            drop(state);
+            let guard = OnPanic(|| drop(core.remove_hook(key)));
+            let wish = prepare();
+            mem::forget(guard);
+            limit = match (limit, wish) {
+                (Some(limit), Some(wish)) => Some(limit.min(wish)),
+                (limit, wish) => limit.or(wish),
+            };
+            state = core.state();
+            match state.hooks.get(key) {
+                Some(hook) => hook.prepare = Some(prepare),
+                None => {
+                    drop(state);
+                    drop(prepare);
+                    state = core.state();
+                }
+            }
+        }
+        (state, limit)
+    }
+
+    fn check(&self, mut state: StateGuard<'c>) -> StateGuard<'c> {
+        let core = self.core;
+        if state.hooks.is_empty() {
+            return state;
+        }
+        for key in state.hooks.keys() {
+            let Some(mut check) = state.hooks.get(key).and_then(|hook| hook.check.take()) else {
+                continue;
+            };
+            drop(state);
+            let guard = OnPanic(|| drop(core.remove_hook(key)));
+            check();
+            mem::forget(guard);
+            state = core.state();
+            match state.hooks.get(key) {
+                Some(hook) => hook.check = Some(check),
+                None => {
+                    drop(state);
+                    drop(check);
+                    state = core.state();
+                }
+            }
+        }
+        state
+    }
+
+    /// After the last turn, right before a host sleeps: hooks, changes for the kernel, the alarm.
+    /// False if the host must not sleep.
+    fn rest(&mut self, call: &'static str) -> Result<bool> {
+        let core = self.core;
+        let (mut state, limit) = self.prepare(core.state());
+        state.prepared = (!state.hooks.is_empty()).then_some(limit);
+        if limit == Some(Duration::ZERO) || self.has_work(&mut state) {
+            return Ok(false);
+        }
+        let flushed = state.handlers.flush(&core.inbox.poller);
+        flushed.map_err(|error| Error::os(call, error))?;
+        self.leave(state);
+        self.resting = core.inbox.fall_asleep();
+        Ok(self.resting)
+    }
+
+    fn leave(&self, mut state: StateGuard<'_>) {
+        state.phase = Phase::Resting;
+        state.handlers.defer = false;
+        self.core.set_alarm(&mut state);
+    }
+}
+
+impl Drop for Driving<'_> {
+    /// Leaves the loop so that the next to drive, or a host that watches the descriptor, finds all
+    /// that is left to do: after an error, a stop and a panic, too.
+    fn drop(&mut self) {
+        let mut state = self.core.state();
+        state.driver = None;
+        if self.resting {
+            return;
+        }
+        let zero = state.prepared == Some(Some(Duration::ZERO));
+        let failed = state.handlers.flush(&self.core.inbox.poller).is_err();
+        let work = zero || failed || self.has_work(&mut state);
+        self.leave(state);
+        if !self.core.inbox.fall_asleep() || work {
+            self.core.inbox.wake();
+        }
+    }
+}
+
+/// Runs when a callback unwinds.
+struct OnPanic<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn driven(call: &'static str, by: String) -> Error {
+    Error::new(call, Cause::AlreadyDriven(by))
+}
+
+fn known<T>(call: &'static str, found: Option<T>) -> Result<T> {
+    found.ok_or_else(|| Error::new(call, Cause::UnknownId))
+}
+
+/// Saturates after 584 years.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The boxed callback of a handler that owns its source.
+pub(crate) fn boxed<S, F, A>(mut source: S, mut callback: F) -> handlers::Callback
+where
+    S: 'static,
+    F: FnMut(&mut S, Event) -> A + 'static,
+    A: Into<Action>,
+{
+    Box::new(move |event| callback(&mut source, event).into())
+}

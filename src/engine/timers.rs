@@ -1,0 +1,292 @@
+//! Deadlines in nanoseconds since the reactor was made, in a heap that is mended lazily: a timer
+//! that is pushed back or cancelled leaves its entry where it is, and the entry is put right, or
+//! thrown away, when it comes to the top. Pushing a timeout back with each message costs a store.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+
+use slab::Slab;
+
+use crate::id::Key;
+
+pub(super) type Callback = Box<dyn FnMut()>;
+
+/// Later than any deadline.
+const NOWHERE: u64 = u64::MAX;
+/// Taken out of the heap, waiting for its turn to be called.
+const DUE: u64 = u64::MAX - 1;
+/// The latest deadline: 584 years.
+const LAST: u64 = u64::MAX - 2;
+
+#[derive(Default)]
+pub(super) struct Timers {
+    slots: Slab<Timer>,
+    heap: BinaryHeap<Entry>,
+    /// Entries in the heap that no timer stands behind any more.
+    stale: usize,
+    /// Timers that do not keep `run` going.
+    unreferenced: usize,
+}
+
+struct Timer {
+    /// `None` while it is being called.
+    callback: Option<Callback>,
+    deadline: u64,
+    /// The deadline under which it stands in the heap, never later than `deadline`; or `NOWHERE`,
+    /// or `DUE`.
+    queued: u64,
+    /// `NOWHERE`: fires once.
+    period: u64,
+    serial: u32,
+    unreferenced: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    deadline: u64,
+    key: Key,
+}
+
+impl Ord for Entry {
+    /// The greatest is the next to fire: the earliest deadline, then the oldest timer.
+    fn cmp(&self, other: &Entry) -> Ordering {
+        let age = self.key.serial.wrapping_sub(other.key.serial) as i32;
+        other.deadline.cmp(&self.deadline).then(0.cmp(&age))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Timers {
+    pub(super) fn insert(&mut self, deadline: u64, period: Option<u64>, callback: Callback) -> Key {
+        let deadline = deadline.min(LAST);
+        let entry = self.slots.vacant_entry();
+        let key = Key::new(entry.key());
+        entry.insert(Timer {
+            callback: Some(callback),
+            deadline,
+            queued: deadline,
+            period: period.unwrap_or(NOWHERE),
+            serial: key.serial,
+            unreferenced: false,
+        });
+        self.heap.push(Entry { deadline, key });
+        key
+    }
+
+    /// Gives the callback back for the caller to drop, unless it is running.
+    pub(super) fn cancel(&mut self, key: Key) -> Option<Option<Callback>> {
+        self.get(key)?;
+        let timer = self.slots.remove(key.slot());
+        self.unreferenced -= usize::from(timer.unreferenced);
+        if timer.queued < DUE {
+            self.stale += 1;
+            self.compact();
+        }
+        Some(timer.callback)
+    }
+
+    pub(super) fn reset(&mut self, key: Key, deadline: u64) -> Option<()> {
+        let deadline = deadline.min(LAST);
+        let timer = self.get(key)?;
+        timer.deadline = deadline;
+        if deadline >= timer.queued {
+            return Some(());
+        }
+        let was = std::mem::replace(&mut timer.queued, deadline);
+        self.heap.push(Entry { deadline, key });
+        if was < DUE {
+            self.stale += 1;
+            self.compact();
+        }
+        Some(())
+    }
+
+    pub(super) fn unref(&mut self, key: Key) -> Option<()> {
+        let timer = self.get(key)?;
+        let was = std::mem::replace(&mut timer.unreferenced, true);
+        self.unreferenced += usize::from(!was);
+        Some(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn referenced(&self) -> usize {
+        self.slots.len() - self.unreferenced
+    }
+
+    /// The earliest deadline, exactly: what is stale at the top is cleared away first.
+    pub(super) fn next_deadline(&mut self) -> Option<u64> {
+        loop {
+            let Entry { deadline, key } = *self.heap.peek()?;
+            match self.get(key) {
+                Some(timer) if timer.queued == deadline => {
+                    if timer.deadline == deadline {
+                        return Some(deadline);
+                    }
+                    let deadline = timer.deadline;
+                    timer.queued = deadline;
+                    self.heap.pop();
+                    self.heap.push(Entry { deadline, key });
+                }
+                _ => {
+                    self.heap.pop();
+                    self.stale -= 1;
+                }
+            }
+        }
+    }
+
+    /// Moves what is due to the end of `due`, in order.
+    pub(super) fn take_due(&mut self, now: u64, due: &mut VecDeque<Key>) {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let Some(Entry { key, .. }) = self.heap.pop() else {
+                return;
+            };
+            if let Some(timer) = self.get(key) {
+                timer.queued = DUE;
+                due.push_back(key);
+            }
+        }
+    }
+
+    /// Takes the callback of a due timer, unless it was cancelled or reset since.
+    pub(super) fn start(&mut self, key: Key) -> Option<Callback> {
+        let timer = self.get(key).filter(|timer| timer.queued == DUE)?;
+        timer.queued = NOWHERE;
+        timer.callback.take()
+    }
+
+    /// Puts the callback back if the timer will fire again; else gives it back to be dropped.
+    pub(super) fn finish(&mut self, key: Key, callback: Callback, now: u64) -> Option<Callback> {
+        let Some(timer) = self.get(key) else {
+            return Some(callback);
+        };
+        // A reset in its own callback goes before the period.
+        if timer.queued == NOWHERE && timer.period != NOWHERE {
+            let missed = now.saturating_sub(timer.deadline) / timer.period.max(1);
+            let ahead = timer.period.saturating_mul(missed + 1);
+            let deadline = match timer.period {
+                0 => now,
+                _ => timer.deadline.saturating_add(ahead).min(LAST),
+            };
+            timer.deadline = deadline;
+            timer.queued = deadline;
+            self.heap.push(Entry { deadline, key });
+        }
+        let timer = self.get(key)?;
+        if timer.queued == NOWHERE {
+            self.cancel(key);
+            return Some(callback);
+        }
+        timer.callback = Some(callback);
+        None
+    }
+
+    fn get(&mut self, key: Key) -> Option<&mut Timer> {
+        let timer = self.slots.get_mut(key.slot())?;
+        (timer.serial == key.serial).then_some(timer)
+    }
+
+    /// Keeps the heap within twice the timers that there are.
+    fn compact(&mut self) {
+        if self.stale > 64 && self.stale > self.heap.len() / 2 {
+            let slots = &self.slots;
+            self.heap.retain(|entry| {
+                slots.get(entry.key.slot()).is_some_and(|timer| {
+                    timer.serial == entry.key.serial && timer.queued == entry.deadline
+                })
+            });
+            self.stale = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(timers: &mut Timers, now: u64) -> Vec<Key> {
+        let mut due = VecDeque::new();
+        timers.take_due(now, &mut due);
+        due.into()
+    }
+
+    fn timer(timers: &mut Timers, deadline: u64) -> Key {
+        timers.insert(deadline, None, Box::new(|| {}))
+    }
+
+    #[test]
+    fn due_by_deadline_then_by_creation() {
+        let mut timers = Timers::default();
+        let [c, a, d, b] = [5, 1, 5, 3].map(|deadline| timer(&mut timers, deadline));
+        assert_eq!(due(&mut timers, 4), [a, b]);
+        assert_eq!(due(&mut timers, 5), [c, d]);
+    }
+
+    #[test]
+    fn a_timer_pushed_back_or_pulled_forward_fires_once_at_its_new_deadline() {
+        let mut timers = Timers::default();
+        let [a, b] = [1, 100].map(|deadline| timer(&mut timers, deadline));
+        timers.reset(a, 50);
+        timers.reset(b, 10);
+        timers.reset(b, 20);
+        assert_eq!(timers.next_deadline(), Some(20));
+        assert_eq!(due(&mut timers, 30), [b]);
+        assert_eq!(due(&mut timers, 1000), [a]);
+    }
+
+    #[test]
+    fn pushed_back_and_forth_to_where_it_stood_it_fires_once() {
+        let mut timers = Timers::default();
+        let a = timer(&mut timers, 10);
+        timers.reset(a, 5);
+        timers.reset(a, 10);
+        assert_eq!(due(&mut timers, 7), []);
+        assert_eq!(due(&mut timers, 10), [a]);
+        let callback = timers.start(a).unwrap();
+        assert!(timers.finish(a, callback, 10).is_some());
+        assert_eq!(due(&mut timers, 1000), []);
+    }
+
+    #[test]
+    fn a_due_timer_that_is_reset_or_cancelled_does_not_start() {
+        let mut timers = Timers::default();
+        let [a, b] = [1, 2].map(|deadline| timer(&mut timers, deadline));
+        assert_eq!(due(&mut timers, 2), [a, b]);
+        timers.reset(a, 9);
+        timers.cancel(b);
+        assert!(timers.start(a).is_none() && timers.start(b).is_none());
+        assert_eq!(due(&mut timers, 9), [a]);
+    }
+
+    #[test]
+    fn a_period_keeps_its_phase_and_skips_what_it_missed() {
+        let mut timers = Timers::default();
+        let a = timers.insert(10, Some(10), Box::new(|| {}));
+        assert_eq!(due(&mut timers, 37), [a]);
+        let callback = timers.start(a).unwrap();
+        assert!(timers.finish(a, callback, 37).is_none());
+        assert_eq!(timers.next_deadline(), Some(40));
+    }
+
+    #[test]
+    fn cancelling_and_resetting_leaves_no_heap_behind() {
+        let mut timers = Timers::default();
+        let keep = timer(&mut timers, 1_000_000);
+        for deadline in 0..100_000 {
+            let one = timer(&mut timers, deadline);
+            timers.reset(one, deadline / 2);
+            timers.cancel(one);
+        }
+        assert!(timers.heap.len() < 200, "{}", timers.heap.len());
+        assert_eq!(due(&mut timers, 1_000_000), [keep]);
+        assert_eq!(timers.referenced(), 1);
+    }
+}

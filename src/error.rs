@@ -1,0 +1,207 @@
+use std::os::fd::RawFd;
+use std::{error, fmt, io};
+
+/// Shorthand for what most calls return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call failed: names the call and, where there is one, the descriptor.
+///
+/// Converts into [`io::Error`], keeping the operating system's code where there was one.
+#[derive(Debug)]
+pub struct Error {
+    call: &'static str,
+    fd: Option<RawFd>,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Os(io::Error),
+    UnknownId,
+    AlreadyDriven(String),
+    Unsupported(&'static str),
+    Forked,
+    Closed,
+    Stopped,
+}
+
+/// The kinds of [`Error`], for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operating system refused; [`Error::raw_os_error`] has its code.
+    Os,
+    /// The id was removed, has fired, or never came from this reactor.
+    UnknownId,
+    /// Somebody drives the reactor already: a callback, another thread or another host.
+    AlreadyDriven,
+    /// The poller in use cannot do this.
+    Unsupported,
+    /// The reactor belongs to the parent of this forked process.
+    Forked,
+    /// The reactor is gone or was closed.
+    Closed,
+    /// `stop` ended a call that had a result to wait for.
+    Stopped,
+}
+
+impl Error {
+    pub(crate) fn new(call: &'static str, cause: Cause) -> Error {
+        Error {
+            call,
+            fd: None,
+            cause,
+        }
+    }
+
+    pub(crate) fn os(call: &'static str, error: io::Error) -> Error {
+        let cause = match error.kind() {
+            io::ErrorKind::Unsupported if error.raw_os_error().is_none() => {
+                Cause::Unsupported("the poller in use has no edge-triggered mode")
+            }
+            _ => Cause::Os(error),
+        };
+        Error::new(call, cause)
+    }
+
+    pub(crate) fn with_fd(mut self, fd: RawFd) -> Error {
+        self.fd = Some(fd);
+        self
+    }
+
+    /// What kind of failure it was.
+    pub fn kind(&self) -> ErrorKind {
+        match self.cause {
+            Cause::Os(_) => ErrorKind::Os,
+            Cause::UnknownId => ErrorKind::UnknownId,
+            Cause::AlreadyDriven(_) => ErrorKind::AlreadyDriven,
+            Cause::Unsupported(_) => ErrorKind::Unsupported,
+            Cause::Forked => ErrorKind::Forked,
+            Cause::Closed => ErrorKind::Closed,
+            Cause::Stopped => ErrorKind::Stopped,
+        }
+    }
+
+    /// The name of the method that failed.
+    pub fn call(&self) -> &'static str {
+        self.call
+    }
+
+    /// The descriptor that the call was about.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.fd
+    }
+
+    /// The operating system's error code, if it was the one who refused.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match &self.cause {
+            Cause::Os(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.call)?;
+        if let Some(fd) = self.fd {
+            write!(f, "descriptor {fd}: ")?;
+        }
+        match &self.cause {
+            Cause::Os(error) => error.fmt(f),
+            Cause::UnknownId => f.write_str("unknown id (removed, fired, or of another reactor)"),
+            Cause::AlreadyDriven(by) => write!(f, "the reactor is already being driven by {by}"),
+            Cause::Unsupported(what) => f.write_str(what),
+            Cause::Forked => f.write_str("the reactor belongs to the parent process"),
+            Cause::Closed => f.write_str("the reactor is closed"),
+            Cause::Stopped => f.write_str("stopped before there was a result"),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.cause {
+            Cause::Os(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error.cause {
+            Cause::Os(os) => os.kind(),
+            Cause::UnknownId => io::ErrorKind::NotFound,
+            Cause::AlreadyDriven(_) => io::ErrorKind::ResourceBusy,
+            Cause::Unsupported(_) => io::ErrorKind::Unsupported,
+            Cause::Forked | Cause::Closed => io::ErrorKind::BrokenPipe,
+            Cause::Stopped => io::ErrorKind::Interrupted,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A source that could not be registered, and why. Gives the source back.
+pub struct AddError<S> {
+    error: Error,
+    source: S,
+}
+
+impl<S> AddError<S> {
+    pub(crate) fn new(error: Error, source: S) -> AddError<S> {
+        AddError { error, source }
+    }
+
+    /// The reason.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The source, untouched.
+    pub fn into_source(self) -> S {
+        self.source
+    }
+}
+
+/// A callback that could not be posted because the reactor is gone. Gives the callback back.
+pub struct PostError<F>(pub F);
+
+macro_rules! wrapping_error {
+    ($name:ident, $error:expr) => {
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&$error(self), f)
+            }
+        }
+
+        impl<T> fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&$error(self), f)
+            }
+        }
+
+        impl<T> error::Error for $name<T> {}
+
+        impl<T> From<$name<T>> for io::Error {
+            fn from(error: $name<T>) -> io::Error {
+                Error::from(error).into()
+            }
+        }
+    };
+}
+
+wrapping_error!(AddError, AddError::error);
+wrapping_error!(PostError, |_| Error::new("call_soon", Cause::Closed));
+
+impl<S> From<AddError<S>> for Error {
+    fn from(error: AddError<S>) -> Error {
+        error.error
+    }
+}
+
+impl<F> From<PostError<F>> for Error {
+    fn from(_: PostError<F>) -> Error {
+        Error::new("call_soon", Cause::Closed)
+    }
+}

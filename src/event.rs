@@ -1,0 +1,230 @@
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+
+use crate::HandlerId;
+
+const READABLE: u8 = 1;
+const WRITABLE: u8 = 2;
+const PRIORITY: u8 = 4;
+const HANGUP: u8 = 8;
+const ERROR: u8 = 16;
+
+/// What a handler waits for. Combine with `|`.
+///
+/// ```
+/// use oneloop::Interest;
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// assert!(both.contains(Interest::WRITABLE) && !both.contains(Interest::PRIORITY));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Interest(u8);
+
+impl Interest {
+    /// Nothing: the handler is paused, hang-ups and errors included.
+    pub const NONE: Interest = Interest(0);
+    /// Data, a connection to accept, or the end of the stream.
+    pub const READABLE: Interest = Interest(READABLE);
+    /// Room to write, or a connect that has ended.
+    pub const WRITABLE: Interest = Interest(WRITABLE);
+    /// Exceptional data, such as TCP's out-of-band byte.
+    pub const PRIORITY: Interest = Interest(PRIORITY);
+
+    /// Whether all of `other` is in it.
+    pub const fn contains(self, other: Interest) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether it is [`Interest::NONE`].
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Interest;
+    fn bitor(self, other: Interest) -> Interest {
+        Interest(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Interest {
+    fn bitor_assign(&mut self, other: Interest) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_bits(f, "Interest", self.0)
+    }
+}
+
+/// When a handler is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// In every turn in which the descriptor is ready. What C libraries and most callback code
+    /// expect: nothing is lost if the handler reads only a part.
+    Level,
+    /// For each new readiness, possibly more often; being ready at registration counts. The
+    /// handler must read or write until `WouldBlock`, or return [`Action::Again`].
+    Edge,
+    /// Once, then not before `update_handler` arms it again.
+    Oneshot,
+}
+
+/// What a handler wants next. Handlers that return `()` mean [`Action::Continue`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Action {
+    /// Go on.
+    Continue,
+    /// Call the handler again in the next turn, even if the descriptor is not ready: for bytes
+    /// that a TLS layer has already decrypted, or an edge handler that stops early to be fair.
+    Again,
+    /// Remove the handler and drop its source.
+    Remove,
+}
+
+impl From<()> for Action {
+    fn from((): ()) -> Action {
+        Action::Continue
+    }
+}
+
+/// What a handler is told: which handler it is and for what its descriptor is ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    handler: HandlerId,
+    ready: Ready,
+}
+
+impl Event {
+    pub(crate) fn new(handler: HandlerId, ready: Ready) -> Event {
+        Event { handler, ready }
+    }
+
+    /// The id of the handler that is being called.
+    pub fn handler(&self) -> HandlerId {
+        self.handler
+    }
+
+    /// Reading will not block. Also set, with [`is_hangup`](Self::is_hangup) or
+    /// [`is_error`](Self::is_error), when reading is how to learn of it.
+    pub fn is_readable(&self) -> bool {
+        self.ready.0 & READABLE != 0
+    }
+
+    /// Writing will not block, or will tell of a hang-up or an error.
+    pub fn is_writable(&self) -> bool {
+        self.ready.0 & WRITABLE != 0
+    }
+
+    /// Exceptional data is there.
+    pub fn is_priority(&self) -> bool {
+        self.ready.0 & PRIORITY != 0
+    }
+
+    /// The peer is gone in both directions. Bytes that came before can still be read.
+    pub fn is_hangup(&self) -> bool {
+        self.ready.0 & HANGUP != 0
+    }
+
+    /// The descriptor has an error pending.
+    pub fn is_error(&self) -> bool {
+        self.ready.0 & ERROR != 0
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ", self.handler)?;
+        write_bits(f, "Event", self.ready.0)
+    }
+}
+
+/// A set of readiness bits: those of [`Interest`], and hang-up and error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ready(u8);
+
+impl Ready {
+    pub(crate) const NONE: Ready = Ready(0);
+    pub(crate) const READABLE: Ready = Ready(READABLE);
+    pub(crate) const WRITABLE: Ready = Ready(WRITABLE);
+    pub(crate) const PRIORITY: Ready = Ready(PRIORITY);
+    pub(crate) const HANGUP: Ready = Ready(HANGUP);
+    pub(crate) const ERROR: Ready = Ready(ERROR);
+
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What is ready of `interest` on a descriptor that can always be read and written.
+    pub(crate) fn always(interest: Interest) -> Ready {
+        Ready(interest.0 & (READABLE | WRITABLE))
+    }
+
+    /// What a handler with `interest` gets to see. A hang-up or an error counts as whatever the
+    /// handler waits for, so that code that only ever reads, or only writes, finds out.
+    pub(crate) fn seen_by(self, interest: Interest) -> Ready {
+        let fault = self.0 & (HANGUP | ERROR);
+        match (interest.is_none(), fault) {
+            (true, _) => Ready::NONE,
+            (false, 0) => Ready(self.0 & interest.0),
+            (false, _) => Ready(self.0 & interest.0 | fault) | Ready::always(interest),
+        }
+    }
+}
+
+impl BitOr for Ready {
+    type Output = Ready;
+    fn bitor(self, other: Ready) -> Ready {
+        Ready(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Ready {
+    fn bitor_assign(&mut self, other: Ready) {
+        self.0 |= other.0;
+    }
+}
+
+fn write_bits(f: &mut fmt::Formatter<'_>, name: &str, bits: u8) -> fmt::Result {
+    let names = ["READABLE", "WRITABLE", "PRIORITY", "HANGUP", "ERROR"];
+    let set: Vec<_> = (0..names.len())
+        .filter(|bit| bits & 1 << bit != 0)
+        .map(|bit| names[bit])
+        .collect();
+    match set.is_empty() {
+        true => write!(f, "{name}(NONE)"),
+        false => write!(f, "{name}({})", set.join(" | ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_is_seen_as_what_was_asked_for() {
+        let gone = Ready::HANGUP | Ready::READABLE;
+        assert_eq!(
+            gone.seen_by(Interest::WRITABLE),
+            Ready::HANGUP | Ready::WRITABLE
+        );
+        assert_eq!(gone.seen_by(Interest::PRIORITY), Ready::HANGUP);
+        assert_eq!(gone.seen_by(Interest::NONE), Ready::NONE);
+    }
+
+    #[test]
+    fn no_bit_is_seen_that_was_not_asked_for() {
+        let all = Ready::READABLE | Ready::WRITABLE | Ready::PRIORITY;
+        assert_eq!(all.seen_by(Interest::READABLE), Ready::READABLE);
+    }
+
+    #[test]
+    fn bits_print_by_name() {
+        assert_eq!(format!("{:?}", Interest::NONE), "Interest(NONE)");
+        let two = Interest::READABLE | Interest::PRIORITY;
+        assert_eq!(format!("{two:?}"), "Interest(READABLE | PRIORITY)");
+    }
+}

@@ -1,0 +1,102 @@
+use std::fmt;
+#[cfg(not(polling_test_poll_backend))]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use crate::{Loop, Result, Threads};
+
+/// What a turn, or a few of them, did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Turn {
+    /// How many callbacks were called.
+    pub called: usize,
+    /// Nothing is left to do, and what comes will show on the descriptor: the host may sleep.
+    /// While this is false, a host that is told only of changes (edge-triggered) must turn again.
+    pub idle: bool,
+    /// [`Loop::stop`] was called. What was not called stays due.
+    pub stopped: bool,
+}
+
+/// A host's claim on a reactor, for those who write adapters: while it lives nobody else can drive.
+/// Dropping it leaves the reactor as it is, for the next host to go on.
+///
+/// A host watches the descriptor ([`AsFd`]) for reading, level- or edge-triggered, and calls
+/// [`turn`](Self::turn) when it becomes readable, and once at the beginning. Timers and posts show
+/// on the descriptor too, so that it needs nothing else.
+///
+/// A complete host, on poll(2):
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::{os::fd::AsRawFd, time::Duration};
+///
+/// let reactor = oneloop::Reactor::new()?;
+/// let stopper = reactor.downgrade();
+/// reactor.call_later(Duration::from_millis(1), move || stopper.upgrade().unwrap().stop())?;
+///
+/// let mut host = reactor.host("poll")?;
+/// while !host.turn(16)?.stopped {
+///     let mut fd = libc::pollfd { fd: host.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+///     unsafe { libc::poll(&mut fd, 1, -1) };
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Host<K: Threads> {
+    reactor: Loop<K>,
+    name: &'static str,
+}
+
+impl<K: Threads> Host<K> {
+    pub(crate) fn new(reactor: Loop<K>, name: &'static str) -> Result<Host<K>> {
+        reactor.core.claim_host(name)?;
+        Ok(Host { reactor, name })
+    }
+
+    /// Takes turns without waiting, `at_most` of them (at least one), until the host may sleep.
+    ///
+    /// Several turns in one go are what makes a busy loop fast under a host; that it is a bounded
+    /// number is what keeps it from starving the host's own tasks.
+    ///
+    /// # Errors
+    ///
+    /// If called from one of the reactor's own callbacks, after a fork, or if the kernel fails.
+    ///
+    /// # Panics
+    ///
+    /// If a callback does. All else stays due, and the host can go on.
+    pub fn turn(&mut self, at_most: u32) -> Result<Turn> {
+        self.reactor.core.host_turns(self.name, at_most)
+    }
+
+    /// The reactor.
+    pub fn reactor(&self) -> &Loop<K> {
+        &self.reactor
+    }
+}
+
+#[cfg(not(polling_test_poll_backend))]
+impl<K: Threads> AsFd for Host<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reactor.as_fd()
+    }
+}
+
+#[cfg(not(polling_test_poll_backend))]
+impl<K: Threads> AsRawFd for Host<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.reactor.as_raw_fd()
+    }
+}
+
+impl<K: Threads> Drop for Host<K> {
+    fn drop(&mut self) {
+        self.reactor.core.release_host();
+    }
+}
+
+impl<K: Threads> fmt::Debug for Host<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("name", &self.name).finish()
+    }
+}

@@ -1,0 +1,81 @@
+//! One event loop for callback code, C libraries and async runtimes in one process.
+//!
+//! Code registers a descriptor, an interest and a callback with a [`Reactor`]. The same code then
+//! runs on the built-in loop ([`Loop::run`]), inside tokio (`oneloop-tokio`), inside async-io and
+//! smol (`oneloop-async-io`), or inside any loop that can watch one descriptor ([`Loop::host`]),
+//! and can be moved from one to the other while everything stays registered.
+//!
+//! ```
+//! use oneloop::{Interest, Mode, Reactor};
+//! use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let reactor = Reactor::new()?;
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let mut client = TcpStream::connect(listener.local_addr()?)?;
+//!
+//! let weak = reactor.downgrade();
+//! reactor.add_handler(listener, Interest::READABLE, Mode::Level, move |listener, _| {
+//!     let (stream, _) = listener.accept().unwrap();
+//!     let stopper = weak.clone();
+//!     weak.upgrade().unwrap().add_handler(stream, Interest::READABLE, Mode::Level, move |stream, _| {
+//!         let mut byte = [0];
+//!         stream.read_exact(&mut byte).unwrap();
+//!         stopper.upgrade().unwrap().stop();
+//!     }).unwrap();
+//! })?;
+//! reactor.call_later(Duration::from_millis(1), move || client.write_all(b"!").unwrap())?;
+//!
+//! reactor.run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! Under every host and on every poller:
+//!
+//! - Level, edge and one-shot mean what the kernel means by them; several handlers on one
+//!   descriptor work each as if it were alone; a hang-up or an error reaches everybody who waits
+//!   for anything.
+//! - A turn is: wait, handlers that are ready, due timers by deadline, posted callbacks. What a
+//!   callback adds is called in a later turn; what it removes is not called any more. Nobody
+//!   starves anybody, the host's own tasks included.
+//! - Callbacks run one at a time, never inside each other, with no lock held, and may call every
+//!   method. A panic reaches whoever drives and takes nothing with it but the callback it came
+//!   from.
+//! - Timers run on the monotonic clock and never fire early. No post and no wake is lost.
+//! - Changing hosts loses nothing.
+//!
+//! # Non-goals
+//!
+//! oneloop is no executor, no I/O library and no replacement for tokio: it carries readiness, and
+//! leaves reading and writing to whoever owns the descriptor. It does not emulate what a system
+//! has not got: that is an [`ErrorKind::Unsupported`].
+//!
+//! # Features
+//!
+//! `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it is
+//! always there.
+#![cfg(unix)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
+mod engine;
+mod error;
+mod event;
+mod fork;
+mod host;
+mod id;
+mod poller;
+mod reactor;
+mod stats;
+mod threads;
+
+pub use error::{AddError, Error, ErrorKind, PostError, Result};
+pub use event::{Action, Event, Interest, Mode};
+pub use host::{Host, Turn};
+pub use id::{HandlerId, HookId, Id, TimerId};
+pub use poller::PollerKind;
+pub use reactor::{Builder, LocalReactor, Loop, Reactor, Remote, WeakLoop};
+pub use stats::Stats;
+pub use threads::{Fits, Local, Shared, Threads};

@@ -1,0 +1,298 @@
+//! Who asks the kernel. A [`Poller`] is a set of descriptors under keys; [`Poller::wait`] tells
+//! which are ready. What that means for handlers is the engine's business.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+#[cfg(any(
+    feature = "polling",
+    not(any(target_os = "linux", target_os = "android"))
+))]
+mod portable;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::event::Ready;
+use crate::id::Key;
+use crate::{Interest, Mode};
+
+/// Which poller a reactor asks; see [`Builder::poller`](crate::Builder::poller).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PollerKind {
+    /// Linux' epoll, bare: one system call per wait. Needs Linux 5.11. The default there.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Epoll,
+    /// The `polling` crate: kqueue and others, and epoll too. The default everywhere else.
+    #[cfg(any(
+        feature = "polling",
+        not(any(target_os = "linux", target_os = "android"))
+    ))]
+    Polling,
+}
+
+impl PollerKind {
+    /// What this system does best.
+    pub(crate) const BEST: PollerKind = {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            PollerKind::Epoll
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        {
+            PollerKind::Polling
+        }
+    };
+}
+
+/// What one registration asks of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) interest: Interest,
+    pub(crate) mode: Mode,
+}
+
+/// Two sets, because the kernel takes a descriptor only once per set, and a descriptor may have
+/// level-triggered and edge-triggered handlers at once. Nobody who does not mix needs the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Set {
+    Main,
+    Edges,
+}
+
+/// One descriptor is ready.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fired {
+    pub(crate) set: Set,
+    pub(crate) key: Key,
+    pub(crate) ready: Ready,
+}
+
+/// Keys of the poller's own. Table indices stay below 2^32 - 16, so no handler has one of these.
+const WAKE: u64 = u64::MAX - 1;
+const ALARM: u64 = u64::MAX - 2;
+const EDGES: u64 = u64::MAX - 3;
+
+/// How many events one wait fetches; the kernel serves the rest first next time.
+const BATCH: usize = 1024;
+
+pub(crate) struct Poller {
+    main: Backend,
+    edges: OnceLock<Backend>,
+}
+
+enum Backend {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Epoll(epoll::Epoll),
+    #[cfg(any(
+        feature = "polling",
+        not(any(target_os = "linux", target_os = "android"))
+    ))]
+    Portable(portable::Portable),
+}
+
+/// Where [`Poller::wait`] puts what it finds.
+pub(crate) struct Events {
+    raw: Raw,
+    pub(crate) fired: Vec<Fired>,
+}
+
+enum Raw {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Epoll(epoll::Buffer),
+    #[cfg(any(
+        feature = "polling",
+        not(any(target_os = "linux", target_os = "android"))
+    ))]
+    Portable(portable::Buffer),
+}
+
+/// Calls the same method on whichever backend it is.
+macro_rules! each {
+    ($backend:expr, $it:ident => $call:expr) => {
+        match $backend {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Backend::Epoll($it) => $call,
+            #[cfg(any(
+                feature = "polling",
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
+            Backend::Portable($it) => $call,
+        }
+    };
+}
+
+impl Backend {
+    fn new(kind: PollerKind) -> io::Result<Backend> {
+        Ok(match kind {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            PollerKind::Epoll => Backend::Epoll(epoll::Epoll::new()?),
+            #[cfg(any(
+                feature = "polling",
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
+            PollerKind::Polling => Backend::Portable(portable::Portable::new()?),
+        })
+    }
+
+    fn kind(&self) -> PollerKind {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Backend::Epoll(_) => PollerKind::Epoll,
+            #[cfg(any(
+                feature = "polling",
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
+            Backend::Portable(_) => PollerKind::Polling,
+        }
+    }
+
+    fn wait(
+        &self,
+        set: Set,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<Notices> {
+        let mut notices = Notices::default();
+        let fired = &mut events.fired;
+        let mut take = |key, ready| match key {
+            WAKE => {}
+            ALARM => notices.alarm = true,
+            EDGES => notices.edges = true,
+            key => fired.push(Fired {
+                set,
+                key: Key::from_u64(key),
+                ready,
+            }),
+        };
+        match (self, &mut events.raw) {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, &mut take)?,
+            #[cfg(any(
+                feature = "polling",
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
+            (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, &mut take)?,
+            #[allow(unreachable_patterns)]
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        Ok(notices)
+    }
+}
+
+/// What a wait found of the poller's own.
+#[derive(Default)]
+pub(crate) struct Notices {
+    /// The alarm went off, and is no longer set.
+    pub(crate) alarm: bool,
+    edges: bool,
+}
+
+impl Poller {
+    pub(crate) fn new(kind: PollerKind) -> io::Result<Poller> {
+        let main = Backend::new(kind)?;
+        each!(&main, it => it.add_wake_and_alarm()?);
+        Ok(Poller {
+            main,
+            edges: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn events(&self) -> Events {
+        Events {
+            raw: match &self.main {
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                Backend::Epoll(_) => Raw::Epoll(epoll::buffer()),
+                #[cfg(any(
+                    feature = "polling",
+                    not(any(target_os = "linux", target_os = "android"))
+                ))]
+                Backend::Portable(_) => Raw::Portable(portable::buffer()),
+            },
+            fired: Vec::new(),
+        }
+    }
+
+    pub(crate) fn supports_edge(&self) -> bool {
+        each!(&self.main, it => it.supports_edge())
+    }
+
+    pub(crate) fn add(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
+        each!(self.set(set)?, it => it.add(fd, key.to_u64(), watch))
+    }
+
+    pub(crate) fn modify(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
+        each!(self.set(set)?, it => it.modify(fd, key.to_u64(), watch))
+    }
+
+    pub(crate) fn delete(&self, set: Set, fd: RawFd) -> io::Result<()> {
+        each!(self.set(set)?, it => it.delete(fd))
+    }
+
+    /// Waits until something is ready, somebody calls `wake`, or the time is up.
+    pub(crate) fn wait(
+        &self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<Notices> {
+        events.fired.clear();
+        let notices = self.main.wait(Set::Main, events, timeout)?;
+        if let (true, Some(edges)) = (notices.edges, self.edges.get()) {
+            edges.wait(Set::Edges, events, Some(Duration::ZERO))?;
+        }
+        Ok(notices)
+    }
+
+    /// Ends the wait that is going on, or else the next one. Any thread.
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        each!(&self.main, it => it.wake())
+    }
+
+    /// Makes the poller's own descriptor readable after `delay`; `None` calls that off.
+    pub(crate) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+        each!(&self.main, it => it.set_alarm(delay))
+    }
+
+    fn set(&self, set: Set) -> io::Result<&Backend> {
+        match set {
+            Set::Main => Ok(&self.main),
+            Set::Edges => self.edges(),
+        }
+    }
+
+    /// The second set: a poller inside the first one. Only called under the engine's lock.
+    fn edges(&self) -> io::Result<&Backend> {
+        if let Some(edges) = self.edges.get() {
+            return Ok(edges);
+        }
+        let edges = Backend::new(self.main.kind())?;
+        let watch = Watch {
+            interest: Interest::READABLE,
+            mode: Mode::Level,
+        };
+        let fd = each!(&edges, it => it.as_fd().as_raw_fd());
+        each!(&self.main, it => it.add(fd, EDGES, watch))?;
+        Ok(self.edges.get_or_init(|| edges))
+    }
+}
+
+#[cfg(not(polling_test_poll_backend))]
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        each!(&self.main, it => it.as_fd())
+    }
+}
+
+/// A descriptor that the engine was given by number, for a call that takes borrowed ones.
+fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: `fd` is not -1, and it goes to nothing but calls on a poller's set, where the kernel
+    // checks it: a closed number is answered by EBADF, an unknown one by ENOENT. That the number
+    // means what its owner thinks is the promise of `add_handler` (who owns it) or of the caller
+    // of `add_raw_handler`.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+}

@@ -1,0 +1,175 @@
+//! The `polling` crate: kqueue, event ports, poll(2), and epoll for comparison.
+
+use std::io;
+#[cfg(not(polling_test_poll_backend))]
+use std::os::fd::AsFd;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::time::Duration;
+
+use polling::{Event, PollMode};
+
+use super::{ALARM, BATCH, Watch, borrow};
+use crate::event::Ready;
+use crate::{Interest, Mode};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the keys of the `polling` crate are too short on this target");
+
+pub(super) struct Portable {
+    poller: polling::Poller,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    alarm: OwnedFd,
+}
+
+pub(super) type Buffer = polling::Events;
+
+pub(super) fn buffer() -> Buffer {
+    polling::Events::with_capacity(std::num::NonZeroUsize::MIN.saturating_add(BATCH - 1))
+}
+
+impl Portable {
+    pub(super) fn new() -> io::Result<Portable> {
+        Ok(Portable {
+            poller: polling::Poller::new()?,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            alarm: {
+                use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+                let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+                timerfd_create(TimerfdClockId::Monotonic, flags)?
+            },
+        })
+    }
+
+    /// `polling` brings its own wake.
+    pub(super) fn add_wake_and_alarm(&self) -> io::Result<()> {
+        #[cfg(all(
+            any(target_os = "linux", target_os = "android"),
+            not(polling_test_poll_backend)
+        ))]
+        self.add(
+            self.alarm.as_raw_fd(),
+            ALARM,
+            Watch {
+                interest: Interest::READABLE,
+                mode: Mode::Edge,
+            },
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn supports_edge(&self) -> bool {
+        self.poller.supports_edge()
+    }
+
+    pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
+        let fd = borrow(fd)?;
+        // SAFETY: `polling` asks that a source be deleted before it is closed. A handler that owns
+        // its source is taken out of the set before the source is dropped; the caller of
+        // `add_raw_handler` has promised to remove the handler, and where a C library closes its
+        // descriptor first nevertheless, the kernel forgets it by itself and later calls on its
+        // number are answered by an error.
+        unsafe {
+            self.poller
+                .add_with_mode(&fd, event(key, watch), mode(watch))
+        }
+    }
+
+    pub(super) fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
+        self.poller
+            .modify_with_mode(borrow(fd)?, event(key, watch), mode(watch))
+    }
+
+    pub(super) fn delete(&self, fd: RawFd) -> io::Result<()> {
+        self.poller.delete(borrow(fd)?)
+    }
+
+    pub(super) fn wait(
+        &self,
+        buffer: &mut Buffer,
+        timeout: Option<Duration>,
+        take: &mut dyn FnMut(u64, Ready),
+    ) -> io::Result<()> {
+        buffer.clear();
+        self.poller.wait(buffer, timeout)?;
+        for event in buffer.iter() {
+            take(event.key as u64, ready(&event));
+        }
+        Ok(())
+    }
+
+    pub(super) fn wake(&self) -> io::Result<()> {
+        self.poller.notify()
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+        super::epoll::set_timerfd(std::os::fd::AsFd::as_fd(&self.alarm), delay)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+        #[cfg(any(
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly"
+        ))]
+        {
+            use polling::os::kqueue::{PollerKqueueExt, Timer};
+            const ID: usize = 0;
+            // A timer that has fired, or was never set, is not there to be deleted.
+            let _ = self.poller.delete_filter(Timer {
+                id: ID,
+                timeout: Duration::ZERO,
+            });
+            if let Some(timeout) = delay {
+                let timer = Timer { id: ID, timeout };
+                self.poller
+                    .add_filter(timer, ALARM as usize, PollMode::Oneshot)?;
+            }
+        }
+        // Elsewhere the poller is no descriptor that a host could watch, so no alarm is due.
+        let _ = delay;
+        Ok(())
+    }
+}
+
+#[cfg(not(polling_test_poll_backend))]
+impl AsFd for Portable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+fn mode(watch: Watch) -> PollMode {
+    match watch.mode {
+        Mode::Level => PollMode::Level,
+        Mode::Edge => PollMode::Edge,
+        Mode::Oneshot => PollMode::Oneshot,
+    }
+}
+
+fn event(key: u64, watch: Watch) -> Event {
+    let Watch { interest, .. } = watch;
+    let mut event = Event::none(key as usize);
+    event.readable = interest.contains(Interest::READABLE);
+    event.writable = interest.contains(Interest::WRITABLE);
+    event.set_priority(interest.contains(Interest::PRIORITY));
+    event
+}
+
+fn ready(event: &Event) -> Ready {
+    [
+        (event.readable, Ready::READABLE),
+        (event.writable, Ready::WRITABLE),
+        (event.is_priority(), Ready::PRIORITY),
+        (event.is_interrupt(), Ready::HANGUP),
+        (event.is_err() == Some(true), Ready::ERROR),
+    ]
+    .into_iter()
+    .filter(|(is, _)| *is)
+    .fold(Ready::NONE, |ready, (_, bit)| ready | bit)
+}

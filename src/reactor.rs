@@ -1,0 +1,539 @@
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::engine::{Core, Inbox, boxed};
+use crate::{
+    Action, AddError, Error, Event, Fits, HandlerId, HookId, Host, Id, Interest, Local, Mode,
+    PollerKind, PostError, Result, Shared, Stats, Threads, TimerId, Turn,
+};
+
+/// The loop for everybody: its handles may be cloned and sent to any thread, and every method may
+/// be called from any thread, inside callbacks or outside. Callbacks are `Send`; they run one at a
+/// time, on the thread that drives.
+pub type Reactor = Loop<Shared>;
+
+/// The loop that stays on its thread, whose callbacks may hold an `Rc`. Other threads reach it
+/// through a [`Remote`].
+pub type LocalReactor = Loop<Local>;
+
+/// A handle of an event loop: [`Reactor`] or [`LocalReactor`].
+///
+/// Clones are handles of the same loop. The loop ends with its last handle; a callback that holds
+/// one therefore keeps its own loop alive: give it a [`WeakLoop`], or end with
+/// [`close`](Self::close).
+///
+/// ```
+/// use oneloop::{Interest, Mode, Reactor};
+/// use std::{io::Read, io::Write, os::unix::net::UnixStream};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reactor = Reactor::new()?;
+/// let (mut ours, theirs) = UnixStream::pair()?;
+///
+/// reactor.add_handler(theirs, Interest::READABLE, Mode::Level, |stream, _event| {
+///     let mut buffer = [0; 100];
+///     let n = stream.read(&mut buffer).unwrap();
+///     assert_eq!(&buffer[..n], b"hello");
+///     oneloop::Action::Remove
+/// })?;
+/// ours.write_all(b"hello")?;
+///
+/// reactor.run()?; // returns when nothing is left that could call back
+/// # Ok(())
+/// # }
+/// ```
+pub struct Loop<K: Threads> {
+    pub(crate) core: Arc<Core>,
+    threads: PhantomData<K>,
+}
+
+/// How a loop is made, where [`Reactor::new`] does not do.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    poller: PollerKind,
+}
+
+impl Builder {
+    /// Chooses the poller. The default is the best one of the system.
+    pub fn poller(mut self, poller: PollerKind) -> Builder {
+        self.poller = poller;
+        self
+    }
+
+    /// Makes a [`Reactor`].
+    ///
+    /// # Errors
+    ///
+    /// If the process or the system has no descriptors left, or the system lacks what the poller
+    /// needs.
+    pub fn build(self) -> Result<Reactor> {
+        self.make()
+    }
+
+    /// Makes a [`LocalReactor`]. Fails as [`build`](Self::build) does.
+    pub fn build_local(self) -> Result<LocalReactor> {
+        self.make()
+    }
+
+    fn make<K: Threads>(self) -> Result<Loop<K>> {
+        let core = Core::new(self.poller).map_err(|error| Error::os("build", error))?;
+        Ok(Loop {
+            core: Arc::new(core),
+            threads: PhantomData,
+        })
+    }
+}
+
+impl Reactor {
+    /// A loop with the best poller of the system. Fails as [`Builder::build`] does.
+    pub fn new() -> Result<Reactor> {
+        Reactor::builder().build()
+    }
+
+    /// A loop with something of your choice.
+    pub fn builder() -> Builder {
+        Builder {
+            poller: PollerKind::BEST,
+        }
+    }
+}
+
+impl LocalReactor {
+    /// A loop of this thread's own. Fails as [`Builder::build`] does.
+    pub fn new() -> Result<LocalReactor> {
+        Reactor::builder().build_local()
+    }
+}
+
+/// Handlers.
+impl<K: Threads> Loop<K> {
+    /// Calls `callback` when `source` is ready for what `interest` says. In force when it returns.
+    ///
+    /// The loop owns the source, so that it cannot be closed while it is watched; the callback
+    /// gets it as `&mut S`. Take an `Arc`, an `Rc` or a `BorrowedFd<'static>` to share it. Any
+    /// number of handlers may be on one descriptor, each as if it were alone. A callback that
+    /// returns `()` goes on; see [`Action`] for the rest. What is added in a callback is first
+    /// called in a later turn.
+    ///
+    /// O_NONBLOCK and all else of the descriptor stays as it is. Regular files and directories
+    /// are always ready.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, with the number of the descriptor, if it cannot be watched, with
+    /// the source in it; nothing is registered then. [`Unsupported`](crate::ErrorKind::Unsupported)
+    /// if the poller has no edge-triggered mode.
+    pub fn add_handler<S, F, A>(
+        &self,
+        source: S,
+        interest: Interest,
+        mode: Mode,
+        callback: F,
+    ) -> std::result::Result<HandlerId, AddError<S>>
+    where
+        S: AsFd + Fits<K> + 'static,
+        F: FnMut(&mut S, Event) -> A + Fits<K> + 'static,
+        A: Into<Action>,
+    {
+        let fd = source.as_fd().as_raw_fd();
+        let parts = (source, callback);
+        let make = |(source, callback)| boxed(source, callback);
+        match self
+            .core
+            .add_handler("add_handler", fd, (interest, mode), parts, make)
+        {
+            Ok(key) => Ok(HandlerId(key)),
+            Err((error, (source, _))) => Err(AddError::new(error, source)),
+        }
+    }
+
+    /// Like [`add_handler`](Self::add_handler) for a descriptor that somebody else owns, such as
+    /// a C library.
+    ///
+    /// Bears what C libraries do: a descriptor closed before its handler is removed goes quiet,
+    /// and its number can be registered anew at once; the kernel's complaints about that are
+    /// mended and not reported. It is tidier to remove first and close then.
+    ///
+    /// # Safety
+    ///
+    /// The descriptor must be open now, and the handler be removed before, or soon after, its
+    /// owner closes it: the number may come to mean a file of somebody else's, and
+    /// [`update_handler`](Self::update_handler) and [`rearm_handler`](Self::rearm_handler)
+    /// would have the callback watch that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_handler`](Self::add_handler).
+    pub unsafe fn add_raw_handler<F, A>(
+        &self,
+        fd: RawFd,
+        interest: Interest,
+        mode: Mode,
+        mut callback: F,
+    ) -> Result<HandlerId>
+    where
+        F: FnMut(Event) -> A + Fits<K> + 'static,
+        A: Into<Action>,
+    {
+        let make = |()| boxed((), move |_, event| callback(event));
+        match self
+            .core
+            .add_handler("add_raw_handler", fd, (interest, mode), (), make)
+        {
+            Ok(key) => Ok(HandlerId(key)),
+            Err((error, ())) => Err(error),
+        }
+    }
+
+    /// Replaces what a handler waits for. [`Interest::NONE`] pauses it.
+    ///
+    /// For edge and one-shot handlers it also re-arms: what is ready now is reported again. Within
+    /// a callback the kernel is told only before the loop waits again, so that a change and its
+    /// undoing cost nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown, or the descriptor was closed by its owner.
+    pub fn update_handler(&self, id: HandlerId, interest: Interest) -> Result<()> {
+        self.core.update_handler(id.0, interest)
+    }
+
+    /// Makes the kernel take the descriptor anew even if nothing seems changed: for libraries
+    /// that close a socket and open another under the same number inside one call, as libpq does.
+    /// One-shot handlers are armed.
+    ///
+    /// # Errors
+    ///
+    /// As [`update_handler`](Self::update_handler).
+    pub fn rearm_handler(&self, id: HandlerId) -> Result<()> {
+        self.core.rearm_handler(id.0)
+    }
+
+    /// Removes a handler and drops its callback and source.
+    ///
+    /// It is not called any more, not even if it is ready in the current turn. (If another thread
+    /// drives, one call may be under way there; it is dropped after that, on that thread.)
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    pub fn remove_handler(&self, id: HandlerId) -> Result<()> {
+        self.core.remove_handler(id.0)
+    }
+
+    /// The descriptor of a handler.
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    pub fn handler_fd(&self, id: HandlerId) -> Result<RawFd> {
+        self.core.handler_fd(id.0)
+    }
+}
+
+/// Timers, on the monotonic clock: a system clock that is set changes nothing. They never fire
+/// early, and they fire in the order of their deadlines.
+impl<K: Threads> Loop<K> {
+    /// Calls `callback` once, at `deadline`; in the next turn if that has passed.
+    ///
+    /// [`reset_timer`](Self::reset_timer) in the callback lets it fire again, which is why it is
+    /// `FnMut`.
+    ///
+    /// # Errors
+    ///
+    /// Only if the loop is closed or of a parent process; so for the other timers, too.
+    pub fn call_at<F>(&self, deadline: Instant, callback: F) -> Result<TimerId>
+    where
+        F: FnMut() + Fits<K> + 'static,
+    {
+        let deadline = self.core.deadline(deadline);
+        let timer = self
+            .core
+            .add_timer("call_at", deadline, None, Box::new(callback));
+        timer.map(TimerId)
+    }
+
+    /// Calls `callback` once, after `delay`. A delay of zero means the next turn.
+    pub fn call_later<F>(&self, delay: Duration, callback: F) -> Result<TimerId>
+    where
+        F: FnMut() + Fits<K> + 'static,
+    {
+        let deadline = self.core.deadline_in(delay);
+        let timer = self
+            .core
+            .add_timer("call_later", deadline, None, Box::new(callback));
+        timer.map(TimerId)
+    }
+
+    /// Calls `callback` every `period`, the first time a period from now. Keeps its phase: what
+    /// was missed because the loop was busy is skipped. A period of zero means every turn.
+    pub fn call_every<F>(&self, period: Duration, callback: F) -> Result<TimerId>
+    where
+        F: FnMut() + Fits<K> + 'static,
+    {
+        let deadline = self.core.deadline_in(period);
+        let timer = self
+            .core
+            .add_timer("call_every", deadline, Some(period), Box::new(callback));
+        timer.map(TimerId)
+    }
+
+    /// Moves a timer, forward or back; a periodic one goes on from there. Also in its own
+    /// callback, where it goes before the period.
+    ///
+    /// # Errors
+    ///
+    /// If the timer was cancelled or has fired.
+    pub fn reset_timer(&self, id: TimerId, deadline: Instant) -> Result<()> {
+        self.core.reset_timer(id.0, self.core.deadline(deadline))
+    }
+
+    /// Cancels a timer and drops its callback. Also in its own callback.
+    ///
+    /// # Errors
+    ///
+    /// If the timer was cancelled or has fired.
+    pub fn cancel_timer(&self, id: TimerId) -> Result<()> {
+        self.core.cancel_timer(id.0)
+    }
+
+    /// When the next timer is due. Hosts do not need it: timers show on the descriptor.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.core.next_deadline()
+    }
+}
+
+/// Posts and hooks.
+impl<K: Threads> Loop<K> {
+    /// Calls `callback` in this turn if it is not over with posts yet, else in the next. Posts of
+    /// one thread run in their order; a post made by a post runs in the next turn.
+    ///
+    /// # Errors
+    ///
+    /// If the loop is closed; gives the callback back.
+    pub fn call_soon<F>(&self, callback: F) -> std::result::Result<(), PostError<F>>
+    where
+        F: FnOnce() + Fits<K> + 'static,
+    {
+        self.core.inbox.post(callback).map_err(PostError)
+    }
+
+    /// A handle for other threads that can only post and wake.
+    pub fn remote(&self) -> Remote {
+        Remote {
+            inbox: self.core.inbox.clone(),
+        }
+    }
+
+    /// Adds a pair of hooks around the loop's sleep, for libraries that may have something to do
+    /// without any descriptor showing it (xcb, Wayland, sd-bus, libzmq).
+    ///
+    /// `prepare` is called after all callbacks, right before the loop, or its host, goes to sleep,
+    /// and says how long it may: `None` for as long as it likes, zero for not at all. `check` is
+    /// called right after. Bear being called more often, and one of them twice in a row. Hooks do
+    /// not keep [`run`](Self::run) going.
+    pub fn add_hook<P, C>(&self, prepare: P, check: C) -> Result<HookId>
+    where
+        P: FnMut() -> Option<Duration> + Fits<K> + 'static,
+        C: FnMut() + Fits<K> + 'static,
+    {
+        let hook = self.core.add_hook(Box::new(prepare), Box::new(check));
+        hook.map(HookId)
+    }
+
+    /// Removes a pair of hooks.
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    pub fn remove_hook(&self, id: HookId) -> Result<()> {
+        self.core.remove_hook(id.0)
+    }
+}
+
+/// Driving.
+///
+/// Only one at a time can drive. All of these fail with
+/// [`AlreadyDriven`](crate::ErrorKind::AlreadyDriven) if a callback, another thread or a host does
+/// already, and with the operating system's error if the kernel fails; nothing is lost, and it can
+/// be tried again. All of these panic if a callback does: a handler, timer or hook that panics is
+/// removed, all else stays due, and driving can go on.
+impl<K: Threads> Loop<K> {
+    /// The built-in loop: runs until [`stop`](Self::stop), or until nothing is left that could
+    /// ever call back, not counting what [`unref`](Self::unref) took out.
+    pub fn run(&self) -> Result<()> {
+        self.core.run()
+    }
+
+    /// One turn: waits for up to `timeout` (`None`: for as long as it takes), then calls handlers
+    /// that are ready, due timers, and what was posted.
+    pub fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
+        self.core.turn(timeout)
+    }
+
+    /// The built-in loop, polling `future` too, until that is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`](crate::ErrorKind::Stopped) if [`stop`](Self::stop) is called; give
+    /// `&mut future` to go on with it later.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output> {
+        self.core.block_on(future)
+    }
+
+    /// Ends [`run`](Self::run), or whatever else drives, after the callback that is running. What
+    /// was not called stays due. If nobody drives, the next who does returns at once.
+    pub fn stop(&self) {
+        self.core.stop();
+    }
+
+    /// Claims the reactor for a host, named for error messages; see [`Host`].
+    pub fn host(&self, name: &'static str) -> Result<Host<K>> {
+        Host::new(self.clone(), name)
+    }
+
+    /// From now on a handler or timer does not keep [`run`](Self::run) going. It still fires
+    /// while something else does.
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    pub fn unref(&self, id: impl Into<Id>) -> Result<()> {
+        match id.into() {
+            Id::Handler(id) => self.core.unref_handler(id.0),
+            Id::Timer(id) => self.core.unref_timer(id.0),
+        }
+    }
+
+    /// Removes all that is registered and drops it. Later calls give an error of the kind
+    /// [`Closed`](crate::ErrorKind::Closed).
+    pub fn close(&self) {
+        self.core.close();
+    }
+
+    /// A handle that does not keep the loop alive, for callbacks of the loop itself.
+    pub fn downgrade(&self) -> WeakLoop<K> {
+        WeakLoop {
+            core: Arc::downgrade(&self.core),
+            threads: PhantomData,
+        }
+    }
+
+    /// What the loop has done so far.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+}
+
+impl<K: Threads> Clone for Loop<K> {
+    fn clone(&self) -> Self {
+        Loop {
+            core: self.core.clone(),
+            threads: PhantomData,
+        }
+    }
+}
+
+/// Readable whenever [`turn`](Loop::turn) has something to do: I/O, a due timer, a post. For hosts;
+/// see [`Host`].
+#[cfg(not(polling_test_poll_backend))]
+impl<K: Threads> AsFd for Loop<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.as_fd()
+    }
+}
+
+#[cfg(not(polling_test_poll_backend))]
+impl<K: Threads> AsRawFd for Loop<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl<K: Threads> fmt::Debug for Loop<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loop")
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+/// A handle that does not keep its loop alive; see [`Loop::downgrade`].
+pub struct WeakLoop<K: Threads> {
+    core: Weak<Core>,
+    threads: PhantomData<K>,
+}
+
+impl<K: Threads> WeakLoop<K> {
+    /// The loop, if it is still there. Inside its own callbacks it always is.
+    pub fn upgrade(&self) -> Option<Loop<K>> {
+        let core = self.core.upgrade()?;
+        Some(Loop {
+            core,
+            threads: PhantomData,
+        })
+    }
+}
+
+impl<K: Threads> Clone for WeakLoop<K> {
+    fn clone(&self) -> Self {
+        WeakLoop {
+            core: self.core.clone(),
+            threads: PhantomData,
+        }
+    }
+}
+
+impl<K: Threads> fmt::Debug for WeakLoop<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakLoop")
+    }
+}
+
+/// Posts to a loop from any thread, and wakes it. Does not keep it alive.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::{cell::Cell, rc::Rc};
+///
+/// let reactor = oneloop::LocalReactor::new()?;
+/// let remote = reactor.remote();
+/// let thread = std::thread::spawn(move || remote.call_soon(|| println!("on the loop's thread")));
+/// thread.join().unwrap()?;
+/// reactor.run()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Remote {
+    inbox: Arc<Inbox>,
+}
+
+impl Remote {
+    /// As [`Loop::call_soon`].
+    ///
+    /// # Errors
+    ///
+    /// If the loop is gone or closed; gives the callback back.
+    pub fn call_soon<F>(&self, callback: F) -> std::result::Result<(), PostError<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.inbox.post(callback).map_err(PostError)
+    }
+
+    /// Makes the loop take a turn.
+    pub fn wake(&self) {
+        self.inbox.wake();
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remote")
+    }
+}

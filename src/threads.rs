@@ -1,0 +1,29 @@
+use std::marker::PhantomData;
+
+/// Marks the loop whose handles go to any thread: [`Reactor`](crate::Reactor).
+#[derive(Debug, Clone, Copy)]
+pub struct Shared(());
+
+/// Marks the loop that stays on its thread: [`LocalReactor`](crate::LocalReactor).
+#[derive(Debug, Clone, Copy)]
+pub struct Local(PhantomData<*const ()>);
+
+/// [`Shared`] or [`Local`]: who may hold handles of a loop.
+///
+/// Code that is written for any `Loop<K>` runs on both.
+pub trait Threads: sealed::Sealed + Unpin + 'static {}
+
+impl Threads for Shared {}
+impl Threads for Local {}
+
+/// What may be given to a `Loop<K>`: for [`Shared`] whatever is `Send`, for [`Local`] anything.
+pub trait Fits<K: Threads> {}
+
+impl<T: Send> Fits<Shared> for T {}
+impl<T> Fits<Local> for T {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Shared {}
+    impl Sealed for super::Local {}
+}
