@@ -1,1 +1,86 @@
+//! The contract of [`oneloop`] as a test suite that any host runs, a third party's too.
+//!
+//! Say how your host drives a reactor, and one line makes the tests, one for each case and poller,
+//! named like `my_host::epoll::level_repeats_until_drained`:
+//!
+//! ```
+//! use oneloop_conformance::{Host, Outside, Reactor};
+//!
+//! struct MyHost;
+//!
+//! impl Host for MyHost {
+//!     fn new() -> MyHost {
+//!         MyHost
+//!     }
+//!
+//!     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> std::io::Result<()> {
+//!         let mut host = reactor.host("my host")?;
+//!         let mut outside = Some(outside);
+//!         loop {
+//!             let turn = host.turn(8)?;
+//!             if turn.stopped {
+//!                 return Ok(());
+//!             }
+//!             if turn.idle {
+//!                 if let Some(outside) = outside.take() {
+//!                     outside();
+//!                 }
+//!                 oneloop_conformance::wait_readable(&host);
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! oneloop_conformance::conformance!(my_host, MyHost);
+//! # fn main() {}
+//! ```
+//!
+//! The cases are in one module a topic, each named after what it shows. What a poller cannot serve
+//! is in [`EXCEPTIONS`], with the reason.
 
+mod cases;
+pub mod events;
+mod exceptions;
+pub mod faults;
+pub mod hosting;
+pub mod posting;
+pub mod registering;
+mod stage;
+pub mod time;
+pub mod turns;
+
+pub use exceptions::{EXCEPTIONS, Exception};
+pub use oneloop::{PollerKind, Reactor};
+pub use stage::{Calls, Log, Number, Stage, pair, wait_readable};
+
+/// What a case does on the host's own thread while the loop sleeps.
+pub type Outside = Box<dyn FnOnce() + Send>;
+
+/// How a host drives a reactor.
+pub trait Host {
+    /// Makes the host, on the thread that will drive.
+    fn new() -> Self
+    where
+        Self: Sized;
+
+    /// Drives `reactor` until it is stopped.
+    ///
+    /// When it has nothing to do for the first time, calls `outside`: on the host's own thread,
+    /// outside of any turn, as another task of the host would.
+    ///
+    /// # Errors
+    ///
+    /// What driving gives.
+    fn drive(&mut self, reactor: &Reactor, outside: Outside) -> std::io::Result<()>;
+}
+
+/// Runs one case on one host and one poller. What [`conformance!`] makes tests of.
+pub fn run<H: Host>(name: &str, poller: PollerKind, case: fn(&mut Stage)) {
+    if let Some(exception) = exceptions::find(name, poller) {
+        println!("{name} is not for {poller:?}: {}", exception.reason);
+        return;
+    }
+    let mut host = H::new();
+    let mut stage = Stage::new(name, poller, &mut host);
+    case(&mut stage);
+}

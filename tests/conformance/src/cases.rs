@@ -1,0 +1,229 @@
+/// Makes the tests of a host, one for each case and poller: `conformance!(name, Host);`. See the
+/// [crate].
+#[macro_export]
+macro_rules! conformance {
+    ($name:ident, $host:ty) => {
+        mod $name {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            mod epoll {
+                #[allow(unused_imports)]
+                use super::super::*;
+                $crate::__cases!($host, $crate::PollerKind::Epoll);
+            }
+            mod polling {
+                #[allow(unused_imports)]
+                use super::super::*;
+                $crate::__cases!($host, $crate::PollerKind::Polling);
+            }
+        }
+    };
+}
+
+/// The list of all cases.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cases {
+    ($host:ty, $poller:expr) => {
+        $crate::__tests! { $host, $poller,
+            registering:
+                a_ready_descriptor_is_reported
+                added_by_another_thread_while_the_loop_sleeps
+                added_by_the_hosts_own_code_while_the_loop_sleeps
+                a_closed_descriptor_is_refused_and_leaves_no_trace
+                a_negative_descriptor_is_refused
+                a_refused_source_is_given_back
+                the_descriptors_flags_stay_as_they_are
+                numbers_above_1024_work
+                a_regular_file_is_always_ready
+                a_directory_is_always_ready
+                a_regular_file_is_one_edge
+                a_regular_file_can_be_paused
+                a_regular_file_added_while_the_loop_sleeps
+                two_handlers_on_one_descriptor_are_both_called
+                read_and_write_handlers_are_separate
+                removing_one_of_two_leaves_the_other
+                level_and_edge_on_one_descriptor_are_both_exact
+                three_modes_on_one_descriptor
+                a_hundred_handlers_on_one_descriptor
+                update_replaces_the_interest
+                update_rearms_an_edge_handler
+                update_rearms_a_oneshot
+                update_by_another_thread_while_the_loop_sleeps
+                update_inside_a_callback_takes_effect
+                a_paused_handler_hears_no_hangup
+                a_handler_can_be_added_paused
+                paused_by_a_neighbour_it_is_not_called_in_that_turn
+                paused_and_resumed_in_one_turn
+                an_update_that_changes_nothing_silences_nobody
+                removal_drops_closure_and_source_once
+                a_handler_can_remove_itself_by_call
+                a_handler_can_remove_itself_by_action
+                removed_by_a_neighbour_in_the_same_batch
+                removed_and_its_number_reused_in_the_same_batch
+                the_kernel_lets_go_although_a_dup_is_open
+                the_drop_of_a_source_may_use_the_reactor
+                removed_by_another_thread_while_it_runs
+                closed_behind_the_back_it_goes_quiet
+                a_reused_number_is_really_armed
+                a_stale_handler_cannot_take_the_number_back
+                a_number_reused_across_kinds_of_files
+                remove_and_add_of_one_number_in_one_callback
+                added_anew_before_the_old_one_is_removed
+                an_update_finds_the_new_file_under_the_number
+                rearm_takes_the_new_file_under_the_number
+                rearm_arms_edges_and_oneshots
+                a_stale_id_never_means_another_handler
+                an_id_of_another_reactor_is_unknown
+                accepted_connections_are_added_in_the_callback;
+            events:
+                level_repeats_until_drained
+                level_is_once_a_turn
+                level_data_left_unread_is_reported_again
+                edge_is_not_repeated
+                edge_reports_each_new_readiness
+                edge_counts_what_is_ready_at_registration
+                an_edge_handler_that_drains_misses_nothing
+                oneshot_is_at_most_once_an_arming
+                a_oneshot_can_rearm_itself
+                oneshots_for_different_things_stay_armed_apart
+                a_hangup_reaches_a_reader
+                a_hangup_reaches_a_writer
+                a_hangup_reaches_everybody
+                an_error_reaches_reader_and_writer
+                bytes_before_a_hangup_are_read_first
+                a_half_close_is_readable_and_no_hangup
+                nothing_is_delivered_that_was_not_asked_for
+                one_call_carries_all_that_is_ready
+                priority_data_comes_as_priority
+                priority_data_is_not_reported_unless_asked_for
+                the_end_of_a_pipe_is_seen
+                added_in_a_callback_it_is_called_in_a_later_turn
+                rearmed_in_a_callback_it_is_called_in_a_later_turn
+                again_calls_in_the_next_turn_though_nothing_is_ready
+                again_does_not_starve_the_others
+                again_and_an_event_are_one_call
+                again_waits_while_the_handler_is_paused;
+            turns:
+                a_turn_is_handlers_then_timers_then_posts
+                what_a_post_posts_runs_in_the_next_turn
+                a_callback_that_keeps_posting_starves_nobody
+                a_descriptor_that_stays_ready_starves_nobody
+                nobody_is_called_twice_before_everybody_was_once
+                more_ready_descriptors_than_one_wait_fetches
+                driving_from_inside_a_callback_is_an_error
+                driving_from_a_second_thread_is_an_error
+                every_method_can_be_called_in_every_callback
+                a_panicking_handler_is_removed_and_the_rest_goes_on
+                a_panicking_timer_is_removed_and_the_rest_goes_on
+                posts_after_a_panicking_one_are_kept
+                after_a_panic_the_next_run_needs_no_new_event
+                a_panicking_hook_is_removed
+                a_panic_in_a_drop_takes_nothing_with_it;
+            time:
+                timers_never_fire_early
+                timers_fire_by_deadline_then_by_creation
+                a_thousand_timers_due_at_once_fire_in_order
+                short_timers_are_good_to_well_under_a_millisecond
+                a_timer_set_by_another_thread_while_the_loop_sleeps
+                a_timer_set_by_the_hosts_own_code_while_the_loop_sleeps
+                a_timer_pulled_forward_while_the_loop_sleeps
+                a_timer_in_the_past_fires_at_once
+                the_longest_delay_is_taken
+                a_zero_delay_timer_set_in_a_timer_fires_in_the_next_turn
+                a_zero_delay_timer_that_returns_starves_nobody
+                a_cancelled_timer_does_not_fire
+                a_due_timer_can_be_cancelled_by_another
+                a_periodic_timer_can_cancel_itself
+                a_timer_can_reset_itself
+                a_timer_pushed_back_fires_once_after_the_last_push
+                a_periodic_timer_skips_what_it_missed
+                timers_from_four_threads;
+            posting:
+                posts_run_in_order
+                a_post_by_another_thread_wakes_the_loop
+                a_post_by_the_hosts_own_code_wakes_the_loop
+                a_stop_by_another_thread_wakes_the_loop
+                no_post_is_lost_and_each_threads_are_in_order
+                no_wake_is_lost_between_looking_and_sleeping
+                many_posts_cost_one_wake
+                after_the_reactor_is_gone_a_post_comes_back
+                after_close_every_call_says_so
+                closed_in_a_callback_nobody_is_called_any_more;
+            hosting:
+                all_that_is_to_do_shows_on_the_descriptor
+                a_cancelled_timer_does_not_show
+                resumed_by_the_hosts_own_code_while_the_loop_sleeps
+                bytes_that_come_while_the_loop_sleeps
+                a_long_conversation_with_sleeps_in_between
+                a_reactor_hosts_a_reactor
+                driven_again_after_each_stop_nothing_is_lost
+                driven_on_another_thread_and_back
+                what_a_stop_left_due_is_called_by_the_next_host
+                run_returns_when_nothing_is_left
+                unref_takes_out_of_the_count
+                a_stop_before_counts_once
+                a_stop_starts_no_other_callback
+                block_on_polls_a_future_beside_the_callbacks
+                an_idle_loop_stays_asleep
+                hooks_run_around_the_sleep
+                a_prepare_hook_limits_the_sleep
+                a_prepare_hook_of_zero_lets_nothing_wait
+                a_prepare_hook_may_post_and_register;
+            faults:
+                signals_interrupt_nothing
+                any_calls_from_any_threads
+                the_last_handle_may_go_while_callbacks_are_pending
+                after_a_fork_the_child_is_told;
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tests {
+    ($host:ty, $poller:expr, $($topic:ident: $($case:ident)*;)*) => {$($(
+        #[test]
+        fn $case() {
+            $crate::run::<$host>(stringify!($case), $poller, $crate::$topic::$case);
+        }
+    )*)*};
+}
+
+#[cfg(test)]
+mod tests {
+    /// A case that is not in the list would never run.
+    #[test]
+    fn every_case_is_in_the_list() {
+        let list = include_str!("cases.rs");
+        let topics = [
+            include_str!("registering.rs"),
+            include_str!("events.rs"),
+            include_str!("turns.rs"),
+            include_str!("time.rs"),
+            include_str!("posting.rs"),
+            include_str!("hosting.rs"),
+            include_str!("faults.rs"),
+        ];
+        let mut cases = 0;
+        for line in topics.iter().flat_map(|topic| topic.lines()) {
+            if let Some((case, _)) = line
+                .strip_prefix("pub fn ")
+                .and_then(|rest| rest.split_once("(stage: &mut Stage)"))
+            {
+                let listed = |entry: &str| entry.trim().trim_end_matches(';') == case;
+                assert!(list.lines().any(listed), "{case} is not in the list");
+                cases += 1;
+            }
+        }
+        assert!(cases >= 100, "{cases} cases");
+    }
+
+    #[test]
+    fn every_exception_names_a_case() {
+        let list = include_str!("cases.rs");
+        for exception in crate::EXCEPTIONS {
+            let named = |entry: &str| entry.trim().trim_end_matches(';') == exception.case;
+            assert!(list.lines().any(named), "{}", exception.case);
+        }
+    }
+}

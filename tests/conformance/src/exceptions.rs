@@ -1,0 +1,33 @@
+use crate::PollerKind;
+
+/// A case that a poller cannot serve.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Exception {
+    /// The name of the case.
+    pub case: &'static str,
+    /// The poller that cannot serve it.
+    pub poller: PollerKind,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// All exceptions that there are.
+pub const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        case: "priority_data_is_not_reported_unless_asked_for",
+        poller: PollerKind::Polling,
+        reason: "the polling crate asks epoll for EPOLLPRI with every readable interest",
+    },
+    Exception {
+        case: "priority_data_comes_as_priority",
+        poller: PollerKind::Polling,
+        reason: "the polling crate reports EPOLLPRI as readable, too",
+    },
+];
+
+pub(crate) fn find(case: &str, poller: PollerKind) -> Option<&'static Exception> {
+    EXCEPTIONS
+        .iter()
+        .find(|one| one.case == case && one.poller == poller)
+}

@@ -1,0 +1,239 @@
+//! Clauses 26 to 28: signals, misuse, fork.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oneloop::{ErrorKind, Interest, Mode};
+
+use crate::stage::{Drops, readable};
+use crate::{Log, Stage, pair};
+
+const READ: Interest = Interest::READABLE;
+
+extern "C" fn ignore(_: libc::c_int) {}
+
+// Clause 26.
+
+/// Signals interrupt the wait: it goes on, and no timer is early.
+pub fn signals_interrupt_nothing(stage: &mut Stage) {
+    // SAFETY: a handler that does nothing, for a signal that nobody else here uses; no SA_RESTART,
+    // so that waits are interrupted.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as usize;
+        libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut());
+    }
+    let due = Instant::now() + Duration::from_millis(20);
+    let done = Arc::new(AtomicBool::new(false));
+    // SAFETY: the id of the calling thread.
+    let target = unsafe { libc::pthread_self() } as usize;
+    let storm = {
+        let done = done.clone();
+        thread::spawn(move || {
+            let mut sent = 0;
+            while !done.load(SeqCst) {
+                // SAFETY: the thread that runs the case waits for this one to end.
+                unsafe { libc::pthread_kill(target as libc::pthread_t, libc::SIGUSR2) };
+                sent += 1;
+                thread::yield_now();
+            }
+            sent
+        })
+    };
+    let log = Log::default();
+    let (seen, stopper) = (log.clone(), stage.reactor.clone());
+    let timer = move || {
+        seen.push(Instant::now() >= due);
+        stopper.stop();
+    };
+    stage.reactor.call_at(due, timer).expect("open");
+    let (a, mut b) = pair();
+    let calls = stage.watch(a, READ, Mode::Edge);
+    b.write_all(b"x").expect("room");
+    stage.run();
+    // The built-in wait with a timeout of its own, too.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(5) {
+        stage
+            .reactor
+            .turn(Some(Duration::from_millis(5)))
+            .expect("EINTR is retried");
+    }
+    done.store(true, SeqCst);
+    assert!(storm.join().expect("no panic") > 0);
+    log.expect(&[true]);
+    assert_eq!(calls.take(), 1);
+}
+
+// Clause 27.
+
+/// Ids and calls in any order from many threads, while the loop is driven: no panic, no deadlock,
+/// and every closure is dropped exactly once.
+pub fn any_calls_from_any_threads(stage: &mut Stage) {
+    let drops = Drops::default();
+    let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let threads: Vec<_> = (0..4_u32)
+        .map(|seed| {
+            let (reactor, drops, made) = (stage.reactor.clone(), drops.clone(), made.clone());
+            thread::spawn(move || churn(&reactor, seed, &drops, &made))
+        })
+        .collect();
+    let stopper = stage.reactor.clone();
+    let joiner = thread::spawn(move || {
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        stopper.stop();
+    });
+    stage.run();
+    joiner.join().expect("no panic");
+    stage.turns(2);
+    stage.reactor.close();
+    assert_eq!(drops.count(), made.load(SeqCst));
+}
+
+fn churn(
+    reactor: &oneloop::Reactor,
+    seed: u32,
+    drops: &Drops,
+    made: &std::sync::atomic::AtomicUsize,
+) {
+    let mut random = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let mut dice = move |sides: u32| {
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        random % sides
+    };
+    let (mut handlers, mut timers, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    let interests = [
+        Interest::NONE,
+        READ,
+        Interest::WRITABLE,
+        READ | Interest::WRITABLE,
+    ];
+    let modes = [Mode::Level, Mode::Edge, Mode::Oneshot];
+    for _ in 0..1000 {
+        let interest = interests[dice(4) as usize];
+        match dice(10) {
+            0 | 1 => {
+                let (a, b) = readable();
+                let a = Arc::new(a);
+                for _ in 0..=dice(2) {
+                    let guard = drops.guard();
+                    made.fetch_add(1, SeqCst);
+                    let handle = move |_: &mut _, _| {
+                        let _ = &guard;
+                    };
+                    let mode = modes[dice(3) as usize];
+                    handlers.push(
+                        reactor
+                            .add_handler(a.clone(), interest, mode, handle)
+                            .expect("add_handler"),
+                    );
+                }
+                peers.push(b);
+            }
+            2 => {
+                let guard = drops.guard();
+                made.fetch_add(1, SeqCst);
+                let post = move || drop(guard);
+                reactor.call_soon(post).expect("open");
+            }
+            3 => {
+                let guard = drops.guard();
+                made.fetch_add(1, SeqCst);
+                let timer = move || {
+                    let _ = &guard;
+                };
+                let delay = Duration::from_micros(dice(300).into());
+                timers.push(reactor.call_later(delay, timer).expect("open"));
+            }
+            4 => timers
+                .iter()
+                .rev()
+                .take(3)
+                .for_each(|id| drop(reactor.cancel_timer(*id))),
+            5 => timers.iter().rev().take(3).for_each(|id| {
+                drop(reactor.reset_timer(*id, Instant::now()));
+            }),
+            6 if !handlers.is_empty() => {
+                let id = handlers.swap_remove(dice(handlers.len() as u32) as usize);
+                reactor.remove_handler(id).expect("known");
+                assert_eq!(
+                    reactor.remove_handler(id).expect_err("stale").kind(),
+                    ErrorKind::UnknownId
+                );
+            }
+            7 if !handlers.is_empty() => {
+                let id = handlers[dice(handlers.len() as u32) as usize];
+                reactor.rearm_handler(id).expect("open");
+            }
+            _ if !handlers.is_empty() => {
+                let id = handlers[dice(handlers.len() as u32) as usize];
+                reactor.update_handler(id, interest).expect("open");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The last handle dropped inside a callback ends the loop after it.
+pub fn the_last_handle_may_go_while_callbacks_are_pending(stage: &mut Stage) {
+    let reactor = oneloop::Reactor::builder()
+        .poller(stage.poller)
+        .build()
+        .expect("a reactor");
+    let drops = Drops::default();
+    let (guard, weak) = (drops.guard(), reactor.downgrade());
+    let (a, _b) = readable();
+    let fd = a.as_raw_fd();
+    reactor
+        .add_handler(a, READ, Mode::Level, move |source, _| {
+            let _ = &guard;
+            assert_eq!(source.as_raw_fd(), fd);
+            weak.upgrade().expect("it drives").stop();
+        })
+        .expect("add_handler");
+    reactor.run().expect("run");
+    assert_eq!(drops.count(), 0);
+    drop(reactor);
+    assert_eq!(drops.count(), 1);
+}
+
+// Clause 28.
+
+/// After a fork, using the parent's reactor in the child is an error that says so, and harms
+/// nothing in the parent.
+pub fn after_a_fork_the_child_is_told(stage: &mut Stage) {
+    let (a, mut b) = pair();
+    let calls = stage.watch(a, READ, Mode::Level);
+    stage.turns(1);
+    // SAFETY: the child calls what neither allocates nor takes a lock that another thread may
+    // hold, and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let reactor = &stage.reactor;
+        let told = [
+            reactor.turn(Some(Duration::ZERO)).map(drop),
+            reactor.update_handler(calls.id, READ),
+            reactor.remove_handler(calls.id),
+            reactor.host("child").map(drop),
+        ]
+        .iter()
+        .all(|result| matches!(result, Err(error) if error.kind() == ErrorKind::Forked));
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(if told { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0, "the child was told");
+    b.write_all(b"x").expect("room");
+    stage.turns(2);
+    assert!(calls.take() >= 2, "the parent goes on");
+}

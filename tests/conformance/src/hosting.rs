@@ -1,0 +1,566 @@
+//! Clauses 22 to 25: the descriptor, changing hosts, the end of `run`, and sleep.
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oneloop::{Action, ErrorKind, Interest, Mode, Reactor};
+
+use crate::stage::{after_turns, readable};
+use crate::{Log, Stage, pair};
+
+const READ: Interest = Interest::READABLE;
+const MS: Duration = Duration::from_millis(1);
+
+// Clause 22.
+
+fn shows(reactor: &Reactor) -> bool {
+    let mut poll = libc::pollfd {
+        fd: reactor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive during the call.
+    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+}
+
+fn settle(reactor: &Reactor) {
+    while !reactor.turn(Some(Duration::ZERO)).expect("turn").idle {}
+    assert!(!shows(reactor), "idle");
+}
+
+/// I/O, timers, posts and `Again` all show on the descriptor, and only they.
+pub fn all_that_is_to_do_shows_on_the_descriptor(stage: &mut Stage) {
+    let reactor = &stage.reactor;
+    settle(reactor);
+    let (a, mut b) = pair();
+    let id = reactor
+        .add_handler(a, READ, Mode::Level, |stream, _| {
+            let _ = stream.read(&mut [0; 8]);
+        })
+        .expect("add_handler");
+    assert!(!shows(reactor));
+    b.write_all(b"x").expect("room");
+    assert!(shows(reactor), "I/O");
+    settle(reactor);
+
+    reactor.call_soon(|| {}).expect("open");
+    assert!(shows(reactor), "a post");
+    settle(reactor);
+
+    reactor.call_at(Instant::now(), || {}).expect("open");
+    crate::wait_readable(reactor);
+    settle(reactor);
+
+    let mut left = 3;
+    let (c, _d) = readable();
+    reactor
+        .add_handler(c, READ, Mode::Edge, move |_, _| {
+            left -= 1;
+            if left > 0 {
+                Action::Again
+            } else {
+                Action::Remove
+            }
+        })
+        .expect("add_handler");
+    reactor.turn(Some(Duration::ZERO)).expect("turn");
+    assert!(shows(reactor), "Again");
+    settle(reactor);
+
+    reactor.remove_handler(id).expect("known");
+    b.write_all(b"x").expect_err("the peer is gone");
+    assert!(!shows(reactor));
+}
+
+/// A timer that is cancelled or pushed back does not show.
+pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
+    let reactor = &stage.reactor;
+    settle(reactor);
+    let timer = reactor.call_later(5 * MS, || {}).expect("open");
+    reactor.cancel_timer(timer).expect("known");
+    let timer = reactor.call_later(5 * MS, || {}).expect("open");
+    reactor
+        .reset_timer(timer, Instant::now() + Duration::from_secs(100))
+        .expect("known");
+    let mut poll = libc::pollfd {
+        fd: reactor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive during the call.
+    let shown = unsafe { libc::poll(&mut poll, 1, 20) };
+    assert_eq!(shown, 0, "nothing is due");
+}
+
+/// A handler resumed by the host's own code while the loop sleeps.
+pub fn resumed_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
+    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+        let (a, b) = readable();
+        let stopper = stage.reactor.clone();
+        let handle = move |_: &mut _, _| {
+            let _ = &b;
+            stopper.stop();
+            Action::Remove
+        };
+        let id = stage
+            .reactor
+            .add_handler(a, Interest::NONE, mode, handle)
+            .expect("add_handler");
+        let reactor = stage.reactor.clone();
+        stage.run_beside(move || reactor.update_handler(id, READ).expect("known"));
+    }
+}
+
+/// Bytes come while the loop sleeps.
+pub fn bytes_that_come_while_the_loop_sleeps(stage: &mut Stage) {
+    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+        let (a, mut b) = pair();
+        let stopper = stage.reactor.clone();
+        let handle = move |_: &mut _, _| {
+            stopper.stop();
+            Action::Remove
+        };
+        stage
+            .reactor
+            .add_handler(a, READ, mode, handle)
+            .expect("add_handler");
+        stage.run_beside(move || {
+            thread::spawn(move || {
+                b.write_all(b"x").expect("room");
+                // Gone before it can be read: that is no reason not to be told.
+                b
+            });
+        });
+    }
+}
+
+/// A long conversation, in which the loop sleeps between any two messages.
+pub fn a_long_conversation_with_sleeps_in_between(stage: &mut Stage) {
+    const ROUNDS: u8 = 200;
+    for mode in [Mode::Level, Mode::Edge] {
+        let (a, mut b) = pair();
+        b.set_nonblocking(false).expect("blocking");
+        let stopper = stage.reactor.clone();
+        let handle = move |stream: &mut std::os::unix::net::UnixStream, _| {
+            let mut byte = [0];
+            if stream.read_exact(&mut byte).is_err() {
+                return Action::Continue;
+            }
+            stream.write_all(&byte).expect("room");
+            match byte[0] {
+                ROUNDS => {
+                    stopper.stop();
+                    Action::Remove
+                }
+                _ => Action::Continue,
+            }
+        };
+        stage
+            .reactor
+            .add_handler(a, READ, mode, handle)
+            .expect("add_handler");
+        let peer = thread::spawn(move || {
+            for n in 1..=ROUNDS {
+                b.write_all(&[n]).expect("connected");
+                let mut echo = [0];
+                b.read_exact(&mut echo).expect("an answer");
+                assert_eq!(echo, [n]);
+            }
+        });
+        stage.run();
+        peer.join().expect("no panic");
+    }
+}
+
+/// A reactor hosts another one.
+pub fn a_reactor_hosts_a_reactor(stage: &mut Stage) {
+    let inner = Reactor::builder()
+        .poller(stage.poller)
+        .build()
+        .expect("a reactor");
+    let outer = stage.reactor.clone();
+    let log = Log::default();
+    let (a, b) = pair();
+    let (seen, stopper) = (log.clone(), outer.clone());
+    inner
+        .add_handler(a, READ, Mode::Level, move |stream, _| {
+            let _ = stream.read(&mut [0]);
+            seen.push("io");
+            stopper.stop();
+        })
+        .expect("add_handler");
+    let (seen, poster) = (log.clone(), inner.remote());
+    inner
+        .call_later(MS, move || {
+            seen.push("timer");
+            let seen = seen.clone();
+            let (post, mut b) = (poster.clone(), b.try_clone().expect("dup"));
+            post.call_soon(move || {
+                seen.push("post");
+                b.write_all(b"x").expect("room");
+            })
+            .expect("open");
+        })
+        .expect("open");
+    outer
+        .add_handler(inner, READ, Mode::Level, |inner, _| {
+            inner.turn(Some(Duration::ZERO)).expect("turn");
+        })
+        .expect("add_handler");
+    stage.run();
+    log.expect(&["timer", "post", "io"]);
+}
+
+// Clause 23.
+
+/// Stopped and driven again, again and again, on the same host: nothing is lost.
+pub fn driven_again_after_each_stop_nothing_is_lost(stage: &mut Stage) {
+    let log = Log::default();
+    let peers: Vec<_> = (0..20)
+        .map(|n| {
+            let (a, b) = readable();
+            let (log, stopper) = (log.clone(), stage.reactor.clone());
+            let handle = move |_: &mut _, _| {
+                log.push(n);
+                stopper.stop();
+            };
+            stage
+                .reactor
+                .add_handler(a, READ, Mode::Edge, handle)
+                .expect("add_handler");
+            b
+        })
+        .collect();
+    for _ in 0..peers.len() {
+        stage.run();
+    }
+    let mut log = log.take();
+    log.sort();
+    assert_eq!(log, (0..20).collect::<Vec<_>>());
+}
+
+/// Driven on by the built-in loop on another thread, and back.
+pub fn driven_on_another_thread_and_back(stage: &mut Stage) {
+    let log = Log::default();
+    let (a, mut b) = pair();
+    let (seen, stopper) = (log.clone(), stage.reactor.clone());
+    stage
+        .reactor
+        .add_handler(a, READ, Mode::Level, move |stream, _| {
+            stream.read_exact(&mut [0]).expect("readable");
+            seen.push(thread::current().id());
+            stopper.stop();
+        })
+        .expect("add_handler");
+    let mut ids = Vec::new();
+    for elsewhere in [false, true, false, true] {
+        b.write_all(b"x").expect("room");
+        if elsewhere {
+            let reactor = stage.reactor.clone();
+            let run = move || {
+                reactor.run().expect("run");
+                thread::current().id()
+            };
+            ids.push(thread::spawn(run).join().expect("no panic"));
+        } else {
+            stage.run();
+        }
+    }
+    let log = log.take();
+    assert_eq!(log.len(), 4);
+    assert_eq!([log[1], log[3]], [ids[0], ids[1]]);
+}
+
+/// A stop in the middle of a batch: what was not called stays due, on any host.
+pub fn what_a_stop_left_due_is_called_by_the_next_host(stage: &mut Stage) {
+    let log = Log::default();
+    let now = Instant::now();
+    for n in 0..3 {
+        let (log, stopper) = (log.clone(), stage.reactor.clone());
+        let timer = move || {
+            log.push(n);
+            stopper.stop();
+        };
+        stage.reactor.call_at(now, timer).expect("open");
+    }
+    for n in 3..6 {
+        let (log, stopper) = (log.clone(), stage.reactor.clone());
+        let post = move || {
+            log.push(n);
+            stopper.stop();
+        };
+        stage.reactor.call_soon(post).expect("open");
+    }
+    for n in 0..6 {
+        match n % 2 {
+            0 => stage.run(),
+            _ => stage.reactor.run().expect("run"),
+        }
+        log.expect(&[n]);
+    }
+}
+
+// Clause 24.
+
+/// `run` returns when nothing is left that could call back.
+pub fn run_returns_when_nothing_is_left(stage: &mut Stage) {
+    let reactor = &stage.reactor;
+    reactor.run().expect("nothing at all");
+    let log = Log::default();
+    let (a, b) = readable();
+    let seen = log.clone();
+    let id = reactor
+        .add_handler(a, READ, Mode::Oneshot, move |_, _| seen.push("oneshot"))
+        .expect("add_handler");
+    let seen = log.clone();
+    reactor
+        .call_later(MS, move || seen.push("timer"))
+        .expect("open");
+    reactor.run().expect("run");
+    log.expect(&["oneshot", "timer"]);
+    // The one-shot is still there, and called again once armed.
+    reactor.update_handler(id, READ).expect("known");
+    reactor.run().expect("run");
+    log.expect(&["oneshot"]);
+    reactor.update_handler(id, Interest::NONE).expect("known");
+    reactor.run().expect("a paused handler cannot call back");
+    drop(b);
+}
+
+/// What is unreferenced does not keep `run` going, but fires while it runs.
+pub fn unref_takes_out_of_the_count(stage: &mut Stage) {
+    let reactor = &stage.reactor;
+    let log = Log::default();
+    let (a, _b) = readable();
+    let seen = log.clone();
+    let id = reactor
+        .add_handler(a, READ, Mode::Level, move |_, _| seen.push(()))
+        .expect("add_handler");
+    reactor.unref(id).expect("known");
+    let every = reactor
+        .call_every(Duration::from_secs(100), || {})
+        .expect("open");
+    reactor.unref(every).expect("known");
+    reactor.run().expect("nothing that counts");
+    assert!(log.take().is_empty());
+    reactor.call_later(2 * MS, || {}).expect("open");
+    reactor.run().expect("run");
+    assert!(
+        !log.take().is_empty(),
+        "it fires while others keep the loop alive"
+    );
+}
+
+/// A stop before makes the next driver return at once, and only that one.
+pub fn a_stop_before_counts_once(stage: &mut Stage) {
+    let log = Log::default();
+    let seen = log.clone();
+    stage
+        .reactor
+        .call_soon(move || seen.push("post"))
+        .expect("open");
+    stage.reactor.stop();
+    stage.run();
+    log.expect(&[]);
+    stage.turns(1);
+    log.expect(&["post"]);
+    stage.reactor.stop();
+    stage.reactor.run().expect("run");
+}
+
+/// A stop lets the running callback finish and starts no other.
+pub fn a_stop_starts_no_other_callback(stage: &mut Stage) {
+    let log = Log::default();
+    let peers: Vec<_> = (0..3)
+        .map(|n| {
+            let (a, b) = readable();
+            let (log, stopper) = (log.clone(), stage.reactor.clone());
+            let handle = move |_: &mut _, _| {
+                stopper.stop();
+                log.push(n);
+            };
+            stage
+                .reactor
+                .add_handler(a, READ, Mode::Level, handle)
+                .expect("add_handler");
+            b
+        })
+        .collect();
+    let seen = log.clone();
+    stage
+        .reactor
+        .call_soon(move || seen.push(99))
+        .expect("open");
+    stage.run();
+    assert_eq!(log.take().len(), 1);
+    drop(peers);
+}
+
+/// `block_on` gives the future's result, woken from any thread, while callbacks run.
+pub fn block_on_polls_a_future_beside_the_callbacks(stage: &mut Stage) {
+    use std::future::poll_fn;
+    use std::task::{Poll, Waker};
+    let state = Arc::new(std::sync::Mutex::new((0, None::<Waker>)));
+    let (remote, shared) = (stage.reactor.remote(), state.clone());
+    let thread = thread::spawn(move || {
+        for _ in 0..100 {
+            let shared = shared.clone();
+            let post = move || {
+                let mut state = shared.lock().expect("no panic");
+                state.0 += 1;
+                if let Some(waker) = state.1.take() {
+                    thread::spawn(move || waker.wake());
+                }
+            };
+            remote.call_soon(post).expect("open");
+        }
+    });
+    let future = poll_fn(|cx| {
+        let mut state = state.lock().expect("no panic");
+        state.1 = Some(cx.waker().clone());
+        match state.0 {
+            100 => Poll::Ready("done"),
+            _ => Poll::Pending,
+        }
+    });
+    assert_eq!(stage.reactor.block_on(future).expect("driving"), "done");
+    thread.join().expect("no panic");
+    stage.reactor.stop();
+    let stopped = stage.reactor.block_on(std::future::pending::<()>());
+    assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Stopped);
+}
+
+// Clause 25.
+
+/// An idle loop stays asleep: counted in turns over a while in which nothing happens.
+pub fn an_idle_loop_stays_asleep(stage: &mut Stage) {
+    let (a, _b) = pair();
+    stage.watch(a, READ, Mode::Level);
+    stage
+        .reactor
+        .call_later(Duration::from_secs(1000), || {})
+        .expect("open");
+    let stopper = stage.reactor.clone();
+    stage
+        .reactor
+        .call_later(40 * MS, move || stopper.stop())
+        .expect("open");
+    let before = stage.reactor.stats().turns;
+    stage.run();
+    let turns = stage.reactor.stats().turns - before;
+    assert!(turns <= 8, "{turns} turns for one timer");
+}
+
+/// The prepare hook runs before the loop sleeps, the check hook after.
+pub fn hooks_run_around_the_sleep(stage: &mut Stage) {
+    let log = Log::default();
+    let (before, after) = (log.clone(), log.clone());
+    let prepare = move || {
+        before.push("prepare");
+        None
+    };
+    let hook = stage
+        .reactor
+        .add_hook(prepare, move || after.push("check"))
+        .expect("open");
+    let (seen, stopper) = (log.clone(), stage.reactor.clone());
+    let timer = move || {
+        seen.push("timer");
+        stopper.stop();
+    };
+    stage.reactor.call_later(2 * MS, timer).expect("open");
+    stage.run();
+    stage.reactor.remove_hook(hook).expect("known");
+    let log = log.take();
+    let timer = log
+        .iter()
+        .position(|entry| *entry == "timer")
+        .expect("it fired");
+    assert_eq!(log[timer - 1], "check", "{log:?}");
+    assert_eq!(log[timer - 2], "prepare", "{log:?}");
+}
+
+/// A prepare hook that says how long the loop may sleep is obeyed, under any host.
+pub fn a_prepare_hook_limits_the_sleep(stage: &mut Stage) {
+    let log = Log::default();
+    let (seen, stopper) = (log.clone(), stage.reactor.clone());
+    let check = move || {
+        seen.push(());
+        if seen.len() > 5 {
+            stopper.stop();
+        }
+    };
+    let hook = stage
+        .reactor
+        .add_hook(|| Some(2 * MS), check)
+        .expect("open");
+    stage.run();
+    stage.reactor.remove_hook(hook).expect("known");
+    assert!(log.len() > 5);
+}
+
+/// A pull-style library: it has events in its own queue that no descriptor shows.
+pub fn a_prepare_hook_of_zero_lets_nothing_wait(stage: &mut Stage) {
+    let queue = Log::default();
+    let handled = Log::default();
+    let (look, take) = (queue.clone(), queue.clone());
+    let (seen, stopper) = (handled.clone(), stage.reactor.clone());
+    let check = move || {
+        for event in take.take() {
+            seen.push(event);
+        }
+        if seen.len() == 20 {
+            stopper.stop();
+        }
+    };
+    let prepare = move || (!look.is_empty()).then_some(Duration::ZERO);
+    let hook = stage.reactor.add_hook(prepare, check).expect("open");
+    fn produce(reactor: &Reactor, queue: Log<u32>, left: u32) {
+        let again = reactor.clone();
+        let timer = move || {
+            queue.push(left);
+            queue.push(left);
+            if left > 1 {
+                produce(&again, queue.clone(), left - 1);
+            }
+        };
+        reactor.call_later(MS / 2, timer).expect("open");
+    }
+    produce(&stage.reactor, queue, 10);
+    stage.run();
+    stage.reactor.remove_hook(hook).expect("known");
+    assert_eq!(handled.len(), 20);
+}
+
+/// What a prepare hook registers and posts is not slept over.
+pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    let mut once = true;
+    let prepare = move || {
+        if std::mem::take(&mut once) {
+            let stopper = reactor.clone();
+            let (a, b) = readable();
+            let handle = move |_: &mut _, _| {
+                let _ = &b;
+                stopper.stop();
+            };
+            let poster = reactor.clone();
+            let add = move || {
+                poster
+                    .add_handler(a, READ, Mode::Level, handle)
+                    .map(drop)
+                    .expect("add_handler");
+            };
+            reactor.call_soon(add).expect("open");
+        }
+        None
+    };
+    let hook = stage.reactor.add_hook(prepare, || {}).expect("open");
+    stage.run();
+    stage.reactor.remove_hook(hook).expect("known");
+    after_turns(&stage.reactor, 1, |_| {});
+    stage.turns(1);
+}

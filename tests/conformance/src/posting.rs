@@ -1,0 +1,194 @@
+//! Clauses 20 and 21: posts and wakes.
+
+use std::thread;
+use std::time::Duration;
+
+use oneloop::{ErrorKind, Reactor};
+
+use crate::stage::Drops;
+use crate::{Log, Stage};
+
+// Clause 20.
+
+/// Posts run in order.
+pub fn posts_run_in_order(stage: &mut Stage) {
+    let log = Log::default();
+    for n in 0..100 {
+        let log = log.clone();
+        stage.reactor.call_soon(move || log.push(n)).expect("open");
+    }
+    stage.turns(1);
+    log.expect(&(0..100).collect::<Vec<_>>());
+}
+
+/// A post by another thread wakes a loop that sleeps.
+pub fn a_post_by_another_thread_wakes_the_loop(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || {
+        thread::spawn(move || {
+            let stopper = reactor.clone();
+            reactor.call_soon(move || stopper.stop()).expect("open");
+        });
+    });
+}
+
+/// A post by the host's own code, outside a turn, wakes it.
+pub fn a_post_by_the_hosts_own_code_wakes_the_loop(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || {
+        let stopper = reactor.clone();
+        reactor.call_soon(move || stopper.stop()).expect("open");
+    });
+}
+
+/// A stop by another thread wakes it.
+pub fn a_stop_by_another_thread_wakes_the_loop(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || {
+        thread::spawn(move || reactor.stop());
+    });
+}
+
+/// Thousands of posts from four threads, to a loop that sleeps and wakes all the while: none is
+/// lost, and each thread's are in order.
+pub fn no_post_is_lost_and_each_threads_are_in_order(stage: &mut Stage) {
+    const EACH: usize = 5000;
+    let log = Log::default();
+    let threads: Vec<_> = (0..4)
+        .map(|me| {
+            let (remote, log) = (stage.reactor.remote(), log.clone());
+            thread::spawn(move || {
+                for n in 0..EACH {
+                    let log = log.clone();
+                    remote.call_soon(move || log.push((me, n))).expect("open");
+                    if n % 64 == 0 {
+                        thread::yield_now();
+                    }
+                }
+            })
+        })
+        .collect();
+    let (reactor, joiner) = (stage.reactor.clone(), stage.reactor.remote());
+    thread::spawn(move || {
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        joiner.call_soon(move || reactor.stop()).expect("open");
+    });
+    stage.run();
+    let log = log.take();
+    for me in 0..4 {
+        let own: Vec<_> = log
+            .iter()
+            .filter(|(who, _)| *who == me)
+            .map(|(_, n)| *n)
+            .collect();
+        assert_eq!(own, (0..EACH).collect::<Vec<_>>());
+    }
+}
+
+/// Ping-pong: each post is made when the loop has just gone, or is just going, to sleep.
+pub fn no_wake_is_lost_between_looking_and_sleeping(stage: &mut Stage) {
+    let (answer, answers) = std::sync::mpsc::channel();
+    let (remote, reactor) = (stage.reactor.remote(), stage.reactor.clone());
+    let pinger = thread::spawn(move || {
+        for _ in 0..2000 {
+            let answer = answer.clone();
+            remote
+                .call_soon(move || answer.send(()).expect("listening"))
+                .expect("open");
+            let wait = answers.recv_timeout(Duration::from_secs(20));
+            wait.expect("a wake was lost");
+        }
+        reactor.stop();
+    });
+    stage.run();
+    pinger.join().expect("no panic");
+}
+
+/// Many posts before the loop looks cost few turns.
+pub fn many_posts_cost_one_wake(stage: &mut Stage) {
+    let log = Log::default();
+    let remote = stage.reactor.remote();
+    let posts = log.clone();
+    thread::spawn(move || {
+        for _ in 0..10_000 {
+            let posts = posts.clone();
+            remote.call_soon(move || posts.push(())).expect("open");
+        }
+    })
+    .join()
+    .expect("no panic");
+    let before = stage.reactor.stats().turns;
+    stage.turns(1);
+    assert_eq!(log.len(), 10_000);
+    assert!(stage.reactor.stats().turns - before < 6);
+}
+
+// Clause 21.
+
+/// After the reactor is gone a post fails and the closure comes back.
+pub fn after_the_reactor_is_gone_a_post_comes_back(stage: &mut Stage) {
+    let reactor = Reactor::builder()
+        .poller(stage.poller)
+        .build()
+        .expect("a reactor");
+    let remote = reactor.remote();
+    let drops = Drops::default();
+    let guard = drops.guard();
+    reactor.call_soon(move || drop(guard)).expect("open");
+    drop(reactor);
+    assert_eq!(
+        drops.count(),
+        1,
+        "what was not called is dropped with the reactor"
+    );
+    let guard = drops.guard();
+    let back = remote.call_soon(move || drop(guard)).expect_err("gone");
+    assert_eq!(drops.count(), 1);
+    drop(back.0);
+    assert_eq!(drops.count(), 2);
+    remote.wake();
+}
+
+/// After `close` everything fails with an error that says so, and all was dropped.
+pub fn after_close_every_call_says_so(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    let drops = Drops::default();
+    let timer = {
+        let guard = drops.guard();
+        reactor
+            .call_later(Duration::from_secs(9), move || drop(&guard))
+            .expect("open")
+    };
+    let guard = drops.guard();
+    reactor.call_soon(move || drop(guard)).expect("open");
+    reactor.close();
+    assert_eq!(drops.count(), 2);
+    assert!(reactor.call_soon(|| {}).is_err());
+    for error in [
+        reactor.cancel_timer(timer).expect_err("closed"),
+        reactor.run().expect_err("closed"),
+        reactor
+            .call_later(Duration::ZERO, || {})
+            .expect_err("closed"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+}
+
+/// Closed in a callback, the reactor calls nobody any more.
+pub fn closed_in_a_callback_nobody_is_called_any_more(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    let now = std::time::Instant::now();
+    stage
+        .reactor
+        .call_at(now, move || reactor.close())
+        .expect("open");
+    stage
+        .reactor
+        .call_at(now, || panic!("closed"))
+        .expect("open");
+    stage.reactor.call_soon(|| panic!("closed")).expect("open");
+    stage.run();
+}

@@ -1,0 +1,285 @@
+use std::fmt::Debug;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, Once};
+use std::thread;
+use std::time::Duration;
+
+use oneloop::{Event, HandlerId, Interest, Mode, PollerKind, Reactor};
+
+use crate::{Host, Outside};
+
+/// What a case plays on: a reactor, and a host that drives it when the case says so.
+pub struct Stage<'a> {
+    /// The reactor. It is closed at the end, so that callbacks may hold clones.
+    pub reactor: Reactor,
+    /// Its poller.
+    pub poller: PollerKind,
+    host: &'a mut dyn Host,
+    /// Dropped at the end, which calls the watchdog off.
+    _watchdog: Sender<()>,
+}
+
+impl<'a> Stage<'a> {
+    pub(crate) fn new(name: &str, poller: PollerKind, host: &'a mut dyn Host) -> Stage<'a> {
+        raise_descriptor_limit();
+        let reactor = Reactor::builder().poller(poller).build();
+        Stage {
+            reactor: reactor.expect("a reactor"),
+            poller,
+            host,
+            _watchdog: watchdog(name.to_owned()),
+        }
+    }
+
+    /// Lets the host drive until the reactor is stopped.
+    pub fn run(&mut self) {
+        self.run_beside(|| {});
+    }
+
+    /// The same, and `outside` runs on the host's thread once the loop sleeps.
+    pub fn run_beside(&mut self, outside: impl FnOnce() + Send + 'static) {
+        self.try_run(Box::new(outside)).expect("driving")
+    }
+
+    /// The same, with its errors.
+    pub fn try_run(&mut self, outside: Outside) -> std::io::Result<()> {
+        self.host.drive(&self.reactor, outside)
+    }
+
+    /// Lets the host drive for `n` whole turns at least, none of which waits.
+    pub fn turns(&mut self, n: usize) {
+        after_turns(&self.reactor, n, |reactor| reactor.stop());
+        self.run();
+    }
+
+    /// Adds a handler that only counts.
+    pub fn watch<S>(&self, source: S, interest: Interest, mode: Mode) -> Calls
+    where
+        S: AsFd + Send + 'static,
+    {
+        let log = Log::default();
+        let seen = log.clone();
+        let id = self
+            .reactor
+            .add_handler(source, interest, mode, move |_, event| seen.push(event))
+            .expect("add_handler");
+        Calls { id, log }
+    }
+
+    /// Adds a raw handler that only counts.
+    pub fn watch_number(&self, fd: RawFd, interest: Interest, mode: Mode) -> Calls {
+        let log = Log::default();
+        let seen = log.clone();
+        // SAFETY: the numbers that cases use are their own (`Number`), and no update or rearm is
+        // made after a close but to see it do no harm.
+        let id = unsafe {
+            self.reactor
+                .add_raw_handler(fd, interest, mode, move |event| seen.push(event))
+        };
+        Calls {
+            id: id.expect("add_raw_handler"),
+            log,
+        }
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        self.reactor.close();
+    }
+}
+
+/// Calls `then` in a post, `n` turns from now.
+pub(crate) fn after_turns(
+    reactor: &Reactor,
+    n: usize,
+    then: impl FnOnce(&Reactor) + Send + 'static,
+) {
+    let next = reactor.clone();
+    let post = move || match n {
+        0 => then(&next),
+        _ => after_turns(&next, n - 1, then),
+    };
+    // A case may have closed the reactor.
+    let _ = reactor.call_soon(Box::new(post) as Outside);
+}
+
+/// A handler of [`Stage::watch`] and the events that it got.
+#[derive(Clone)]
+pub struct Calls {
+    /// Its id.
+    pub id: HandlerId,
+    log: Log<Event>,
+}
+
+impl Calls {
+    /// How often it was called since the last look.
+    pub fn take(&self) -> usize {
+        self.log.take().len()
+    }
+
+    /// The events since the last look.
+    pub fn events(&self) -> Vec<Event> {
+        self.log.take()
+    }
+}
+
+/// Who was called, in order; shared with callbacks.
+pub struct Log<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Log<T> {
+    /// Appends.
+    pub fn push(&self, entry: T) {
+        self.0.lock().expect("no panic in a log").push(entry);
+    }
+
+    /// Empties it.
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut *self.0.lock().expect("no panic in a log"))
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        self.0.lock().expect("no panic in a log").len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: PartialEq + Debug> Log<T> {
+    /// Asserts what was logged since the last look.
+    pub fn expect(&self, entries: &[T]) {
+        assert_eq!(self.take(), entries);
+    }
+}
+
+impl<T> Default for Log<T> {
+    fn default() -> Log<T> {
+        Log(Arc::default())
+    }
+}
+
+impl<T> Clone for Log<T> {
+    fn clone(&self) -> Log<T> {
+        Log(self.0.clone())
+    }
+}
+
+/// A non-blocking pair of connected sockets.
+pub fn pair() -> (UnixStream, UnixStream) {
+    let (a, b) = UnixStream::pair().expect("a socket pair");
+    a.set_nonblocking(true).expect("non-blocking");
+    b.set_nonblocking(true).expect("non-blocking");
+    (a, b)
+}
+
+/// The first of a pair in which a byte waits to be read.
+pub(crate) fn readable() -> (UnixStream, UnixStream) {
+    let (a, mut b) = pair();
+    b.write_all(b"x").expect("room for a byte");
+    (a, b)
+}
+
+/// A descriptor number that no other test of the process gets by chance: tests run in threads,
+/// and the system hands out the lowest number that is free.
+pub struct Number(RawFd);
+
+impl Number {
+    /// A number for the file of `source`.
+    pub fn of(source: impl AsFd) -> Number {
+        static LAST: AtomicI32 = AtomicI32::new(700);
+        let least = LAST.fetch_add(1, SeqCst);
+        let fd = source.as_fd().as_raw_fd();
+        // SAFETY: duplicates a descriptor that is borrowed for the time of the call.
+        let number = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) };
+        assert!(number >= least, "no descriptors left");
+        Number(number)
+    }
+
+    /// The number.
+    pub fn get(&self) -> RawFd {
+        self.0
+    }
+
+    /// Closes it without telling anybody.
+    pub fn close(&self) {
+        // SAFETY: the number is this case's own, and nobody holds an owner of it.
+        assert_eq!(unsafe { libc::close(self.0) }, 0);
+    }
+
+    /// Makes it mean the file of `source`, in one step.
+    pub fn mean(&self, source: impl AsFd) {
+        // SAFETY: the number is this case's own, and nobody holds an owner of it.
+        let number = unsafe { libc::dup2(source.as_fd().as_raw_fd(), self.0) };
+        assert_eq!(number, self.0);
+    }
+}
+
+/// Sleeps until the descriptor is readable: poll(2), for small hosts.
+pub fn wait_readable(fd: &impl AsFd) {
+    let mut poll = libc::pollfd {
+        fd: fd.as_fd().as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive during the call.
+    unsafe { libc::poll(&mut poll, 1, -1) };
+}
+
+/// A case that hangs has lost a wake. It cannot be stopped, so the process ends with its name.
+fn watchdog(name: String) -> Sender<()> {
+    let (alive, ended) = channel();
+    thread::spawn(move || {
+        let limit = Duration::from_secs(60);
+        if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{name}: still running after {limit:?}");
+            std::process::exit(101);
+        }
+    });
+    alive
+}
+
+fn raise_descriptor_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: both calls get a valid rlimit; raising the soft limit hurts nobody.
+        unsafe {
+            libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    });
+}
+
+/// Counts drops.
+#[derive(Clone, Default)]
+pub(crate) struct Drops(Arc<AtomicUsize>);
+
+impl Drops {
+    pub(crate) fn guard(&self) -> DropGuard {
+        DropGuard(self.0.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+pub(crate) struct DropGuard(Arc<AtomicUsize>);
+
+impl Drop for DropGuard {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}

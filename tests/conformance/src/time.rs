@@ -1,0 +1,378 @@
+//! Clauses 17 to 19: timers.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oneloop::ErrorKind;
+
+use crate::stage::after_turns;
+use crate::{Log, Stage};
+
+const MS: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(1000);
+
+// Clause 17.
+
+/// Timers never fire early.
+pub fn timers_never_fire_early(stage: &mut Stage) {
+    let log = Log::default();
+    for micros in [0, 1, 100, 900, 1000, 1001, 2500, 5000] {
+        let due = Instant::now() + Duration::from_micros(micros);
+        let (log, stopper) = (log.clone(), stage.reactor.clone());
+        let timer = move || {
+            log.push(Instant::now().checked_duration_since(due).is_some());
+            if log.len() == 8 {
+                stopper.stop();
+            }
+        };
+        stage.reactor.call_at(due, timer).expect("open");
+    }
+    stage.run();
+    log.expect(&[true; 8]);
+}
+
+/// They fire in the order of their deadlines, and of their creation where those are equal.
+pub fn timers_fire_by_deadline_then_by_creation(stage: &mut Stage) {
+    let log = Log::default();
+    let base = Instant::now() + 2 * MS;
+    for (name, offset) in [("c", 2), ("a", 0), ("d", 2), ("b", 1), ("e", 2)] {
+        let log = log.clone();
+        let due = base + offset * Duration::from_micros(200);
+        stage
+            .reactor
+            .call_at(due, move || log.push(name))
+            .expect("open");
+    }
+    let stopper = stage.reactor.clone();
+    stage
+        .reactor
+        .call_at(base + 3 * MS, move || stopper.stop())
+        .expect("open");
+    stage.run();
+    log.expect(&["a", "b", "c", "d", "e"]);
+}
+
+/// Many are due at once, in order.
+pub fn a_thousand_timers_due_at_once_fire_in_order(stage: &mut Stage) {
+    let log = Log::default();
+    let base = Instant::now();
+    for n in 0..1000_u64 {
+        let log = log.clone();
+        let due = base + Duration::from_nanos(n * 7919 % 1000);
+        let timer = move || log.push(n * 7919 % 1000);
+        stage.reactor.call_at(due, timer).expect("open");
+    }
+    thread::sleep(MS); // They have to be due, all of them.
+    stage.turns(3);
+    let log = log.take();
+    assert_eq!(log.len(), 1000);
+    assert!(log.is_sorted());
+}
+
+/// A short timer is good to well under a millisecond, on Linux under every host. One good one of
+/// many is enough: the machine may be busy with other things.
+pub fn short_timers_are_good_to_well_under_a_millisecond(stage: &mut Stage) {
+    let best = Arc::new(Mutex::new(Duration::MAX));
+    fn next(reactor: &oneloop::Reactor, best: Arc<Mutex<Duration>>, left: u32) {
+        let due = Instant::now() + Duration::from_micros(1300);
+        let again = reactor.clone();
+        let timer = move || {
+            let late = due.elapsed();
+            let mut least = best.lock().expect("no panic");
+            *least = late.min(*least);
+            match left {
+                0 => again.stop(),
+                _ => next(&again, best.clone(), left - 1),
+            }
+        };
+        reactor.call_at(due, timer).expect("open");
+    }
+    next(&stage.reactor, best.clone(), 30);
+    stage.run();
+    let best = *best.lock().expect("no panic");
+    assert!(best < Duration::from_micros(500), "{best:?} late at best");
+}
+
+/// A timer set by another thread while the loop sleeps wakes it in time.
+pub fn a_timer_set_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
+    stage
+        .reactor
+        .call_later(LONG, || panic!("far away"))
+        .expect("open");
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || {
+        thread::spawn(move || {
+            let stopper = reactor.clone();
+            reactor
+                .call_later(MS, move || stopper.stop())
+                .expect("open");
+        });
+    });
+}
+
+/// So does one set by the host's own code.
+pub fn a_timer_set_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
+    stage
+        .reactor
+        .call_later(LONG, || panic!("far away"))
+        .expect("open");
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || {
+        let stopper = reactor.clone();
+        reactor
+            .call_later(MS, move || stopper.stop())
+            .expect("open");
+    });
+}
+
+/// A timer pulled forward while the loop sleeps wakes it in time.
+pub fn a_timer_pulled_forward_while_the_loop_sleeps(stage: &mut Stage) {
+    let (reactor, stopper) = (stage.reactor.clone(), stage.reactor.clone());
+    let timer = stage
+        .reactor
+        .call_later(LONG, move || stopper.stop())
+        .expect("open");
+    stage.run_beside(move || {
+        reactor
+            .reset_timer(timer, Instant::now() + MS)
+            .expect("known");
+    });
+}
+
+/// A timer in the past fires at once.
+pub fn a_timer_in_the_past_fires_at_once(stage: &mut Stage) {
+    let stopper = stage.reactor.clone();
+    let past = Instant::now()
+        .checked_sub(Duration::from_secs(3))
+        .unwrap_or(Instant::now());
+    stage
+        .reactor
+        .call_at(past, move || stopper.stop())
+        .expect("open");
+    stage.run();
+}
+
+/// A delay beyond all clocks overflows nothing.
+pub fn the_longest_delay_is_taken(stage: &mut Stage) {
+    let far = stage
+        .reactor
+        .call_later(Duration::MAX, || panic!("too soon"))
+        .expect("open");
+    let every = stage
+        .reactor
+        .call_every(Duration::MAX, || panic!("too soon"))
+        .expect("open");
+    let stopper = stage.reactor.clone();
+    stage
+        .reactor
+        .call_later(2 * MS, move || stopper.stop())
+        .expect("open");
+    stage.run();
+    stage.reactor.cancel_timer(far).expect("known");
+    stage.reactor.cancel_timer(every).expect("known");
+}
+
+// Clause 18.
+
+/// A zero-delay timer set in a timer callback fires in the next turn.
+pub fn a_zero_delay_timer_set_in_a_timer_fires_in_the_next_turn(stage: &mut Stage) {
+    let log = Log::default();
+    let (seen, reactor) = (log.clone(), stage.reactor.clone());
+    let timer = move || {
+        seen.push("timer");
+        if seen.len() < 5 {
+            let seen_there = seen.clone();
+            reactor
+                .call_soon(move || seen_there.push("end of the turn"))
+                .expect("open");
+            let seen_there = seen.clone();
+            reactor
+                .call_later(Duration::ZERO, move || seen_there.push("next"))
+                .expect("open");
+        }
+    };
+    stage
+        .reactor
+        .call_later(Duration::ZERO, timer)
+        .expect("open");
+    stage.turns(4);
+    log.expect(&["timer", "end of the turn", "next"]);
+}
+
+/// A zero-delay timer that sets itself anew starves nobody.
+pub fn a_zero_delay_timer_that_returns_starves_nobody(stage: &mut Stage) {
+    let log = Log::default();
+    let seen = log.clone();
+    stage
+        .reactor
+        .call_every(Duration::ZERO, move || seen.push(()))
+        .expect("open");
+    stage.turns(10);
+    let calls = log.len();
+    assert!((5..=20).contains(&calls), "{calls}: once a turn");
+}
+
+// Clause 19.
+
+/// A cancelled timer does not fire, and its id is stale.
+pub fn a_cancelled_timer_does_not_fire(stage: &mut Stage) {
+    let timer = stage
+        .reactor
+        .call_later(MS, || panic!("cancelled"))
+        .expect("open");
+    stage.reactor.cancel_timer(timer).expect("known");
+    let error = stage.reactor.cancel_timer(timer).expect_err("stale");
+    assert_eq!(error.kind(), ErrorKind::UnknownId);
+    let stopper = stage.reactor.clone();
+    stage
+        .reactor
+        .call_later(3 * MS, move || stopper.stop())
+        .expect("open");
+    stage.run();
+}
+
+/// One due timer cancels another that is due with it.
+pub fn a_due_timer_can_be_cancelled_by_another(stage: &mut Stage) {
+    let victim = Arc::new(Mutex::new(None));
+    let (reactor, id) = (stage.reactor.clone(), victim.clone());
+    let now = Instant::now();
+    let killer = move || {
+        let id = id.lock().expect("no panic").take().expect("set");
+        reactor.cancel_timer(id).expect("due, but not fired");
+    };
+    stage.reactor.call_at(now, killer).expect("open");
+    let timer = stage
+        .reactor
+        .call_at(now, || panic!("cancelled"))
+        .expect("open");
+    *victim.lock().expect("no panic") = Some(timer);
+    stage.turns(3);
+}
+
+/// Cancelled in its own callback, a periodic timer ends.
+pub fn a_periodic_timer_can_cancel_itself(stage: &mut Stage) {
+    let own = Arc::new(Mutex::new(None));
+    let (reactor, id, log) = (stage.reactor.clone(), own.clone(), Log::default());
+    let seen = log.clone();
+    let timer = move || {
+        seen.push(());
+        let id = id.lock().expect("no panic").expect("set");
+        reactor.cancel_timer(id).expect("known");
+        assert!(reactor.cancel_timer(id).is_err());
+    };
+    let timer = stage
+        .reactor
+        .call_every(Duration::ZERO, timer)
+        .expect("open");
+    *own.lock().expect("no panic") = Some(timer);
+    stage.turns(5);
+    assert_eq!(log.len(), 1);
+    assert_eq!(stage.reactor.stats().pending_timers, 0);
+}
+
+/// Reset in its own callback, a timer fires again; not reset, its id is stale.
+pub fn a_timer_can_reset_itself(stage: &mut Stage) {
+    let own = Arc::new(Mutex::new(None));
+    let (reactor, id, log) = (stage.reactor.clone(), own.clone(), Log::default());
+    let seen = log.clone();
+    let timer = move || {
+        seen.push(());
+        if seen.len() < 3 {
+            let id = id.lock().expect("no panic").expect("set");
+            reactor.reset_timer(id, Instant::now()).expect("its own");
+        }
+    };
+    let timer = stage
+        .reactor
+        .call_later(Duration::ZERO, timer)
+        .expect("open");
+    *own.lock().expect("no panic") = Some(timer);
+    stage.turns(8);
+    assert_eq!(log.len(), 3);
+    let error = stage
+        .reactor
+        .reset_timer(timer, Instant::now())
+        .expect_err("fired");
+    assert_eq!(error.kind(), ErrorKind::UnknownId);
+}
+
+/// Pushed back again and again, as a timeout is by each message, it fires once, after the last.
+pub fn a_timer_pushed_back_fires_once_after_the_last_push(stage: &mut Stage) {
+    let log = Log::default();
+    let (seen, stopper) = (log.clone(), stage.reactor.clone());
+    let due = Instant::now() + 5 * MS;
+    let timer = move || {
+        seen.push(due.elapsed() > Duration::ZERO);
+        stopper.stop();
+    };
+    let timer = stage
+        .reactor
+        .call_later(Duration::ZERO, timer)
+        .expect("open");
+    for n in 0..1000 {
+        let due = due - Duration::from_micros(999 - n);
+        stage.reactor.reset_timer(timer, due).expect("known");
+    }
+    stage.run();
+    stage.turns(2);
+    log.expect(&[true]);
+}
+
+/// A periodic timer keeps its phase and does not burst after it was held up.
+pub fn a_periodic_timer_skips_what_it_missed(stage: &mut Stage) {
+    let period = 4 * MS;
+    let log = Log::default();
+    let start = Instant::now();
+    let (seen, stopper) = (log.clone(), stage.reactor.clone());
+    let timer = move || {
+        seen.push(start.elapsed());
+        match seen.len() {
+            1 => thread::sleep(3 * period), // Holds the loop up.
+            3 => stopper.stop(),
+            _ => {}
+        }
+    };
+    stage.reactor.call_every(period, timer).expect("open");
+    stage.run();
+    let [first, second, third] = log.take().try_into().expect("three");
+    assert!(first >= period);
+    assert!(second >= first + 3 * period);
+    // The third is in phase with the first: at a later multiple of the period.
+    assert!(third.as_nanos() / period.as_nanos() > second.as_nanos() / period.as_nanos());
+}
+
+/// Timers may be set and cancelled from any thread at any time.
+pub fn timers_from_four_threads(stage: &mut Stage) {
+    let log = Log::default();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (reactor, log) = (stage.reactor.clone(), log.clone());
+            thread::spawn(move || {
+                for n in 0..250 {
+                    let log = log.clone();
+                    let due = Duration::from_micros(n % 40);
+                    reactor.call_later(due, move || log.push(())).expect("open");
+                    let doomed = reactor
+                        .call_later(LONG, || panic!("cancelled"))
+                        .expect("open");
+                    reactor.cancel_timer(doomed).expect("known");
+                }
+            })
+        })
+        .collect();
+    let (reactor, seen) = (stage.reactor.clone(), log.clone());
+    let watch = move || {
+        if seen.len() == 1000 {
+            reactor.stop();
+        }
+    };
+    stage.reactor.call_every(MS, watch).expect("open");
+    stage.run();
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    after_turns(&stage.reactor, 1, |_| {});
+    stage.turns(2);
+    assert_eq!(log.len(), 1000);
+}

@@ -1,0 +1,68 @@
+//! Two loops that know nothing of oneloop but that it has a descriptor and a function to call.
+
+use std::io;
+use std::time::Duration;
+
+use oneloop::Reactor;
+use oneloop_conformance::{Host, Outside, wait_readable};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+/// Level-triggered, with one turn per wake and no look at what it says but for `stop`.
+pub struct PollLoop;
+
+impl Host for PollLoop {
+    fn new() -> Self {
+        PollLoop
+    }
+
+    fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
+        let mut outside = Some(outside);
+        loop {
+            let turn = reactor.turn(Some(Duration::ZERO))?;
+            if turn.stopped {
+                return Ok(());
+            }
+            if turn.idle
+                && let Some(outside) = outside.take()
+            {
+                outside();
+            }
+            wait_readable(reactor);
+        }
+    }
+}
+
+/// Edge-triggered, turning until idle.
+pub struct EpollLoop;
+
+impl Host for EpollLoop {
+    fn new() -> Self {
+        EpollLoop
+    }
+
+    fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
+        let mut host = reactor.host("an epoll loop")?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let flags = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &host, EventData::new_u64(0), flags)?;
+        let mut outside = Some(outside);
+        let mut events = Vec::with_capacity(4);
+        loop {
+            let turn = host.turn(3)?;
+            if turn.stopped {
+                return Ok(());
+            }
+            if !turn.idle {
+                continue;
+            }
+            if let Some(outside) = outside.take() {
+                outside();
+            }
+            events.clear();
+            match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The contract, on every host and every poller. The cases are in `tests/conformance/`.
+
+mod async_io;
+mod foreign;
+mod stacked;
+mod tokio;
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::task::Poll;
+
+use oneloop::{ErrorKind, Reactor};
+use oneloop_conformance::{Host, Outside, conformance};
+
+/// The loop's own wait.
+struct BuiltIn;
+
+impl Host for BuiltIn {
+    fn new() -> BuiltIn {
+        BuiltIn
+    }
+
+    fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
+        // `run` would end when nothing is left; a host goes on until it is stopped.
+        let driven = reactor.block_on(async {
+            once_pending().await;
+            outside();
+            pending::<()>().await
+        });
+        match driven {
+            Err(error) if error.kind() == ErrorKind::Stopped => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Lets everything else have a turn.
+async fn once_pending() {
+    let mut first = true;
+    poll_fn(|cx| match std::mem::take(&mut first) {
+        true => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    })
+    .await
+}
+
+conformance!(built_in, BuiltIn);
+conformance!(tokio_current_thread, tokio::CurrentThread);
+conformance!(tokio_multi_thread, tokio::MultiThread);
+conformance!(tokio_local_set, tokio::OnLocalSet);
+conformance!(async_io_block_on, async_io::BlockOn);
+conformance!(smol_executor, async_io::OnExecutor);
+conformance!(poll_loop, foreign::PollLoop);
+conformance!(epoll_loop, foreign::EpollLoop);
+conformance!(reactor_in_reactor_in_tokio, stacked::Stacked);
