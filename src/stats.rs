@@ -10,6 +10,8 @@ pub struct Stats {
     pub timers: u64,
     /// Calls of posted callbacks.
     pub posts: u64,
+    /// How often the kernel was told that a descriptor is to be watched, differently or no more.
+    pub kernel_changes: u64,
     /// Handlers that are registered.
     pub handlers: usize,
     /// Timers that are pending.

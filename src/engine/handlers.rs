@@ -302,25 +302,29 @@ impl Handlers {
     /// Appends to `batch` who is to be called without the kernel's asking.
     pub(super) fn gather_next(&mut self, batch: &mut VecDeque<Key>) {
         for key in std::mem::take(&mut self.next) {
-            let Some(handler) = self.get(key) else {
-                continue;
+            let handler = match self.handlers.get_mut(key.slot()) {
+                Some(handler) if handler.serial == key.serial => handler,
+                _ => continue,
             };
             handler.queued = false;
-            let interest = handler.interest;
-            // Paused: whoever resumes it puts it back.
-            if interest.is_none() {
-                continue;
-            }
-            let (last, d) = (handler.last.seen_by(interest), handler.descriptor as usize);
-            let ready = match self.descriptors[d].always_ready || last.is_none() {
-                true => Ready::always(interest),
+            let descriptor = &self.descriptors[handler.descriptor as usize];
+            let due = match handler.again {
+                // Unless paused: then whoever resumes it puts it back.
+                true => !handler.interest.is_none(),
+                // Nobody but us can notice that a regular file was closed.
+                false => descriptor.always_ready && exists(descriptor.fd).is_ok(),
+            };
+            let last = handler.last.seen_by(handler.interest);
+            let ready = match descriptor.always_ready || last.is_none() {
+                true => Ready::always(handler.interest),
                 false => last,
             };
-            let handler = &mut self.handlers[key.slot()];
-            if handler.pending.is_none() && !ready.is_none() {
-                batch.push_back(key);
+            if due && !ready.is_none() {
+                if handler.pending.is_none() {
+                    batch.push_back(key);
+                }
+                handler.pending |= ready;
             }
-            handler.pending |= ready;
         }
     }
 
@@ -455,6 +459,7 @@ impl Handlers {
     fn orphan(&mut self, d: u32) {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.orphaned = true;
+        descriptor.always_ready = false;
         self.by_fd.remove(&descriptor.fd);
         self.for_all_on(d, Self::count);
     }

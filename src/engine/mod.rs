@@ -401,6 +401,7 @@ impl Core {
     pub(crate) fn stats(&self) -> Stats {
         let state = self.state();
         Stats {
+            kernel_changes: self.inbox.poller.changes(),
             handlers: state.handlers.len(),
             pending_timers: state.timers.len(),
             ..state.stats

@@ -12,6 +12,7 @@ mod portable;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::event::Ready;
@@ -81,6 +82,8 @@ const BATCH: usize = 1024;
 pub(crate) struct Poller {
     main: Backend,
     edges: OnceLock<Backend>,
+    /// How often the kernel was told of a change.
+    changes: AtomicU64,
 }
 
 enum Backend {
@@ -197,6 +200,7 @@ impl Poller {
         Ok(Poller {
             main,
             edges: OnceLock::new(),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -255,7 +259,12 @@ impl Poller {
         each!(&self.main, it => it.set_alarm(delay))
     }
 
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
     fn set(&self, set: Set) -> io::Result<&Backend> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         match set {
             Set::Main => Ok(&self.main),
             Set::Edges => self.edges(),

@@ -50,6 +50,8 @@ macro_rules! __cases {
                 update_rearms_a_oneshot
                 update_by_another_thread_while_the_loop_sleeps
                 update_inside_a_callback_takes_effect
+                a_change_and_its_undoing_cost_no_kernel_call
+                many_changes_in_a_turn_cost_one_kernel_call
                 a_paused_handler_hears_no_hangup
                 a_handler_can_be_added_paused
                 paused_by_a_neighbour_it_is_not_called_in_that_turn
@@ -72,6 +74,7 @@ macro_rules! __cases {
                 an_update_finds_the_new_file_under_the_number
                 rearm_takes_the_new_file_under_the_number
                 rearm_arms_edges_and_oneshots
+                a_closed_regular_file_goes_quiet
                 a_stale_id_never_means_another_handler
                 an_id_of_another_reactor_is_unknown
                 accepted_connections_are_added_in_the_callback;

@@ -158,7 +158,9 @@ pub fn after_close_every_call_says_so(stage: &mut Stage) {
     let timer = {
         let guard = drops.guard();
         reactor
-            .call_later(Duration::from_secs(9), move || drop(&guard))
+            .call_later(Duration::from_secs(9), move || {
+                let _ = &guard;
+            })
             .expect("open")
     };
     let guard = drops.guard();

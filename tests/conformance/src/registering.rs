@@ -404,6 +404,41 @@ pub fn update_inside_a_callback_takes_effect(stage: &mut Stage) {
     assert!(calls.take() >= 2);
 }
 
+/// A change and its undoing within a turn cost no call to the kernel; so does doing what is done.
+pub fn a_change_and_its_undoing_cost_no_kernel_call(stage: &mut Stage) {
+    let (a, _b) = pair();
+    let calls = stage.watch(a, READ, Mode::Level);
+    let (reactor, id) = (stage.reactor.clone(), calls.id);
+    let toggle = move || {
+        for interest in [READ | WRITE, READ, NONE, READ, READ] {
+            reactor.update_handler(id, interest).expect("known");
+        }
+    };
+    stage.reactor.call_soon(toggle).expect("open");
+    let before = stage.reactor.stats().kernel_changes;
+    stage.turns(3);
+    assert_eq!(stage.reactor.stats().kernel_changes, before);
+    stage.reactor.update_handler(id, READ).expect("known");
+    assert_eq!(stage.reactor.stats().kernel_changes, before);
+}
+
+/// Many changes within a turn cost one call.
+pub fn many_changes_in_a_turn_cost_one_kernel_call(stage: &mut Stage) {
+    let (a, _b) = pair();
+    let calls = stage.watch(a, READ, Mode::Level);
+    let (reactor, id) = (stage.reactor.clone(), calls.id);
+    let toggle = move || {
+        for interest in [READ | WRITE, WRITE, READ, NONE, WRITE] {
+            reactor.update_handler(id, interest).expect("known");
+        }
+    };
+    stage.reactor.call_soon(toggle).expect("open");
+    let before = stage.reactor.stats().kernel_changes;
+    stage.turns(3);
+    assert_eq!(stage.reactor.stats().kernel_changes, before + 1);
+    assert!(calls.take() > 0);
+}
+
 // Clause 5.
 
 /// A paused handler hears nothing, not even a hang-up, and the loop does not spin.
@@ -964,6 +999,18 @@ pub fn rearm_arms_edges_and_oneshots(stage: &mut Stage) {
         stage.turns(3);
         assert_eq!(calls.take(), 1, "{mode:?}");
     }
+}
+
+/// A regular file closed behind the reactor's back goes quiet, too.
+pub fn a_closed_regular_file_goes_quiet(stage: &mut Stage) {
+    let number = Number::of(regular_file());
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    stage.turns(2);
+    assert!(calls.take() >= 2);
+    number.close();
+    stage.turns(3);
+    assert_eq!(calls.take(), 0);
+    stage.reactor.remove_handler(calls.id).expect("no error");
 }
 
 // Clause 8.
