@@ -48,12 +48,12 @@ const TURNS: u32 = 32;
 ///
 /// # Errors
 ///
-/// If something else drives the reactor already, the runtime has no I/O driver (`enable_io`), or
-/// the kernel fails.
+/// If something else drives the reactor already, or the kernel fails.
 ///
 /// # Panics
 ///
-/// If a callback does, or outside a tokio runtime. After a callback's panic drive anew to go on.
+/// If a callback does; drive anew to go on. And outside a tokio runtime, or in one without an I/O
+/// driver (`enable_io`).
 pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
     Drive {
         state: State::New(reactor.clone()),

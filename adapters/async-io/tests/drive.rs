@@ -1,0 +1,123 @@
+//! What only async-io can get wrong. The contract is tested in the main crate.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_executor::{Executor, LocalExecutor};
+use async_io::{Async, Timer, block_on};
+use futures_lite::future::{or, race};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use oneloop::{Action, Interest, LocalReactor, Mode, Reactor};
+use oneloop_async_io::drive;
+
+const READ: Interest = Interest::READABLE;
+
+fn readable() -> (UnixStream, UnixStream) {
+    let (a, mut b) = UnixStream::pair().unwrap();
+    b.write_all(b"x").unwrap();
+    (a, b)
+}
+
+#[test]
+fn the_future_is_send_for_a_reactor() {
+    fn is_send<T: Send>(_: T) {}
+    is_send(drive(&Reactor::new().unwrap()));
+}
+
+#[test]
+fn a_busy_reactor_starves_neither_sockets_nor_timers() {
+    let reactor = Reactor::new().unwrap();
+    let (a, _b) = readable();
+    reactor
+        .add_handler(a, READ, Mode::Level, |_, _| {})
+        .unwrap();
+    let (mut ping, mut pong) = Async::<UnixStream>::pair().unwrap();
+    let echo = async move {
+        let mut byte = [0];
+        while pong.read_exact(&mut byte).await.is_ok() {
+            pong.write_all(&byte).await.unwrap();
+        }
+        futures_lite::future::pending().await
+    };
+    let talk = async {
+        for n in 0..200 {
+            ping.write_all(&[n]).await.unwrap();
+            let mut byte = [0];
+            ping.read_exact(&mut byte).await.unwrap();
+            assert_eq!(byte, [n]);
+        }
+        Timer::after(Duration::from_millis(2)).await;
+        Ok(())
+    };
+    block_on(or(talk, race(drive(&reactor), echo))).unwrap();
+}
+
+#[test]
+fn a_second_drive_is_an_error() {
+    let reactor = Reactor::new().unwrap();
+    let executor = Executor::new();
+    let first = executor.spawn(drive(&reactor));
+    block_on(executor.run(async {
+        futures_lite::future::yield_now().await;
+        let error = drive(&reactor).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(error.to_string().contains("async-io"), "{error}");
+        reactor.stop();
+        first.await.unwrap();
+    }));
+}
+
+#[test]
+fn a_local_reactor_on_a_local_executor() {
+    let reactor = LocalReactor::new().unwrap();
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let (a, _b) = readable();
+    let seen = log.clone();
+    let handle = move |_: &mut UnixStream, _| {
+        seen.borrow_mut().push("handler");
+        Action::Remove
+    };
+    reactor.add_handler(a, READ, Mode::Level, handle).unwrap();
+    let (seen, weak) = (log.clone(), reactor.downgrade());
+    let timer = move || {
+        seen.borrow_mut().push("timer");
+        weak.upgrade().unwrap().stop();
+    };
+    reactor.call_later(Duration::from_millis(2), timer).unwrap();
+    let executor = LocalExecutor::new();
+    let driving = executor.spawn(drive(&reactor));
+    block_on(executor.run(driving)).unwrap();
+    assert_eq!(*log.borrow(), ["handler", "timer"]);
+}
+
+#[test]
+fn a_drive_that_is_dropped_loses_nothing() {
+    let reactor = Reactor::new().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for n in 0..20 {
+        let sender = sender.clone();
+        reactor
+            .call_later(Duration::from_micros(50 * n), move || {
+                sender.send(n).unwrap()
+            })
+            .unwrap();
+        // The timeout drops the drive in the middle of whatever it does.
+        let timeout = async {
+            Timer::after(Duration::from_micros(30 * (n % 5))).await;
+            Ok(())
+        };
+        block_on(or(timeout, drive(&reactor))).unwrap();
+    }
+    drop(sender);
+    let stopper = reactor.clone();
+    reactor
+        .call_later(Duration::from_millis(5), move || stopper.stop())
+        .unwrap();
+    block_on(drive(&reactor)).unwrap();
+    let mut got: Vec<u64> = receiver.iter().collect();
+    got.sort();
+    assert_eq!(got, (0..20).collect::<Vec<_>>());
+}

@@ -1,0 +1,240 @@
+//! What only tokio can get wrong. The contract is tested in the main crate.
+
+use std::cell::{Cell, RefCell};
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use oneloop::{Action, Interest, LocalReactor, Mode, Reactor};
+use oneloop_tokio::drive;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+const READ: Interest = Interest::READABLE;
+
+fn readable() -> (UnixStream, UnixStream) {
+    let (a, mut b) = UnixStream::pair().unwrap();
+    a.set_nonblocking(true).unwrap();
+    b.write_all(b"x").unwrap();
+    (a, b)
+}
+
+#[test]
+fn the_future_is_send_for_a_reactor() {
+    fn is_send<T: Send>(_: T) {}
+    is_send(drive(&Reactor::new().unwrap()));
+}
+
+#[tokio::test]
+async fn callbacks_run_outside_the_cooperative_budget() {
+    let reactor = Reactor::new().unwrap();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    for n in 0..1000 {
+        sender.send(n).unwrap();
+    }
+    let (done, received) = oneshot::channel();
+    let receive = move || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let all = (0..1000).all(|n| receiver.poll_recv(&mut cx) == Poll::Ready(Some(n)));
+        done.send(all).unwrap();
+    };
+    reactor.call_soon(receive).unwrap();
+    let driving = tokio::spawn(drive(&reactor));
+    assert!(
+        received.await.unwrap(),
+        "a channel went dry before it was empty"
+    );
+    reactor.stop();
+    driving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn callbacks_may_spawn() {
+    let reactor = Reactor::new().unwrap();
+    let stopper = reactor.clone();
+    let spawn = move || drop(tokio::spawn(async move { stopper.stop() }));
+    reactor.call_soon(spawn).unwrap();
+    drive(&reactor).await.unwrap();
+}
+
+/// A descriptor that nobody drains keeps the reactor busy for ever; tokio's own sockets, timers
+/// and tasks get their share all the same.
+async fn the_hosts_tasks_are_not_starved() {
+    let reactor = Reactor::new().unwrap();
+    let (a, _b) = readable();
+    reactor
+        .add_handler(a, READ, Mode::Level, |_, _| {})
+        .unwrap();
+    let driving = tokio::spawn(drive(&reactor));
+    let (mut ping, mut pong) = tokio::net::UnixStream::pair().unwrap();
+    let echo = tokio::spawn(async move {
+        let mut byte = [0];
+        while pong.read_exact(&mut byte).await.is_ok() {
+            pong.write_all(&byte).await.unwrap();
+        }
+    });
+    for n in 0..200 {
+        ping.write_all(&[n]).await.unwrap();
+        assert_eq!(ping.read_u8().await.unwrap(), n);
+    }
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    drop(ping);
+    echo.await.unwrap();
+    reactor.stop();
+    driving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_busy_reactor_starves_no_task_on_one_thread() {
+    the_hosts_tasks_are_not_starved().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_reactor_starves_no_task_on_two_threads() {
+    the_hosts_tasks_are_not_starved().await;
+}
+
+#[tokio::test]
+async fn a_second_drive_is_an_error_and_disturbs_nobody() {
+    let reactor = Reactor::new().unwrap();
+    let first = tokio::spawn(drive(&reactor));
+    tokio::task::yield_now().await;
+    let error = drive(&reactor).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+    assert!(error.to_string().contains("tokio"), "{error}");
+    assert!(reactor.run().is_err());
+    let stopper = reactor.clone();
+    reactor
+        .call_later(Duration::from_millis(1), move || stopper.stop())
+        .unwrap();
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_drive_that_is_dropped_loses_nothing() {
+    let reactor = Reactor::new().unwrap();
+    let (mut a, b) = UnixStream::pair().unwrap();
+    b.set_nonblocking(true).unwrap();
+    let (sender, mut received) = mpsc::unbounded_channel();
+    let read = move |stream: &mut UnixStream, _| {
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).is_ok() {
+            sender.send(byte[0]).unwrap();
+        }
+    };
+    reactor.add_handler(b, READ, Mode::Edge, read).unwrap();
+    for n in 0..20 {
+        a.write_all(&[n]).unwrap();
+        let driving = tokio::spawn(drive(&reactor));
+        // Dropped before, in and after its first polls.
+        for _ in 0..n % 4 {
+            tokio::task::yield_now().await;
+        }
+        driving.abort();
+        let _ = driving.await;
+    }
+    let driving = tokio::spawn(drive(&reactor));
+    for n in 0..20 {
+        assert_eq!(received.recv().await, Some(n));
+    }
+    reactor.stop();
+    driving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_local_reactor_on_a_local_set() {
+    let reactor = LocalReactor::new().unwrap();
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let (a, _b) = readable();
+    let seen = log.clone();
+    let handle = move |_: &mut UnixStream, _| {
+        seen.borrow_mut().push("handler");
+        Action::Remove
+    };
+    reactor.add_handler(a, READ, Mode::Level, handle).unwrap();
+    let (seen, weak) = (log.clone(), reactor.downgrade());
+    let timer = move || {
+        seen.borrow_mut().push("timer");
+        weak.upgrade().unwrap().stop();
+    };
+    reactor.call_later(Duration::from_millis(1), timer).unwrap();
+    let set = LocalSet::new();
+    let driving = set.spawn_local(drive(&reactor));
+    set.run_until(driving).await.unwrap().unwrap();
+    assert_eq!(*log.borrow(), ["handler", "timer"]);
+}
+
+#[tokio::test]
+async fn other_threads_reach_a_local_reactor_by_its_remote() {
+    let reactor = LocalReactor::new().unwrap();
+    let remote = reactor.remote();
+    let here = std::thread::current().id();
+    let (done, heard) = oneshot::channel();
+    std::thread::spawn(move || {
+        let post = move || done.send(std::thread::current().id()).unwrap();
+        remote.call_soon(post).unwrap();
+    });
+    tokio::select! {
+        driven = drive(&reactor) => panic!("{driven:?}"),
+        id = heard => assert_eq!(id.unwrap(), here),
+    }
+}
+
+/// The state of a task that another task on the host's thread changes while the reactor sleeps.
+#[tokio::test]
+async fn a_task_registers_while_the_reactor_sleeps() {
+    let reactor = LocalReactor::new().unwrap();
+    let calls = Rc::new(Cell::new(0));
+    let register = async {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+            let (a, b) = readable();
+            let (done, called) = oneshot::channel();
+            let (count, mut done) = (calls.clone(), Some(done));
+            let handle = move |_: &mut UnixStream, _| {
+                let _ = &b;
+                count.set(count.get() + 1);
+                done.take().unwrap().send(()).unwrap();
+                Action::Remove
+            };
+            reactor.add_handler(a, READ, Mode::Edge, handle).unwrap();
+            called.await.unwrap();
+        }
+    };
+    tokio::select! {
+        driven = drive(&reactor) => panic!("{driven:?}"),
+        () = register => {}
+    }
+    assert_eq!(calls.get(), 50);
+}
+
+#[test]
+fn a_panic_in_a_callback_reaches_the_runtime_and_driving_can_go_on() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    let reactor = Reactor::new().unwrap();
+    reactor.call_soon(|| panic!("on purpose")).unwrap();
+    let stopper = reactor.clone();
+    reactor.call_soon(move || stopper.stop()).unwrap();
+    let error = runtime.block_on(async { tokio::spawn(drive(&reactor)).await.unwrap_err() });
+    assert!(error.is_panic());
+    runtime.block_on(drive(&reactor)).unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_drive_and_a_finished_one_stays_finished() {
+    let reactor = Reactor::new().unwrap();
+    reactor.stop();
+    drive(&reactor).await.unwrap();
+    let idle = tokio::time::timeout(Duration::from_millis(2), drive(&reactor)).await;
+    assert!(
+        idle.is_err(),
+        "a reactor with nothing to do waits for a stop"
+    );
+}
