@@ -1,5 +1,5 @@
 use std::fmt;
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use crate::{Loop, Result, Threads};
@@ -75,14 +75,14 @@ impl<K: Threads> Host<K> {
     }
 }
 
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 impl<K: Threads> AsFd for Host<K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reactor.as_fd()
     }
 }
 
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 impl<K: Threads> AsRawFd for Host<K> {
     fn as_raw_fd(&self) -> RawFd {
         self.reactor.as_raw_fd()

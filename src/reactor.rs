@@ -1,7 +1,9 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+#[cfg(pollable)]
+use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -440,14 +442,14 @@ impl<K: Threads> Clone for Loop<K> {
 
 /// Readable whenever [`turn`](Loop::turn) has something to do: I/O, a due timer, a post. For hosts;
 /// see [`Host`].
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 impl<K: Threads> AsFd for Loop<K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.as_fd()
     }
 }
 
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 impl<K: Threads> AsRawFd for Loop<K> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()

@@ -13,7 +13,7 @@ mod timers;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::RawFd;
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -408,7 +408,7 @@ impl Core {
         }
     }
 
-    #[cfg(not(polling_test_poll_backend))]
+    #[cfg(pollable)]
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         if !self.watched.swap(true, Ordering::SeqCst) {
             let mut state = self.state();

@@ -113,7 +113,7 @@ impl Epoll {
     }
 
     pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        set_timerfd(self.alarm.as_fd(), delay)
+        set_timerfd(&self.alarm, delay)
     }
 }
 
@@ -124,7 +124,7 @@ impl AsFd for Epoll {
 }
 
 /// Sets a timerfd to expire once after `delay`. A delay of zero expires at once.
-pub(super) fn set_timerfd(fd: BorrowedFd<'_>, delay: Option<Duration>) -> io::Result<()> {
+pub(super) fn set_timerfd(fd: &OwnedFd, delay: Option<Duration>) -> io::Result<()> {
     // To a timerfd zero means off, so the shortest delay is a nanosecond.
     let delay = delay.map_or(Duration::ZERO, |delay| delay.max(Duration::from_nanos(1)));
     let spec = Itimerspec {

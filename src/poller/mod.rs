@@ -1,16 +1,15 @@
 //! Who asks the kernel. A [`Poller`] is a set of descriptors under keys; [`Poller::wait`] tells
 //! which are ready. What that means for handlers is the engine's business.
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 mod epoll;
-#[cfg(any(
-    feature = "polling",
-    not(any(target_os = "linux", target_os = "android"))
-))]
+#[cfg(portable)]
 mod portable;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+#[cfg(pollable)]
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,24 +23,21 @@ use crate::{Interest, Mode};
 #[non_exhaustive]
 pub enum PollerKind {
     /// Linux' epoll, bare: one system call per wait. Needs Linux 5.11. The default there.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     Epoll,
     /// The `polling` crate: kqueue and others, and epoll too. The default everywhere else.
-    #[cfg(any(
-        feature = "polling",
-        not(any(target_os = "linux", target_os = "android"))
-    ))]
+    #[cfg(portable)]
     Polling,
 }
 
 impl PollerKind {
     /// What this system does best.
     pub(crate) const BEST: PollerKind = {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[cfg(epoll)]
         {
             PollerKind::Epoll
         }
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        #[cfg(not(epoll))]
         {
             PollerKind::Polling
         }
@@ -87,12 +83,9 @@ pub(crate) struct Poller {
 }
 
 enum Backend {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     Epoll(epoll::Epoll),
-    #[cfg(any(
-        feature = "polling",
-        not(any(target_os = "linux", target_os = "android"))
-    ))]
+    #[cfg(portable)]
     Portable(portable::Portable),
 }
 
@@ -103,12 +96,9 @@ pub(crate) struct Events {
 }
 
 enum Raw {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     Epoll(epoll::Buffer),
-    #[cfg(any(
-        feature = "polling",
-        not(any(target_os = "linux", target_os = "android"))
-    ))]
+    #[cfg(portable)]
     Portable(portable::Buffer),
 }
 
@@ -116,12 +106,9 @@ enum Raw {
 macro_rules! each {
     ($backend:expr, $it:ident => $call:expr) => {
         match $backend {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(epoll)]
             Backend::Epoll($it) => $call,
-            #[cfg(any(
-                feature = "polling",
-                not(any(target_os = "linux", target_os = "android"))
-            ))]
+            #[cfg(portable)]
             Backend::Portable($it) => $call,
         }
     };
@@ -130,24 +117,19 @@ macro_rules! each {
 impl Backend {
     fn new(kind: PollerKind) -> io::Result<Backend> {
         Ok(match kind {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(epoll)]
             PollerKind::Epoll => Backend::Epoll(epoll::Epoll::new()?),
-            #[cfg(any(
-                feature = "polling",
-                not(any(target_os = "linux", target_os = "android"))
-            ))]
+            #[cfg(portable)]
             PollerKind::Polling => Backend::Portable(portable::Portable::new()?),
         })
     }
 
+    #[cfg(pollable)]
     fn kind(&self) -> PollerKind {
         match self {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(epoll)]
             Backend::Epoll(_) => PollerKind::Epoll,
-            #[cfg(any(
-                feature = "polling",
-                not(any(target_os = "linux", target_os = "android"))
-            ))]
+            #[cfg(portable)]
             Backend::Portable(_) => PollerKind::Polling,
         }
     }
@@ -171,12 +153,9 @@ impl Backend {
             }),
         };
         match (self, &mut events.raw) {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(epoll)]
             (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, &mut take)?,
-            #[cfg(any(
-                feature = "polling",
-                not(any(target_os = "linux", target_os = "android"))
-            ))]
+            #[cfg(portable)]
             (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, &mut take)?,
             #[allow(unreachable_patterns)]
             _ => return Err(io::ErrorKind::InvalidInput.into()),
@@ -207,12 +186,9 @@ impl Poller {
     pub(crate) fn events(&self) -> Events {
         Events {
             raw: match &self.main {
-                #[cfg(any(target_os = "linux", target_os = "android"))]
+                #[cfg(epoll)]
                 Backend::Epoll(_) => Raw::Epoll(epoll::buffer()),
-                #[cfg(any(
-                    feature = "polling",
-                    not(any(target_os = "linux", target_os = "android"))
-                ))]
+                #[cfg(portable)]
                 Backend::Portable(_) => Raw::Portable(portable::buffer()),
             },
             fired: Vec::new(),
@@ -272,6 +248,7 @@ impl Poller {
     }
 
     /// The second set: a poller inside the first one. Only called under the engine's lock.
+    #[cfg(pollable)]
     fn edges(&self) -> io::Result<&Backend> {
         if let Some(edges) = self.edges.get() {
             return Ok(edges);
@@ -285,9 +262,15 @@ impl Poller {
         each!(&self.main, it => it.add(fd, EDGES, watch))?;
         Ok(self.edges.get_or_init(|| edges))
     }
+
+    /// Where there are no edges there is no second set.
+    #[cfg(not(pollable))]
+    fn edges(&self) -> io::Result<&Backend> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         each!(&self.main, it => it.as_fd())

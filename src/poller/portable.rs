@@ -1,9 +1,11 @@
 //! The `polling` crate: kqueue, event ports, poll(2), and epoll for comparison.
 
+#![cfg_attr(not(pollable), allow(unused_imports))]
+
 use std::io;
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 use std::os::fd::AsFd;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
@@ -19,7 +21,7 @@ compile_error!("the keys of the `polling` crate are too short on this target");
 
 pub(super) struct Portable {
     poller: polling::Poller,
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     alarm: OwnedFd,
 }
 
@@ -33,7 +35,7 @@ impl Portable {
     pub(super) fn new() -> io::Result<Portable> {
         Ok(Portable {
             poller: polling::Poller::new()?,
-            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(epoll)]
             alarm: {
                 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
                 let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -42,20 +44,16 @@ impl Portable {
         })
     }
 
-    /// `polling` brings its own wake.
+    /// `polling` brings its own wake, and kqueue its own timers.
     pub(super) fn add_wake_and_alarm(&self) -> io::Result<()> {
-        #[cfg(all(
-            any(target_os = "linux", target_os = "android"),
-            not(polling_test_poll_backend)
-        ))]
-        self.add(
-            self.alarm.as_raw_fd(),
-            ALARM,
-            Watch {
+        #[cfg(all(epoll, pollable))]
+        {
+            let watch = Watch {
                 interest: Interest::READABLE,
                 mode: Mode::Edge,
-            },
-        )?;
+            };
+            self.add(self.alarm.as_raw_fd(), ALARM, watch)?;
+        }
         Ok(())
     }
 
@@ -103,41 +101,34 @@ impl Portable {
         self.poller.notify()
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        super::epoll::set_timerfd(std::os::fd::AsFd::as_fd(&self.alarm), delay)
+        super::epoll::set_timerfd(&self.alarm, delay)
     }
 
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(kqueue)]
     pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        #[cfg(any(
-            target_vendor = "apple",
-            target_os = "freebsd",
-            target_os = "netbsd",
-            target_os = "openbsd",
-            target_os = "dragonfly"
-        ))]
-        {
-            use polling::os::kqueue::{PollerKqueueExt, Timer};
-            const ID: usize = 0;
-            // A timer that has fired, or was never set, is not there to be deleted.
-            let _ = self.poller.delete_filter(Timer {
-                id: ID,
-                timeout: Duration::ZERO,
-            });
-            if let Some(timeout) = delay {
-                let timer = Timer { id: ID, timeout };
-                self.poller
-                    .add_filter(timer, ALARM as usize, PollMode::Oneshot)?;
+        use polling::os::kqueue::{PollerKqueueExt, Timer};
+        let timer = |timeout| Timer { id: 0, timeout };
+        // One that has fired, or was never set, is not there to be deleted.
+        let _ = self.poller.delete_filter(timer(Duration::ZERO));
+        match delay {
+            Some(delay) => {
+                let key = ALARM as usize;
+                self.poller.add_filter(timer(delay), key, PollMode::Oneshot)
             }
+            None => Ok(()),
         }
-        // Elsewhere the poller is no descriptor that a host could watch, so no alarm is due.
-        let _ = delay;
+    }
+
+    /// Elsewhere the poller is no descriptor that a host could watch, so no alarm is due.
+    #[cfg(not(any(epoll, kqueue)))]
+    pub(super) fn set_alarm(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 }
 
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(pollable)]
 impl AsFd for Portable {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()

@@ -31,7 +31,6 @@ macro_rules! __cases {
                 added_by_the_hosts_own_code_while_the_loop_sleeps
                 a_closed_descriptor_is_refused_and_leaves_no_trace
                 a_negative_descriptor_is_refused
-                a_refused_source_is_given_back
                 the_descriptors_flags_stay_as_they_are
                 numbers_above_1024_work
                 a_regular_file_is_always_ready
@@ -153,12 +152,9 @@ macro_rules! __cases {
                 after_close_every_call_says_so
                 closed_in_a_callback_nobody_is_called_any_more;
             hosting:
-                all_that_is_to_do_shows_on_the_descriptor
-                a_cancelled_timer_does_not_show
                 resumed_by_the_hosts_own_code_while_the_loop_sleeps
                 bytes_that_come_while_the_loop_sleeps
                 a_long_conversation_with_sleeps_in_between
-                a_reactor_hosts_a_reactor
                 driven_again_after_each_stop_nothing_is_lost
                 driven_on_another_thread_and_back
                 what_a_stop_left_due_is_called_by_the_next_host
@@ -172,6 +168,11 @@ macro_rules! __cases {
                 a_prepare_hook_limits_the_sleep
                 a_prepare_hook_of_zero_lets_nothing_wait
                 a_prepare_hook_may_post_and_register;
+            descriptor:
+                a_refused_source_is_given_back
+                all_that_is_to_do_shows_on_the_descriptor
+                a_cancelled_timer_does_not_show
+                a_reactor_hosts_a_reactor;
             faults:
                 signals_interrupt_nothing
                 any_calls_from_any_threads
@@ -205,6 +206,7 @@ mod tests {
             include_str!("time.rs"),
             include_str!("posting.rs"),
             include_str!("hosting.rs"),
+            include_str!("descriptor.rs"),
             include_str!("faults.rs"),
         ];
         let mut cases = 0;

@@ -39,6 +39,8 @@
 //! is in [`EXCEPTIONS`], with the reason.
 
 mod cases;
+#[cfg(not(polling_test_poll_backend))]
+pub mod descriptor;
 pub mod events;
 mod exceptions;
 pub mod faults;

@@ -94,18 +94,6 @@ pub fn a_negative_descriptor_is_refused(stage: &mut Stage) {
     }
 }
 
-/// A source that is refused comes back whole.
-pub fn a_refused_source_is_given_back(stage: &mut Stage) {
-    // The loop's own descriptor is what every poller refuses to watch.
-    let error = stage
-        .reactor
-        .add_handler(stage.reactor.clone(), READ, Mode::Level, |_, _| {})
-        .expect_err("a loop in itself");
-    assert_eq!(error.error().fd(), Some(stage.reactor.as_raw_fd()));
-    let reactor = error.into_source();
-    assert_eq!(reactor.stats().handlers, 0);
-}
-
 /// O_NONBLOCK stays as it is.
 pub fn the_descriptors_flags_stay_as_they_are(stage: &mut Stage) {
     let (a, _b) = readable();
