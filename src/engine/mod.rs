@@ -295,10 +295,11 @@ impl Core {
         host: Option<&'static str>,
     ) -> Result<Driving<'_>> {
         let mut state = self.enter(call)?;
-        if state.host != host
-            && let Some(other) = state.host
-        {
-            return Err(driven(call, format!("the host {other}")));
+        match state.host {
+            Some(other) if host != Some(other) => {
+                return Err(driven(call, format!("the host {other}")));
+            }
+            _ => {}
         }
         let turning = match self.turning.try_lock() {
             Ok(turning) => turning,
@@ -375,10 +376,11 @@ impl Core {
         let waker = Waker::from(woken.clone());
         let mut future = pin!(future);
         loop {
-            if woken.0.swap(false, Ordering::SeqCst)
-                && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
-            {
-                return Ok(output);
+            if woken.0.swap(false, Ordering::SeqCst) {
+                let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+                if let Poll::Ready(output) = polled {
+                    return Ok(output);
+                }
             }
             if driving.turn(CALL, None)?.stopped {
                 return Err(Error::new(CALL, Cause::Stopped));
@@ -435,6 +437,14 @@ impl Core {
             return Err(Error::new(call, Cause::Closed));
         }
         Ok(state)
+    }
+
+    /// The next to be called: nobody, once `stop` was called.
+    fn unless_stopped<T>(&self, next: impl FnOnce() -> Option<T>) -> Option<T> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => None,
+            false => next(),
+        }
     }
 
     /// Something was registered, changed or cancelled. If the loop sleeps, see that it wakes in
@@ -589,15 +599,9 @@ impl<'c> Driving<'c> {
         Ok(turn)
     }
 
-    fn is_stopped(&self) -> bool {
-        self.core.stop.load(Ordering::Relaxed)
-    }
-
     fn call_handlers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
         let core = self.core;
-        while !self.is_stopped()
-            && let Some(key) = self.turning.batch.pop_front()
-        {
+        while let Some(key) = self.core.unless_stopped(|| self.turning.batch.pop_front()) {
             let Some(Call {
                 mut callback,
                 event,
@@ -628,9 +632,7 @@ impl<'c> Driving<'c> {
             let now = core.now();
             state.timers.take_due(now, &mut self.turning.due);
         }
-        while !self.is_stopped()
-            && let Some(key) = self.turning.due.pop_front()
-        {
+        while let Some(key) = self.core.unless_stopped(|| self.turning.due.pop_front()) {
             let Some(mut callback) = state.timers.start(key) else {
                 continue;
             };
@@ -654,9 +656,7 @@ impl<'c> Driving<'c> {
     fn call_posts(&mut self, turn: &mut Turn) {
         self.core.inbox.take(&mut self.turning.posts);
         let before = turn.called;
-        while !self.is_stopped()
-            && let Some(post) = self.turning.posts.pop_front()
-        {
+        while let Some(post) = self.core.unless_stopped(|| self.turning.posts.pop_front()) {
             turn.called += 1;
             post();
         }

@@ -22,10 +22,8 @@ impl Host for PollLoop {
             if turn.stopped {
                 return Ok(());
             }
-            if turn.idle
-                && let Some(outside) = outside.take()
-            {
-                outside();
+            if turn.idle {
+                outside.take().into_iter().for_each(|outside| outside());
             }
             wait_readable(reactor);
         }
