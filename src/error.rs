@@ -19,7 +19,7 @@ pub(crate) enum Cause {
     Os(io::Error),
     UnknownId,
     AlreadyDriven(String),
-    Unsupported(&'static str),
+    Unsupported(io::Error),
     Forked,
     Closed,
     Stopped,
@@ -55,13 +55,11 @@ impl Error {
     }
 
     pub(crate) fn os(call: &'static str, error: io::Error) -> Error {
-        let cause = match error.kind() {
-            io::ErrorKind::Unsupported if error.raw_os_error().is_none() => {
-                Cause::Unsupported("the poller in use has no edge-triggered mode")
-            }
-            _ => Cause::Os(error),
-        };
-        Error::new(call, cause)
+        // An error of our own has words, one of the system has a code.
+        match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::Unsupported, None) => Error::new(call, Cause::Unsupported(error)),
+            _ => Error::new(call, Cause::Os(error)),
+        }
     }
 
     pub(crate) fn with_fd(mut self, fd: RawFd) -> Error {
@@ -111,7 +109,7 @@ impl fmt::Display for Error {
             Cause::Os(error) => error.fmt(f),
             Cause::UnknownId => f.write_str("unknown id (removed, fired, or of another reactor)"),
             Cause::AlreadyDriven(by) => write!(f, "the reactor is already being driven by {by}"),
-            Cause::Unsupported(what) => f.write_str(what),
+            Cause::Unsupported(error) => error.fmt(f),
             Cause::Forked => f.write_str("the reactor belongs to the parent process"),
             Cause::Closed => f.write_str("the reactor is closed"),
             Cause::Stopped => f.write_str("stopped before there was a result"),

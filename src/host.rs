@@ -13,6 +13,12 @@ pub struct Turn {
     /// Nothing is left to do, and what comes will show on the descriptor: the host may sleep.
     /// While this is false, a host that is told only of changes (edge-triggered) must turn again.
     pub idle: bool,
+    /// The descriptor means another file of the kernel's now, under the same number. Who has
+    /// registered it with epoll, or a runtime, must do so anew; to poll(2) it is all the same.
+    ///
+    /// This is rare: it mends what a C library leaves behind that closes a descriptor without
+    /// unregistering it, while a child process still has it.
+    pub renewed: bool,
     /// [`Loop::stop`] was called. What was not called stays due.
     pub stopped: bool,
 }

@@ -166,6 +166,11 @@ impl Descriptor {
         result
     }
 
+    /// The main set was made anew.
+    pub(super) fn forget_main(&mut self) {
+        self.main = Kernel::Absent;
+    }
+
     /// Takes it out of the kernel's sets. If its file was closed it is out already.
     pub(super) fn release(&mut self, poller: &Poller) {
         for (set, known) in [(Set::Main, &mut self.main), (Set::Edges, &mut self.edges)] {

@@ -78,7 +78,8 @@ impl Handlers {
         mode: Mode,
     ) -> io::Result<Key> {
         if mode == Mode::Edge && !poller.supports_edge() {
-            return Err(io::ErrorKind::Unsupported.into());
+            let what = "the poller in use has no edge-triggered mode";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
         let entry = self.handlers.vacant_entry();
         let key = Key::new(entry.key());
@@ -271,14 +272,12 @@ impl Handlers {
         false
     }
 
-    /// Appends to `batch` whom an event concerns.
-    pub(super) fn gather(&mut self, fired: Fired, batch: &mut VecDeque<Key>) {
-        let Some(descriptor) = self.descriptors.get(fired.key.slot()) else {
-            return;
+    /// Appends to `batch` whom an event concerns. False if it concerns nobody: it is a ghost's.
+    pub(super) fn gather(&mut self, fired: Fired, batch: &mut VecDeque<Key>) -> bool {
+        let descriptor = match self.descriptors.get(fired.key.slot()) {
+            Some(descriptor) if descriptor.key == fired.key && !descriptor.orphaned => descriptor,
+            _ => return false,
         };
-        if descriptor.key != fired.key || descriptor.orphaned {
-            return;
-        }
         let mut next = descriptor.first;
         while let Some(h) = next {
             let handler = &mut self.handlers[h as usize];
@@ -297,6 +296,23 @@ impl Handlers {
         if self.descriptors[fired.key.slot()].fired(fired.set) {
             self.mark(fired.key.index, false);
         }
+        true
+    }
+
+    /// Lays ghosts. A descriptor that was closed before its handler was removed, while a dup keeps
+    /// its file open, cannot be taken out of the kernel's set any more: no number means it. If it
+    /// is ready, the loop never sleeps again. So the set is made anew, with those who live.
+    pub(super) fn exorcise(&mut self, poller: &Poller) -> io::Result<bool> {
+        if !poller.renew()? {
+            return Ok(false);
+        }
+        self.dirty.clear();
+        for (_, descriptor) in &mut self.descriptors {
+            descriptor.forget_main();
+            descriptor.dirty = true;
+            self.dirty.push(descriptor.key.index);
+        }
+        self.flush(poller).map(|()| true)
     }
 
     /// Appends to `batch` who is to be called without the kernel's asking.

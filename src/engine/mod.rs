@@ -70,6 +70,8 @@ struct State {
     alarm: Option<u64>,
     /// How long the prepare hooks let the host sleep, if they were called after the last turn.
     prepared: Option<Option<Duration>>,
+    /// The poller's descriptor was renewed, and the host was not told yet.
+    renewed: bool,
     stats: Stats,
 }
 
@@ -91,7 +93,12 @@ struct Turning {
     batch: VecDeque<Key>,
     due: VecDeque<Key>,
     posts: VecDeque<inbox::Post>,
+    /// How many turns in a row had events that concern nobody.
+    haunted: u32,
 }
+
+/// In how many of them it is taken for a descriptor that cannot be removed.
+const HAUNTED: u32 = 8;
 
 impl Turning {
     fn has_work(&self) -> bool {
@@ -117,6 +124,7 @@ impl Core {
                 closed: false,
                 alarm: None,
                 prepared: None,
+                renewed: false,
                 stats: Stats::default(),
             }),
             turning: Mutex::new(Turning {
@@ -124,6 +132,7 @@ impl Core {
                 batch: VecDeque::new(),
                 due: VecDeque::new(),
                 posts: VecDeque::new(),
+                haunted: 0,
             }),
             stop: AtomicBool::new(false),
             watched: AtomicBool::new(false),
@@ -338,6 +347,7 @@ impl Core {
         let mut driving = self.drive("turn", None)?;
         let mut turn = driving.turn("turn", timeout)?;
         turn.idle = turn.idle && driving.rest("turn")?;
+        turn.renewed = mem::take(&mut self.state().renewed);
         Ok(turn)
     }
 
@@ -354,6 +364,7 @@ impl Core {
                 break;
             }
         }
+        sum.renewed = mem::take(&mut self.state().renewed);
         Ok(sum)
     }
 
@@ -584,8 +595,15 @@ impl<'c> Driving<'c> {
         let Turning { events, batch, .. } = &mut *self.turning;
         let quiet = events.fired.is_empty();
         state.handlers.gather_next(batch);
+        let mut haunted = false;
         for fired in &events.fired {
-            state.handlers.gather(*fired, batch);
+            haunted |= !state.handlers.gather(*fired, batch);
+        }
+        // One such event may be of a handler that another thread has just removed.
+        self.turning.haunted = if haunted { self.turning.haunted + 1 } else { 0 };
+        if self.turning.haunted == HAUNTED {
+            let renewed = state.handlers.exorcise(&core.inbox.poller).map_err(os)?;
+            state.renewed |= renewed;
         }
 
         // Call.

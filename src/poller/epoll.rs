@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -48,12 +48,30 @@ impl Epoll {
         }
     }
 
-    /// Both edge-triggered: a write, or an expiry, is one event, and nobody has to read it off.
     pub(super) fn add_wake_and_alarm(&self) -> io::Result<()> {
+        self.add_own_to(&self.epoll)
+    }
+
+    /// Both edge-triggered: a write, or an expiry, is one event, and nobody has to read it off.
+    fn add_own_to(&self, epoll: &OwnedFd) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::ET;
-        epoll::add(&self.epoll, &self.wake, EventData::new_u64(WAKE), flags)?;
-        epoll::add(&self.epoll, &self.alarm, EventData::new_u64(ALARM), flags)?;
+        epoll::add(epoll, &self.wake, EventData::new_u64(WAKE), flags)?;
+        epoll::add(epoll, &self.alarm, EventData::new_u64(ALARM), flags)?;
         Ok(())
+    }
+
+    /// Puts an empty set in the place of this one, under the same number.
+    pub(super) fn renew(&self) -> io::Result<()> {
+        let fresh = epoll::create(CreateFlags::CLOEXEC)?;
+        self.add_own_to(&fresh)?;
+        // SAFETY: the number is owned by `self.epoll`, which goes on owning it; in one step it
+        // comes to mean the other epoll instance, which is all that anybody uses it for.
+        let done =
+            unsafe { libc::dup3(fresh.as_raw_fd(), self.epoll.as_raw_fd(), libc::O_CLOEXEC) };
+        match done {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn supports_edge(&self) -> bool {

@@ -235,6 +235,24 @@ impl Poller {
         each!(&self.main, it => it.set_alarm(delay))
     }
 
+    /// Makes the main set anew, empty, under the same number. False if the backend cannot.
+    #[cfg(all(epoll, pollable))]
+    pub(crate) fn renew(&self) -> io::Result<bool> {
+        let Backend::Epoll(epoll) = &self.main else {
+            return Ok(false);
+        };
+        epoll.renew()?;
+        if let Some(edges) = self.edges.get() {
+            self.nest(edges)?;
+        }
+        Ok(true)
+    }
+
+    #[cfg(not(all(epoll, pollable)))]
+    pub(crate) fn renew(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     pub(crate) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
     }
@@ -254,13 +272,18 @@ impl Poller {
             return Ok(edges);
         }
         let edges = Backend::new(self.main.kind())?;
+        self.nest(&edges)?;
+        Ok(self.edges.get_or_init(|| edges))
+    }
+
+    #[cfg(pollable)]
+    fn nest(&self, edges: &Backend) -> io::Result<()> {
         let watch = Watch {
             interest: Interest::READABLE,
             mode: Mode::Level,
         };
-        let fd = each!(&edges, it => it.as_fd().as_raw_fd());
-        each!(&self.main, it => it.add(fd, EDGES, watch))?;
-        Ok(self.edges.get_or_init(|| edges))
+        let fd = each!(edges, it => it.as_fd().as_raw_fd());
+        each!(&self.main, it => it.add(fd, EDGES, watch))
     }
 
     /// Where there are no edges there is no second set.

@@ -50,6 +50,9 @@ impl Host for EpollLoop {
             if turn.stopped {
                 return Ok(());
             }
+            if turn.renewed {
+                epoll::add(&epoll, &host, EventData::new_u64(0), flags)?;
+            }
             if !turn.idle {
                 continue;
             }

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use oneloop::{Action, Interest, Mode, Reactor};
+use oneloop::{Action, Event, Interest, Mode, Reactor};
 use oneloop_conformance::{Host, Outside};
 
 use crate::tokio::CurrentThread;
@@ -19,8 +19,12 @@ impl Host for Stacked {
         let outer = Reactor::new()?;
         let failure = Arc::new(Mutex::new(None));
         let (stopper, failed) = (outer.downgrade(), failure.clone());
-        let turn = move |inner: &mut Reactor, _| {
+        let turn = move |inner: &mut Reactor, event: Event| {
             let turn = inner.turn(Some(Duration::ZERO));
+            if turn.as_ref().is_ok_and(|turn| turn.renewed) {
+                let outer = stopper.upgrade().expect("it drives");
+                outer.rearm_handler(event.handler()).expect("known");
+            }
             let goes_on = turn.as_ref().is_ok_and(|turn| !turn.stopped);
             if let Err(error) = turn {
                 *failed.lock().expect("no panic") = Some(error);

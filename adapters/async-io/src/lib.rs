@@ -71,20 +71,20 @@ impl<K: Threads> Future for Drive<K> {
         let state = self.project().state;
         if let State::New(reactor) = state {
             let host = reactor.host("async-io")?;
-            // The descriptor is only ever polled, so that its O_NONBLOCK does not matter.
-            let watched = Async::new_nonblocking(reactor.clone())?;
+            let watched = watch(&host)?;
             *state = State::Driving(host, watched);
         }
-        let State::Driving(host, watched) = state else {
-            return Poll::Ready(Ok(()));
-        };
-        loop {
+        while let State::Driving(host, watched) = state {
             // Asked before the turns, and answered by the level: what comes after them counts.
             let readable = watched.poll_readable(cx)?;
             let turn = host.turn(TURNS)?;
             if turn.stopped {
                 *state = State::Done;
                 return Poll::Ready(Ok(()));
+            }
+            if turn.renewed {
+                *state = renew(std::mem::replace(state, State::Done))?;
+                continue;
             }
             if !turn.idle {
                 cx.waker().wake_by_ref();
@@ -94,7 +94,25 @@ impl<K: Threads> Future for Drive<K> {
                 return Poll::Pending;
             }
         }
+        Poll::Ready(Ok(()))
     }
+}
+
+/// Watches anew. The old registration has to go first: it is under the same number.
+fn renew<K: Threads>(state: State<K>) -> io::Result<State<K>> {
+    match state {
+        State::Driving(host, watched) => {
+            drop(watched);
+            let watched = watch(&host)?;
+            Ok(State::Driving(host, watched))
+        }
+        other => Ok(other),
+    }
+}
+
+fn watch<K: Threads>(host: &Host<K>) -> io::Result<Async<Loop<K>>> {
+    // The descriptor is only ever polled, so that its O_NONBLOCK does not matter.
+    Async::new_nonblocking(host.reactor().clone())
 }
 
 impl<K: Threads> fmt::Debug for Drive<K> {

@@ -85,15 +85,9 @@ impl<K: Threads> Future for Drive<K> {
                 *state = State::Done;
                 return Poll::Ready(Ok(()));
             }
-            // SAFETY: the host owns the reactor, whose descriptor stays open and the same as long
-            // as that lives.
-            let watched = unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
-            *state = State::Driving(watched?);
+            *state = State::Driving(watch(host)?);
         }
-        let State::Driving(watched) = state else {
-            return Poll::Ready(Ok(()));
-        };
-        loop {
+        while let State::Driving(watched) = state {
             // The readiness is taken before the turns and cleared after they have found nothing:
             // an event that comes between the two is newer, and tokio keeps it.
             let mut ready = ready!(watched.poll_read_ready_mut(cx))?;
@@ -102,6 +96,10 @@ impl<K: Threads> Future for Drive<K> {
                 *state = State::Done;
                 return Poll::Ready(Ok(()));
             }
+            if turn.renewed {
+                *state = renew(std::mem::replace(state, State::Done))?;
+                continue;
+            }
             if turn.idle {
                 ready.clear_ready();
             } else {
@@ -109,6 +107,7 @@ impl<K: Threads> Future for Drive<K> {
                 return yield_now(cx);
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -116,6 +115,20 @@ impl<K: Threads> fmt::Debug for Drive<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Drive")
     }
+}
+
+/// Watches anew; `into_inner` takes the old registration, under the same number, out first.
+fn renew<K: Threads>(state: State<K>) -> io::Result<State<K>> {
+    match state {
+        State::Driving(watched) => Ok(State::Driving(watch(watched.into_inner())?)),
+        other => Ok(other),
+    }
+}
+
+fn watch<K: Threads>(host: Host<K>) -> io::Result<AsyncFd<Host<K>>> {
+    // SAFETY: the host owns the reactor, whose descriptor stays open as long as that lives. If the
+    // reactor renews it, it says so, and it is registered anew before tokio sleeps.
+    Ok(unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) }?)
 }
 
 /// Some turns, outside the cooperative budget of the task.

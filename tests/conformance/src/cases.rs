@@ -67,6 +67,7 @@ macro_rules! __cases {
                 closed_behind_the_back_it_goes_quiet
                 a_reused_number_is_really_armed
                 a_stale_handler_cannot_take_the_number_back
+                a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop
                 a_number_reused_across_kinds_of_files
                 remove_and_add_of_one_number_in_one_callback
                 added_anew_before_the_old_one_is_removed

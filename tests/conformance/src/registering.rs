@@ -848,6 +848,47 @@ pub fn a_stale_handler_cannot_take_the_number_back(stage: &mut Stage) {
     number.close();
 }
 
+/// Closed before it was removed, while a dup keeps the file open and ready: no number means it any
+/// more in the kernel's set, and still the loop goes to sleep and works.
+pub fn a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Number::of(&a);
+    let closed = stage.watch_number(number.get(), READ, Mode::Level);
+    let (c, mut d) = pair();
+    let c = Arc::new(c);
+    let other = stage.watch(c.clone(), READ, Mode::Oneshot);
+    let edge = stage.watch(c, READ, Mode::Edge);
+    stage.turns(2);
+    assert!(closed.take() >= 2);
+    number.close();
+    stage.reactor.remove_handler(closed.id).expect("no error");
+    let before = stage.reactor.stats().turns;
+    let stopper = stage.reactor.clone();
+    let timer = move || stopper.stop();
+    stage
+        .reactor
+        .call_later(std::time::Duration::from_millis(30), timer)
+        .expect("open");
+    stage.run();
+    let turns = stage.reactor.stats().turns - before;
+    assert!(turns < 40, "{turns} turns in which there was nothing to do");
+    assert_eq!((closed.take(), other.take(), edge.take()), (0, 0, 0));
+    // Those who live are still watched, by a host that sleeps, too.
+    let timer = move || d.write_all(b"x").expect("room");
+    stage
+        .reactor
+        .call_later(std::time::Duration::from_millis(1), timer)
+        .expect("open");
+    let stopper = stage.reactor.clone();
+    let timer = move || stopper.stop();
+    stage
+        .reactor
+        .call_later(std::time::Duration::from_millis(5), timer)
+        .expect("open");
+    stage.run();
+    assert_eq!((other.take(), edge.take()), (1, 1));
+}
+
 /// A socket becomes a regular file, and the other way round, under the same number.
 pub fn a_number_reused_across_kinds_of_files(stage: &mut Stage) {
     let (a, _b) = pair();
