@@ -68,8 +68,8 @@ struct State {
     closed: bool,
     /// The deadline that the poller's alarm is set to.
     alarm: Option<u64>,
-    /// How long the prepare hooks let the host sleep, if they were called after the last turn.
-    prepared: Option<Option<Duration>>,
+    /// If the prepare hooks were called after the last turn: until when they let the host sleep.
+    prepared: Option<Option<u64>>,
     /// The poller's descriptor was renewed, and the host was not told yet.
     renewed: bool,
     stats: Stats,
@@ -105,6 +105,9 @@ impl Turning {
         !self.batch.is_empty() || !self.due.is_empty() || !self.posts.is_empty()
     }
 }
+
+/// The deadline with which a prepare hook forbids to sleep: the birth of the reactor.
+const NOT_AT_ALL: u64 = 0;
 
 type StateGuard<'a> = MutexGuard<'a, State>;
 
@@ -346,7 +349,9 @@ impl Core {
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
         let mut driving = self.drive("turn", None)?;
         let mut turn = driving.turn("turn", timeout)?;
-        turn.idle = turn.idle && driving.rest("turn")?;
+        // Whoever calls this may sleep next, whatever it says.
+        let may_sleep = !turn.stopped && driving.rest("turn")?;
+        turn.idle &= may_sleep;
         turn.renewed = mem::take(&mut self.state().renewed);
         Ok(turn)
     }
@@ -359,10 +364,13 @@ impl Core {
             let turn = driving.turn(host, Some(Duration::ZERO))?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
-            sum.idle = turn.idle && !turn.stopped && driving.rest(host)?;
+            sum.idle = turn.idle && driving.rest(host)?;
             if sum.idle || sum.stopped {
                 break;
             }
+        }
+        if !sum.idle && !sum.stopped {
+            driving.rest(host)?;
         }
         sum.renewed = mem::take(&mut self.state().renewed);
         Ok(sum)
@@ -401,7 +409,10 @@ impl Core {
 
     /// Drops all that is registered.
     pub(crate) fn close(&self) {
-        let mut state = self.state();
+        // Twice is once; and a child must not take the parent's handlers out of the kernel's set.
+        let Ok(mut state) = self.enter("close") else {
+            return;
+        };
         state.closed = true;
         let handlers = state.handlers.clear(&self.inbox.poller);
         let timers = mem::take(&mut state.timers);
@@ -483,12 +494,8 @@ impl Core {
         if !self.watched.load(Ordering::SeqCst) {
             return;
         }
-        let limit = state
-            .prepared
-            .flatten()
-            .map(|limit| self.deadline_in(limit));
-        let deadline = [state.timers.next_deadline(), limit];
-        let next = deadline.into_iter().flatten().min();
+        let deadlines = [state.timers.next_deadline(), state.prepared.flatten()];
+        let next = deadlines.into_iter().flatten().min();
         if next != state.alarm {
             let delay = next.map(|next| Duration::from_nanos(next.saturating_sub(self.now())));
             state.alarm = next;
@@ -556,21 +563,22 @@ impl<'c> Driving<'c> {
         state.handlers.flush(&core.inbox.poller).map_err(os)?;
 
         // Wait.
-        let mut timeout = match (timeout, limit) {
-            (Some(timeout), Some(limit)) => Some(timeout.min(limit)),
-            (timeout, limit) => timeout.or(limit),
-        };
-        if self.has_work(&mut state) {
+        let mut timeout = timeout;
+        if limit == Some(NOT_AT_ALL) || self.has_work(&mut state) {
             timeout = Some(Duration::ZERO);
         }
         if timeout != Some(Duration::ZERO) {
-            let mut until = None;
-            if timeout.is_some() || state.timers.next_deadline().is_some() {
+            let mut until = [limit, state.timers.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min();
+            if until.is_some() || timeout.is_some() {
                 let now = core.now();
-                let end = timeout.map(|timeout| now.saturating_add(nanoseconds(timeout)));
-                let ends = [end, state.timers.next_deadline()];
-                until = ends.into_iter().flatten().min();
-                timeout = until.map(|until| Duration::from_nanos(until.saturating_sub(now)));
+                let end =
+                    timeout.map_or(u64::MAX, |timeout| now.saturating_add(nanoseconds(timeout)));
+                let earliest = until.map_or(end, |until| until.min(end));
+                timeout = Some(Duration::from_nanos(earliest.saturating_sub(now)));
+                until = Some(earliest);
             }
             state.phase = Phase::Waiting(until);
             state.handlers.defer = false;
@@ -660,9 +668,8 @@ impl<'c> Driving<'c> {
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
             callback();
             mem::forget(guard);
-            let now = core.now();
             state = core.state();
-            if let Some(dead) = state.timers.finish(key, callback, now) {
+            if let Some(dead) = state.timers.finish(key, callback, || core.now()) {
                 drop(state);
                 drop(dead);
                 state = core.state();
@@ -683,10 +690,10 @@ impl<'c> Driving<'c> {
         }
     }
 
-    /// Calls the prepare hooks. Gives how long the loop may sleep.
-    fn prepare(&self, mut state: StateGuard<'c>) -> (StateGuard<'c>, Option<Duration>) {
+    /// Calls the prepare hooks. Gives until when the loop may sleep.
+    fn prepare(&self, mut state: StateGuard<'c>) -> (StateGuard<'c>, Option<u64>) {
         let core = self.core;
-        let mut limit: Option<Duration> = None;
+        let mut limit: Option<u64> = None;
         if state.hooks.is_empty() {
             return (state, limit);
         }
@@ -697,12 +704,12 @@ impl<'c> Driving<'c> {
             };
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
-            let wish = prepare();
+            let wish = prepare().map(|wish| match wish {
+                Duration::ZERO => NOT_AT_ALL,
+                wish => core.deadline_in(wish),
+            });
             mem::forget(guard);
-            limit = match (limit, wish) {
-                (Some(limit), Some(wish)) => Some(limit.min(wish)),
-                (limit, wish) => limit.or(wish),
-            };
+            limit = [limit, wish].into_iter().flatten().min();
             state = core.state();
             match state.hooks.get(key) {
                 Some(hook) => hook.prepare = Some(prepare),
@@ -748,7 +755,7 @@ impl<'c> Driving<'c> {
         let core = self.core;
         let (mut state, limit) = self.prepare(core.state());
         state.prepared = (!state.hooks.is_empty()).then_some(limit);
-        if limit == Some(Duration::ZERO) || self.has_work(&mut state) {
+        if limit == Some(NOT_AT_ALL) || self.has_work(&mut state) {
             return Ok(false);
         }
         let flushed = state.handlers.flush(&core.inbox.poller);
@@ -774,7 +781,7 @@ impl Drop for Driving<'_> {
         if self.resting {
             return;
         }
-        let zero = state.prepared == Some(Some(Duration::ZERO));
+        let zero = state.prepared == Some(Some(NOT_AT_ALL));
         let failed = state.handlers.flush(&self.core.inbox.poller).is_err();
         let work = zero || failed || self.has_work(&mut state);
         self.leave(state);

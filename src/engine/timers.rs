@@ -164,12 +164,18 @@ impl Timers {
     }
 
     /// Puts the callback back if the timer will fire again; else gives it back to be dropped.
-    pub(super) fn finish(&mut self, key: Key, callback: Callback, now: u64) -> Option<Callback> {
+    pub(super) fn finish(
+        &mut self,
+        key: Key,
+        callback: Callback,
+        now: impl FnOnce() -> u64,
+    ) -> Option<Callback> {
         let Some(timer) = self.get(key) else {
             return Some(callback);
         };
         // A reset in its own callback goes before the period.
         if timer.queued == NOWHERE && timer.period != NOWHERE {
+            let now = now();
             let missed = now.saturating_sub(timer.deadline) / timer.period.max(1);
             let ahead = timer.period.saturating_mul(missed + 1);
             let deadline = match timer.period {
@@ -251,7 +257,7 @@ mod tests {
         assert_eq!(due(&mut timers, 7), []);
         assert_eq!(due(&mut timers, 10), [a]);
         let callback = timers.start(a).unwrap();
-        assert!(timers.finish(a, callback, 10).is_some());
+        assert!(timers.finish(a, callback, || 10).is_some());
         assert_eq!(due(&mut timers, 1000), []);
     }
 
@@ -272,7 +278,7 @@ mod tests {
         let a = timers.insert(10, Some(10), Box::new(|| {}));
         assert_eq!(due(&mut timers, 37), [a]);
         let callback = timers.start(a).unwrap();
-        assert!(timers.finish(a, callback, 37).is_none());
+        assert!(timers.finish(a, callback, || 37).is_none());
         assert_eq!(timers.next_deadline(), Some(40));
     }
 

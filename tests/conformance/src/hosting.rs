@@ -416,6 +416,42 @@ pub fn a_prepare_hook_of_zero_lets_nothing_wait(stage: &mut Stage) {
     assert_eq!(handled.len(), 20);
 }
 
+/// The same where a handler fills the queue: more than its library gives away in one go.
+pub fn what_a_handler_leaves_in_a_queue_is_not_slept_over(stage: &mut Stage) {
+    let queue = Log::default();
+    let (a, b) = pair();
+    let fill = queue.clone();
+    let handle = move |stream: &mut std::os::unix::net::UnixStream, _| {
+        let mut bytes = [0; 64];
+        let n = stream.read(&mut bytes).expect("readable");
+        bytes[..n].iter().for_each(|byte| fill.push(*byte));
+    };
+    stage
+        .reactor
+        .add_handler(a, READ, Mode::Level, handle)
+        .expect("add_handler");
+    let (look, take, stopper) = (queue.clone(), queue.clone(), stage.reactor.clone());
+    let handled = Log::default();
+    let seen = handled.clone();
+    let check = move || {
+        let mut all = take.take().into_iter();
+        if let Some(event) = all.next() {
+            seen.push(event);
+            if event == b'9' {
+                stopper.stop();
+            }
+        }
+        all.for_each(|event| take.push(event));
+    };
+    let prepare = move || (!look.is_empty()).then_some(Duration::ZERO);
+    let hook = stage.reactor.add_hook(prepare, check).expect("open");
+    let mut writer = b.try_clone().expect("dup");
+    stage.run_beside(move || writer.write_all(b"0123456789").expect("room"));
+    stage.reactor.remove_hook(hook).expect("known");
+    drop(b);
+    handled.expect(b"0123456789");
+}
+
 /// What a prepare hook registers and posts is not slept over.
 pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
     let reactor = stage.reactor.clone();

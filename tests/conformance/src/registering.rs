@@ -874,16 +874,14 @@ pub fn a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop(stage: &mut
     assert!(turns < 40, "{turns} turns in which there was nothing to do");
     assert_eq!((closed.take(), other.take(), edge.take()), (0, 0, 0));
     // Those who live are still watched, by a host that sleeps, too.
-    let timer = move || d.write_all(b"x").expect("room");
+    let reactor = stage.reactor.clone();
+    let timer = move || {
+        d.write_all(b"x").expect("room");
+        after_turns(&reactor, 3, |reactor| reactor.stop());
+    };
     stage
         .reactor
         .call_later(std::time::Duration::from_millis(1), timer)
-        .expect("open");
-    let stopper = stage.reactor.clone();
-    let timer = move || stopper.stop();
-    stage
-        .reactor
-        .call_later(std::time::Duration::from_millis(5), timer)
         .expect("open");
     stage.run();
     assert_eq!((other.take(), edge.take()), (1, 1));

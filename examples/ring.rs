@@ -1,0 +1,58 @@
+//! The classic measure of an event loop: a ring of socket pairs in which tokens hop from one to
+//! the next. Each hop is one event, one read and one write; whatever else it takes is the loop's.
+//!
+//! `cargo run --release --example ring -- 100 1 1000000`: pairs, tokens, hops.
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Instant;
+
+use oneloop::{Interest, LocalReactor, Mode};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
+    let mut number = |default| numbers.next().unwrap_or(Ok(default));
+    let (pairs, tokens, hops) = (number(100)?.max(1), number(1)?, number(1_000_000)?);
+
+    let reactor = LocalReactor::new()?;
+    let pairs: Result<Vec<_>, _> = (0..pairs).map(|_| UnixStream::pair()).collect();
+    let (outs, mut ins): (Vec<_>, Vec<_>) = pairs?.into_iter().unzip();
+    for start in 0..tokens {
+        (&ins[start * ins.len() / tokens]).write_all(b"t")?;
+    }
+    ins.rotate_left(1);
+    let left = Rc::new(Cell::new(hops));
+    for (from, mut to) in outs.into_iter().zip(ins) {
+        from.set_nonblocking(true)?;
+        to.set_nonblocking(true)?;
+        let (left, stopper) = (left.clone(), reactor.downgrade());
+        reactor.add_handler(from, Interest::READABLE, Mode::Level, move |from, _| {
+            let mut token = [0];
+            if from
+                .read_exact(&mut token)
+                .and_then(|()| to.write_all(&token))
+                .is_err()
+            {
+                return;
+            }
+            left.set(left.get().saturating_sub(1));
+            if left.get() == 0 {
+                stopper
+                    .upgrade()
+                    .into_iter()
+                    .for_each(|reactor| reactor.stop());
+            }
+        })?;
+    }
+
+    let start = Instant::now();
+    reactor.run()?;
+    let each = start.elapsed() / hops.max(1) as u32;
+    println!(
+        "{hops} hops, {each:?} each, {} turns",
+        reactor.stats().turns
+    );
+    Ok(())
+}

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Everything: installs what is missing (Debian, root), then formatting, lints, docs, all tests of
+# all crates, the examples, and what cannot be a Rust test. `cargo test` is the part that needs
+# nothing but Rust.
+set -eu
+cd "$(dirname "$0")/.."
+
+step() {
+    printf '\n== %s\n' "$*"
+}
+
+# install PROGRAM PACKAGE...: installs the packages if the program is not there.
+updated=
+install() {
+    program=$1
+    shift
+    if command -v "$program" >/dev/null; then
+        return
+    fi
+    step "installing $*"
+    [ -n "$updated" ] || apt-get update -qq
+    updated=yes
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+install cc gcc libc6-dev
+install strace strace
+# Debian's compiler of the oldest supported version, and the sources of its standard library.
+install /usr/bin/rustc rustc-web cargo-web rust-web-src
+
+step "formatting"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --all-features -- -D warnings
+cargo clippy -p oneloop --lib --no-default-features -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+step "tests, doctests and examples"
+cargo test --workspace --all-features
+
+step "the polling crate on poll(2)"
+RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
+    cargo test -p oneloop-conformance --test poll_backend
+
+# The libraries, not their tests.
+libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
+old_rust() {
+    # shellcheck disable=SC2086
+    CARGO_TARGET_DIR=target/old RUSTC=/usr/bin/rustc RUSTFLAGS="-D warnings" \
+        /usr/bin/cargo check $libraries "$@"
+}
+step "Rust 1.85"
+old_rust
+
+for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
+    step "type-check for $target"
+    RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target $target
+done
+
+step "system calls"
+tests/syscalls.sh
+
+step "the main job, on each host"
+for host in builtin tokio async-io; do
+    cargo run --release --example one_loop -- --host $host
+done
+
+step "benches, one round"
+cargo bench -p oneloop-benches --bench ring -- --rounds 1 --json
+
+step "all is well"
