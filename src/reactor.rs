@@ -70,8 +70,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the process or the system has no descriptors left, or the system lacks what the poller
-    /// needs.
+    /// If the process or the system has no descriptors left.
     pub fn build(self) -> Result<Reactor> {
         self.make()
     }

@@ -20,6 +20,8 @@ pub(super) struct Epoll {
     epoll: OwnedFd,
     wake: OwnedFd,
     alarm: OwnedFd,
+    /// The kernel takes timeouts in nanoseconds.
+    has_pwait2: bool,
 }
 
 pub(super) type Buffer = Vec<MaybeUninit<Event>>;
@@ -31,21 +33,19 @@ pub(super) fn buffer() -> Buffer {
 impl Epoll {
     pub(super) fn new() -> io::Result<Epoll> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        // Asked here, so that an old kernel says so at once and not in the middle of a run.
-        match epoll::wait(&epoll, &mut buffer()[..1], Some(&Timespec::default())) {
-            Err(Errno::NOSYS | Errno::PERM) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "epoll_pwait2 (Linux 5.11) is not there; take PollerKind::Polling",
-            )),
-            _ => Ok(Epoll {
-                epoll,
-                wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-                alarm: timerfd_create(
-                    TimerfdClockId::Monotonic,
-                    TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-                )?,
-            }),
-        }
+        let has_pwait2 = {
+            let mut one = [MaybeUninit::uninit()];
+            epoll::wait(&epoll, &mut one, Some(&Timespec::default())).is_ok()
+        };
+        Ok(Epoll {
+            epoll,
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            alarm: timerfd_create(
+                TimerfdClockId::Monotonic,
+                TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+            )?,
+            has_pwait2,
+        })
     }
 
     pub(super) fn add_wake_and_alarm(&self) -> io::Result<()> {
@@ -98,11 +98,33 @@ impl Epoll {
         timeout: Option<Duration>,
         take: &mut dyn FnMut(u64, Ready),
     ) -> io::Result<()> {
+        let events = match self.has_pwait2 {
+            true => self.pwait2(buffer, timeout)?,
+            false => {
+                if timeout.is_some_and(|timeout| !timeout.is_zero()) {
+                    // It was set to something else before.
+                    take(ALARM, Ready::NONE);
+                    self.set_alarm(timeout)?;
+                }
+                self.pwait(buffer, timeout)?
+            }
+        };
+        for event in events {
+            take(event.data.u64(), ready(event.flags));
+        }
+        Ok(())
+    }
+
+    fn pwait2<'b>(
+        &self,
+        buffer: &'b mut Buffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<&'b [Event]> {
         let mut timeout = timeout.map(timespec);
         let mut until = None;
-        let events = loop {
+        let found = loop {
             match epoll::wait(&self.epoll, buffer.as_mut_slice(), timeout.as_ref()) {
-                Ok((events, _)) => break events,
+                Ok((events, _)) => break events.len(),
                 Err(Errno::INTR) => {
                     // The clock is only read once a signal came; until then it costs nothing.
                     if let Some(left) = timeout {
@@ -116,10 +138,36 @@ impl Epoll {
                 Err(error) => return Err(error.into()),
             }
         };
-        for event in events {
-            take(event.data.u64(), ready(event.flags));
+        Ok(initialised(buffer, found))
+    }
+
+    /// Without epoll_pwait2 (Linux before 5.11, some sandboxes, valgrind) a wait has a timeout of
+    /// zero or none; what is between is left to the alarm, which is as precise.
+    fn pwait<'b>(
+        &self,
+        buffer: &'b mut Buffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<&'b [Event]> {
+        let milliseconds = if timeout == Some(Duration::ZERO) {
+            0
+        } else {
+            -1
+        };
+        loop {
+            // SAFETY: the buffer has room for BATCH events of the kernel's layout, and is not
+            // touched by anybody else during the call.
+            let found = unsafe {
+                let events = buffer.as_mut_ptr().cast::<libc::epoll_event>();
+                libc::epoll_wait(self.epoll.as_raw_fd(), events, BATCH as _, milliseconds)
+            };
+            if let Ok(found) = usize::try_from(found) {
+                return Ok(initialised(buffer, found));
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
         }
-        Ok(())
     }
 
     pub(super) fn wake(&self) -> io::Result<()> {
@@ -162,6 +210,13 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
+/// The first `found` events of the buffer, which the kernel has filled in.
+fn initialised(buffer: &Buffer, found: usize) -> &[Event] {
+    let events = &buffer[..found];
+    // SAFETY: both waits report only what they have written.
+    unsafe { &*(std::ptr::from_ref(events) as *const [Event]) }
+}
+
 fn flags(watch: Watch) -> EventFlags {
     let mut flags = match watch.mode {
         Mode::Level => EventFlags::empty(),
@@ -186,4 +241,35 @@ fn ready(flags: EventFlags) -> Ready {
     .into_iter()
     .filter(|(flag, _)| flags.contains(*flag))
     .fold(Ready::NONE, |ready, (_, bit)| ready | bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_pwait2_a_wait_is_as_precise_and_can_be_woken() {
+        let mut epoll = Epoll::new().unwrap();
+        epoll.has_pwait2 = false;
+        epoll.add_wake_and_alarm().unwrap();
+        let mut buffer = buffer();
+        let mut wait = |timeout| {
+            let mut keys = Vec::new();
+            let mut take = |key, _| keys.push(key);
+            epoll.wait(&mut buffer, timeout, &mut take).unwrap();
+            keys
+        };
+        assert_eq!(wait(Some(Duration::ZERO)), []);
+        let micros = Duration::from_micros(300);
+        let best = (0..30).map(|_| {
+            let start = Instant::now();
+            assert!(wait(Some(micros)).contains(&ALARM));
+            start.elapsed()
+        });
+        let best = best.min().unwrap();
+        assert!((micros..micros * 3).contains(&best), "{best:?}");
+        epoll.wake().unwrap();
+        assert_eq!(wait(None), [WAKE]);
+        assert_eq!(wait(Some(Duration::ZERO)), []);
+    }
 }

@@ -22,7 +22,8 @@ use crate::{Interest, Mode};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PollerKind {
-    /// Linux' epoll, bare: one system call per wait. Needs Linux 5.11. The default there.
+    /// Linux' epoll, bare: one system call per wait. The default there. (Before Linux 5.11, and
+    /// where a sandbox forbids epoll_pwait2, a wait for a timer takes a second one.)
     #[cfg(epoll)]
     Epoll,
     /// The `polling` crate: kqueue and others, and epoll too. The default everywhere else.
