@@ -3,11 +3,13 @@ use std::ops::{BitOr, BitOrAssign};
 
 use crate::HandlerId;
 
+// The bits of poll(2) and epoll.
 const READABLE: u8 = 1;
-const WRITABLE: u8 = 2;
-const PRIORITY: u8 = 4;
-const HANGUP: u8 = 8;
-const ERROR: u8 = 16;
+const PRIORITY: u8 = 2;
+const WRITABLE: u8 = 4;
+const ERROR: u8 = 8;
+const HANGUP: u8 = 16;
+const ALL: u8 = 31;
 
 /// What a handler waits for. Combine with `|`.
 ///
@@ -154,6 +156,11 @@ impl Ready {
     pub(crate) const HANGUP: Ready = Ready(HANGUP);
     pub(crate) const ERROR: Ready = Ready(ERROR);
 
+    /// From the bits that poll(2) and epoll report.
+    pub(crate) fn from_poll(bits: u32) -> Ready {
+        Ready(bits as u8 & ALL)
+    }
+
     pub(crate) fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -189,7 +196,7 @@ impl BitOrAssign for Ready {
 }
 
 fn write_bits(f: &mut fmt::Formatter<'_>, name: &str, bits: u8) -> fmt::Result {
-    let names = ["READABLE", "WRITABLE", "PRIORITY", "HANGUP", "ERROR"];
+    let names = ["READABLE", "PRIORITY", "WRITABLE", "ERROR", "HANGUP"];
     let set: Vec<_> = (0..names.len())
         .filter(|bit| bits & 1 << bit != 0)
         .map(|bit| names[bit])

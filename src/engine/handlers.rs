@@ -1,7 +1,7 @@
 //! The table of handlers: who is registered where, who is to be called, and when the kernel has to
 //! be told. Never calls user code.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -273,7 +273,7 @@ impl Handlers {
     }
 
     /// Appends to `batch` whom an event concerns. False if it concerns nobody: it is a ghost's.
-    pub(super) fn gather(&mut self, fired: Fired, batch: &mut VecDeque<Key>) -> bool {
+    pub(super) fn gather(&mut self, fired: Fired, batch: &mut Vec<Key>) -> bool {
         let descriptor = match self.descriptors.get(fired.key.slot()) {
             Some(descriptor) if descriptor.key == fired.key && !descriptor.orphaned => descriptor,
             _ => return false,
@@ -285,7 +285,7 @@ impl Handlers {
             let seen = fired.ready.seen_by(handler.interest);
             if handler.armed && !seen.is_none() && descriptor.is_for(fired.set, handler.mode) {
                 if handler.pending.is_none() {
-                    batch.push_back(Key {
+                    batch.push(Key {
                         index: h,
                         serial: handler.serial,
                     });
@@ -316,7 +316,10 @@ impl Handlers {
     }
 
     /// Appends to `batch` who is to be called without the kernel's asking.
-    pub(super) fn gather_next(&mut self, batch: &mut VecDeque<Key>) {
+    pub(super) fn gather_next(&mut self, batch: &mut Vec<Key>) {
+        if self.next.is_empty() {
+            return;
+        }
         for key in std::mem::take(&mut self.next) {
             let handler = match self.handlers.get_mut(key.slot()) {
                 Some(handler) if handler.serial == key.serial => handler,
@@ -337,7 +340,7 @@ impl Handlers {
             };
             if due && !ready.is_none() {
                 if handler.pending.is_none() {
-                    batch.push_back(key);
+                    batch.push(key);
                 }
                 handler.pending |= ready;
             }

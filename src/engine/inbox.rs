@@ -1,7 +1,8 @@
 //! The way in from other threads: posted callbacks, and the wake.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::poller::Poller;
@@ -72,8 +73,9 @@ impl Inbox {
         !self.signal.load(SeqCst)
     }
 
+    /// The loop is up again. That another thread may not have seen it yet costs a wake at most.
     pub(super) fn wake_up(&self) {
-        self.asleep.store(false, SeqCst);
+        self.asleep.store(false, Release);
     }
 
     pub(super) fn is_signalled(&self) -> bool {
@@ -82,7 +84,7 @@ impl Inbox {
 
     /// Appends what was posted so far to `posts`.
     pub(super) fn take(&self, posts: &mut VecDeque<Post>) {
-        if self.signal.swap(false, SeqCst) {
+        if self.is_signalled() && self.signal.swap(false, SeqCst) {
             posts.append(&mut self.queue().posts);
         }
     }

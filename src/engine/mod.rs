@@ -90,7 +90,9 @@ enum Phase {
 /// panicked, stay here for the next.
 struct Turning {
     events: Events,
-    batch: VecDeque<Key>,
+    /// The handlers to be called in this turn; those before `called` have been.
+    batch: Vec<Key>,
+    called: usize,
     due: VecDeque<Key>,
     posts: VecDeque<inbox::Post>,
     /// How many turns in a row had events that concern nobody.
@@ -101,8 +103,14 @@ struct Turning {
 const HAUNTED: u32 = 8;
 
 impl Turning {
+    fn next_in_batch(&mut self) -> Option<Key> {
+        let key = *self.batch.get(self.called)?;
+        self.called += 1;
+        Some(key)
+    }
+
     fn has_work(&self) -> bool {
-        !self.batch.is_empty() || !self.due.is_empty() || !self.posts.is_empty()
+        self.called < self.batch.len() || !self.due.is_empty() || !self.posts.is_empty()
     }
 }
 
@@ -132,7 +140,8 @@ impl Core {
             }),
             turning: Mutex::new(Turning {
                 events,
-                batch: VecDeque::new(),
+                batch: Vec::new(),
+                called: 0,
                 due: VecDeque::new(),
                 posts: VecDeque::new(),
                 haunted: 0,
@@ -338,17 +347,23 @@ impl Core {
 
     pub(crate) fn run(&self) -> Result<()> {
         let mut driving = self.drive("run", None)?;
-        while driving.is_alive() {
-            if driving.turn("run", None)?.stopped {
+        let mut state = self.state();
+        while driving.is_alive(&state) {
+            let turn;
+            (state, turn) = driving.turn(state, "run", None)?;
+            if turn.stopped {
                 break;
             }
         }
+        // Before `driving`, whose drop takes the lock.
+        drop(state);
         Ok(())
     }
 
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
         let mut driving = self.drive("turn", None)?;
-        let mut turn = driving.turn("turn", timeout)?;
+        let (state, mut turn) = driving.turn(self.state(), "turn", timeout)?;
+        drop(state);
         // Whoever calls this may sleep next, whatever it says.
         let may_sleep = !turn.stopped && driving.rest("turn")?;
         turn.idle &= may_sleep;
@@ -360,19 +375,26 @@ impl Core {
     pub(crate) fn host_turns(&self, host: &'static str, at_most: u32) -> Result<Turn> {
         let mut driving = self.drive(host, Some(host))?;
         let mut sum = Turn::default();
-        for _ in 0..at_most.max(1) {
-            let turn = driving.turn(host, Some(Duration::ZERO))?;
+        let mut state = self.state();
+        for left in (0..at_most.max(1)).rev() {
+            let turn;
+            (state, turn) = driving.turn(state, host, Some(Duration::ZERO))?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
-            sum.idle = turn.idle && driving.rest(host)?;
-            if sum.idle || sum.stopped {
+            if turn.stopped {
                 break;
             }
+            if turn.idle || left == 0 {
+                drop(state);
+                sum.idle = driving.rest(host)? && turn.idle;
+                state = self.state();
+                if sum.idle {
+                    break;
+                }
+            }
         }
-        if !sum.idle && !sum.stopped {
-            driving.rest(host)?;
-        }
-        sum.renewed = mem::take(&mut self.state().renewed);
+        sum.renewed = mem::take(&mut state.renewed);
+        drop(state);
         Ok(sum)
     }
 
@@ -401,7 +423,9 @@ impl Core {
                     return Ok(output);
                 }
             }
-            if driving.turn(CALL, None)?.stopped {
+            let (state, turn) = driving.turn(self.state(), CALL, None)?;
+            drop(state);
+            if turn.stopped {
                 return Err(Error::new(CALL, Cause::Stopped));
             }
         }
@@ -459,6 +483,10 @@ impl Core {
             return Err(Error::new(call, Cause::Closed));
         }
         Ok(state)
+    }
+
+    fn take_stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) && self.stop.swap(false, Ordering::SeqCst)
     }
 
     /// The next to be called: nobody, once `stop` was called.
@@ -524,33 +552,36 @@ pub(crate) struct Driving<'a> {
 
 impl<'c> Driving<'c> {
     /// There is something left that could ever call back.
-    fn is_alive(&mut self) -> bool {
-        let mut state = self.core.state();
+    fn is_alive(&self, state: &State) -> bool {
         state.handlers.active() > 0
             || state.timers.referenced() > 0
-            || self.has_work(&mut state)
+            || self.has_work(state)
             || self.core.stop.load(Ordering::SeqCst)
     }
 
     /// There is something to call without waiting.
-    fn has_work(&self, state: &mut State) -> bool {
+    fn has_work(&self, state: &State) -> bool {
         self.turning.has_work() || state.handlers.has_next() || self.core.inbox.is_signalled()
     }
 
     /// One turn. Waits no longer than `timeout`, the next timer, or what hooks allow.
-    fn turn(&mut self, call: &'static str, timeout: Option<Duration>) -> Result<Turn> {
+    fn turn(
+        &mut self,
+        mut state: StateGuard<'c>,
+        call: &'static str,
+        timeout: Option<Duration>,
+    ) -> Result<(StateGuard<'c>, Turn)> {
         let core = self.core;
         let mut turn = Turn::default();
-        if core.stop.swap(false, Ordering::SeqCst) {
+        if core.take_stop() {
             turn.stopped = true;
-            return Ok(turn);
+            return Ok((state, turn));
         }
         self.resting = false;
-        let mut state = core.state();
         state.phase = Phase::Calling;
         state.handlers.defer = true;
         state.stats.turns += 1;
-        self.turning.batch.retain(|&key| state.handlers.keep(key));
+        self.keep_left_overs(&mut state);
         let limit = match state.prepared.take() {
             Some(limit) => limit,
             None => {
@@ -564,7 +595,7 @@ impl<'c> Driving<'c> {
 
         // Wait.
         let mut timeout = timeout;
-        if limit == Some(NOT_AT_ALL) || self.has_work(&mut state) {
+        if limit == Some(NOT_AT_ALL) || self.has_work(&state) {
             timeout = Some(Duration::ZERO);
         }
         if timeout != Some(Duration::ZERO) {
@@ -618,16 +649,23 @@ impl<'c> Driving<'c> {
         state = self.check(state);
         state = self.call_handlers(state, &mut turn);
         state = self.call_timers(state, &mut turn);
-        drop(state);
-        self.call_posts(&mut turn);
-        turn.stopped = core.stop.swap(false, Ordering::SeqCst);
-        turn.idle = quiet && !turn.stopped && !self.has_work(&mut core.state());
-        Ok(turn)
+        state = self.call_posts(state, &mut turn);
+        turn.stopped = core.take_stop();
+        turn.idle = quiet && !turn.stopped && !self.has_work(&state);
+        Ok((state, turn))
+    }
+
+    /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
+    /// nobody would report again.
+    fn keep_left_overs(&mut self, state: &mut State) {
+        let Turning { batch, called, .. } = &mut *self.turning;
+        batch.drain(..mem::take(called));
+        batch.retain(|&key| state.handlers.keep(key));
     }
 
     fn call_handlers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
         let core = self.core;
-        while let Some(key) = self.core.unless_stopped(|| self.turning.batch.pop_front()) {
+        while let Some(key) = self.core.unless_stopped(|| self.turning.next_in_batch()) {
             let Some(Call {
                 mut callback,
                 event,
@@ -678,25 +716,27 @@ impl<'c> Driving<'c> {
         state
     }
 
-    fn call_posts(&mut self, turn: &mut Turn) {
-        self.core.inbox.take(&mut self.turning.posts);
+    fn call_posts(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
+        let core = self.core;
+        core.inbox.take(&mut self.turning.posts);
+        if self.turning.posts.is_empty() {
+            return state;
+        }
+        drop(state);
         let before = turn.called;
-        while let Some(post) = self.core.unless_stopped(|| self.turning.posts.pop_front()) {
+        while let Some(post) = core.unless_stopped(|| self.turning.posts.pop_front()) {
             turn.called += 1;
             post();
         }
-        if turn.called != before {
-            self.core.state().stats.posts += (turn.called - before) as u64;
-        }
+        state = core.state();
+        state.stats.posts += (turn.called - before) as u64;
+        state
     }
 
     /// Calls the prepare hooks. Gives until when the loop may sleep.
     fn prepare(&self, mut state: StateGuard<'c>) -> (StateGuard<'c>, Option<u64>) {
         let core = self.core;
         let mut limit: Option<u64> = None;
-        if state.hooks.is_empty() {
-            return (state, limit);
-        }
         for key in state.hooks.keys() {
             let Some(mut prepare) = state.hooks.get(key).and_then(|hook| hook.prepare.take())
             else {
@@ -725,9 +765,6 @@ impl<'c> Driving<'c> {
 
     fn check(&self, mut state: StateGuard<'c>) -> StateGuard<'c> {
         let core = self.core;
-        if state.hooks.is_empty() {
-            return state;
-        }
         for key in state.hooks.keys() {
             let Some(mut check) = state.hooks.get(key).and_then(|hook| hook.check.take()) else {
                 continue;
@@ -755,7 +792,7 @@ impl<'c> Driving<'c> {
         let core = self.core;
         let (mut state, limit) = self.prepare(core.state());
         state.prepared = (!state.hooks.is_empty()).then_some(limit);
-        if limit == Some(NOT_AT_ALL) || self.has_work(&mut state) {
+        if limit == Some(NOT_AT_ALL) || self.has_work(&state) {
             return Ok(false);
         }
         let flushed = state.handlers.flush(&core.inbox.poller);
@@ -783,7 +820,7 @@ impl Drop for Driving<'_> {
         }
         let zero = state.prepared == Some(Some(NOT_AT_ALL));
         let failed = state.handlers.flush(&self.core.inbox.poller).is_err();
-        let work = zero || failed || self.has_work(&mut state);
+        let work = zero || failed || self.has_work(&state);
         self.leave(state);
         if !self.core.inbox.fall_asleep() || work {
             self.core.inbox.wake();

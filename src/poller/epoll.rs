@@ -96,7 +96,7 @@ impl Epoll {
         &self,
         buffer: &mut Buffer,
         timeout: Option<Duration>,
-        take: &mut dyn FnMut(u64, Ready),
+        mut take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
         let events = match self.has_pwait2 {
             true => self.pwait2(buffer, timeout)?,
@@ -110,7 +110,8 @@ impl Epoll {
             }
         };
         for event in events {
-            take(event.data.u64(), ready(event.flags));
+            let flags = event.flags;
+            take(event.data.u64(), Ready::from_poll(flags.bits()));
         }
         Ok(())
     }
@@ -230,19 +231,6 @@ fn flags(watch: Watch) -> EventFlags {
     flags
 }
 
-fn ready(flags: EventFlags) -> Ready {
-    [
-        (EventFlags::IN, Ready::READABLE),
-        (EventFlags::OUT, Ready::WRITABLE),
-        (EventFlags::PRI, Ready::PRIORITY),
-        (EventFlags::HUP, Ready::HANGUP),
-        (EventFlags::ERR, Ready::ERROR),
-    ]
-    .into_iter()
-    .filter(|(flag, _)| flags.contains(*flag))
-    .fold(Ready::NONE, |ready, (_, bit)| ready | bit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,8 +243,9 @@ mod tests {
         let mut buffer = buffer();
         let mut wait = |timeout| {
             let mut keys = Vec::new();
-            let mut take = |key, _| keys.push(key);
-            epoll.wait(&mut buffer, timeout, &mut take).unwrap();
+            epoll
+                .wait(&mut buffer, timeout, |key, _| keys.push(key))
+                .unwrap();
             keys
         };
         assert_eq!(wait(Some(Duration::ZERO)), []);

@@ -143,7 +143,7 @@ impl Backend {
     ) -> io::Result<Notices> {
         let mut notices = Notices::default();
         let fired = &mut events.fired;
-        let mut take = |key, ready| match key {
+        let take = |key, ready| match key {
             WAKE => {}
             ALARM => notices.alarm = true,
             EDGES => notices.edges = true,
@@ -155,9 +155,9 @@ impl Backend {
         };
         match (self, &mut events.raw) {
             #[cfg(epoll)]
-            (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, &mut take)?,
+            (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, take)?,
             #[cfg(portable)]
-            (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, &mut take)?,
+            (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, take)?,
             #[allow(unreachable_patterns)]
             _ => return Err(io::ErrorKind::InvalidInput.into()),
         }

@@ -87,7 +87,7 @@ impl Portable {
         &self,
         buffer: &mut Buffer,
         timeout: Option<Duration>,
-        take: &mut dyn FnMut(u64, Ready),
+        mut take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
         buffer.clear();
         self.poller.wait(buffer, timeout)?;
