@@ -41,7 +41,7 @@ pub struct Turn {
 /// reactor.call_later(Duration::from_millis(1), move || stopper.upgrade().unwrap().stop())?;
 ///
 /// let mut host = reactor.host("poll")?;
-/// while !host.turn(16)?.stopped {
+/// while !host.turn(100)?.stopped {
 ///     let mut fd = libc::pollfd { fd: host.as_raw_fd(), events: libc::POLLIN, revents: 0 };
 ///     unsafe { libc::poll(&mut fd, 1, -1) };
 /// }
@@ -59,10 +59,11 @@ impl<K: Threads> Host<K> {
         Ok(Host { reactor, name })
     }
 
-    /// Takes turns without waiting, `at_most` of them (at least one), until the host may sleep.
+    /// Takes turns without waiting until the host may sleep, or until about `budget` callbacks
+    /// were called (a turn that calls nobody counts as one, and a turn that has begun is ended).
     ///
-    /// Several turns in one go are what makes a busy loop fast under a host; that it is a bounded
-    /// number is what keeps it from starving the host's own tasks.
+    /// Several turns in one go are what makes a busy loop fast under a host; that there is a bound
+    /// is what keeps it from starving the host's own tasks. A hundred or so is a good one.
     ///
     /// # Errors
     ///
@@ -71,8 +72,8 @@ impl<K: Threads> Host<K> {
     /// # Panics
     ///
     /// If a callback does. All else stays due, and the host can go on.
-    pub fn turn(&mut self, at_most: u32) -> Result<Turn> {
-        self.reactor.core.host_turns(self.name, at_most)
+    pub fn turn(&mut self, budget: usize) -> Result<Turn> {
+        self.reactor.core.host_turns(self.name, budget)
     }
 
     /// The reactor.

@@ -371,26 +371,23 @@ impl Core {
         Ok(turn)
     }
 
-    /// Up to `at_most` turns without waiting, ending early when the host may sleep.
-    pub(crate) fn host_turns(&self, host: &'static str, at_most: u32) -> Result<Turn> {
+    /// Turns without waiting, until the host may sleep or about `budget` callbacks were called.
+    pub(crate) fn host_turns(&self, host: &'static str, budget: usize) -> Result<Turn> {
         let mut driving = self.drive(host, Some(host))?;
         let mut sum = Turn::default();
+        let mut spent = 0;
         let mut state = self.state();
-        for left in (0..at_most.max(1)).rev() {
+        while !sum.idle && !sum.stopped && spent < budget.max(1) {
             let turn;
             (state, turn) = driving.turn(state, host, Some(Duration::ZERO))?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
-            if turn.stopped {
-                break;
-            }
-            if turn.idle || left == 0 {
+            // A turn that calls nobody is not for nothing.
+            spent += turn.called.max(1);
+            if !turn.stopped && (turn.idle || spent >= budget) {
                 drop(state);
                 sum.idle = driving.rest(host)? && turn.idle;
                 state = self.state();
-                if sum.idle {
-                    break;
-                }
             }
         }
         sum.renewed = mem::take(&mut state.renewed);

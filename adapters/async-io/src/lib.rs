@@ -28,9 +28,9 @@ use async_io::Async;
 use oneloop::{Host, Loop, Threads};
 use pin_project::pin_project;
 
-/// How many turns are taken before async-io's own tasks and I/O get theirs. One would be fairest
-/// and costs half of the speed of a busy loop; from about this number on more gains nothing.
-const TURNS: u32 = 32;
+/// After about how many callbacks async-io's own tasks and I/O get their turn. One would be
+/// fairest, and would cost half of the speed of a busy loop.
+const BUDGET: usize = 128;
 
 /// Drives `reactor` inside async-io until somebody calls [`Loop::stop`].
 ///
@@ -77,7 +77,7 @@ impl<K: Threads> Future for Drive<K> {
         while let State::Driving(host, watched) = state {
             // Asked before the turns, and answered by the level: what comes after them counts.
             let readable = watched.poll_readable(cx)?;
-            let turn = host.turn(TURNS)?;
+            let turn = host.turn(BUDGET)?;
             if turn.stopped {
                 *state = State::Done;
                 return Poll::Ready(Ok(()));

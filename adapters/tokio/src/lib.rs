@@ -35,9 +35,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task;
 
-/// How many turns are taken before tokio's own tasks and I/O get theirs. One would be fairest and
-/// costs half of the speed of a busy loop; from about this number on more gains nothing.
-const TURNS: u32 = 32;
+/// After about how many callbacks tokio's own tasks and I/O get their turn: as many as tokio lets
+/// a task of its own do. One would be fairest, and would cost half of the speed of a busy loop.
+const BUDGET: usize = 128;
 
 /// Drives `reactor` inside tokio until somebody calls [`Loop::stop`].
 ///
@@ -135,7 +135,7 @@ fn watch<K: Threads>(host: Host<K>) -> io::Result<AsyncFd<Host<K>>> {
 fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> io::Result<Turn> {
     let mut result = Ok(Turn::default());
     let once = std::future::poll_fn(|_| {
-        result = host.turn(TURNS);
+        result = host.turn(BUDGET);
         Poll::Ready(())
     });
     let done = pin!(task::coop::unconstrained(once)).poll(cx);
