@@ -1,1 +1,98 @@
+//! What the benches have in common: the command line, rounds that take every loop in turn, medians,
+//! and how results are printed.
+//!
+//! A bench is a [`Bench`]: some workloads, a yardstick, and the loops that are compared with it.
+//! Machines slow down and speed up while one measures, so no loop is measured in one go: each round
+//! measures every loop once, each round begins with another loop, and a loop's ratio is the median
+//! over the rounds of its time divided by the yardstick's of the same round.
+//!
+//! [`Stopwatch`] counts events inside a loop, and takes the time between two of them.
 
+mod args;
+mod limit;
+mod report;
+mod rounds;
+mod stopwatch;
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use args::Asked;
+use report::Report;
+pub use stopwatch::Stopwatch;
+
+/// Handles a given number of events of a workload, and says how long that took: without what it
+/// takes to set the loop up, to warm up, and to tear it down.
+pub type Measure<W> = Box<dyn Fn(&W, u64) -> io::Result<Duration>>;
+
+/// A loop that is measured.
+pub struct Peer<W> {
+    name: &'static str,
+    measure: Measure<W>,
+}
+
+impl<W> Peer<W> {
+    /// A loop, named for the report.
+    pub fn new(
+        name: &'static str,
+        measure: impl Fn(&W, u64) -> io::Result<Duration> + 'static,
+    ) -> Peer<W> {
+        Peer {
+            name,
+            measure: Box::new(measure),
+        }
+    }
+}
+
+/// A comparison of loops.
+pub struct Bench<W> {
+    /// As in `cargo bench --bench NAME`.
+    pub name: &'static str,
+    /// What is measured, in a sentence or two for `--help`.
+    pub about: &'static str,
+    /// What every loop has to do. They print as what they are.
+    pub workloads: Vec<W>,
+    /// What the others are compared with.
+    pub yardstick: Peer<W>,
+    /// The others.
+    pub peers: Vec<Peer<W>>,
+}
+
+impl<W: Display> Bench<W> {
+    /// Does what the command line asks for: the `main` of a bench.
+    pub fn main(mut self) -> ExitCode {
+        let args = match args::parse(std::env::args().skip(1)) {
+            Ok(Asked::Run(args)) => args,
+            Ok(Asked::Help) => {
+                print!("{}", args::help(self.name, self.about));
+                return ExitCode::SUCCESS;
+            }
+            Err(sentence) => return self.wrong(&sentence),
+        };
+        if let Some(part) = &args.only {
+            self.peers.retain(|peer| peer.name.contains(part.as_str()));
+            if self.peers.is_empty() && !self.yardstick.name.contains(part.as_str()) {
+                return self.wrong(&format!("no loop has {part:?} in its name"));
+            }
+        }
+        limit::raise_descriptors();
+        let report = Report::new(args.json);
+        for workload in &self.workloads {
+            match rounds::run(&self, workload, args.rounds) {
+                Ok(results) => report.print(self.name, &workload.to_string(), &results),
+                Err(error) => {
+                    eprintln!("{} failed: {error}", self.name);
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn wrong(&self, sentence: &str) -> ExitCode {
+        eprintln!("{}: {sentence}. Try --help.", self.name);
+        ExitCode::from(2)
+    }
+}

@@ -2,23 +2,28 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-pub const HELP: &str = "\
+use crate::report::{self, LIMIT};
+
+const HELP: &str = "\
 A chat server (callbacks), a web page (hyper on tokio) and an async client on one thread and one
-loop, under real load from a second thread.
+loop, with real traffic from a second thread that checks every line.
 
 Usage: cargo run --release --example one_loop -- [OPTIONS]
 
-  --host HOST        who waits for all of them: tokio (default), async-io or builtin
-                     (the page needs tokio and is left out under the others)
-  --connections N    connections of the load, in rooms of 10 (default: 1000)
-  --messages N       lines that each of them sends (default: 100)
-  --serve ADDR       no load: serve the chat at ADDR, such as 127.0.0.1:7000, and the page on the
-                     next port, until Ctrl-C
+  --host HOST        who waits for all of them: tokio (default), async-io or builtin;
+                     the page needs tokio, and is left out under the others; async-io has a
+                     thread of its own that helps out now and then
+  --connections N    connections at once, in rooms of 10 (default: 1000)
+  --messages N       lines that each of them sends (default: 20)
+  --rate N           lines per second of all of them together (default: 10000); a connection
+                     waits for its own line to come back, so that a huge rate means flat out
+  --serve ADDR       no traffic of its own: serve the chat at ADDR, such as 127.0.0.1:7000, and
+                     the page on the next port, until Ctrl-C
   --help             this text
 ";
 
 /// Who waits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Host {
     Builtin,
     Tokio,
@@ -35,62 +40,90 @@ impl Host {
     }
 }
 
+#[derive(Clone, Copy)]
 pub struct Args {
     pub host: Host,
+    /// The load: connections, lines that each of them sends, and lines per second of all.
     pub connections: usize,
-    pub messages: u32,
+    pub messages: u64,
+    pub rate: u64,
     pub serve: Option<SocketAddr>,
 }
 
-/// `None` if help was asked for; else a sentence if it makes no sense.
-pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
+/// How many members a room has.
+pub const ROOM: usize = 10;
+
+impl Args {
+    /// How many members the room of connection `n` has; the last one may be smaller.
+    pub fn members(&self, n: usize) -> usize {
+        (self.connections - n / ROOM * ROOM).min(ROOM)
+    }
+
+    /// Lines that are sent.
+    pub fn lines(&self) -> u64 {
+        self.connections as u64 * self.messages
+    }
+
+    /// Lines that arrive: each goes to all members of its room.
+    pub fn deliveries(&self) -> u64 {
+        let (full, rest) = (self.connections / ROOM, self.connections % ROOM);
+        (full * ROOM * ROOM + rest * rest) as u64 * self.messages
+    }
+}
+
+pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let mut args = Args {
         host: Host::Tokio,
         connections: 1000,
-        messages: 100,
+        messages: 20,
+        rate: 10_000,
         serve: None,
     };
-    let mut load_options = false;
-    while let Some(word) = words.next() {
-        let (option, value) = match word.split_once('=') {
-            Some((option, value)) => (option, Some(value.to_owned())),
-            None => (&*word, None),
+    while let Some(option) = words.next() {
+        let mut value = || {
+            let value = words.next();
+            value.ok_or(format!("{option} needs a value; see --help"))
         };
-        if let ("--help" | "-h", None) = (option, &value) {
-            return Ok(None);
-        }
-        if !["--host", "--connections", "--messages", "--serve"].contains(&option) {
-            return Err(format!("there is no option {word}"));
-        }
-        let value = value.or_else(|| words.next());
-        let value = value.ok_or_else(|| format!("{option} needs a value"))?;
-        load_options |= matches!(option, "--connections" | "--messages");
-        match option {
-            "--host" => {
-                args.host = [Host::Builtin, Host::Tokio, Host::AsyncIo]
-                    .into_iter()
-                    .find(|host| host.name() == value)
-                    .ok_or(format!("--host is builtin, tokio or async-io, not {value}"))?;
+        match &*option {
+            "--help" | "-h" => {
+                report::print(HELP);
+                std::process::exit(0);
             }
-            "--connections" => args.connections = count(option, &value)? as usize,
-            "--messages" => args.messages = count(option, &value)?,
-            _ => args.serve = Some(address(&value)?),
+            "--host" => args.host = host(&value()?)?,
+            "--connections" => args.connections = count(&option, &value()?)? as usize,
+            "--messages" => args.messages = count(&option, &value()?)?,
+            "--rate" => args.rate = count(&option, &value()?)?,
+            "--serve" => args.serve = Some(address(&value()?)?),
+            _ => return Err(format!("there is no option {option}; see --help")),
         }
     }
-    if load_options && args.serve.is_some() {
-        return Err("--connections and --messages are for the load, and --serve has none".into());
+    let seconds = args.lines() / args.rate;
+    if seconds >= LIMIT.as_secs() {
+        let why = format!("that many lines at that rate take {seconds} s, of {LIMIT:?}");
+        return Err(why);
     }
-    Ok(Some(args))
+    Ok(args)
 }
 
-fn count(option: &str, value: &str) -> Result<u32, String> {
-    match value.parse() {
-        Ok(count @ 1..=1_000_000) => Ok(count),
-        _ => Err(format!("{option} is a number from 1 to 1000000, not {value}")),
-    }
+fn host(value: &str) -> Result<Host, String> {
+    let mut hosts = [Host::Builtin, Host::Tokio, Host::AsyncIo].into_iter();
+    let host = hosts.find(|host| host.name() == value);
+    host.ok_or(format!(
+        "--host is tokio, async-io or builtin, not {value:?}"
+    ))
+}
+
+fn count(option: &str, value: &str) -> Result<u64, String> {
+    let count = value
+        .parse()
+        .ok()
+        .filter(|count| (1..=1_000_000).contains(count));
+    count.ok_or(format!(
+        "{option} is a number from 1 to 1000000, not {value:?}"
+    ))
 }
 
 fn address(value: &str) -> Result<SocketAddr, String> {
-    let found = value.to_socket_addrs().ok().and_then(|mut all| all.next());
-    found.ok_or_else(|| format!("--serve needs an address and a port, not {value}"))
+    let address = value.to_socket_addrs().ok().and_then(|mut all| all.next());
+    address.ok_or(format!("--serve is an address and a port, not {value:?}"))
 }

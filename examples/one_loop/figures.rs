@@ -1,13 +1,9 @@
-//! What the chat has done, for the page and the report.
+//! What the chat has done, for the page and the report, and how figures are written.
 
 use std::cell::Cell;
-use std::time::Instant;
 
-use crate::args::Host;
-
+#[derive(Default)]
 pub struct Figures {
-    pub host: Host,
-    pub started: Instant,
     /// Open connections.
     pub connections: Cell<u64>,
     /// Lines that came in.
@@ -16,19 +12,8 @@ pub struct Figures {
     pub sent: Cell<u64>,
     /// Lines of the async client's that came back to it.
     pub returned: Cell<u64>,
-}
-
-impl Figures {
-    pub fn new(host: Host) -> Figures {
-        Figures {
-            host,
-            started: Instant::now(),
-            connections: Cell::new(0),
-            received: Cell::new(0),
-            sent: Cell::new(0),
-            returned: Cell::new(0),
-        }
-    }
+    /// The client is to end.
+    pub ending: Cell<bool>,
 }
 
 /// `1234567` as `1,234,567`.
@@ -36,10 +21,15 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
             text.push(',');
         }
         text.push(digit);
     }
     text
+}
+
+/// Nanoseconds as `0.12 ms`.
+pub fn milliseconds(nanoseconds: u64) -> String {
+    format!("{:.2} ms", nanoseconds as f64 / 1e6)
 }

@@ -2,10 +2,10 @@
 //!
 //! - `chat.rs`: a chat server in the old style, a callback per descriptor and no async anywhere;
 //! - `page.rs`: a web page of hyper's, on tokio;
-//! - `client.rs`: a client in async/await, as one would write it for async-io.
+//! - `client.rs`: a client in async/await, as one writes it for async-io.
 //!
-//! `--host` chooses who waits for all of them; nothing in the three changes with it. `load.rs`
-//! sends real traffic from a second thread and checks every line that comes back.
+//! `--host` chooses who waits for them all, which is `drive` below. `load.rs` sends real traffic
+//! from a second thread and checks every line that comes back.
 //!
 //! ```text
 //! cargo run --release --example one_loop -- --help
@@ -21,89 +21,75 @@ mod report;
 mod threads;
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
-use std::process::ExitCode;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, thread};
 
 use args::{Args, Host};
 use figures::Figures;
 use futures_lite::future;
 use oneloop::LocalReactor;
+use report::{LIMIT, fail, refuse};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Why there is no result.
-enum Failure {
-    /// It could not begin: exit code 2.
-    Refused(String),
-    /// It went wrong: exit code 1.
-    Failed(String),
+const SECOND: Duration = Duration::from_secs(1);
+
+fn main() {
+    let args = args::parse(std::env::args().skip(1)).unwrap_or_else(|why| refuse(why));
+    raise_descriptor_limit(&args);
+    if let Err(error) = run(args) {
+        fail(error);
+    }
 }
 
-type Result<T> = std::result::Result<T, Failure>;
+fn run(args: Args) -> io::Result<()> {
+    let reactor = LocalReactor::new()?;
+    let figures = Rc::new(Figures::default());
 
-fn main() -> ExitCode {
-    let result = match args::parse(std::env::args().skip(1)) {
-        Ok(None) => {
-            report::print(args::HELP);
-            Ok(())
-        }
-        Ok(Some(args)) => run(&args),
-        Err(sentence) => Err(Failure::Refused(format!("{sentence}; see --help"))),
-    };
-    let (sentence, code) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Refused(sentence)) => (sentence, 2),
-        Err(Failure::Failed(sentence)) => (sentence, 1),
-    };
-    eprintln!("one_loop: {sentence}");
-    ExitCode::from(code)
-}
+    let listener = listen(args.serve.unwrap_or(ANY));
+    let chat = listener.local_addr()?;
+    chat::open(&reactor, listener, figures.clone())?;
 
-fn run(args: &Args) -> Result<()> {
-    enough_descriptors(args)?;
-    let refused = |error: oneloop::Error| Failure::Refused(error.to_string());
-    let reactor = LocalReactor::new().map_err(refused)?;
-    let figures = Rc::new(Figures::new(args.host));
-
-    let chat = bind(args.serve.unwrap_or(([127, 0, 0, 1], 0).into()))?;
-    let chat_at = address(&chat);
-    let page = match (args.host, args.serve) {
-        (Host::Tokio, None) => Some(bind(([127, 0, 0, 1], 0).into())?),
-        (Host::Tokio, Some(_)) => Some(bind(next_port(chat_at)?)?),
+    let listener = match (args.host, args.serve) {
+        (Host::Tokio, None) => Some(listen(ANY)),
+        (Host::Tokio, Some(_)) => Some(listen(next_port(chat))),
         _ => None,
     };
-    let page_at = page.as_ref().map(address);
+    let page = listener.as_ref().and_then(|page| page.local_addr().ok());
+    let serving = listener.map(|page| page::serve(page, reactor.clone(), figures.clone()));
 
-    chat::open(&reactor, chat, figures.clone()).map_err(refused)?;
-    let page = page.map(|listener| page::serve(listener, reactor.clone(), figures.clone()));
-    let client = |period| client::run(args.host, &reactor, chat_at, period, figures.clone());
-
+    let client = |period| client::run(args.host, chat, period, &reactor, &figures);
     if args.serve.is_some() {
-        report::print(&report::welcome(args.host, chat_at, page_at));
-        let ended = host(args.host, &reactor, page, client(Duration::from_secs(1)))?;
-        return Err(Failure::Failed(ended));
+        report::print(&report::welcome(args.host, chat, page));
+        return drive(args.host, &reactor, serving, client(SECOND));
     }
 
-    let plan = load::Plan::new(args, chat_at, page_at);
-    let progress = Arc::new(report::Progress::new(&plan));
-    let lateness = report::measure_lateness(&reactor, progress.clone()).map_err(refused)?;
-    report::watchdog(&reactor, progress.clone()).map_err(refused)?;
-    // tokio's channels need no runtime: they wake whoever waits, and so work under every host.
+    let progress = Arc::new(report::Progress::new(args));
+    let lateness = report::measure_lateness(&reactor, progress.clone())?;
+    let (done, client_done) = (progress.clone(), figures.clone());
+    let missing = move || {
+        let (lines, back) = (done.sentence(), client_done.returned.get());
+        format!("{lines}, {back} of the async client came back")
+    };
+    report::watchdog(&reactor, LIMIT + SECOND, missing)?;
+    // tokio's channels need no runtime: they wake whoever waits, under any host.
     let (sender, outcome) = tokio::sync::oneshot::channel();
-    let thread = std::thread::Builder::new().name("load".into());
-    let on_thread = progress.clone();
-    thread
-        .spawn(move || sender.send(load::run(plan, on_thread)))
-        .map_err(|error| Failure::Refused(format!("no thread for the load: {error}")))?;
+    let its_progress = progress.clone();
+    let run_load = move || drop(sender.send(load::run(args, chat, page, its_progress)));
+    thread::Builder::new().name("load".into()).spawn(run_load)?;
 
-    // The load's outcome, unless the client gives up before.
-    let loaded = async { outcome.await.unwrap_or(Err("the load thread died".into())) };
-    let client = async { Err(client(Duration::from_millis(10)).await) };
-    let outcome = host(args.host, &reactor, page, future::or(loaded, client))?;
-    let outcome = outcome.map_err(Failure::Failed)?;
-    report::print(&report::report(
+    let load = async {
+        let outcome = outcome.await;
+        figures.ending.set(true);
+        outcome.unwrap_or_else(|_| fail("the load thread died"))
+    };
+    let both = future::zip(load, client(Duration::from_millis(10)));
+    let (outcome, ()) = drive(args.host, &reactor, serving, both)?;
+    let outcome = outcome?;
+    report::print(&report::outcome(
+        &args,
         &outcome,
         &lateness.borrow(),
         &progress.threads,
@@ -114,58 +100,59 @@ fn run(args: &Args) -> Result<()> {
 }
 
 /// Runs `task`, and all that is registered with `reactor`, on this thread until `task` ends.
+///
 /// This is all that differs from host to host.
-fn host<T>(
+fn drive<T>(
     host: Host,
     reactor: &LocalReactor,
     page: Option<impl Future<Output = ()> + 'static>,
     task: impl Future<Output = T>,
-) -> Result<T> {
-    let done = match host {
-        Host::Builtin => reactor.block_on(task).map_err(Into::into),
-        Host::Tokio => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .and_then(|runtime| {
-                let local = tokio::task::LocalSet::new();
-                page.map(|page| local.spawn_local(page));
-                let driving = until_error(oneloop_tokio::drive(reactor));
-                let both = future::or(async { Ok(task.await) }, driving);
-                runtime.block_on(local.run_until(both))
-            }),
-        Host::AsyncIo => {
-            let driving = until_error(oneloop_async_io::drive(reactor));
-            async_io::block_on(future::or(async { Ok(task.await) }, driving))
+) -> io::Result<T> {
+    let task = async { Ok(task.await) };
+    match host {
+        Host::Builtin => reactor.block_on(task)?,
+        Host::Tokio => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let tasks = tokio::task::LocalSet::new();
+            if let Some(page) = page {
+                tasks.spawn_local(page);
+            }
+            let both = future::or(task, failure(oneloop_tokio::drive(reactor)));
+            runtime.block_on(tasks.run_until(both))
         }
-    };
-    done.map_err(|error| Failure::Failed(format!("the loop failed: {error}")))
+        Host::AsyncIo => {
+            let both = future::or(task, failure(oneloop_async_io::drive(reactor)));
+            async_io::block_on(both)
+        }
+    }
 }
 
-/// `drive` ends by itself only if somebody stops the loop, which nobody here does.
-async fn until_error<T>(drive: impl Future<Output = std::io::Result<()>>) -> std::io::Result<T> {
-    drive.await?;
+/// Driving ends only by a failure: nobody here stops the loop.
+async fn failure<T>(driving: impl Future<Output = io::Result<()>>) -> io::Result<T> {
+    driving.await?;
     future::pending().await
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .map_err(|error| Failure::Refused(format!("cannot listen on {address}: {error}")))
+/// A free port on the loopback.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn listen(address: SocketAddr) -> TcpListener {
+    let listener = TcpListener::bind(address);
+    listener.unwrap_or_else(|error| refuse(format!("cannot listen on {address}: {error}")))
 }
 
-fn address(listener: &TcpListener) -> SocketAddr {
-    listener.local_addr().expect("a bound socket has an address")
+fn next_port(mut address: SocketAddr) -> SocketAddr {
+    match address.port().checked_add(1) {
+        Some(port) => address.set_port(port),
+        None => refuse("the page goes to the next port, and 65535 has none"),
+    }
+    address
 }
 
-fn next_port(mut address: SocketAddr) -> Result<SocketAddr> {
-    let next = address.port().checked_add(1);
-    address.set_port(next.ok_or_else(|| {
-        Failure::Refused("the page goes to the next port, and there is none after 65535".into())
-    })?);
-    Ok(address)
-}
-
-/// Raises the soft limit as far as it goes; both ends of every connection are in this process.
-fn enough_descriptors(args: &Args) -> Result<()> {
+/// As far as it goes, and that has to be enough: both ends of every connection are in here.
+fn raise_descriptor_limit(args: &Args) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -179,11 +166,10 @@ fn enough_descriptors(args: &Args) -> Result<()> {
         Some(_) => 32,
         None => 2 * args.connections as u64 + 32,
     };
-    match may {
-        Some(may) if may < need => Err(Failure::Refused(format!(
+    if let Some(may) = may.filter(|may| *may < need) {
+        refuse(format!(
             "this needs {need} descriptors, and the process may have {may}: raise the limit \
-             (ulimit -n) or choose fewer --connections"
-        ))),
-        _ => Ok(()),
+             (ulimit -n) or ask for fewer --connections"
+        ));
     }
 }

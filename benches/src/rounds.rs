@@ -1,0 +1,122 @@
+//! Interleaved rounds.
+
+use std::fmt::Display;
+use std::io;
+use std::time::Duration;
+
+use crate::{Bench, Peer};
+
+/// How long a measurement of the yardstick is to take.
+const TARGET: Duration = Duration::from_millis(100);
+/// How few events are enough to see how fast the yardstick is.
+const TRIAL: u64 = 1_000;
+
+/// Of one workload.
+pub(crate) struct Results {
+    pub(crate) rounds: usize,
+    pub(crate) events: u64,
+    /// The first is the yardstick's.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Of one loop, over the rounds.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) ns_per_event: f64,
+    pub(crate) ratio: f64,
+    /// Half of the rounds had a ratio between these.
+    pub(crate) quartiles: (f64, f64),
+}
+
+pub(crate) fn run<W: Display>(
+    bench: &Bench<W>,
+    workload: &W,
+    rounds: usize,
+) -> io::Result<Results> {
+    let Bench { name, .. } = bench;
+    let peers: Vec<_> = [&bench.yardstick].into_iter().chain(&bench.peers).collect();
+    let events = calibrate(workload, peers[0])?;
+    // By loop, then by round: nanoseconds per event.
+    let mut times = vec![Vec::new(); peers.len()];
+    eprint!("{name}, {workload}, {rounds} rounds of {events} events ");
+    for round in 0..rounds {
+        for turn in 0..peers.len() {
+            let which = (round + turn) % peers.len();
+            let time = measure(workload, peers[which], events)?;
+            times[which].push(time.as_nanos() as f64 / events as f64);
+        }
+        eprint!(".");
+    }
+    eprintln!();
+    let rows = peers.iter().zip(&times);
+    let rows = rows.map(|(peer, own)| row(peer.name, own, &times[0]));
+    Ok(Results {
+        rounds,
+        events,
+        rows: rows.collect(),
+    })
+}
+
+/// How many events the yardstick handles in the time that a measurement is to take.
+fn calibrate<W>(workload: &W, yardstick: &Peer<W>) -> io::Result<u64> {
+    let mut events = TRIAL;
+    loop {
+        let time = measure(workload, yardstick, events)?;
+        if time >= TARGET / 10 {
+            let all = events as f64 * TARGET.as_secs_f64() / time.as_secs_f64();
+            // Round figures are easier to read.
+            return Ok((all / 1000.0).ceil() as u64 * 1000);
+        }
+        events *= 2;
+    }
+}
+
+fn measure<W>(workload: &W, peer: &Peer<W>, events: u64) -> io::Result<Duration> {
+    (peer.measure)(workload, events)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", peer.name)))
+}
+
+fn row(name: &'static str, own: &[f64], yardstick: &[f64]) -> Row {
+    let ratios = own.iter().zip(yardstick).map(|(own, bare)| own / bare);
+    let ratios = sorted(ratios.collect());
+    Row {
+        name,
+        ns_per_event: quantile(&sorted(own.to_vec()), 0.5),
+        ratio: quantile(&ratios, 0.5),
+        quartiles: (quantile(&ratios, 0.25), quantile(&ratios, 0.75)),
+    }
+}
+
+fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+/// Between two of the numbers where it falls there.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let place = (sorted.len() - 1) as f64 * part;
+    let (low, high) = (
+        sorted[place.floor() as usize],
+        sorted[place.ceil() as usize],
+    );
+    low + (high - low) * place.fract()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles() {
+        assert_eq!(quantile(&[7.0], 0.25), 7.0);
+        assert_eq!(quantile(&[1.0, 2.0, 9.0], 0.5), 2.0);
+        assert_eq!(quantile(&[1.0, 2.0, 4.0, 9.0], 0.5), 3.0);
+    }
+
+    #[test]
+    fn the_ratio_is_that_of_each_round_and_not_of_the_medians() {
+        let row = row("", &[2.0, 20.0, 300.0], &[1.0, 10.0, 100.0]);
+        assert_eq!(row.ns_per_event, 20.0);
+        assert_eq!(row.ratio, 2.0);
+    }
+}
