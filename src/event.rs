@@ -9,6 +9,7 @@ const PRIORITY: u8 = 2;
 const WRITABLE: u8 = 4;
 const ERROR: u8 = 8;
 const HANGUP: u8 = 16;
+#[cfg(epoll)]
 const ALL: u8 = 31;
 
 /// What a handler waits for. Combine with `|`.
@@ -150,15 +151,24 @@ pub(crate) struct Ready(u8);
 
 impl Ready {
     pub(crate) const NONE: Ready = Ready(0);
-    pub(crate) const READABLE: Ready = Ready(READABLE);
-    pub(crate) const WRITABLE: Ready = Ready(WRITABLE);
-    pub(crate) const PRIORITY: Ready = Ready(PRIORITY);
-    pub(crate) const HANGUP: Ready = Ready(HANGUP);
-    pub(crate) const ERROR: Ready = Ready(ERROR);
 
     /// From the bits that poll(2) and epoll report.
+    #[cfg(epoll)]
     pub(crate) fn from_poll(bits: u32) -> Ready {
         Ready(bits as u8 & ALL)
+    }
+
+    #[cfg(portable)]
+    pub(crate) fn from_polling(event: &polling::Event) -> Ready {
+        let bits = [
+            (event.readable, READABLE),
+            (event.writable, WRITABLE),
+            (event.is_priority(), PRIORITY),
+            (event.is_interrupt(), HANGUP),
+            (event.is_err() == Some(true), ERROR),
+        ];
+        let set = bits.into_iter().filter(|(is, _)| *is);
+        Ready(set.fold(0, |set, (_, bit)| set | bit))
     }
 
     pub(crate) fn is_none(self) -> bool {
@@ -213,19 +223,16 @@ mod tests {
 
     #[test]
     fn a_hangup_is_seen_as_what_was_asked_for() {
-        let gone = Ready::HANGUP | Ready::READABLE;
-        assert_eq!(
-            gone.seen_by(Interest::WRITABLE),
-            Ready::HANGUP | Ready::WRITABLE
-        );
-        assert_eq!(gone.seen_by(Interest::PRIORITY), Ready::HANGUP);
+        let gone = Ready(HANGUP | READABLE);
+        assert_eq!(gone.seen_by(Interest::WRITABLE), Ready(HANGUP | WRITABLE));
+        assert_eq!(gone.seen_by(Interest::PRIORITY), Ready(HANGUP));
         assert_eq!(gone.seen_by(Interest::NONE), Ready::NONE);
     }
 
     #[test]
     fn no_bit_is_seen_that_was_not_asked_for() {
-        let all = Ready::READABLE | Ready::WRITABLE | Ready::PRIORITY;
-        assert_eq!(all.seen_by(Interest::READABLE), Ready::READABLE);
+        let all = Ready(READABLE | WRITABLE | PRIORITY);
+        assert_eq!(all.seen_by(Interest::READABLE), Ready(READABLE));
     }
 
     #[test]

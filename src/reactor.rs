@@ -323,7 +323,7 @@ impl<K: Threads> Loop<K> {
         self.core.inbox.post(callback).map_err(PostError)
     }
 
-    /// A handle for other threads that can only post and wake.
+    /// A handle for other threads that can only post, wake and stop.
     pub fn remote(&self) -> Remote {
         Remote {
             inbox: self.core.inbox.clone(),
@@ -389,7 +389,7 @@ impl<K: Threads> Loop<K> {
     /// Ends [`run`](Self::run), or whatever else drives, after the callback that is running. What
     /// was not called stays due. If nobody drives, the next who does returns at once.
     pub fn stop(&self) {
-        self.core.stop();
+        self.core.inbox.stop();
     }
 
     /// Claims the reactor for a host, named for error messages; see [`Host`].
@@ -495,7 +495,7 @@ impl<K: Threads> fmt::Debug for WeakLoop<K> {
     }
 }
 
-/// Posts to a loop from any thread, and wakes it. Does not keep it alive.
+/// Posts to a loop from any thread, wakes and stops it. Does not keep it alive.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -530,6 +530,11 @@ impl Remote {
     /// Makes the loop take a turn.
     pub fn wake(&self) {
         self.inbox.wake();
+    }
+
+    /// As [`Loop::stop`].
+    pub fn stop(&self) {
+        self.inbox.stop();
     }
 }
 

@@ -10,7 +10,8 @@ pub struct Local(PhantomData<*const ()>);
 
 /// [`Shared`] or [`Local`]: who may hold handles of a loop.
 ///
-/// Code that is written for any `Loop<K>` runs on both.
+/// Code that is written for any `Loop<K>` runs on both. It can drive the loop, and register what it
+/// is given as `impl Fits<K>`; to register closures of its own it has to say which loop it means.
 pub trait Threads: sealed::Sealed + Unpin + 'static {}
 
 impl Threads for Shared {}

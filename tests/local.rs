@@ -106,6 +106,20 @@ fn posts_of_a_remote_run_on_the_loops_thread_in_order() {
 }
 
 #[test]
+fn a_remote_stops_the_loop_from_another_thread() {
+    let reactor = LocalReactor::new().unwrap();
+    let (a, _b) = UnixStream::pair().unwrap();
+    let handle = |_: &mut UnixStream, _| {};
+    reactor
+        .add_handler(a, Interest::READABLE, Mode::Level, handle)
+        .unwrap();
+    let remote = reactor.remote();
+    let thread = std::thread::spawn(move || remote.stop());
+    reactor.run().unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
 fn block_on_takes_futures_that_are_not_send() {
     let reactor = LocalReactor::new().unwrap();
     let value = Rc::new(Cell::new(0));

@@ -14,6 +14,8 @@ pub(super) type Post = Box<dyn FnOnce()>;
 pub(crate) struct Inbox {
     pub(super) poller: Poller,
     queue: Mutex<Queue>,
+    /// Whoever drives is to stop.
+    stop: AtomicBool,
     /// Somebody wants the loop to take another turn before it sleeps.
     signal: AtomicBool,
     /// The loop may be asleep, so whoever sets `signal` has to wake it. Each side writes its own
@@ -41,6 +43,7 @@ impl Inbox {
         Inbox {
             poller,
             queue: Mutex::default(),
+            stop: AtomicBool::new(false),
             signal: AtomicBool::new(false),
             asleep: AtomicBool::new(true),
         }
@@ -65,6 +68,20 @@ impl Inbox {
             // The poller's own wake cannot fail for any reason that the caller could mend.
             let _ = self.poller.wake();
         }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, SeqCst);
+        self.wake();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(SeqCst)
+    }
+
+    /// Whether `stop` was called since the last look.
+    pub(super) fn take_stop(&self) -> bool {
+        self.is_stopped() && self.stop.swap(false, SeqCst)
     }
 
     /// To be called before the loop sleeps: from now on `wake` wakes. False: do not sleep.

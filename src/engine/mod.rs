@@ -39,7 +39,6 @@ pub(crate) struct Core {
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
     turning: Mutex<Turning>,
-    stop: AtomicBool,
     /// A host has asked for the descriptor: timers have to show on it.
     watched: AtomicBool,
     /// Time zero of all deadlines.
@@ -146,7 +145,6 @@ impl Core {
                 posts: VecDeque::new(),
                 haunted: 0,
             }),
-            stop: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             base: Instant::now(),
             forks: fork::generation(),
@@ -292,11 +290,6 @@ impl Core {
 
     // Driving.
 
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.inbox.wake();
-    }
-
     pub(crate) fn claim_host(&self, name: &'static str) -> Result<()> {
         // Fails if somebody is in the middle of driving, or is a host already.
         let driving = self.drive("host", None)?;
@@ -439,7 +432,7 @@ impl Core {
         let timers = mem::take(&mut state.timers);
         let hooks = mem::take(&mut state.hooks);
         drop(state);
-        self.stop();
+        self.inbox.stop();
         drop((handlers, timers, hooks, self.inbox.close()));
     }
 
@@ -482,13 +475,9 @@ impl Core {
         Ok(state)
     }
 
-    fn take_stop(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) && self.stop.swap(false, Ordering::SeqCst)
-    }
-
     /// The next to be called: nobody, once `stop` was called.
     fn unless_stopped<T>(&self, next: impl FnOnce() -> Option<T>) -> Option<T> {
-        match self.stop.load(Ordering::Relaxed) {
+        match self.inbox.is_stopped() {
             true => None,
             false => next(),
         }
@@ -553,7 +542,7 @@ impl<'c> Driving<'c> {
         state.handlers.active() > 0
             || state.timers.referenced() > 0
             || self.has_work(state)
-            || self.core.stop.load(Ordering::SeqCst)
+            || self.core.inbox.is_stopped()
     }
 
     /// There is something to call without waiting.
@@ -570,7 +559,7 @@ impl<'c> Driving<'c> {
     ) -> Result<(StateGuard<'c>, Turn)> {
         let core = self.core;
         let mut turn = Turn::default();
-        if core.take_stop() {
+        if core.inbox.take_stop() {
             turn.stopped = true;
             return Ok((state, turn));
         }
@@ -647,7 +636,7 @@ impl<'c> Driving<'c> {
         state = self.call_handlers(state, &mut turn);
         state = self.call_timers(state, &mut turn);
         state = self.call_posts(state, &mut turn);
-        turn.stopped = core.take_stop();
+        turn.stopped = core.inbox.take_stop();
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
         Ok((state, turn))
     }

@@ -239,10 +239,11 @@ impl Poller {
     /// Makes the main set anew, empty, under the same number. False if the backend cannot.
     #[cfg(all(epoll, pollable))]
     pub(crate) fn renew(&self) -> io::Result<bool> {
-        let Backend::Epoll(epoll) = &self.main else {
-            return Ok(false);
-        };
-        epoll.renew()?;
+        match &self.main {
+            Backend::Epoll(epoll) => epoll.renew()?,
+            #[cfg(portable)]
+            Backend::Portable(_) => return Ok(false),
+        }
         if let Some(edges) = self.edges.get() {
             self.nest(edges)?;
         }

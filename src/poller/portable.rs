@@ -92,7 +92,7 @@ impl Portable {
         buffer.clear();
         self.poller.wait(buffer, timeout)?;
         for event in buffer.iter() {
-            take(event.key as u64, ready(&event));
+            take(event.key as u64, Ready::from_polling(&event));
         }
         Ok(())
     }
@@ -150,17 +150,4 @@ fn event(key: u64, watch: Watch) -> Event {
     event.writable = interest.contains(Interest::WRITABLE);
     event.set_priority(interest.contains(Interest::PRIORITY));
     event
-}
-
-fn ready(event: &Event) -> Ready {
-    [
-        (event.readable, Ready::READABLE),
-        (event.writable, Ready::WRITABLE),
-        (event.is_priority(), Ready::PRIORITY),
-        (event.is_interrupt(), Ready::HANGUP),
-        (event.is_err() == Some(true), Ready::ERROR),
-    ]
-    .into_iter()
-    .filter(|(is, _)| *is)
-    .fold(Ready::NONE, |ready, (_, bit)| ready | bit)
 }

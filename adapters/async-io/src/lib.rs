@@ -14,9 +14,9 @@
 //! # }
 //! ```
 //!
-//! In `async_io::block_on` the thread that runs the callbacks is the one that waits. Under another
-//! executor async-io's helper thread waits and wakes it, which costs some ten microseconds each
-//! time.
+//! In `async_io::block_on` the thread that runs the callbacks is normally the one that waits. Under
+//! another executor, and when that thread has been busy for a while, async-io's helper thread waits
+//! and wakes it, which costs some ten microseconds each time.
 
 use std::fmt;
 use std::future::Future;
