@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{Bench, Peer};
 
 /// How long a measurement of the yardstick is to take.
-const TARGET: Duration = Duration::from_millis(100);
+const TARGET: Duration = Duration::from_millis(30);
 /// How few events are enough to see how fast the yardstick is.
 const TRIAL: u64 = 1_000;
 

@@ -61,6 +61,7 @@ impl Epoll {
     }
 
     /// Puts an empty set in the place of this one, under the same number.
+    #[cfg(pollable)]
     pub(super) fn renew(&self) -> io::Result<()> {
         let fresh = epoll::create(CreateFlags::CLOEXEC)?;
         self.add_own_to(&fresh)?;

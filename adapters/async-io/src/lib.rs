@@ -60,7 +60,11 @@ pub struct Drive<K: Threads> {
 
 enum State<K: Threads> {
     New(Loop<K>),
-    Driving(Host<K>, Async<Loop<K>>),
+    /// More to do than one poll allows. The executor comes back by itself, and async-io is not
+    /// bothered with what happens on the descriptor meanwhile.
+    Busy(Host<K>),
+    /// Nothing to do until the descriptor says so.
+    Idle(Host<K>, Async<Loop<K>>),
     Done,
 }
 
@@ -69,50 +73,50 @@ impl<K: Threads> Future for Drive<K> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = self.project().state;
-        if let State::New(reactor) = state {
-            let host = reactor.host("async-io")?;
-            let watched = watch(&host)?;
-            *state = State::Driving(host, watched);
+        loop {
+            // An error on the way leaves it done, and the reactor to others.
+            match std::mem::replace(state, State::Done) {
+                State::New(reactor) => *state = State::Busy(reactor.host("async-io")?),
+                State::Busy(mut host) => {
+                    let turn = host.turn(BUDGET)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if !turn.idle {
+                        *state = State::Busy(host);
+                        return yield_now(cx);
+                    }
+                    // It is only ever polled, so that its O_NONBLOCK does not matter.
+                    let watched = Async::new_nonblocking(host.reactor().clone())?;
+                    *state = State::Idle(host, watched);
+                }
+                State::Idle(mut host, watched) => {
+                    // Looks at the level, so that what has come since the last turn counts.
+                    if watched.poll_readable(cx)?.is_pending() {
+                        *state = State::Idle(host, watched);
+                        return Poll::Pending;
+                    }
+                    let turn = host.turn(BUDGET)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if turn.idle && !turn.renewed {
+                        *state = State::Idle(host, watched);
+                        continue;
+                    }
+                    *state = State::Busy(host);
+                    return yield_now(cx);
+                }
+                State::Done => return Poll::Ready(Ok(())),
+            }
         }
-        while let State::Driving(host, watched) = state {
-            // Asked before the turns, and answered by the level: what comes after them counts.
-            let readable = watched.poll_readable(cx)?;
-            let turn = host.turn(BUDGET)?;
-            if turn.stopped {
-                *state = State::Done;
-                return Poll::Ready(Ok(()));
-            }
-            if turn.renewed {
-                *state = renew(std::mem::replace(state, State::Done))?;
-                continue;
-            }
-            if !turn.idle {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if readable.is_pending() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
-/// Watches anew. The old registration has to go first: it is under the same number.
-fn renew<K: Threads>(state: State<K>) -> io::Result<State<K>> {
-    match state {
-        State::Driving(host, watched) => {
-            drop(watched);
-            let watched = watch(&host)?;
-            Ok(State::Driving(host, watched))
-        }
-        other => Ok(other),
-    }
-}
-
-fn watch<K: Threads>(host: &Host<K>) -> io::Result<Async<Loop<K>>> {
-    // The descriptor is only ever polled, so that its O_NONBLOCK does not matter.
-    Async::new_nonblocking(host.reactor().clone())
+/// Comes back after the executor's other tasks.
+fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl<K: Threads> fmt::Debug for Drive<K> {

@@ -27,7 +27,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use oneloop::{Host, Loop, Threads, Turn};
 use pin_project::pin_project;
@@ -69,7 +69,11 @@ pub struct Drive<K: Threads> {
 
 enum State<K: Threads> {
     New(Loop<K>),
-    Driving(AsyncFd<Host<K>>),
+    /// More to do than one poll allows. tokio comes back without being woken, and is not bothered
+    /// with what happens on the descriptor meanwhile.
+    Busy(Host<K>),
+    /// Nothing to do until the descriptor says so.
+    Idle(AsyncFd<Host<K>>),
     Done,
 }
 
@@ -78,36 +82,51 @@ impl<K: Threads> Future for Drive<K> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = self.project().state;
-        if let State::New(reactor) = state {
-            let mut host = reactor.host("tokio")?;
-            // Before tokio watches: what the first turns have to do need not show anywhere.
-            if turns(&mut host, cx)?.stopped {
-                *state = State::Done;
-                return Poll::Ready(Ok(()));
+        loop {
+            // An error on the way leaves it done, and the reactor to others.
+            match std::mem::replace(state, State::Done) {
+                State::New(reactor) => *state = State::Busy(reactor.host("tokio")?),
+                State::Busy(mut host) => {
+                    let turn = turns(&mut host, cx)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if !turn.idle {
+                        *state = State::Busy(host);
+                        return yield_now(cx);
+                    }
+                    // SAFETY: the host owns the reactor, whose descriptor stays open as long as
+                    // that lives; that it means another file of the kernel's now is told by
+                    // `Turn::renewed`, before tokio sleeps.
+                    let watched =
+                        unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
+                    // What has come since the last turn is reported at registration.
+                    *state = State::Idle(watched?);
+                }
+                State::Idle(mut watched) => {
+                    // The readiness is taken before the turns and cleared after they have found
+                    // nothing: an event that comes between the two is newer, and tokio keeps it.
+                    let Poll::Ready(ready) = watched.poll_read_ready_mut(cx) else {
+                        *state = State::Idle(watched);
+                        return Poll::Pending;
+                    };
+                    let mut ready = ready?;
+                    let turn = turns(ready.get_inner_mut(), cx)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if turn.idle && !turn.renewed {
+                        ready.clear_ready();
+                        *state = State::Idle(watched);
+                        continue;
+                    }
+                    ready.retain_ready();
+                    *state = State::Busy(watched.into_inner());
+                    return yield_now(cx);
+                }
+                State::Done => return Poll::Ready(Ok(())),
             }
-            *state = State::Driving(watch(host)?);
         }
-        while let State::Driving(watched) = state {
-            // The readiness is taken before the turns and cleared after they have found nothing:
-            // an event that comes between the two is newer, and tokio keeps it.
-            let mut ready = ready!(watched.poll_read_ready_mut(cx))?;
-            let turn = turns(ready.get_inner_mut(), cx)?;
-            if turn.stopped {
-                *state = State::Done;
-                return Poll::Ready(Ok(()));
-            }
-            if turn.renewed {
-                *state = renew(std::mem::replace(state, State::Done))?;
-                continue;
-            }
-            if turn.idle {
-                ready.clear_ready();
-            } else {
-                ready.retain_ready();
-                return yield_now(cx);
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -115,20 +134,6 @@ impl<K: Threads> fmt::Debug for Drive<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Drive")
     }
-}
-
-/// Watches anew; `into_inner` takes the old registration, under the same number, out first.
-fn renew<K: Threads>(state: State<K>) -> io::Result<State<K>> {
-    match state {
-        State::Driving(watched) => Ok(State::Driving(watch(watched.into_inner())?)),
-        other => Ok(other),
-    }
-}
-
-fn watch<K: Threads>(host: Host<K>) -> io::Result<AsyncFd<Host<K>>> {
-    // SAFETY: the host owns the reactor, whose descriptor stays open as long as that lives. If the
-    // reactor renews it, it says so, and it is registered anew before tokio sleeps.
-    Ok(unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) }?)
 }
 
 /// Some turns, outside the cooperative budget of the task.
