@@ -281,17 +281,26 @@ fn connecting(address: std::net::SocketAddr) -> TcpStream {
     let std::net::SocketAddr::V4(address) = address else {
         panic!("an IPv4 address");
     };
-    // SAFETY: plain socket calls with a valid address; the new descriptor has no other owner.
+    // SAFETY: the new descriptor, if it is one, has no other owner.
+    let socket = unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
+        assert!(fd >= 0, "a socket");
+        TcpStream::from_raw_fd(fd)
+    };
+    socket.set_nonblocking(true).expect("non-blocking");
+    // SAFETY: a zeroed sockaddr_in is a valid one, and the call gets one of the right size.
     unsafe {
-        let flags = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        let fd = libc::socket(libc::AF_INET, flags, 0);
         let mut to: libc::sockaddr_in = std::mem::zeroed();
         to.sin_family = libc::AF_INET as _;
         to.sin_port = address.port().to_be();
         to.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
-        libc::connect(fd, (&raw const to).cast(), size_of_val(&to) as _);
-        TcpStream::from_raw_fd(fd)
+        libc::connect(
+            socket.as_raw_fd(),
+            (&raw const to).cast(),
+            size_of_val(&to) as _,
+        );
     }
+    socket
 }
 
 /// Bytes that arrived before the hang-up can be read in the same call.
@@ -415,7 +424,7 @@ fn pipe() -> (File, File) {
     let mut ends = [0; 2];
     // SAFETY: fills in two new descriptors, which nobody else owns.
     unsafe {
-        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
         ends.map(|fd| File::from_raw_fd(fd)).into()
     }
 }
