@@ -79,3 +79,7 @@ pub use poller::PollerKind;
 pub use reactor::{Builder, LocalReactor, Loop, Reactor, Remote, WeakLoop};
 pub use stats::Stats;
 pub use threads::{Fits, Local, Shared, Threads};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

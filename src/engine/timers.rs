@@ -295,4 +295,28 @@ mod tests {
         assert_eq!(due(&mut timers, 1_000_000), [keep]);
         assert_eq!(timers.referenced(), 1);
     }
+
+    #[test]
+    fn a_million_timers() {
+        const MANY: u64 = 1_000_000;
+        let mut timers = Timers::default();
+        // Each deadline once, in no order: 7919 and a million have no common divisor.
+        let keys: Vec<Key> = (0..MANY)
+            .map(|n| timer(&mut timers, n * 7919 % MANY))
+            .collect();
+        for &key in keys.iter().step_by(2) {
+            timers.cancel(key);
+        }
+        for &key in keys.iter().skip(1).step_by(4) {
+            timers.reset(key, MANY + u64::from(key.index));
+        }
+        let left = due(&mut timers, 2 * MANY);
+        assert_eq!(left.len(), keys.len() / 2);
+        let deadlines: Vec<u64> = left
+            .iter()
+            .map(|&key| timers.get(key).unwrap().deadline)
+            .collect();
+        assert!(deadlines.is_sorted());
+        assert_eq!(timers.next_deadline(), None);
+    }
 }

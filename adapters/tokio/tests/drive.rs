@@ -238,3 +238,23 @@ async fn a_stop_ends_the_drive_and_a_finished_one_stays_finished() {
         "a reactor with nothing to do waits for a stop"
     );
 }
+
+#[test]
+fn a_local_reactor_on_a_local_runtime() {
+    let options = tokio::runtime::LocalOptions::default();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_io().build_local(options).unwrap();
+    let reactor = LocalReactor::new().unwrap();
+    let calls = Rc::new(Cell::new(0));
+    let (count, stopper) = (calls.clone(), reactor.downgrade());
+    let timer = move || {
+        count.set(count.get() + 1);
+        if count.get() == 3 {
+            stopper.upgrade().unwrap().stop();
+        }
+    };
+    reactor.call_every(Duration::from_millis(1), timer).unwrap();
+    let driving = runtime.spawn_local(drive(&reactor));
+    runtime.block_on(driving).unwrap().unwrap();
+    assert_eq!(calls.get(), 3);
+}
