@@ -9,8 +9,8 @@ mod handlers;
 mod hooks;
 mod inbox;
 mod timers;
+mod turn;
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::RawFd;
 #[cfg(pollable)]
@@ -23,15 +23,16 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
-use handlers::{Call, Handlers};
+use handlers::Handlers;
 use hooks::Hooks;
 pub(crate) use inbox::Inbox;
 use timers::Timers;
+use turn::{Driving, Turning};
 
 use crate::error::Cause;
 use crate::host::Turn;
 use crate::id::Key;
-use crate::poller::{Events, Poller};
+use crate::poller::Poller;
 use crate::{Action, Error, Event, Interest, Mode, PollerKind, Result, Stats, fork};
 
 /// What all handles of one reactor share.
@@ -85,34 +86,6 @@ enum Phase {
     Calling,
 }
 
-/// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
-/// panicked, stay here for the next.
-struct Turning {
-    events: Events,
-    /// The handlers to be called in this turn; those before `called` have been.
-    batch: Vec<Key>,
-    called: usize,
-    due: VecDeque<Key>,
-    posts: VecDeque<inbox::Post>,
-    /// How many turns in a row had events that concern nobody.
-    haunted: u32,
-}
-
-/// In how many of them it is taken for a descriptor that cannot be removed.
-const HAUNTED: u32 = 8;
-
-impl Turning {
-    fn next_in_batch(&mut self) -> Option<Key> {
-        let key = *self.batch.get(self.called)?;
-        self.called += 1;
-        Some(key)
-    }
-
-    fn has_work(&self) -> bool {
-        self.called < self.batch.len() || !self.due.is_empty() || !self.posts.is_empty()
-    }
-}
-
 /// The deadline with which a prepare hook forbids to sleep: the birth of the reactor.
 const NOT_AT_ALL: u64 = 0;
 
@@ -137,14 +110,7 @@ impl Core {
                 renewed: false,
                 stats: Stats::default(),
             }),
-            turning: Mutex::new(Turning {
-                events,
-                batch: Vec::new(),
-                called: 0,
-                due: VecDeque::new(),
-                posts: VecDeque::new(),
-                haunted: 0,
-            }),
+            turning: Mutex::new(Turning::new(events)),
             watched: AtomicBool::new(false),
             base: Instant::now(),
             forks: fork::generation(),
@@ -525,301 +491,6 @@ impl Drop for Core {
         // have them. The kernel forgets the descriptors by itself when they or the poller are
         // closed; after a fork it must not be told, since the parent's set is the same one.
         drop(self.inbox.close());
-    }
-}
-
-/// The right to drive.
-pub(crate) struct Driving<'a> {
-    core: &'a Core,
-    turning: MutexGuard<'a, Turning>,
-    /// The loop was left as its host must find it.
-    resting: bool,
-}
-
-impl<'c> Driving<'c> {
-    /// There is something left that could ever call back.
-    fn is_alive(&self, state: &State) -> bool {
-        state.handlers.active() > 0
-            || state.timers.referenced() > 0
-            || self.has_work(state)
-            || self.core.inbox.is_stopped()
-    }
-
-    /// There is something to call without waiting.
-    fn has_work(&self, state: &State) -> bool {
-        self.turning.has_work() || state.handlers.has_next() || self.core.inbox.is_signalled()
-    }
-
-    /// One turn. Waits no longer than `timeout`, the next timer, or what hooks allow.
-    fn turn(
-        &mut self,
-        mut state: StateGuard<'c>,
-        call: &'static str,
-        timeout: Option<Duration>,
-    ) -> Result<(StateGuard<'c>, Turn)> {
-        let core = self.core;
-        let mut turn = Turn::default();
-        if core.inbox.take_stop() {
-            turn.stopped = true;
-            return Ok((state, turn));
-        }
-        self.resting = false;
-        state.phase = Phase::Calling;
-        state.handlers.defer = true;
-        state.stats.turns += 1;
-        self.keep_left_overs(&mut state);
-        let limit = match state.prepared.take() {
-            Some(limit) => limit,
-            None => {
-                let limit;
-                (state, limit) = self.prepare(state);
-                limit
-            }
-        };
-        let os = |error| Error::os(call, error);
-        state.handlers.flush(&core.inbox.poller).map_err(os)?;
-
-        // Wait.
-        let mut timeout = timeout;
-        if limit == Some(NOT_AT_ALL) || self.has_work(&state) {
-            timeout = Some(Duration::ZERO);
-        }
-        if timeout != Some(Duration::ZERO) {
-            let mut until = [limit, state.timers.next_deadline()]
-                .into_iter()
-                .flatten()
-                .min();
-            if until.is_some() || timeout.is_some() {
-                let now = core.now();
-                let end =
-                    timeout.map_or(u64::MAX, |timeout| now.saturating_add(nanoseconds(timeout)));
-                let earliest = until.map_or(end, |until| until.min(end));
-                timeout = Some(Duration::from_nanos(earliest.saturating_sub(now)));
-                until = Some(earliest);
-            }
-            state.phase = Phase::Waiting(until);
-            state.handlers.defer = false;
-            drop(state);
-            if !core.inbox.fall_asleep() {
-                timeout = Some(Duration::ZERO);
-            }
-        } else {
-            drop(state);
-        }
-        let waited = core.inbox.poller.wait(&mut self.turning.events, timeout);
-        core.inbox.wake_up();
-
-        // Gather.
-        let mut state = core.state();
-        state.phase = Phase::Calling;
-        state.handlers.defer = true;
-        let notices = waited.map_err(os)?;
-        if notices.alarm {
-            state.alarm = None;
-        }
-        let Turning { events, batch, .. } = &mut *self.turning;
-        let quiet = events.fired.is_empty();
-        state.handlers.gather_next(batch);
-        let mut haunted = false;
-        for fired in &events.fired {
-            haunted |= !state.handlers.gather(*fired, batch);
-        }
-        // One such event may be of a handler that another thread has just removed.
-        self.turning.haunted = if haunted { self.turning.haunted + 1 } else { 0 };
-        if self.turning.haunted == HAUNTED {
-            let renewed = state.handlers.exorcise(&core.inbox.poller).map_err(os)?;
-            state.renewed |= renewed;
-        }
-
-        // Call.
-        state = self.check(state);
-        state = self.call_handlers(state, &mut turn);
-        state = self.call_timers(state, &mut turn);
-        state = self.call_posts(state, &mut turn);
-        turn.stopped = core.inbox.take_stop();
-        turn.idle = quiet && !turn.stopped && !self.has_work(&state);
-        Ok((state, turn))
-    }
-
-    /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
-    /// nobody would report again.
-    fn keep_left_overs(&mut self, state: &mut State) {
-        let Turning { batch, called, .. } = &mut *self.turning;
-        batch.drain(..mem::take(called));
-        batch.retain(|&key| state.handlers.keep(key));
-    }
-
-    fn call_handlers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
-        let core = self.core;
-        while let Some(key) = self.core.unless_stopped(|| self.turning.next_in_batch()) {
-            let Some(Call {
-                mut callback,
-                event,
-            }) = state.handlers.start(key)
-            else {
-                continue;
-            };
-            state.stats.events += 1;
-            drop(state);
-            turn.called += 1;
-            let guard = OnPanic(|| drop(core.remove_handler(key)));
-            let action = callback(event);
-            mem::forget(guard);
-            state = core.state();
-            let poller = &core.inbox.poller;
-            if let Some(dead) = state.handlers.finish(poller, key, callback, action) {
-                drop(state);
-                drop(dead);
-                state = core.state();
-            }
-        }
-        state
-    }
-
-    fn call_timers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
-        let core = self.core;
-        if state.timers.next_deadline().is_some() {
-            let now = core.now();
-            state.timers.take_due(now, &mut self.turning.due);
-        }
-        while let Some(key) = self.core.unless_stopped(|| self.turning.due.pop_front()) {
-            let Some(mut callback) = state.timers.start(key) else {
-                continue;
-            };
-            state.stats.timers += 1;
-            drop(state);
-            turn.called += 1;
-            let guard = OnPanic(|| drop(core.cancel_timer(key)));
-            callback();
-            mem::forget(guard);
-            state = core.state();
-            if let Some(dead) = state.timers.finish(key, callback, || core.now()) {
-                drop(state);
-                drop(dead);
-                state = core.state();
-            }
-        }
-        state
-    }
-
-    fn call_posts(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
-        let core = self.core;
-        core.inbox.take(&mut self.turning.posts);
-        if self.turning.posts.is_empty() {
-            return state;
-        }
-        drop(state);
-        let before = turn.called;
-        while let Some(post) = core.unless_stopped(|| self.turning.posts.pop_front()) {
-            turn.called += 1;
-            post();
-        }
-        state = core.state();
-        state.stats.posts += (turn.called - before) as u64;
-        state
-    }
-
-    /// Calls the prepare hooks. Gives until when the loop may sleep.
-    fn prepare(&self, mut state: StateGuard<'c>) -> (StateGuard<'c>, Option<u64>) {
-        let core = self.core;
-        let mut limit: Option<u64> = None;
-        for key in state.hooks.keys() {
-            let Some(mut prepare) = state.hooks.get(key).and_then(|hook| hook.prepare.take())
-            else {
-                continue;
-            };
-            drop(state);
-            let guard = OnPanic(|| drop(core.remove_hook(key)));
-            let wish = prepare().map(|wish| match wish {
-                Duration::ZERO => NOT_AT_ALL,
-                wish => core.deadline_in(wish),
-            });
-            mem::forget(guard);
-            limit = [limit, wish].into_iter().flatten().min();
-            state = core.state();
-            match state.hooks.get(key) {
-                Some(hook) => hook.prepare = Some(prepare),
-                None => {
-                    drop(state);
-                    drop(prepare);
-                    state = core.state();
-                }
-            }
-        }
-        (state, limit)
-    }
-
-    fn check(&self, mut state: StateGuard<'c>) -> StateGuard<'c> {
-        let core = self.core;
-        for key in state.hooks.keys() {
-            let Some(mut check) = state.hooks.get(key).and_then(|hook| hook.check.take()) else {
-                continue;
-            };
-            drop(state);
-            let guard = OnPanic(|| drop(core.remove_hook(key)));
-            check();
-            mem::forget(guard);
-            state = core.state();
-            match state.hooks.get(key) {
-                Some(hook) => hook.check = Some(check),
-                None => {
-                    drop(state);
-                    drop(check);
-                    state = core.state();
-                }
-            }
-        }
-        state
-    }
-
-    /// After the last turn, right before a host sleeps: hooks, changes for the kernel, the alarm.
-    /// False if the host must not sleep.
-    fn rest(&mut self, call: &'static str) -> Result<bool> {
-        let core = self.core;
-        let (mut state, limit) = self.prepare(core.state());
-        state.prepared = (!state.hooks.is_empty()).then_some(limit);
-        if limit == Some(NOT_AT_ALL) || self.has_work(&state) {
-            return Ok(false);
-        }
-        let flushed = state.handlers.flush(&core.inbox.poller);
-        flushed.map_err(|error| Error::os(call, error))?;
-        self.leave(state);
-        self.resting = core.inbox.fall_asleep();
-        Ok(self.resting)
-    }
-
-    fn leave(&self, mut state: StateGuard<'_>) {
-        state.phase = Phase::Resting;
-        state.handlers.defer = false;
-        self.core.set_alarm(&mut state);
-    }
-}
-
-impl Drop for Driving<'_> {
-    /// Leaves the loop so that the next to drive, or a host that watches the descriptor, finds all
-    /// that is left to do: after an error, a stop and a panic, too.
-    fn drop(&mut self) {
-        let mut state = self.core.state();
-        state.driver = None;
-        if self.resting {
-            return;
-        }
-        let zero = state.prepared == Some(Some(NOT_AT_ALL));
-        let failed = state.handlers.flush(&self.core.inbox.poller).is_err();
-        let work = zero || failed || self.has_work(&state);
-        self.leave(state);
-        if !self.core.inbox.fall_asleep() || work {
-            self.core.inbox.wake();
-        }
-    }
-}
-
-/// Runs when a callback unwinds.
-struct OnPanic<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnPanic<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
 
