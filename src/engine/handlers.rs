@@ -303,7 +303,8 @@ impl Handlers {
     /// its file open, cannot be taken out of the kernel's set any more: no number means it. If it
     /// is ready, the loop never sleeps again. So the set is made anew, with those who live.
     pub(super) fn exorcise(&mut self, poller: &Poller) -> io::Result<bool> {
-        if !poller.renew()? {
+        // If that cannot be done now, the loop is busy and works, and it is tried again.
+        if !poller.renew().unwrap_or(false) {
             return Ok(false);
         }
         self.dirty.clear();

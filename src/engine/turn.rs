@@ -148,7 +148,8 @@ impl<'c> Driving<'c> {
         }
         // One such event may be of a handler that another thread has just removed.
         self.turning.haunted = if haunted { self.turning.haunted + 1 } else { 0 };
-        if self.turning.haunted == HAUNTED {
+        if self.turning.haunted >= HAUNTED {
+            self.turning.haunted = 0;
             let renewed = state.handlers.exorcise(&core.inbox.poller).map_err(os)?;
             state.renewed |= renewed;
         }
