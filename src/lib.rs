@@ -57,8 +57,10 @@
 //!
 //! `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it is
 //! always there.
-#![cfg(unix)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
+#[cfg(not(unix))]
+compile_error!("oneloop works with descriptors and needs a Unix system; Windows has handles");
 
 mod engine;
 mod error;
