@@ -8,7 +8,7 @@ counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT
 hops=100000
 for tokens in 1 50; do
-    strace -f -c -U calls,name -o "$counts" target/release/examples/ring 100 "$tokens" "$hops"
+    strace -f -c -U calls,name -o "$counts" "${CARGO_TARGET_DIR:-target}/release/examples/ring" 100 "$tokens" "$hops"
     total=$(awk '$2 == "total" { print $1 }' "$counts")
     start=1500 # To load the program, and to make and close a hundred pairs.
     most=$((2 * hops + hops / tokens + start))
