@@ -145,12 +145,40 @@ impl fmt::Debug for Event {
     }
 }
 
-/// A set of readiness bits: those of [`Interest`], and hang-up and error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Ready(u8);
+/// What a source is ready for. Combine with `|`.
+///
+/// Only a [`VirtualSource`](crate::VirtualSource) is told; for descriptors the kernel knows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Ready(u8);
 
 impl Ready {
-    pub(crate) const NONE: Ready = Ready(0);
+    /// Nothing.
+    pub const NONE: Ready = Ready(0);
+    /// Reading will not block.
+    pub const READABLE: Ready = Ready(READABLE);
+    /// Writing will not block.
+    pub const WRITABLE: Ready = Ready(WRITABLE);
+    /// Exceptional data is there.
+    pub const PRIORITY: Ready = Ready(PRIORITY);
+    /// The other side is gone in both directions. Told to every handler that waits for anything,
+    /// as what it waits for.
+    pub const HANGUP: Ready = Ready(HANGUP);
+    /// An error is pending. Told as a hang-up is.
+    pub const ERROR: Ready = Ready(ERROR);
+
+    /// Whether all of `other` is in it.
+    pub const fn contains(self, other: Ready) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether it is [`Ready::NONE`].
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn without(self, other: Ready) -> Ready {
+        Ready(self.0 & !other.0)
+    }
 
     /// From the bits that poll(2) and epoll report.
     #[cfg(epoll)]
@@ -171,10 +199,6 @@ impl Ready {
         Ready(set.fold(0, |set, (_, bit)| set | bit))
     }
 
-    pub(crate) fn is_none(self) -> bool {
-        self.0 == 0
-    }
-
     /// What is ready of `interest` on a descriptor that can always be read and written.
     pub(crate) fn always(interest: Interest) -> Ready {
         Ready(interest.0 & (READABLE | WRITABLE))
@@ -189,6 +213,12 @@ impl Ready {
             (false, 0) => Ready(self.0 & interest.0),
             (false, _) => Ready(self.0 & interest.0 | fault) | Ready::always(interest),
         }
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_bits(f, "Ready", self.0)
     }
 }
 

@@ -62,6 +62,7 @@
 #[cfg(not(unix))]
 compile_error!("oneloop works with descriptors and needs a Unix system; Windows has handles");
 
+mod clock;
 mod engine;
 mod error;
 mod event;
@@ -69,16 +70,23 @@ mod fork;
 mod host;
 mod id;
 mod poller;
+mod priority;
 mod reactor;
+mod slow;
+mod source;
 mod stats;
 mod threads;
 
+pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};
-pub use event::{Action, Event, Interest, Mode};
+pub use event::{Action, Event, Interest, Mode, Ready};
 pub use host::{Host, Turn};
 pub use id::{HandlerId, HookId, Id, TimerId};
 pub use poller::PollerKind;
+pub use priority::Priority;
 pub use reactor::{Builder, LocalReactor, Loop, Reactor, Remote, WeakLoop};
+pub use slow::{CallbackKind, SlowCallback};
+pub use source::{Origin, Readiness, Source, VirtualSource};
 pub use stats::Stats;
 pub use threads::{Fits, Local, Shared, Threads};
 

@@ -1,3 +1,5 @@
+use crate::SlowCallback;
+
 /// What a loop has done, and what it has; see [`Loop::stats`](crate::Loop::stats).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -12,8 +14,20 @@ pub struct Stats {
     pub posts: u64,
     /// How often the kernel was told that a descriptor is to be watched, differently or no more.
     pub kernel_changes: u64,
+    /// How many such calls were saved by putting changes together, counting one for each change
+    /// of a handler that would else have cost one.
+    pub kernel_changes_saved: u64,
     /// Handlers that are registered.
     pub handlers: usize,
+    /// Level-triggered ones among them.
+    pub level_handlers: usize,
+    /// Edge-triggered ones.
+    pub edge_handlers: usize,
+    /// One-shots.
+    pub oneshot_handlers: usize,
     /// Timers that are pending.
     pub pending_timers: usize,
+    /// The callback that took longest, if the loop was made with a
+    /// [threshold](crate::Builder::slow_callback); nothing is timed otherwise.
+    pub longest_callback: Option<SlowCallback>,
 }

@@ -2,26 +2,58 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
+use super::Inbox;
 use crate::id::Key;
 use crate::poller::{Poller, Set, Watch};
-use crate::{Interest, Mode};
+use crate::{Interest, Mode, Ready, VirtualSource};
 
 pub(super) struct Descriptor {
+    /// -1 for a virtual source.
     pub(super) fd: RawFd,
     pub(super) key: Key,
+    pub(super) told: Told,
     /// The first of the handlers on it; each knows the next.
     pub(super) first: Option<u32>,
     main: Kernel,
     edges: Kernel,
-    /// The kernel refuses to watch it because it is always ready: a regular file, a directory.
-    pub(super) always_ready: bool,
     /// Its file was closed behind our back and the number belongs to another descriptor now.
     pub(super) orphaned: bool,
     /// In the list of those to be synchronised before the next wait...
     pub(super) dirty: bool,
     /// ...with a call to the kernel even if nothing seems changed.
     pub(super) force: bool,
+}
+
+/// Who tells whether it is ready.
+pub(super) enum Told {
+    ByKernel,
+    /// Nobody: the kernel refuses to watch what is always ready, a regular file or a directory.
+    Always,
+    By(Watched),
+}
+
+/// A virtual source that tells this loop; until it is dropped.
+pub(super) struct Watched {
+    source: VirtualSource,
+    key: Key,
+}
+
+impl Watched {
+    pub(super) fn new(source: &VirtualSource, inbox: &Arc<Inbox>, key: Key) -> Watched {
+        source.watch(inbox, key);
+        Watched {
+            source: source.clone(),
+            key,
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.source.unwatch(self.key);
+    }
 }
 
 /// What the kernel knows of a descriptor, in one of the poller's two sets.
@@ -57,14 +89,35 @@ impl Descriptor {
         Descriptor {
             fd,
             key,
+            told: Told::ByKernel,
             first: None,
             main: Kernel::Absent,
             edges: Kernel::Absent,
-            always_ready: false,
             orphaned: false,
             dirty: false,
             force: false,
         }
+    }
+
+    /// What it is ready for, if that can be known without the kernel.
+    pub(super) fn ready(&self) -> Option<Ready> {
+        match &self.told {
+            Told::ByKernel => None,
+            Told::Always => Some(Ready::READABLE | Ready::WRITABLE),
+            Told::By(watched) => Some(watched.source.ready()),
+        }
+    }
+
+    /// What a virtual source has been set to since the last look.
+    pub(super) fn take_news(&self) -> Ready {
+        match &self.told {
+            Told::By(watched) => watched.source.take_news(watched.key),
+            _ => Ready::NONE,
+        }
+    }
+
+    pub(super) fn is_always_ready(&self) -> bool {
+        matches!(self.told, Told::Always)
     }
 
     /// The kernel has it in one of its sets.
@@ -109,7 +162,7 @@ impl Descriptor {
         force: bool,
         stale: Stale,
     ) -> io::Result<()> {
-        if self.orphaned || self.always_ready {
+        if self.orphaned || !matches!(self.told, Told::ByKernel) {
             return Ok(());
         }
         let (main, edges) = split(wanted);
@@ -119,7 +172,7 @@ impl Descriptor {
             .and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
         match result {
             Err(error) if fresh && is(&error, libc::EPERM) => {
-                self.always_ready = true;
+                self.told = Told::Always;
                 Ok(())
             }
             result => result,

@@ -4,14 +4,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::RawFd;
+use std::panic::Location;
+use std::sync::Arc;
 
 use slab::Slab;
 
-use super::descriptors::{Descriptor, Stale, Wanted, is, is_gone};
-use crate::event::Ready;
+use super::descriptors::{Descriptor, Stale, Told, Wanted, Watched, is, is_gone};
+use super::{Inbox, On};
 use crate::id::Key;
 use crate::poller::{Fired, Poller};
-use crate::{Action, Event, HandlerId, Interest, Mode};
+use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
 pub(super) type Callback = Box<dyn FnMut(Event) -> Action>;
 
@@ -27,27 +29,35 @@ pub(super) struct Handlers {
     next: Vec<Key>,
     /// Handlers that can be called and keep `run` going.
     active: usize,
+    /// How many handlers there are of each mode.
+    modes: [usize; 3],
+    /// How often what handlers want was changed.
+    changes: u64,
     /// A turn is calling callbacks: what they change is put together for the next wait.
     pub(super) defer: bool,
 }
 
-struct Handler {
+pub(super) struct Handler {
     /// `None` while it is being called.
     callback: Option<Callback>,
-    serial: u32,
+    pub(super) serial: u32,
+    /// Where it was registered.
+    pub(super) place: &'static Location<'static>,
+    /// How often it was called.
+    pub(super) calls: u64,
     /// Index of its descriptor.
-    descriptor: u32,
+    pub(super) descriptor: u32,
     /// The next handler on the same descriptor.
     sibling: Option<u32>,
-    interest: Interest,
-    mode: Mode,
+    pub(super) interest: Interest,
+    pub(super) mode: Mode,
     /// False for a one-shot that was called and not armed again.
-    armed: bool,
-    unreferenced: bool,
+    pub(super) armed: bool,
+    pub(super) unreferenced: bool,
     /// Counted in `active`.
     counted: bool,
     /// It returned `Action::Again` and was not called since.
-    again: bool,
+    pub(super) again: bool,
     /// It is in `next`.
     queued: bool,
     /// What it is to be told in this turn.
@@ -66,18 +76,21 @@ impl Handler {
 pub(super) struct Call {
     pub(super) callback: Callback,
     pub(super) event: Event,
+    pub(super) place: &'static Location<'static>,
 }
 
 impl Handlers {
     /// Registers a handler; its callback follows by `set_callback`.
     pub(super) fn add(
         &mut self,
-        poller: &Poller,
-        fd: RawFd,
+        inbox: &Arc<Inbox>,
+        on: On,
         interest: Interest,
         mode: Mode,
+        place: &'static Location<'static>,
     ) -> io::Result<Key> {
-        if mode == Mode::Edge && !poller.supports_edge() {
+        let poller = &inbox.poller;
+        if mode == Mode::Edge && matches!(on, On::Fd(_)) && !poller.supports_edge() {
             let what = "the poller in use has no edge-triggered mode";
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
@@ -86,6 +99,8 @@ impl Handlers {
         entry.insert(Handler {
             callback: None,
             serial: key.serial,
+            place,
+            calls: 0,
             descriptor: u32::MAX,
             sibling: None,
             interest,
@@ -98,13 +113,31 @@ impl Handlers {
             pending: Ready::NONE,
             last: Ready::NONE,
         });
-        match self.attach(poller, key, fd) {
-            Ok(()) => Ok(key),
-            Err(error) => {
-                self.handlers.remove(key.slot());
-                Err(error)
+        let attached = match on {
+            On::Fd(fd) => self.attach(poller, key, fd),
+            On::Virtual(source) => {
+                let d = match source.watched_by(inbox) {
+                    Some(descriptor) => descriptor.index,
+                    None => {
+                        let d = self.new_descriptor(-1);
+                        let descriptor = &mut self.descriptors[d as usize];
+                        descriptor.told = Told::By(Watched::new(&source, inbox, descriptor.key));
+                        d
+                    }
+                };
+                self.link(key, d);
+                Ok(())
             }
+        };
+        if let Err(error) = attached {
+            self.handlers.remove(key.slot());
+            return Err(error);
         }
+        self.call_if_ready(key);
+        self.count(key);
+        self.modes[mode as usize] += 1;
+        self.changes += 1;
+        Ok(key)
     }
 
     pub(super) fn set_callback(&mut self, key: Key, callback: Callback) {
@@ -140,10 +173,12 @@ impl Handlers {
             }
             return Some(Err((fd, error)));
         }
-        if again || self.descriptors[d as usize].always_ready {
-            self.call_next_turn(key);
+        match again {
+            true => self.call_next_turn(key),
+            false => self.call_if_ready(key),
         }
         self.count(key);
+        self.changes += 1;
         Some(Ok(()))
     }
 
@@ -171,14 +206,15 @@ impl Handlers {
         } else {
             let wanted = self.wanted(d);
             let descriptor = &mut self.descriptors[d as usize];
-            descriptor.always_ready = false;
+            if descriptor.is_always_ready() {
+                descriptor.told = Told::ByKernel;
+            }
             descriptor.sync(poller, wanted, true, Stale::Mend)
         };
         let d = self.get(key)?.descriptor;
-        if self.descriptors[d as usize].always_ready {
-            self.wake_all_on(d);
-        }
+        self.for_all_on(d, Self::call_if_ready);
         self.count(key);
+        self.changes += 1;
         Some(result.map_err(|error| (fd, error)))
     }
 
@@ -189,6 +225,8 @@ impl Handlers {
         self.detach(poller, key);
         let handler = self.handlers.remove(key.slot());
         self.active -= usize::from(handler.counted);
+        self.modes[handler.mode as usize] -= 1;
+        self.changes += 1;
         Some(handler.callback)
     }
 
@@ -203,8 +241,20 @@ impl Handlers {
         Some(self.descriptors[d as usize].fd)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.handlers.len()
+    /// All of them, each with its descriptor.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Handler, &Descriptor)> {
+        let all = self.handlers.iter().map(|(_, handler)| handler);
+        all.map(|handler| (handler, &self.descriptors[handler.descriptor as usize]))
+    }
+
+    /// How many there are of a mode.
+    pub(super) fn len(&self, mode: Mode) -> usize {
+        self.modes[mode as usize]
+    }
+
+    /// How often what handlers want was changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(super) fn active(&self) -> usize {
@@ -225,6 +275,7 @@ impl Handlers {
         let callbacks = callbacks.collect();
         *self = Handlers {
             defer: self.defer,
+            changes: self.changes,
             ..Handlers::default()
         };
         callbacks
@@ -265,9 +316,9 @@ impl Handlers {
             return true;
         }
         handler.pending = Ready::NONE;
-        let d = handler.descriptor as usize;
-        if again || self.descriptors[d].always_ready {
-            self.call_next_turn(key);
+        match again {
+            true => self.call_next_turn(key),
+            false => self.call_if_ready(key),
         }
         false
     }
@@ -316,6 +367,28 @@ impl Handlers {
         self.flush(poller).map(|()| true)
     }
 
+    /// Virtual sources became ready.
+    pub(super) fn take_news(&mut self, news: Vec<Key>) {
+        for key in news {
+            let news = match self.descriptors.get(key.slot()) {
+                Some(descriptor) if descriptor.key == key => descriptor.take_news(),
+                _ => continue,
+            };
+            let mut next = self.descriptors[key.slot()].first;
+            while let Some(index) = next {
+                let handler = &self.handlers[index as usize];
+                next = handler.sibling;
+                let key = Key {
+                    index,
+                    serial: handler.serial,
+                };
+                if !news.seen_by(handler.interest).is_none() {
+                    self.call_next_turn(key);
+                }
+            }
+        }
+    }
+
     /// Appends to `batch` who is to be called without the kernel's asking.
     pub(super) fn gather_next(&mut self, batch: &mut Vec<Key>) {
         if self.next.is_empty() {
@@ -328,18 +401,21 @@ impl Handlers {
             };
             handler.queued = false;
             let descriptor = &self.descriptors[handler.descriptor as usize];
-            let due = match handler.again {
-                // Unless paused: then whoever resumes it puts it back.
-                true => !handler.interest.is_none(),
-                // Nobody but us can notice that a regular file was closed.
-                false => descriptor.always_ready && exists(descriptor.fd).is_ok(),
+            // Nobody but us can notice that a regular file was closed.
+            let gone = descriptor.is_always_ready() && exists(descriptor.fd).is_err();
+            let now = match descriptor.ready() {
+                Some(ready) if !gone => ready.seen_by(handler.interest),
+                _ => Ready::NONE,
             };
-            let last = handler.last.seen_by(handler.interest);
-            let ready = match descriptor.always_ready || last.is_none() {
-                true => Ready::always(handler.interest),
-                false => last,
+            let ready = match now.is_none() && handler.again {
+                // If it is paused this is nothing, and whoever resumes it puts it back.
+                true => match handler.last.seen_by(handler.interest) {
+                    Ready::NONE => Ready::always(handler.interest),
+                    last => last,
+                },
+                false => now,
             };
-            if due && !ready.is_none() {
+            if !ready.is_none() {
                 if handler.pending.is_none() {
                     batch.push(key);
                 }
@@ -359,6 +435,8 @@ impl Handlers {
         let callback = handler.callback.take()?;
         handler.last = ready;
         handler.again = false;
+        handler.calls += 1;
+        let place = handler.place;
         if handler.mode == Mode::Oneshot {
             handler.armed = false;
             let d = handler.descriptor;
@@ -366,7 +444,11 @@ impl Handlers {
             self.count(key);
         }
         let event = Event::new(HandlerId(key), ready);
-        Some(Call { callback, event })
+        Some(Call {
+            callback,
+            event,
+            place,
+        })
     }
 
     /// Puts the callback back, or gives it back to be dropped.
@@ -386,10 +468,10 @@ impl Handlers {
         }
         handler.callback = Some(callback);
         handler.again |= action == Action::Again;
-        let level = handler.mode == Mode::Level;
-        let (again, d) = (handler.again, handler.descriptor as usize);
-        if again || (level && self.descriptors[d].always_ready) {
+        if handler.again {
             self.call_next_turn(key);
+        } else if handler.mode == Mode::Level {
+            self.call_if_ready(key);
         }
         None
     }
@@ -415,7 +497,7 @@ impl Handlers {
         let descriptor = &self.descriptors[d as usize];
         let known = descriptor.is_known();
         let fd = descriptor.fd;
-        if descriptor.always_ready && !descriptor.probe_always_ready(poller)? {
+        if descriptor.is_always_ready() && !descriptor.probe_always_ready(poller)? {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
         self.link(key, d);
@@ -425,7 +507,7 @@ impl Handlers {
         // still means the same file.
         let stale = if known { Stale::Report } else { Stale::Mend };
         let mut result = descriptor.sync(poller, wanted, known, stale);
-        if result.is_ok() && !descriptor.is_known() && !descriptor.always_ready {
+        if result.is_ok() && !descriptor.is_known() && !descriptor.is_always_ready() {
             result = exists(fd);
         }
         if let Err(error) = result {
@@ -442,10 +524,6 @@ impl Handlers {
             }
             return Err(error);
         }
-        if self.descriptors[d as usize].always_ready {
-            self.wake_all_on(d);
-        }
-        self.count(key);
         Ok(())
     }
 
@@ -479,7 +557,7 @@ impl Handlers {
     fn orphan(&mut self, d: u32) {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.orphaned = true;
-        descriptor.always_ready = false;
+        descriptor.told = Told::ByKernel;
         self.by_fd.remove(&descriptor.fd);
         self.for_all_on(d, Self::count);
     }
@@ -554,16 +632,21 @@ impl Handlers {
         }
     }
 
-    fn wake_all_on(&mut self, d: u32) {
-        self.for_all_on(d, Self::call_next_turn);
-    }
-
     fn for_all_on(&mut self, d: u32, each: fn(&mut Self, Key)) {
         let mut next = self.descriptors[d as usize].first;
         while let Some(index) = next {
             let serial = self.handlers[index as usize].serial;
             next = self.handlers[index as usize].sibling;
             each(self, Key { index, serial });
+        }
+    }
+
+    /// Has it called if that it is ready can be known without the kernel.
+    fn call_if_ready(&mut self, key: Key) {
+        let handler = &self.handlers[key.slot()];
+        let ready = self.descriptors[handler.descriptor as usize].ready();
+        if ready.is_some_and(|ready| !ready.seen_by(handler.interest).is_none()) {
+            self.call_next_turn(key);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Pairs of callbacks around the loop's sleep.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use crate::id::Key;
@@ -12,16 +13,24 @@ pub(super) struct Hooks(Vec<Hook>);
 
 pub(super) struct Hook {
     key: Key,
+    /// Where it was added.
+    pub(super) place: &'static Location<'static>,
     /// Each is `None` while it is being called.
     pub(super) prepare: Option<Prepare>,
     pub(super) check: Option<Check>,
 }
 
 impl Hooks {
-    pub(super) fn add(&mut self, prepare: Prepare, check: Check) -> Key {
+    pub(super) fn add(
+        &mut self,
+        prepare: Prepare,
+        check: Check,
+        place: &'static Location<'static>,
+    ) -> Key {
         let key = Key::new(0);
         self.0.push(Hook {
             key,
+            place,
             prepare: Some(prepare),
             check: Some(check),
         });
@@ -36,6 +45,10 @@ impl Hooks {
 
     pub(super) fn get(&mut self, key: Key) -> Option<&mut Hook> {
         self.0.iter_mut().find(|hook| hook.key == key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Hook> {
+        self.0.iter()
     }
 
     pub(super) fn is_empty(&self) -> bool {

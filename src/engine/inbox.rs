@@ -1,13 +1,29 @@
-//! The way in from other threads: posted callbacks, and the wake.
+//! The way in from other threads: posted callbacks, news of virtual sources, and the wake.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::mem;
+use std::panic::Location;
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::Priority;
+use crate::id::Key;
 use crate::poller::Poller;
 
-pub(super) type Post = Box<dyn FnOnce()>;
+/// A posted callback, and where it was posted.
+pub(super) struct Post {
+    pub(super) callback: Box<dyn FnOnce()>,
+    pub(super) place: &'static Location<'static>,
+}
+
+// What a signal may say: what is in the queue.
+/// Posts of normal and idle priority, or nothing but a wake.
+const POSTS: u8 = 1;
+/// Posts of high priority.
+const URGENT: u8 = 2;
+/// Virtual sources that became ready.
+const NEWS: u8 = 4;
 
 /// What outlives the reactor in the hands of a `Remote`. It never holds a callback after the
 /// reactor is gone: see `close`.
@@ -16,8 +32,8 @@ pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     /// Whoever drives is to stop.
     stop: AtomicBool,
-    /// Somebody wants the loop to take another turn before it sleeps.
-    signal: AtomicBool,
+    /// Somebody wants the loop to take another turn before it sleeps, and what for.
+    signal: AtomicU8,
     /// The loop may be asleep, so whoever sets `signal` has to wake it. Each side writes its own
     /// flag first and reads the other's then, so that one of them always sees the other.
     asleep: AtomicBool,
@@ -25,7 +41,11 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct Queue {
+    urgent: VecDeque<Post>,
     posts: VecDeque<Post>,
+    idle: VecDeque<Post>,
+    /// Descriptors of virtual sources that became ready.
+    news: Vec<Key>,
     closed: bool,
 }
 
@@ -44,26 +64,44 @@ impl Inbox {
             poller,
             queue: Mutex::default(),
             stop: AtomicBool::new(false),
-            signal: AtomicBool::new(false),
+            signal: AtomicU8::new(0),
             asleep: AtomicBool::new(true),
         }
     }
 
     /// Gives the post back if the reactor is gone.
-    pub(crate) fn post<F: FnOnce() + 'static>(&self, post: F) -> Result<(), F> {
+    #[track_caller]
+    pub(crate) fn post<F: FnOnce() + 'static>(&self, priority: Priority, post: F) -> Result<(), F> {
+        let place = Location::caller();
         let mut queue = self.queue();
         if queue.closed {
             return Err(post);
         }
-        queue.posts.push_back(Box::new(post));
+        let (line, signal) = match priority {
+            Priority::High => (&mut queue.urgent, URGENT),
+            Priority::Normal => (&mut queue.posts, POSTS),
+            Priority::Idle => (&mut queue.idle, POSTS),
+        };
+        let callback = Box::new(post);
+        line.push_back(Post { callback, place });
         drop(queue);
-        self.wake();
+        self.signal(signal);
         Ok(())
+    }
+
+    /// A virtual source is ready, on which the descriptor `key` is.
+    pub(crate) fn tell(&self, key: Key) {
+        self.queue().news.push(key);
+        self.signal(NEWS);
     }
 
     /// Makes the loop take another turn, and wakes it if it sleeps. Any thread.
     pub(crate) fn wake(&self) {
-        self.signal.store(true, SeqCst);
+        self.signal(POSTS);
+    }
+
+    fn signal(&self, what: u8) {
+        self.signal.fetch_or(what, SeqCst);
         if self.asleep.swap(false, SeqCst) {
             // The poller's own wake cannot fail for any reason that the caller could mend.
             let _ = self.poller.wake();
@@ -87,7 +125,7 @@ impl Inbox {
     /// To be called before the loop sleeps: from now on `wake` wakes. False: do not sleep.
     pub(super) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, SeqCst);
-        !self.signal.load(SeqCst)
+        !self.is_signalled()
     }
 
     /// The loop is up again. That another thread may not have seen it yet costs a wake at most.
@@ -96,21 +134,55 @@ impl Inbox {
     }
 
     pub(super) fn is_signalled(&self) -> bool {
-        self.signal.load(SeqCst)
+        self.signal.load(SeqCst) != 0
     }
 
-    /// Appends what was posted so far to `posts`.
-    pub(super) fn take(&self, posts: &mut VecDeque<Post>) {
-        if self.is_signalled() && self.signal.swap(false, SeqCst) {
-            posts.append(&mut self.queue().posts);
+    /// Appends what was posted so far.
+    pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) {
+        if self.take_signal(POSTS) {
+            let mut queue = self.queue();
+            posts.append(&mut queue.posts);
+            idle.append(&mut queue.idle);
         }
     }
 
+    /// Appends what was posted with high priority so far.
+    pub(super) fn take_urgent(&self, urgent: &mut VecDeque<Post>) {
+        if self.take_signal(URGENT) {
+            urgent.append(&mut self.queue().urgent);
+        }
+    }
+
+    /// The virtual sources that became ready since the last look.
+    pub(super) fn take_news(&self) -> Vec<Key> {
+        match self.take_signal(NEWS) {
+            true => mem::take(&mut self.queue().news),
+            false => Vec::new(),
+        }
+    }
+
+    fn take_signal(&self, what: u8) -> bool {
+        // A signal that is missed by this look is seen by the one before the loop sleeps.
+        self.signal.load(Relaxed) & what != 0 && self.signal.fetch_and(!what, SeqCst) & what != 0
+    }
+
+    /// How many posts wait to be taken.
+    pub(super) fn len(&self) -> usize {
+        let queue = self.queue();
+        queue.urgent.len() + queue.posts.len() + queue.idle.len()
+    }
+
     /// Nothing gets in from now on; gives back what nobody will call.
-    pub(super) fn close(&self) -> VecDeque<Post> {
+    pub(super) fn close(&self) -> [VecDeque<Post>; 3] {
         let mut queue = self.queue();
         queue.closed = true;
-        std::mem::take(&mut queue.posts)
+        let Queue {
+            urgent,
+            posts,
+            idle,
+            ..
+        } = &mut *queue;
+        [urgent, posts, idle].map(mem::take)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

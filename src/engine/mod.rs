@@ -2,38 +2,48 @@
 //! below and the hosts above know nothing of them.
 //!
 //! Locks, in the order in which they may be taken: `turning` (whoever drives has it, callbacks
-//! included), `state` (never held while user code runs, drops included), the inbox's.
+//! included), `state` (never held while user code runs, drops included), a virtual source's, the
+//! inbox's.
 
 mod descriptors;
+mod dump;
 mod handlers;
 mod hooks;
 mod inbox;
+mod observe;
 mod timers;
 mod turn;
 
 use std::future::Future;
-use std::os::fd::RawFd;
 #[cfg(pollable)]
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::Location;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem};
 
 use handlers::Handlers;
 use hooks::Hooks;
 pub(crate) use inbox::Inbox;
-use timers::Timers;
+use observe::Observer;
+pub(crate) use observe::SlowReport;
+use timers::{Plan, Timers};
 use turn::{Driving, Turning};
 
+use crate::clock::{Clock, nanoseconds};
 use crate::error::Cause;
 use crate::host::Turn;
 use crate::id::Key;
 use crate::poller::Poller;
-use crate::{Action, Error, Event, Interest, Mode, PollerKind, Result, Stats, fork};
+use crate::{
+    Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Stats, TestClock,
+    VirtualSource, fork,
+};
 
 /// What all handles of one reactor share.
 pub(crate) struct Core {
@@ -42,9 +52,34 @@ pub(crate) struct Core {
     turning: Mutex<Turning>,
     /// A host has asked for the descriptor: timers have to show on it.
     watched: AtomicBool,
-    /// Time zero of all deadlines.
-    base: Instant,
+    pub(crate) clock: Clock,
+    observer: Observer,
     forks: u32,
+}
+
+/// What a handler is to be on.
+pub(crate) enum On {
+    Fd(RawFd),
+    Virtual(VirtualSource),
+}
+
+impl From<Origin<'_>> for On {
+    fn from(origin: Origin<'_>) -> On {
+        match origin {
+            Origin::Descriptor(fd) => On::Fd(fd.as_raw_fd()),
+            Origin::Virtual(source) => On::Virtual(source.clone()),
+        }
+    }
+}
+
+/// When a timer is to fire.
+#[derive(Clone, Copy)]
+pub(crate) enum When {
+    At(Instant),
+    After(Duration),
+    Every(Duration),
+    /// By the system clock.
+    System(SystemTime),
 }
 
 // SAFETY: what is not Send in there are callbacks and hooks. Those of a `Reactor` are Send, because
@@ -59,6 +94,8 @@ unsafe impl Sync for Core {}
 struct State {
     handlers: Handlers,
     timers: Timers,
+    /// There was a timer for a time of the system clock.
+    watches_clock: bool,
     hooks: Hooks,
     phase: Phase,
     /// Who drives now, and from which thread.
@@ -92,12 +129,20 @@ const NOT_AT_ALL: u64 = 0;
 type StateGuard<'a> = MutexGuard<'a, State>;
 
 impl Core {
-    pub(crate) fn new(kind: PollerKind) -> io::Result<Core> {
+    pub(crate) fn new(
+        kind: PollerKind,
+        clock: Option<TestClock>,
+        slow: Option<SlowReport>,
+    ) -> io::Result<Core> {
         let poller = Poller::new(kind)?;
         let events = poller.events();
+        let inbox = Arc::new(Inbox::new(poller));
         Ok(Core {
-            inbox: Arc::new(Inbox::new(poller)),
+            clock: Clock::new(clock, &inbox),
+            observer: Observer::new(slow),
+            inbox,
             state: Mutex::new(State {
+                watches_clock: false,
                 handlers: Handlers::default(),
                 timers: Timers::default(),
                 hooks: Hooks::default(),
@@ -112,7 +157,6 @@ impl Core {
             }),
             turning: Mutex::new(Turning::new(events)),
             watched: AtomicBool::new(false),
-            base: Instant::now(),
             forks: fork::generation(),
         })
     }
@@ -120,26 +164,35 @@ impl Core {
     // Handlers.
 
     /// Gives `parts`, of which `make` would have made the callback, back if it fails.
+    #[track_caller]
     pub(crate) fn add_handler<P>(
         &self,
         call: &'static str,
-        fd: RawFd,
+        on: On,
         (interest, mode): (Interest, Mode),
         parts: P,
         make: impl FnOnce(P) -> handlers::Callback,
     ) -> std::result::Result<Key, (Error, P)> {
+        let place = Location::caller();
+        let fd = match on {
+            On::Fd(fd) => Some(fd),
+            On::Virtual(_) => None,
+        };
+        let name = |error: Error| match fd {
+            Some(fd) => error.with_fd(fd),
+            None => error,
+        };
         let mut state = match self.enter(call) {
             Ok(state) => state,
-            Err(error) => return Err((error.with_fd(fd), parts)),
+            Err(error) => return Err((name(error), parts)),
         };
-        let poller = &self.inbox.poller;
-        match state.handlers.add(poller, fd, interest, mode) {
+        match state.handlers.add(&self.inbox, on, interest, mode, place) {
             Ok(key) => {
                 state.handlers.set_callback(key, make(parts));
                 self.changed(&mut state);
                 Ok(key)
             }
-            Err(error) => Err((Error::os(call, error).with_fd(fd), parts)),
+            Err(error) => Err((name(Error::os(call, error)), parts)),
         }
     }
 
@@ -171,7 +224,14 @@ impl Core {
     pub(crate) fn handler_fd(&self, key: Key) -> Result<RawFd> {
         const CALL: &str = "handler_fd";
         let fd = self.enter(CALL)?.handlers.fd_of(key);
-        known(CALL, fd)
+        match known(CALL, fd)? {
+            -1 => {
+                let what = "a virtual source has no descriptor";
+                let error = io::Error::new(io::ErrorKind::Unsupported, what);
+                Err(Error::os(CALL, error))
+            }
+            fd => Ok(fd),
+        }
     }
 
     pub(crate) fn unref_handler(&self, key: Key) -> Result<()> {
@@ -180,17 +240,36 @@ impl Core {
 
     // Timers.
 
+    #[track_caller]
     pub(crate) fn add_timer(
         &self,
         call: &'static str,
-        deadline: u64,
-        period: Option<Duration>,
+        when: When,
         callback: timers::Callback,
     ) -> Result<Key> {
+        let place = Location::caller();
+        let clock = &self.clock;
         let mut state = self.enter(call)?;
-        let key = state
-            .timers
-            .insert(deadline, period.map(nanoseconds), callback);
+        let (deadline, plan) = match when {
+            When::At(instant) => (clock.deadline(instant), None),
+            When::After(delay) => (clock.deadline_in(delay), None),
+            When::Every(period) => {
+                let plan = Plan::Every(nanoseconds(period));
+                (clock.deadline_in(period), Some(plan))
+            }
+            When::System(time) => {
+                // First, so that no setting of the clock goes unnoticed.
+                if !mem::replace(&mut state.watches_clock, true) {
+                    let watched = self.inbox.poller.watch_clock();
+                    watched.map_err(|error| {
+                        state.watches_clock = false;
+                        Error::os(call, error)
+                    })?;
+                }
+                (clock.deadline_of(time), Some(Plan::At(time)))
+            }
+        };
+        let key = state.timers.insert(deadline, plan, place, callback);
         self.changed(&mut state);
         Ok(key)
     }
@@ -204,8 +283,9 @@ impl Core {
         known(CALL, cancelled).map(drop)
     }
 
-    pub(crate) fn reset_timer(&self, key: Key, deadline: u64) -> Result<()> {
+    pub(crate) fn reset_timer(&self, key: Key, deadline: Instant) -> Result<()> {
         const CALL: &str = "reset_timer";
+        let deadline = self.clock.deadline(deadline);
         let mut state = self.enter(CALL)?;
         let reset = state.timers.reset(key, deadline);
         self.changed(&mut state);
@@ -217,28 +297,16 @@ impl Core {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let nanoseconds = self.state().timers.next_deadline()?;
-        self.base.checked_add(Duration::from_nanos(nanoseconds))
-    }
-
-    /// Nanoseconds from the reactor's birth to `instant`; an earlier one is due at once.
-    pub(crate) fn deadline(&self, instant: Instant) -> u64 {
-        nanoseconds(instant.saturating_duration_since(self.base))
-    }
-
-    pub(crate) fn deadline_in(&self, delay: Duration) -> u64 {
-        self.now().saturating_add(nanoseconds(delay))
-    }
-
-    fn now(&self) -> u64 {
-        nanoseconds(self.base.elapsed())
+        let deadline = self.state().timers.next_deadline()?;
+        self.clock.instant_of(deadline)
     }
 
     // Hooks.
 
+    #[track_caller]
     pub(crate) fn add_hook(&self, prepare: hooks::Prepare, check: hooks::Check) -> Result<Key> {
         let mut state = self.enter("add_hook")?;
-        let key = state.hooks.add(prepare, check);
+        let key = state.hooks.add(prepare, check, Location::caller());
         let resting = state.phase != Phase::Calling;
         drop(state);
         // The first prepare comes before the sleep that is going on, so to speak.
@@ -404,12 +472,26 @@ impl Core {
 
     pub(crate) fn stats(&self) -> Stats {
         let state = self.state();
+        let kernel_changes = self.inbox.poller.changes();
+        let [level, edge, oneshot] =
+            [Mode::Level, Mode::Edge, Mode::Oneshot].map(|mode| state.handlers.len(mode));
         Stats {
-            kernel_changes: self.inbox.poller.changes(),
-            handlers: state.handlers.len(),
+            kernel_changes,
+            kernel_changes_saved: state.handlers.changes().saturating_sub(kernel_changes),
+            handlers: level + edge + oneshot,
+            level_handlers: level,
+            edge_handlers: edge,
+            oneshot_handlers: oneshot,
             pending_timers: state.timers.len(),
+            longest_callback: self.observer.longest(),
             ..state.stats
         }
+    }
+
+    /// Somebody drives, or is a host.
+    pub(crate) fn is_driven(&self) -> bool {
+        let state = self.state();
+        state.driver.is_some() || state.host.is_some()
     }
 
     #[cfg(pollable)]
@@ -476,8 +558,14 @@ impl Core {
         }
         let deadlines = [state.timers.next_deadline(), state.prepared.flatten()];
         let next = deadlines.into_iter().flatten().min();
-        if next != state.alarm {
-            let delay = next.map(|next| Duration::from_nanos(next.saturating_sub(self.now())));
+        if self.clock.test().is_some() {
+            // Who moves it wakes us; there is nothing to wait for but what is due already.
+            if next.is_some_and(|next| next <= self.clock.now()) {
+                self.inbox.wake();
+            }
+        } else if next != state.alarm {
+            let now = self.clock.now();
+            let delay = next.map(|next| Duration::from_nanos(next.saturating_sub(now)));
             state.alarm = next;
             // Setting a timer that exists to a valid time has no way to fail.
             let _ = self.inbox.poller.set_alarm(delay);
@@ -500,11 +588,6 @@ fn driven(call: &'static str, by: String) -> Error {
 
 fn known<T>(call: &'static str, found: Option<T>) -> Result<T> {
     found.ok_or_else(|| Error::new(call, Cause::UnknownId))
-}
-
-/// Saturates after 584 years.
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The boxed callback of a handler that owns its source.

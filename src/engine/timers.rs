@@ -3,7 +3,9 @@
 //! thrown away, when it comes to the top. Pushing a timeout back with each message costs a store.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::panic::Location;
+use std::time::SystemTime;
 
 use slab::Slab;
 
@@ -22,23 +24,42 @@ const LAST: u64 = u64::MAX - 2;
 pub(super) struct Timers {
     slots: Slab<Timer>,
     heap: BinaryHeap<Entry>,
+    /// What few timers have, by slot: a table of its own keeps the others small.
+    plans: HashMap<u32, Plan>,
     /// Entries in the heap that no timer stands behind any more.
     stale: usize,
     /// Timers that do not keep `run` going.
     unreferenced: usize,
 }
 
-struct Timer {
+pub(super) struct Timer {
     /// `None` while it is being called.
     callback: Option<Callback>,
-    deadline: u64,
+    pub(super) deadline: u64,
     /// The deadline under which it stands in the heap, never later than `deadline`; or `NOWHERE`,
     /// or `DUE`.
     queued: u64,
-    /// `NOWHERE`: fires once.
-    period: u64,
+    /// Where it was set.
+    pub(super) place: &'static Location<'static>,
     serial: u32,
-    unreferenced: bool,
+    pub(super) unreferenced: bool,
+    /// It has an entry in `plans`.
+    planned: bool,
+}
+
+/// A timer that is to be called now.
+pub(super) struct Call {
+    pub(super) callback: Callback,
+    pub(super) place: &'static Location<'static>,
+}
+
+/// What becomes of a timer that does not simply fire once at its deadline.
+#[derive(Clone, Copy)]
+pub(super) enum Plan {
+    /// It fires again after this many nanoseconds.
+    Every(u64),
+    /// Its deadline is what the system clock's now makes of this, and changes when that is set.
+    At(SystemTime),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +83,13 @@ impl PartialOrd for Entry {
 }
 
 impl Timers {
-    pub(super) fn insert(&mut self, deadline: u64, period: Option<u64>, callback: Callback) -> Key {
+    pub(super) fn insert(
+        &mut self,
+        deadline: u64,
+        plan: Option<Plan>,
+        place: &'static Location<'static>,
+        callback: Callback,
+    ) -> Key {
         let deadline = deadline.min(LAST);
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key());
@@ -70,10 +97,14 @@ impl Timers {
             callback: Some(callback),
             deadline,
             queued: deadline,
-            period: period.unwrap_or(NOWHERE),
+            place,
             serial: key.serial,
             unreferenced: false,
+            planned: plan.is_some(),
         });
+        if let Some(plan) = plan {
+            self.plans.insert(key.index, plan);
+        }
         self.heap.push(Entry { deadline, key });
         key
     }
@@ -83,6 +114,9 @@ impl Timers {
         self.get(key)?;
         let timer = self.slots.remove(key.slot());
         self.unreferenced -= usize::from(timer.unreferenced);
+        if timer.planned {
+            self.plans.remove(&key.index);
+        }
         if timer.queued < DUE {
             self.stale += 1;
             self.compact();
@@ -91,6 +125,14 @@ impl Timers {
     }
 
     pub(super) fn reset(&mut self, key: Key, deadline: u64) -> Option<()> {
+        if self.system_time(key).is_some() {
+            self.plans.remove(&key.index);
+            self.get(key)?.planned = false;
+        }
+        self.shift(key, deadline)
+    }
+
+    fn shift(&mut self, key: Key, deadline: u64) -> Option<()> {
         let deadline = deadline.min(LAST);
         let timer = self.get(key)?;
         timer.deadline = deadline;
@@ -106,11 +148,40 @@ impl Timers {
         Some(())
     }
 
+    /// The time of the system clock that a timer is for.
+    pub(super) fn system_time(&self, key: Key) -> Option<SystemTime> {
+        let timer = self.slots.get(key.slot())?;
+        let known = timer.planned && timer.serial == key.serial;
+        match known.then(|| self.plans.get(&key.index))? {
+            Some(Plan::At(time)) => Some(*time),
+            _ => None,
+        }
+    }
+
+    /// The system clock was set: `deadline` says what its times are now. A timer that is due
+    /// already stays so only if it still is.
+    pub(super) fn follow(&mut self, deadline: impl Fn(SystemTime) -> u64) {
+        let at = |(&index, plan): (&u32, &Plan)| match plan {
+            Plan::At(time) => Some((index, *time)),
+            Plan::Every(_) => None,
+        };
+        for (index, time) in self.plans.iter().filter_map(at).collect::<Vec<_>>() {
+            let serial = self.slots[index as usize].serial;
+            self.shift(Key { index, serial }, deadline(time));
+        }
+    }
+
     pub(super) fn unref(&mut self, key: Key) -> Option<()> {
         let timer = self.get(key)?;
         let was = std::mem::replace(&mut timer.unreferenced, true);
         self.unreferenced += usize::from(!was);
         Some(())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Timer, Option<&Plan>)> {
+        let plan = |index: usize| self.plans.get(&(index as u32));
+        let all = self.slots.iter();
+        all.map(move |(index, timer)| (timer, plan(index).filter(|_| timer.planned)))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -159,10 +230,13 @@ impl Timers {
     }
 
     /// Takes the callback of a due timer, unless it was cancelled or reset since.
-    pub(super) fn start(&mut self, key: Key) -> Option<Callback> {
+    pub(super) fn start(&mut self, key: Key) -> Option<Call> {
         let timer = self.get(key).filter(|timer| timer.queued == DUE)?;
         timer.queued = NOWHERE;
-        timer.callback.take()
+        Some(Call {
+            callback: timer.callback.take()?,
+            place: timer.place,
+        })
     }
 
     /// Puts the callback back if the timer will fire again; else gives it back to be dropped.
@@ -172,15 +246,19 @@ impl Timers {
         callback: Callback,
         now: impl FnOnce() -> u64,
     ) -> Option<Callback> {
-        let Some(timer) = self.get(key) else {
+        let Some(timer) = self.slots.get_mut(key.slot()) else {
             return Some(callback);
         };
+        if timer.serial != key.serial {
+            return Some(callback);
+        }
+        let plan = timer.planned.then(|| self.plans.get(&key.index)).flatten();
         // A reset in its own callback goes before the period.
-        if timer.queued == NOWHERE && timer.period != NOWHERE {
+        if let (NOWHERE, Some(&Plan::Every(period))) = (timer.queued, plan) {
             let now = now();
-            let missed = now.saturating_sub(timer.deadline) / timer.period.max(1);
-            let ahead = timer.period.saturating_mul(missed + 1);
-            let deadline = match timer.period {
+            let missed = now.saturating_sub(timer.deadline) / period.max(1);
+            let ahead = period.saturating_mul(missed + 1);
+            let deadline = match period {
                 0 => now,
                 _ => timer.deadline.saturating_add(ahead).min(LAST),
             };
@@ -227,7 +305,7 @@ mod tests {
     }
 
     fn timer(timers: &mut Timers, deadline: u64) -> Key {
-        timers.insert(deadline, None, Box::new(|| {}))
+        timers.insert(deadline, None, Location::caller(), Box::new(|| {}))
     }
 
     #[test]
@@ -258,7 +336,7 @@ mod tests {
         timers.reset(a, 10);
         assert_eq!(due(&mut timers, 7), []);
         assert_eq!(due(&mut timers, 10), [a]);
-        let callback = timers.start(a).unwrap();
+        let callback = timers.start(a).unwrap().callback;
         assert!(timers.finish(a, callback, || 10).is_some());
         assert_eq!(due(&mut timers, 1000), []);
     }
@@ -277,9 +355,10 @@ mod tests {
     #[test]
     fn a_period_keeps_its_phase_and_skips_what_it_missed() {
         let mut timers = Timers::default();
-        let a = timers.insert(10, Some(10), Box::new(|| {}));
+        let every = Some(Plan::Every(10));
+        let a = timers.insert(10, every, Location::caller(), Box::new(|| {}));
         assert_eq!(due(&mut timers, 37), [a]);
-        let callback = timers.start(a).unwrap();
+        let callback = timers.start(a).unwrap().callback;
         assert!(timers.finish(a, callback, || 37).is_none());
         assert_eq!(timers.next_deadline(), Some(40));
     }

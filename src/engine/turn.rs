@@ -5,11 +5,12 @@ use std::mem;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use super::handlers::Call;
-use super::{Core, NOT_AT_ALL, Phase, State, StateGuard, inbox, nanoseconds};
+use super::inbox::Post;
+use super::{Core, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
+use crate::clock::nanoseconds;
 use crate::id::Key;
 use crate::poller::Events;
-use crate::{Error, Result, Turn};
+use crate::{CallbackKind, Error, Result, Turn};
 
 /// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
 /// panicked, stay here for the next.
@@ -19,7 +20,10 @@ pub(super) struct Turning {
     batch: Vec<Key>,
     called: usize,
     due: VecDeque<Key>,
-    posts: VecDeque<inbox::Post>,
+    /// Posts that were taken from the inbox, by priority.
+    urgent: VecDeque<Post>,
+    posts: VecDeque<Post>,
+    idle: VecDeque<Post>,
     /// How many turns in a row had events that concern nobody.
     haunted: u32,
 }
@@ -34,7 +38,9 @@ impl Turning {
             batch: Vec::new(),
             called: 0,
             due: VecDeque::new(),
+            urgent: VecDeque::new(),
             posts: VecDeque::new(),
+            idle: VecDeque::new(),
             haunted: 0,
         }
     }
@@ -45,8 +51,12 @@ impl Turning {
         Some(key)
     }
 
+    /// There is something to call, but for idle posts.
     fn has_work(&self) -> bool {
-        self.called < self.batch.len() || !self.due.is_empty() || !self.posts.is_empty()
+        self.called < self.batch.len()
+            || !self.due.is_empty()
+            || !self.urgent.is_empty()
+            || !self.posts.is_empty()
     }
 }
 
@@ -69,6 +79,11 @@ impl<'c> Driving<'c> {
 
     /// There is something to call without waiting.
     fn has_work(&self, state: &State) -> bool {
+        !self.turning.idle.is_empty() || self.is_busy(state)
+    }
+
+    /// The same, but for idle posts.
+    fn is_busy(&self, state: &State) -> bool {
         self.turning.has_work() || state.handlers.has_next() || self.core.inbox.is_signalled()
     }
 
@@ -111,8 +126,14 @@ impl<'c> Driving<'c> {
                 .into_iter()
                 .flatten()
                 .min();
-            if until.is_some() || timeout.is_some() {
-                let now = core.now();
+            if let Some(test) = core.clock.test() {
+                // It stands still: sleep until somebody moves it, unless that is enough already.
+                let now = core.clock.now();
+                if until.is_some_and(|until| test.is_eager() || until <= now) {
+                    timeout = Some(Duration::ZERO);
+                }
+            } else if until.is_some() || timeout.is_some() {
+                let now = core.clock.now();
                 let end =
                     timeout.map_or(u64::MAX, |timeout| now.saturating_add(nanoseconds(timeout)));
                 let earliest = until.map_or(end, |until| until.min(end));
@@ -139,8 +160,15 @@ impl<'c> Driving<'c> {
         if notices.alarm {
             state.alarm = None;
         }
+        if notices.clock {
+            core.inbox.poller.watch_clock().map_err(os)?;
+        }
+        if notices.clock || core.clock.test().is_some() {
+            state.timers.follow(|time| core.clock.deadline_of(time));
+        }
         let Turning { events, batch, .. } = &mut *self.turning;
         let quiet = events.fired.is_empty();
+        state.handlers.take_news(core.inbox.take_news());
         state.handlers.gather_next(batch);
         let mut haunted = false;
         for fired in &events.fired {
@@ -156,9 +184,22 @@ impl<'c> Driving<'c> {
 
         // Call.
         state = self.check(state);
+        core.inbox.take_urgent(&mut self.turning.urgent);
+        state = self.call_posts(state, &mut turn, |turning| turning.urgent.pop_front());
         state = self.call_handlers(state, &mut turn);
+        if quiet && turn.called == 0 && !self.has_work(&state) {
+            self.hurry([limit, state.timers.next_deadline()]);
+        }
         state = self.call_timers(state, &mut turn);
-        state = self.call_posts(state, &mut turn);
+        let Turning { posts, idle, .. } = &mut *self.turning;
+        core.inbox.take(posts, idle);
+        state = self.call_posts(state, &mut turn, |turning| turning.posts.pop_front());
+        if quiet && turn.called == 0 && !self.is_busy(&state) {
+            let mut one = true;
+            state = self.call_posts(state, &mut turn, |turning| {
+                mem::take(&mut one).then(|| turning.idle.pop_front())?
+            });
+        }
         turn.stopped = core.inbox.take_stop();
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
         Ok((state, turn))
@@ -175,18 +216,20 @@ impl<'c> Driving<'c> {
     fn call_handlers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
         let core = self.core;
         while let Some(key) = self.core.unless_stopped(|| self.turning.next_in_batch()) {
-            let Some(Call {
-                mut callback,
-                event,
-            }) = state.handlers.start(key)
-            else {
+            let Some(call) = state.handlers.start(key) else {
                 continue;
             };
+            let handlers::Call {
+                mut callback,
+                event,
+                place,
+            } = call;
             state.stats.events += 1;
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.remove_handler(key)));
-            let action = callback(event);
+            let observer = &core.observer;
+            let action = observer.call(CallbackKind::Handler, place, || callback(event));
             mem::forget(guard);
             state = core.state();
             let poller = &core.inbox.poller;
@@ -202,21 +245,34 @@ impl<'c> Driving<'c> {
     fn call_timers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
         let core = self.core;
         if state.timers.next_deadline().is_some() {
-            let now = core.now();
+            let now = core.clock.now();
             state.timers.take_due(now, &mut self.turning.due);
         }
         while let Some(key) = self.core.unless_stopped(|| self.turning.due.pop_front()) {
-            let Some(mut callback) = state.timers.start(key) else {
+            if let Some(time) = state.timers.system_time(key) {
+                // The two clocks may disagree by a little, or the one has just been set.
+                if core.clock.system() < time {
+                    state.timers.follow(|time| core.clock.deadline_of(time));
+                    continue;
+                }
+            }
+            let Some(timers::Call {
+                mut callback,
+                place,
+            }) = state.timers.start(key)
+            else {
                 continue;
             };
             state.stats.timers += 1;
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
-            callback();
+            let observer = &core.observer;
+            observer.call(CallbackKind::Timer, place, &mut callback);
             mem::forget(guard);
             state = core.state();
-            if let Some(dead) = state.timers.finish(key, callback, || core.now()) {
+            let now = || core.clock.now();
+            if let Some(dead) = state.timers.finish(key, callback, now) {
                 drop(state);
                 drop(dead);
                 state = core.state();
@@ -225,21 +281,41 @@ impl<'c> Driving<'c> {
         state
     }
 
-    fn call_posts(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
+    /// Calls the posts that `next` takes out.
+    fn call_posts(
+        &mut self,
+        state: StateGuard<'c>,
+        turn: &mut Turn,
+        mut next: impl FnMut(&mut Turning) -> Option<Post>,
+    ) -> StateGuard<'c> {
         let core = self.core;
-        core.inbox.take(&mut self.turning.posts);
-        if self.turning.posts.is_empty() {
+        let Some(mut post) = core.unless_stopped(|| next(&mut self.turning)) else {
             return state;
-        }
+        };
         drop(state);
         let before = turn.called;
-        while let Some(post) = core.unless_stopped(|| self.turning.posts.pop_front()) {
+        loop {
             turn.called += 1;
-            post();
+            let Post { callback, place } = post;
+            core.observer.call(CallbackKind::Post, place, callback);
+            match core.unless_stopped(|| next(&mut self.turning)) {
+                Some(another) => post = another,
+                None => break,
+            }
         }
-        state = core.state();
+        let mut state = core.state();
         state.stats.posts += (turn.called - before) as u64;
         state
+    }
+
+    /// There is nothing to do: an eager test clock moves to the next of these deadlines.
+    fn hurry(&self, deadlines: [Option<u64>; 2]) {
+        let clock = &self.core.clock;
+        let next = deadlines.into_iter().flatten().min();
+        if let (Some(next), Some(test)) = (next, clock.test().filter(|test| test.is_eager())) {
+            let ahead = next.saturating_sub(clock.now());
+            test.advance(Duration::from_nanos(ahead));
+        }
     }
 
     /// Calls the prepare hooks. Gives until when the loop may sleep.
@@ -247,15 +323,19 @@ impl<'c> Driving<'c> {
         let core = self.core;
         let mut limit: Option<u64> = None;
         for key in state.hooks.keys() {
-            let Some(mut prepare) = state.hooks.get(key).and_then(|hook| hook.prepare.take())
-            else {
+            let Some(hook) = state.hooks.get(key) else {
+                continue;
+            };
+            let place = hook.place;
+            let Some(mut prepare) = hook.prepare.take() else {
                 continue;
             };
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
-            let wish = prepare().map(|wish| match wish {
+            let wish = core.observer.call(CallbackKind::Hook, place, &mut prepare);
+            let wish = wish.map(|wish| match wish {
                 Duration::ZERO => NOT_AT_ALL,
-                wish => core.deadline_in(wish),
+                wish => core.clock.deadline_in(wish),
             });
             mem::forget(guard);
             limit = [limit, wish].into_iter().flatten().min();
@@ -275,12 +355,16 @@ impl<'c> Driving<'c> {
     fn check(&self, mut state: StateGuard<'c>) -> StateGuard<'c> {
         let core = self.core;
         for key in state.hooks.keys() {
-            let Some(mut check) = state.hooks.get(key).and_then(|hook| hook.check.take()) else {
+            let Some(hook) = state.hooks.get(key) else {
+                continue;
+            };
+            let place = hook.place;
+            let Some(mut check) = hook.check.take() else {
                 continue;
             };
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
-            check();
+            core.observer.call(CallbackKind::Hook, place, &mut check);
             mem::forget(guard);
             state = core.state();
             match state.hooks.get(key) {

@@ -13,8 +13,7 @@ use rustix::time::{
 };
 
 use super::{ALARM, BATCH, WAKE, Watch, borrow};
-use crate::event::Ready;
-use crate::{Interest, Mode};
+use crate::{Interest, Mode, Ready};
 
 pub(super) struct Epoll {
     epoll: OwnedFd,

@@ -2,21 +2,22 @@
 //! which are ready. What that means for handlers is the engine's business.
 
 #[cfg(epoll)]
+mod clock;
+#[cfg(epoll)]
 mod epoll;
 #[cfg(portable)]
 mod portable;
 
 use std::io;
-#[cfg(pollable)]
+#[cfg(any(epoll, pollable))]
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::event::Ready;
 use crate::id::Key;
-use crate::{Interest, Mode};
+use crate::{Interest, Mode, Ready};
 
 /// Which poller a reactor asks; see [`Builder::poller`](crate::Builder::poller).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +73,8 @@ pub(crate) struct Fired {
 const WAKE: u64 = u64::MAX - 1;
 const ALARM: u64 = u64::MAX - 2;
 const EDGES: u64 = u64::MAX - 3;
+#[cfg(epoll)]
+const CLOCK: u64 = u64::MAX - 4;
 
 /// How many events one wait fetches; the kernel serves the rest first next time.
 const BATCH: usize = 1024;
@@ -79,6 +82,8 @@ const BATCH: usize = 1024;
 pub(crate) struct Poller {
     main: Backend,
     edges: OnceLock<Backend>,
+    #[cfg(epoll)]
+    clock: OnceLock<clock::ClockWatch>,
     /// How often the kernel was told of a change.
     changes: AtomicU64,
 }
@@ -147,6 +152,8 @@ impl Backend {
             WAKE => {}
             ALARM => notices.alarm = true,
             EDGES => notices.edges = true,
+            #[cfg(epoll)]
+            CLOCK => notices.clock = true,
             key => fired.push(Fired {
                 set,
                 key: Key::from_u64(key),
@@ -170,6 +177,8 @@ impl Backend {
 pub(crate) struct Notices {
     /// The alarm went off, and is no longer set.
     pub(crate) alarm: bool,
+    /// The system clock was set. Said until `watch_clock` is called again.
+    pub(crate) clock: bool,
     edges: bool,
 }
 
@@ -180,6 +189,8 @@ impl Poller {
         Ok(Poller {
             main,
             edges: OnceLock::new(),
+            #[cfg(epoll)]
+            clock: OnceLock::new(),
             changes: AtomicU64::new(0),
         })
     }
@@ -236,6 +247,35 @@ impl Poller {
         each!(&self.main, it => it.set_alarm(delay))
     }
 
+    /// From now on, and once, it is noticed when somebody sets the system clock. Only called under
+    /// the engine's lock.
+    #[cfg(epoll)]
+    pub(crate) fn watch_clock(&self) -> io::Result<()> {
+        if let Some(clock) = self.clock.get() {
+            return clock.arm();
+        }
+        let clock = clock::ClockWatch::new()?;
+        clock.arm()?;
+        self.nest_clock(&clock)?;
+        self.clock.get_or_init(|| clock);
+        Ok(())
+    }
+
+    /// Nothing tells here.
+    #[cfg(not(epoll))]
+    pub(crate) fn watch_clock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(epoll)]
+    fn nest_clock(&self, clock: &clock::ClockWatch) -> io::Result<()> {
+        let watch = Watch {
+            interest: Interest::READABLE,
+            mode: Mode::Level,
+        };
+        each!(&self.main, it => it.add(clock.as_fd().as_raw_fd(), CLOCK, watch))
+    }
+
     /// Makes the main set anew, empty, under the same number. False if the backend cannot.
     #[cfg(all(epoll, pollable))]
     pub(crate) fn renew(&self) -> io::Result<bool> {
@@ -246,6 +286,9 @@ impl Poller {
         }
         if let Some(edges) = self.edges.get() {
             self.nest(edges)?;
+        }
+        if let Some(clock) = self.clock.get() {
+            self.nest_clock(clock)?;
         }
         Ok(true)
     }

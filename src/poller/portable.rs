@@ -13,8 +13,7 @@ use std::time::Duration;
 use polling::{Event, PollMode};
 
 use super::{ALARM, BATCH, Watch, borrow};
-use crate::event::Ready;
-use crate::{Interest, Mode};
+use crate::{Interest, Mode, Ready};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the keys of the `polling` crate are too short on this target");

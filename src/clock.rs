@@ -1,0 +1,215 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::engine::Inbox;
+
+/// A clock that stands still until it is told to move, for tests of code that sets timers: hours go
+/// by in no time, and always the same way. Give it to [`Builder::clock`](crate::Builder::clock);
+/// clones are the same clock, for several loops.
+///
+/// What the loop does when it has been moved it does in its next turn: everything that has become
+/// due fires, by deadline. Deadlines for [`call_at`](crate::Loop::call_at) are counted from
+/// [`Loop::now`](crate::Loop::now), not from [`Instant::now`]. I/O, posts, and the timeout that is
+/// given to [`turn`](crate::Loop::turn) are as real as ever.
+///
+/// ```
+/// use oneloop::{Reactor, TestClock};
+/// use std::{sync::mpsc::channel, time::Duration};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let clock = TestClock::new();
+/// let reactor = Reactor::builder().clock(clock.clone()).build()?;
+/// let (fired, log) = channel();
+/// for hours in [3, 1, 2] {
+///     let fired = fired.clone();
+///     let delay = Duration::from_secs(3600 * hours);
+///     reactor.call_later(delay, move || fired.send(hours).unwrap())?;
+/// }
+/// clock.advance(Duration::from_secs(2 * 3600));
+/// reactor.turn(Some(Duration::ZERO))?;
+/// assert_eq!(log.try_iter().collect::<Vec<_>>(), [1, 2]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// An [eager](Self::eager) clock moves by itself whenever a turn has found nothing to do, to the
+/// next timer. So whole programs, and futures, run through their timeouts:
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use oneloop::{Reactor, TestClock};
+/// # use std::time::Duration;
+/// let clock = TestClock::eager();
+/// let reactor = Reactor::builder().clock(clock.clone()).build()?;
+/// let start = clock.now();
+/// reactor.call_later(Duration::from_secs(86_400), || println!("tomorrow"))?;
+/// reactor.run()?; // at once
+/// assert_eq!(clock.now() - start, Duration::from_secs(86_400));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TestClock(Arc<Shared>);
+
+struct Shared {
+    eager: bool,
+    time: Mutex<Time>,
+}
+
+struct Time {
+    now: Instant,
+    system: SystemTime,
+    /// The loops to be woken when it moves.
+    loops: Vec<Weak<Inbox>>,
+}
+
+impl TestClock {
+    /// A clock that only moves when it is told. It begins at the real time.
+    pub fn new() -> TestClock {
+        TestClock::make(false)
+    }
+
+    /// A clock that also moves to the next timer whenever a loop has nothing else to do. With
+    /// another thread about to post, that may be sooner than you think.
+    pub fn eager() -> TestClock {
+        TestClock::make(true)
+    }
+
+    fn make(eager: bool) -> TestClock {
+        TestClock(Arc::new(Shared {
+            eager,
+            time: Mutex::new(Time {
+                now: Instant::now(),
+                system: SystemTime::now(),
+                loops: Vec::new(),
+            }),
+        }))
+    }
+
+    /// The monotonic time.
+    pub fn now(&self) -> Instant {
+        self.time().now
+    }
+
+    /// The time of the system clock, which moves with the monotonic one, and can be set.
+    pub fn system_now(&self) -> SystemTime {
+        self.time().system
+    }
+
+    /// Moves both clocks, and wakes the loops. What lies beyond the end of time is not gone to.
+    pub fn advance(&self, time: Duration) {
+        self.change(|now| {
+            now.now = now.now.checked_add(time).unwrap_or(now.now);
+            now.system = now.system.checked_add(time).unwrap_or(now.system);
+        });
+    }
+
+    /// Sets the system clock, as an administrator would, and leaves the monotonic one alone.
+    pub fn set_system(&self, time: SystemTime) {
+        self.change(|now| now.system = time);
+    }
+
+    pub(crate) fn is_eager(&self) -> bool {
+        self.0.eager
+    }
+
+    pub(crate) fn wakes(&self, inbox: &Arc<Inbox>) {
+        self.time().loops.push(Arc::downgrade(inbox));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Time)) {
+        let loops: Vec<Arc<Inbox>> = {
+            let mut time = self.time();
+            change(&mut time);
+            time.loops.retain(|inbox| inbox.strong_count() > 0);
+            time.loops.iter().filter_map(Weak::upgrade).collect()
+        };
+        loops.iter().for_each(|inbox| inbox.wake());
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.0.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> TestClock {
+        TestClock::new()
+    }
+}
+
+impl fmt::Debug for TestClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut clock = f.debug_struct("TestClock");
+        clock.field("now", &self.now());
+        clock.field("system_now", &self.system_now()).finish()
+    }
+}
+
+/// The clock of a loop. Deadlines are nanoseconds since the loop was made.
+pub(crate) struct Clock {
+    base: Instant,
+    test: Option<TestClock>,
+}
+
+impl Clock {
+    pub(crate) fn new(test: Option<TestClock>, inbox: &Arc<Inbox>) -> Clock {
+        if let Some(test) = &test {
+            test.wakes(inbox);
+        }
+        let mut clock = Clock {
+            base: Instant::now(),
+            test,
+        };
+        clock.base = clock.instant();
+        clock
+    }
+
+    pub(crate) fn test(&self) -> Option<&TestClock> {
+        self.test.as_ref()
+    }
+
+    pub(crate) fn instant(&self) -> Instant {
+        match &self.test {
+            None => Instant::now(),
+            Some(test) => test.now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.deadline(self.instant())
+    }
+
+    /// An instant before the loop was made is due at once.
+    pub(crate) fn deadline(&self, instant: Instant) -> u64 {
+        nanoseconds(instant.saturating_duration_since(self.base))
+    }
+
+    pub(crate) fn deadline_in(&self, delay: Duration) -> u64 {
+        self.now().saturating_add(nanoseconds(delay))
+    }
+
+    /// When the system clock will show `time`, if nobody sets it.
+    pub(crate) fn deadline_of(&self, time: SystemTime) -> u64 {
+        // Read in this order, so that what passes in between makes it later and not earlier.
+        let ahead = time.duration_since(self.system());
+        self.deadline_in(ahead.unwrap_or_default())
+    }
+
+    pub(crate) fn system(&self) -> SystemTime {
+        match &self.test {
+            None => SystemTime::now(),
+            Some(test) => test.system_now(),
+        }
+    }
+
+    pub(crate) fn instant_of(&self, deadline: u64) -> Option<Instant> {
+        self.base.checked_add(Duration::from_nanos(deadline))
+    }
+}
+
+/// Saturates after 584 years.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,86 @@
+//! The loop as text, for people.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use super::Core;
+use super::descriptors::{Descriptor, Told};
+use super::handlers::Handler;
+use super::timers::{Plan, Timer};
+
+impl Core {
+    pub(crate) fn dump(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let stats = self.stats();
+        let now = self.clock.now();
+        let state = self.state();
+        let by = match (state.host, state.driver) {
+            (Some(host), Some(_)) => format!("the host {host} is driving"),
+            (Some(host), None) => format!("the host {host} is waiting"),
+            (None, Some((call, _))) => format!("{call} is driving"),
+            (None, None) => "nobody is driving".into(),
+        };
+        writeln!(out, "{by}; {} turns so far", stats.turns)?;
+        writeln!(out, "{} handlers", stats.handlers)?;
+        for (handler, descriptor) in state.handlers.iter() {
+            write_handler(out, handler, descriptor)?;
+        }
+        writeln!(out, "{} timers", stats.pending_timers)?;
+        for (timer, plan) in state.timers.iter() {
+            write_timer(out, timer, plan, now)?;
+        }
+        if !state.hooks.is_empty() {
+            writeln!(out, "hooks")?;
+        }
+        for hook in state.hooks.iter() {
+            writeln!(out, "  added at {}", hook.place)?;
+        }
+        writeln!(out, "{} posts waiting", self.inbox.len())
+    }
+}
+
+fn write_handler(out: &mut String, handler: &Handler, descriptor: &Descriptor) -> fmt::Result {
+    match &descriptor.told {
+        Told::ByKernel => write!(out, "  descriptor {}", descriptor.fd)?,
+        Told::Always => write!(out, "  descriptor {} (always ready)", descriptor.fd)?,
+        Told::By(_) => write!(out, "  virtual source")?,
+    }
+    if let Some(ready) = descriptor.ready() {
+        write!(out, " {ready:?}")?;
+    }
+    let (mode, interest) = (handler.mode, handler.interest);
+    write!(out, ", {mode:?} {interest:?}")?;
+    let remarks = [
+        (descriptor.orphaned, "closed by its owner"),
+        (interest.is_none(), "paused"),
+        (!handler.armed, "not armed"),
+        (handler.again, "again"),
+        (handler.unreferenced, "unref"),
+    ];
+    for (_, remark) in remarks.iter().filter(|(holds, _)| *holds) {
+        write!(out, ", {remark}")?;
+    }
+    writeln!(out, ", {} calls, added at {}", handler.calls, handler.place)
+}
+
+fn write_timer(out: &mut String, timer: &Timer, plan: Option<&Plan>, now: u64) -> fmt::Result {
+    let left = Duration::from_nanos(timer.deadline.saturating_sub(now));
+    match plan {
+        None => write!(out, "  in {left:?}")?,
+        Some(Plan::Every(period)) => {
+            let period = Duration::from_nanos(*period);
+            write!(out, "  in {left:?}, every {period:?}")?;
+        }
+        Some(Plan::At(_)) => write!(out, "  in {left:?} by the system clock")?,
+    }
+    if timer.unreferenced {
+        write!(out, ", unref")?;
+    }
+    writeln!(out, ", set at {}", timer.place)
+}

@@ -1,0 +1,12 @@
+/// When a posted callback runs; see [`Loop::call_soon_with`](crate::Loop::call_soon_with).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Priority {
+    /// Before the handlers of the turn.
+    High,
+    /// After the handlers and timers of the turn.
+    #[default]
+    Normal,
+    /// In a turn that had nothing else to do: one in each such turn, so that whatever has become
+    /// ready meanwhile goes first. The loop does not sleep while there are such callbacks.
+    Idle,
+}

@@ -1,0 +1,217 @@
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::Ready;
+use crate::engine::Inbox;
+use crate::id::Key;
+
+/// What a handler can be on: everything that has a descriptor, and [`VirtualSource`].
+///
+/// Implement it for a type of yours that has either of them inside, and its users need not know
+/// which.
+///
+/// ```
+/// use oneloop::{Origin, Source, VirtualSource};
+/// use std::{fs::File, os::fd::AsFd};
+///
+/// enum Template {
+///     Local(File),
+///     Remote { arrived: VirtualSource },
+/// }
+///
+/// impl Source for Template {
+///     fn origin(&self) -> Origin<'_> {
+///         match self {
+///             Template::Local(file) => Origin::Descriptor(file.as_fd()),
+///             Template::Remote { arrived } => Origin::Virtual(arrived),
+///         }
+///     }
+/// }
+/// ```
+pub trait Source {
+    /// Who knows whether it is ready. Asked once, when a handler is added.
+    fn origin(&self) -> Origin<'_>;
+}
+
+/// Who knows whether a [`Source`] is ready.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// The kernel, by this descriptor.
+    Descriptor(BorrowedFd<'a>),
+    /// Whoever has the [`Readiness`].
+    Virtual(&'a VirtualSource),
+}
+
+impl<T: AsFd> Source for T {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Descriptor(self.as_fd())
+    }
+}
+
+/// A source without a descriptor: something that is not a socket, and takes part in the loop as if
+/// it were. Handlers cannot tell the difference.
+///
+/// Its owner says through the other half, the [`Readiness`], what it is ready for. Clones are the
+/// same source, for several handlers, which may be on several loops.
+///
+/// ```
+/// use oneloop::{Action, Interest, Mode, Reactor, Ready, VirtualSource};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reactor = Reactor::new()?;
+/// let (answer, readiness) = VirtualSource::pair();
+/// reactor.add_handler(answer, Interest::READABLE, Mode::Level, |_, event| {
+///     assert!(event.is_readable());
+///     Action::Remove
+/// })?;
+/// let thread = std::thread::spawn(move || readiness.set(Ready::READABLE));
+/// reactor.run()?;
+/// # thread.join().unwrap();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct VirtualSource(Arc<Shared>);
+
+/// The half of a [`VirtualSource`] that says what it is ready for. Any thread.
+///
+/// Clones speak for the same source. When the last one is dropped, nobody is left who could make
+/// it ready: that is a hang-up, which handlers are told as they are for a socket.
+#[derive(Clone)]
+pub struct Readiness(Arc<Speaker>);
+
+#[derive(Default)]
+struct Shared(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    ready: Ready,
+    watchers: Vec<Watcher>,
+}
+
+/// A loop that has handlers on the source.
+struct Watcher {
+    inbox: Arc<Inbox>,
+    /// Its descriptor there.
+    key: Key,
+    /// What was set since it looked last.
+    news: Ready,
+}
+
+impl VirtualSource {
+    /// A source that is ready for nothing, and its other half.
+    pub fn pair() -> (VirtualSource, Readiness) {
+        let shared = Arc::new(Shared::default());
+        let speaker = Speaker(shared.clone());
+        (VirtualSource(shared), Readiness(Arc::new(speaker)))
+    }
+
+    /// What it is ready for now.
+    pub fn ready(&self) -> Ready {
+        self.0.lock().ready
+    }
+
+    // For the engine, which calls these under its lock.
+
+    /// The descriptor that it has in the loop of `inbox`.
+    pub(crate) fn watched_by(&self, inbox: &Arc<Inbox>) -> Option<Key> {
+        let state = self.0.lock();
+        let watcher = state
+            .watchers
+            .iter()
+            .find(|watcher| Arc::ptr_eq(&watcher.inbox, inbox));
+        watcher.map(|watcher| watcher.key)
+    }
+
+    pub(crate) fn watch(&self, inbox: &Arc<Inbox>, key: Key) {
+        self.0.lock().watchers.push(Watcher {
+            inbox: inbox.clone(),
+            key,
+            news: Ready::NONE,
+        });
+    }
+
+    pub(crate) fn unwatch(&self, key: Key) {
+        self.0.lock().watchers.retain(|watcher| watcher.key != key);
+    }
+
+    /// What was set since the last look.
+    pub(crate) fn take_news(&self, key: Key) -> Ready {
+        let mut state = self.0.lock();
+        let mut watchers = state.watchers.iter_mut();
+        let watcher = watchers.find(|watcher| watcher.key == key);
+        watcher.map_or(Ready::NONE, |watcher| std::mem::take(&mut watcher.news))
+    }
+}
+
+impl Readiness {
+    /// The source is ready for this, too. Each call is a new readiness to edge-triggered handlers,
+    /// as new bytes in a socket are.
+    ///
+    /// False if no loop has a handler on the source: not yet, or not any more. What was set stays,
+    /// for a handler that comes.
+    pub fn set(&self, ready: Ready) -> bool {
+        self.0.0.set(ready)
+    }
+
+    /// The source is not ready for this any more, as a socket that was drained.
+    ///
+    /// A handler may already be about to be called for it; as with a socket that another has
+    /// drained, it will find nothing.
+    pub fn clear(&self, ready: Ready) {
+        let mut state = self.0.0.lock();
+        state.ready = state.ready.without(ready);
+    }
+
+    /// What the source is ready for now.
+    pub fn get(&self) -> Ready {
+        self.0.0.lock().ready
+    }
+}
+
+/// What all clones of a [`Readiness`] share.
+struct Speaker(Arc<Shared>);
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        self.0.set(Ready::HANGUP);
+    }
+}
+
+impl Shared {
+    fn set(&self, ready: Ready) -> bool {
+        let mut state = self.lock();
+        state.ready |= ready;
+        for watcher in &mut state.watchers {
+            let told = !watcher.news.is_none();
+            watcher.news |= ready;
+            if !told && !ready.is_none() {
+                watcher.inbox.tell(watcher.key);
+            }
+        }
+        !state.watchers.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for VirtualSource {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Virtual(self)
+    }
+}
+
+impl fmt::Debug for VirtualSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VirtualSource({:?})", self.ready())
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Readiness({:?})", self.get())
+    }
+}
