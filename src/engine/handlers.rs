@@ -434,13 +434,16 @@ impl Handlers {
         }
         let callback = handler.callback.take()?;
         handler.last = ready;
-        handler.again = false;
         handler.calls += 1;
         let place = handler.place;
+        let mut recount = std::mem::take(&mut handler.again);
         if handler.mode == Mode::Oneshot {
             handler.armed = false;
+            recount = true;
             let d = handler.descriptor;
             self.mark(d, false);
+        }
+        if recount {
             self.count(key);
         }
         let event = Event::new(HandlerId(key), ready);
@@ -470,6 +473,7 @@ impl Handlers {
         handler.again |= action == Action::Again;
         if handler.again {
             self.call_next_turn(key);
+            self.count(key);
         } else if handler.mode == Mode::Level {
             self.call_if_ready(key);
         }
@@ -662,7 +666,8 @@ impl Handlers {
     fn count(&mut self, key: Key) {
         let handler = &mut self.handlers[key.slot()];
         let orphaned = self.descriptors[handler.descriptor as usize].orphaned;
-        let counts = handler.is_active() && !handler.unreferenced && !orphaned;
+        let again = handler.again && !handler.interest.is_none();
+        let counts = (again || handler.is_active() && !orphaned) && !handler.unreferenced;
         let counted = std::mem::replace(&mut handler.counted, counts);
         self.active = self.active + usize::from(counts) - usize::from(counted);
     }

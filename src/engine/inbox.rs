@@ -18,12 +18,14 @@ pub(super) struct Post {
 }
 
 // What a signal may say: what is in the queue.
-/// Posts of normal and idle priority, or nothing but a wake.
+/// Posts of normal and idle priority.
 const POSTS: u8 = 1;
 /// Posts of high priority.
 const URGENT: u8 = 2;
 /// Virtual sources that became ready.
 const NEWS: u8 = 4;
+/// Nothing: only another turn is asked for.
+const WAKE: u8 = 8;
 
 /// What outlives the reactor in the hands of a `Remote`. It never holds a callback after the
 /// reactor is gone: see `close`.
@@ -97,7 +99,7 @@ impl Inbox {
 
     /// Makes the loop take another turn, and wakes it if it sleeps. Any thread.
     pub(crate) fn wake(&self) {
-        self.signal(POSTS);
+        self.signal(WAKE);
     }
 
     fn signal(&self, what: u8) {
@@ -137,9 +139,14 @@ impl Inbox {
         self.signal.load(SeqCst) != 0
     }
 
+    /// Somebody has posted.
+    pub(super) fn has_posts(&self) -> bool {
+        self.signal.load(SeqCst) & (POSTS | URGENT) != 0
+    }
+
     /// Appends what was posted so far.
     pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) {
-        if self.take_signal(POSTS) {
+        if self.take_signal(POSTS | WAKE) {
             let mut queue = self.queue();
             posts.append(&mut queue.posts);
             idle.append(&mut queue.idle);

@@ -71,9 +71,12 @@ pub(crate) struct Driving<'a> {
 impl<'c> Driving<'c> {
     /// There is something left that could ever call back.
     pub(super) fn is_alive(&self, state: &State) -> bool {
+        // Not `has_work`: a handler that is to be called next may have been taken out of the count.
         state.handlers.active() > 0
             || state.timers.referenced() > 0
-            || self.has_work(state)
+            || self.turning.has_work()
+            || !self.turning.idle.is_empty()
+            || self.core.inbox.has_posts()
             || self.core.inbox.is_stopped()
     }
 

@@ -9,11 +9,21 @@ macro_rules! conformance {
                 #[allow(unused_imports)]
                 use super::super::*;
                 $crate::__cases!($host, $crate::PollerKind::Epoll);
+                mod virtual_sources {
+                    #[allow(unused_imports)]
+                    use super::*;
+                    $crate::__virtual_cases!($host, $crate::PollerKind::Epoll);
+                }
             }
             mod polling {
                 #[allow(unused_imports)]
                 use super::super::*;
                 $crate::__cases!($host, $crate::PollerKind::Polling);
+                mod virtual_sources {
+                    #[allow(unused_imports)]
+                    use super::*;
+                    $crate::__virtual_cases!($host, $crate::PollerKind::Polling);
+                }
             }
         }
     };
@@ -24,7 +34,7 @@ macro_rules! conformance {
 #[macro_export]
 macro_rules! __cases {
     ($host:ty, $poller:expr) => {
-        $crate::__tests! { $host, $poller,
+        $crate::__tests! { $host, $poller, $crate::Sources::Descriptors,
             registering:
                 a_ready_descriptor_is_reported
                 added_by_another_thread_while_the_loop_sleeps
@@ -140,7 +150,10 @@ macro_rules! __cases {
                 a_timer_can_reset_itself
                 a_timer_pushed_back_fires_once_after_the_last_push
                 a_periodic_timer_skips_what_it_missed
-                timers_from_four_threads;
+                timers_from_four_threads
+                a_timer_by_the_system_clock_never_fires_early
+                a_system_time_in_the_past_fires_at_once
+                a_timer_by_the_system_clock_can_be_cancelled_and_reset;
             posting:
                 posts_run_in_order
                 a_post_by_another_thread_wakes_the_loop
@@ -149,6 +162,9 @@ macro_rules! __cases {
                 no_post_is_lost_and_each_threads_are_in_order
                 no_wake_is_lost_between_looking_and_sleeping
                 many_posts_cost_one_wake
+                urgent_posts_run_before_the_handlers
+                idle_posts_run_when_there_is_nothing_else
+                idle_posts_let_nothing_sleep
                 after_the_reactor_is_gone_a_post_comes_back
                 after_close_every_call_says_so
                 closed_in_a_callback_nobody_is_called_any_more;
@@ -161,6 +177,7 @@ macro_rules! __cases {
                 what_a_stop_left_due_is_called_by_the_next_host
                 run_returns_when_nothing_is_left
                 unref_takes_out_of_the_count
+                unref_takes_out_what_is_always_ready
                 a_stop_before_counts_once
                 a_stop_starts_no_other_callback
                 block_on_polls_a_future_beside_the_callbacks
@@ -180,6 +197,99 @@ macro_rules! __cases {
                 any_calls_from_any_threads
                 the_last_handle_may_go_while_callbacks_are_pending
                 after_a_fork_the_child_is_told;
+            virtual_sources:
+                set_by_another_thread_while_the_loop_sleeps
+                what_was_set_before_the_handler_came_counts
+                cleared_before_the_loop_looked_nobody_is_called
+                sets_from_many_threads_are_not_lost
+                many_sets_cost_one_wake
+                one_source_on_two_loops
+                an_error_of_a_virtual_source_reaches_everybody
+                the_last_readiness_that_goes_is_a_hangup
+                a_readiness_may_outlive_the_reactor;
+        }
+    };
+}
+
+/// Those of them that are for handlers on any source: they run on virtual ones, too.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __virtual_cases {
+    ($host:ty, $poller:expr) => {
+        $crate::__tests! { $host, $poller, $crate::Sources::Virtual,
+            registering:
+                a_ready_descriptor_is_reported
+                added_by_another_thread_while_the_loop_sleeps
+                added_by_the_hosts_own_code_while_the_loop_sleeps
+                two_handlers_on_one_descriptor_are_both_called
+                read_and_write_handlers_are_separate
+                removing_one_of_two_leaves_the_other
+                level_and_edge_on_one_descriptor_are_both_exact
+                three_modes_on_one_descriptor
+                a_hundred_handlers_on_one_descriptor
+                update_replaces_the_interest
+                update_rearms_an_edge_handler
+                update_rearms_a_oneshot
+                update_by_another_thread_while_the_loop_sleeps
+                update_inside_a_callback_takes_effect
+                a_change_and_its_undoing_cost_no_kernel_call
+                a_paused_handler_hears_no_hangup
+                a_handler_can_be_added_paused
+                paused_by_a_neighbour_it_is_not_called_in_that_turn
+                paused_and_resumed_in_one_turn
+                an_update_that_changes_nothing_silences_nobody
+                removal_drops_closure_and_source_once
+                a_handler_can_remove_itself_by_call
+                a_handler_can_remove_itself_by_action
+                removed_by_a_neighbour_in_the_same_batch
+                the_drop_of_a_source_may_use_the_reactor
+                removed_by_another_thread_while_it_runs
+                rearm_arms_edges_and_oneshots
+                a_stale_id_never_means_another_handler
+                an_id_of_another_reactor_is_unknown;
+            events:
+                level_repeats_until_drained
+                level_is_once_a_turn
+                level_data_left_unread_is_reported_again
+                edge_is_not_repeated
+                edge_reports_each_new_readiness
+                edge_counts_what_is_ready_at_registration
+                an_edge_handler_that_drains_misses_nothing
+                oneshot_is_at_most_once_an_arming
+                a_oneshot_can_rearm_itself
+                oneshots_for_different_things_stay_armed_apart
+                a_hangup_reaches_a_reader
+                a_hangup_reaches_a_writer
+                a_hangup_reaches_everybody
+                bytes_before_a_hangup_are_read_first
+                nothing_is_delivered_that_was_not_asked_for
+                one_call_carries_all_that_is_ready
+                added_in_a_callback_it_is_called_in_a_later_turn
+                rearmed_in_a_callback_it_is_called_in_a_later_turn
+                again_calls_in_the_next_turn_though_nothing_is_ready
+                again_does_not_starve_the_others
+                again_and_an_event_are_one_call
+                again_waits_while_the_handler_is_paused;
+            turns:
+                a_turn_is_handlers_then_timers_then_posts
+                what_a_post_posts_runs_in_the_next_turn
+                a_descriptor_that_stays_ready_starves_nobody
+                nobody_is_called_twice_before_everybody_was_once
+                more_ready_descriptors_than_one_wait_fetches
+                a_panicking_handler_is_removed_and_the_rest_goes_on
+                after_a_panic_the_next_run_needs_no_new_event
+                a_panic_in_a_drop_takes_nothing_with_it;
+            hosting:
+                resumed_by_the_hosts_own_code_while_the_loop_sleeps
+                bytes_that_come_while_the_loop_sleeps
+                a_long_conversation_with_sleeps_in_between
+                driven_again_after_each_stop_nothing_is_lost
+                driven_on_another_thread_and_back
+                run_returns_when_nothing_is_left
+                unref_takes_out_of_the_count
+                a_stop_starts_no_other_callback
+                an_idle_loop_stays_asleep
+                what_a_handler_leaves_in_a_queue_is_not_slept_over;
         }
     };
 }
@@ -187,10 +297,10 @@ macro_rules! __cases {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    ($host:ty, $poller:expr, $($topic:ident: $($case:ident)*;)*) => {$($(
+    ($host:ty, $poller:expr, $sources:expr, $($topic:ident: $($case:ident)*;)*) => {$($(
         #[test]
         fn $case() {
-            $crate::run::<$host>(stringify!($case), $poller, $crate::$topic::$case);
+            $crate::run::<$host>(stringify!($case), $poller, $sources, $crate::$topic::$case);
         }
     )*)*};
 }
@@ -210,6 +320,7 @@ mod tests {
             include_str!("hosting.rs"),
             include_str!("descriptor.rs"),
             include_str!("faults.rs"),
+            include_str!("virtual_sources.rs"),
         ];
         let mut cases = 0;
         for line in topics.iter().flat_map(|topic| topic.lines()) {

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use oneloop::{Action, Interest, Mode};
 
-use crate::stage::readable;
-use crate::{Log, Stage, pair};
+use crate::{Log, Stage};
 
 const READ: Interest = Interest::READABLE;
 const WRITE: Interest = Interest::WRITABLE;
@@ -26,7 +25,8 @@ fn tcp() -> (TcpStream, TcpStream) {
 
 /// Level: called in every turn until the data is read.
 pub fn level_repeats_until_drained(stage: &mut Stage) {
-    let (a, mut b) = pair();
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
     b.write_all(b"12345").expect("room");
     let log = Log::default();
     let seen = log.clone();
@@ -44,7 +44,8 @@ pub fn level_repeats_until_drained(stage: &mut Stage) {
 
 /// Level is once a turn, not more.
 pub fn level_is_once_a_turn(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let calls = stage.watch(a, READ, Mode::Level);
     let before = stage.reactor.stats().turns;
     stage.turns(10);
@@ -58,7 +59,8 @@ pub fn level_is_once_a_turn(stage: &mut Stage) {
 
 /// Level under a host that sleeps in between: data left unread is reported again.
 pub fn level_data_left_unread_is_reported_again(stage: &mut Stage) {
-    let (a, mut b) = pair();
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
     b.write_all(&[7; 100]).expect("room");
     let stopper = stage.reactor.clone();
     let mut left = 100;
@@ -77,7 +79,8 @@ pub fn level_data_left_unread_is_reported_again(stage: &mut Stage) {
 
 /// Edge: data that is not read is not reported in every turn.
 pub fn edge_is_not_repeated(stage: &mut Stage) {
-    let (a, mut b) = pair();
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
     let calls = stage.watch(a, READ, Mode::Edge);
     b.write_all(b"x").expect("room");
     stage.turns(10);
@@ -87,7 +90,8 @@ pub fn edge_is_not_repeated(stage: &mut Stage) {
 
 /// Edge: each new readiness is reported, drained or not.
 pub fn edge_reports_each_new_readiness(stage: &mut Stage) {
-    let (a, mut b) = pair();
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
     let calls = stage.watch(a, READ, Mode::Edge);
     for _ in 0..5 {
         b.write_all(b"x").expect("room");
@@ -98,7 +102,8 @@ pub fn edge_reports_each_new_readiness(stage: &mut Stage) {
 
 /// Edge: what is ready at registration counts.
 pub fn edge_counts_what_is_ready_at_registration(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let calls = stage.watch(a, READ | WRITE, Mode::Edge);
     stage.turns(3);
     let events = calls.events();
@@ -111,8 +116,9 @@ pub fn edge_counts_what_is_ready_at_registration(stage: &mut Stage) {
 
 /// Edge: a handler that drains sees every byte, however they come.
 pub fn an_edge_handler_that_drains_misses_nothing(stage: &mut Stage) {
+    let sources = stage.sources;
     const BYTES: usize = 200_000;
-    let (a, mut b) = pair();
+    let (a, mut b) = sources.pair();
     let stopper = stage.reactor.clone();
     let mut got = 0;
     stage
@@ -146,7 +152,8 @@ pub fn an_edge_handler_that_drains_misses_nothing(stage: &mut Stage) {
 
 /// One-shot: at most one call an arming.
 pub fn oneshot_is_at_most_once_an_arming(stage: &mut Stage) {
-    let (a, mut b) = readable();
+    let sources = stage.sources;
+    let (a, mut b) = sources.readable();
     let calls = stage.watch(a, READ | WRITE, Mode::Oneshot);
     stage.turns(5);
     assert_eq!(calls.take(), 1);
@@ -160,7 +167,8 @@ pub fn oneshot_is_at_most_once_an_arming(stage: &mut Stage) {
 
 /// One-shot: armed again in its own callback, it is called in the next turn.
 pub fn a_oneshot_can_rearm_itself(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let (log, reactor) = (Log::default(), stage.reactor.clone());
     let seen = log.clone();
     stage
@@ -180,8 +188,8 @@ pub fn a_oneshot_can_rearm_itself(stage: &mut Stage) {
 
 /// Two one-shots on one descriptor that wait for different things.
 pub fn oneshots_for_different_things_stay_armed_apart(stage: &mut Stage) {
-    let (a, mut b) = pair();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
     let reader = stage.watch(a.clone(), READ, Mode::Oneshot);
     let writer = stage.watch(a, WRITE, Mode::Oneshot);
     stage.turns(3);
@@ -195,8 +203,9 @@ pub fn oneshots_for_different_things_stay_armed_apart(stage: &mut Stage) {
 
 /// A hang-up reaches a reader as readable.
 pub fn a_hangup_reaches_a_reader(stage: &mut Stage) {
+    let sources = stage.sources;
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
-        let (a, b) = pair();
+        let (a, b) = sources.pair();
         let calls = stage.watch(a, READ, mode);
         drop(b);
         stage.turns(2);
@@ -213,7 +222,8 @@ pub fn a_hangup_reaches_a_reader(stage: &mut Stage) {
 
 /// A hang-up reaches a writer as writable.
 pub fn a_hangup_reaches_a_writer(stage: &mut Stage) {
-    let (mut a, b) = pair();
+    let sources = stage.sources;
+    let (mut a, b) = sources.pair();
     // Full, so that only the hang-up can make it writable.
     while a.write(&[0; 4096]).is_ok() {}
     let calls = stage.watch(a, WRITE, Mode::Level);
@@ -233,8 +243,8 @@ pub fn a_hangup_reaches_a_writer(stage: &mut Stage) {
 
 /// A hang-up reaches every handler that has an interest.
 pub fn a_hangup_reaches_everybody(stage: &mut Stage) {
-    let (a, b) = pair();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, b) = sources.pair();
     let handlers = [
         (READ, Mode::Level),
         (WRITE, Mode::Level),
@@ -305,7 +315,8 @@ fn connecting(address: std::net::SocketAddr) -> TcpStream {
 
 /// Bytes that arrived before the hang-up can be read in the same call.
 pub fn bytes_before_a_hangup_are_read_first(stage: &mut Stage) {
-    let (a, mut b) = pair();
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
     b.write_all(b"last words").expect("room");
     drop(b);
     let log = Log::default();
@@ -349,8 +360,8 @@ pub fn a_half_close_is_readable_and_no_hangup(stage: &mut Stage) {
 
 /// No bit is delivered that was not asked for.
 pub fn nothing_is_delivered_that_was_not_asked_for(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let reader = stage.watch(a.clone(), READ, Mode::Level);
     let writer = stage.watch(a, WRITE, Mode::Level);
     stage.turns(3);
@@ -365,7 +376,8 @@ pub fn nothing_is_delivered_that_was_not_asked_for(stage: &mut Stage) {
 
 /// One call carries all that is ready.
 pub fn one_call_carries_all_that_is_ready(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let calls = stage.watch(a, READ | WRITE, Mode::Oneshot);
     stage.turns(3);
     let [event] = calls.events().try_into().expect("one call");
@@ -455,8 +467,8 @@ pub fn the_end_of_a_pipe_is_seen(stage: &mut Stage) {
 
 /// A handler added by a callback is first called in a later turn.
 pub fn added_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let log = Log::default();
     let (seen, reactor, shared) = (log.clone(), stage.reactor.clone(), a.clone());
     stage
@@ -479,8 +491,9 @@ pub fn added_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
 
 /// Re-armed by a callback, it is called in a later turn.
 pub fn rearmed_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
+    let sources = stage.sources;
     for mode in [Mode::Edge, Mode::Oneshot] {
-        let (a, _b) = readable();
+        let (a, _b) = sources.readable();
         let log = Log::default();
         let (seen, reactor) = (log.clone(), stage.reactor.clone());
         stage
@@ -505,8 +518,9 @@ pub fn rearmed_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
 
 /// `Again`: called in the next turn, ready or not, with no wait in between.
 pub fn again_calls_in_the_next_turn_though_nothing_is_ready(stage: &mut Stage) {
+    let sources = stage.sources;
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
-        let (a, b) = readable();
+        let (a, b) = sources.readable();
         let stopper = stage.reactor.clone();
         let mut calls = 0;
         stage
@@ -529,12 +543,13 @@ pub fn again_calls_in_the_next_turn_though_nothing_is_ready(stage: &mut Stage) {
 
 /// `Again` does not starve the others.
 pub fn again_does_not_starve_the_others(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     stage
         .reactor
         .add_handler(a, READ, Mode::Edge, |_, _| Action::Again)
         .expect("add_handler");
-    let (c, _d) = readable();
+    let (c, _d) = sources.readable();
     let calls = stage.watch(c, READ, Mode::Level);
     stage.turns(5);
     assert!(calls.take() >= 5);
@@ -548,7 +563,8 @@ pub fn again_does_not_starve_the_others(stage: &mut Stage) {
 
 /// `Again` and a new event are one call in the turn.
 pub fn again_and_an_event_are_one_call(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let log = Log::default();
     let seen = log.clone();
     stage
@@ -570,7 +586,8 @@ pub fn again_and_an_event_are_one_call(stage: &mut Stage) {
 
 /// `Again` from a handler that is paused then: kept until it is resumed.
 pub fn again_waits_while_the_handler_is_paused(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let log = Log::default();
     let (seen, reactor) = (log.clone(), stage.reactor.clone());
     let id = stage

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use oneloop::{Action, ErrorKind, Interest, Mode, Reactor};
 
 use crate::stage::{after_turns, readable};
-use crate::{Log, Stage, pair};
+use crate::{End, Log, Stage};
 
 const READ: Interest = Interest::READABLE;
 const MS: Duration = Duration::from_millis(1);
@@ -17,8 +17,9 @@ const MS: Duration = Duration::from_millis(1);
 
 /// A handler resumed by the host's own code while the loop sleeps.
 pub fn resumed_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
+    let sources = stage.sources;
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
-        let (a, b) = readable();
+        let (a, b) = sources.readable();
         let stopper = stage.reactor.clone();
         let handle = move |_: &mut _, _| {
             let _ = &b;
@@ -36,8 +37,9 @@ pub fn resumed_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
 
 /// Bytes come while the loop sleeps.
 pub fn bytes_that_come_while_the_loop_sleeps(stage: &mut Stage) {
+    let sources = stage.sources;
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
-        let (a, mut b) = pair();
+        let (a, mut b) = sources.pair();
         let stopper = stage.reactor.clone();
         let handle = move |_: &mut _, _| {
             stopper.stop();
@@ -59,12 +61,13 @@ pub fn bytes_that_come_while_the_loop_sleeps(stage: &mut Stage) {
 
 /// A long conversation, in which the loop sleeps between any two messages.
 pub fn a_long_conversation_with_sleeps_in_between(stage: &mut Stage) {
+    let sources = stage.sources;
     const ROUNDS: u8 = 200;
     for mode in [Mode::Level, Mode::Edge] {
-        let (a, mut b) = pair();
+        let (a, mut b) = sources.pair();
         b.set_nonblocking(false).expect("blocking");
         let stopper = stage.reactor.clone();
-        let handle = move |stream: &mut std::os::unix::net::UnixStream, _| {
+        let handle = move |stream: &mut End, _| {
             let mut byte = [0];
             if stream.read_exact(&mut byte).is_err() {
                 return Action::Continue;
@@ -99,10 +102,11 @@ pub fn a_long_conversation_with_sleeps_in_between(stage: &mut Stage) {
 
 /// Stopped and driven again, again and again, on the same host: nothing is lost.
 pub fn driven_again_after_each_stop_nothing_is_lost(stage: &mut Stage) {
+    let sources = stage.sources;
     let log = Log::default();
     let peers: Vec<_> = (0..20)
         .map(|n| {
-            let (a, b) = readable();
+            let (a, b) = sources.readable();
             let (log, stopper) = (log.clone(), stage.reactor.clone());
             let handle = move |_: &mut _, _| {
                 log.push(n);
@@ -125,8 +129,9 @@ pub fn driven_again_after_each_stop_nothing_is_lost(stage: &mut Stage) {
 
 /// Driven on by the built-in loop on another thread, and back.
 pub fn driven_on_another_thread_and_back(stage: &mut Stage) {
+    let sources = stage.sources;
     let log = Log::default();
-    let (a, mut b) = pair();
+    let (a, mut b) = sources.pair();
     let (seen, stopper) = (log.clone(), stage.reactor.clone());
     stage
         .reactor
@@ -188,10 +193,11 @@ pub fn what_a_stop_left_due_is_called_by_the_next_host(stage: &mut Stage) {
 
 /// `run` returns when nothing is left that could call back.
 pub fn run_returns_when_nothing_is_left(stage: &mut Stage) {
+    let sources = stage.sources;
     let reactor = &stage.reactor;
     reactor.run().expect("nothing at all");
     let log = Log::default();
-    let (a, b) = readable();
+    let (a, b) = sources.readable();
     let seen = log.clone();
     let id = reactor
         .add_handler(a, READ, Mode::Oneshot, move |_, _| seen.push("oneshot"))
@@ -213,9 +219,10 @@ pub fn run_returns_when_nothing_is_left(stage: &mut Stage) {
 
 /// What is unreferenced does not keep `run` going, but fires while it runs.
 pub fn unref_takes_out_of_the_count(stage: &mut Stage) {
+    let sources = stage.sources;
     let reactor = &stage.reactor;
     let log = Log::default();
-    let (a, _b) = readable();
+    let (a, _b) = sources.readable();
     let seen = log.clone();
     let id = reactor
         .add_handler(a, READ, Mode::Level, move |_, _| seen.push(()))
@@ -233,6 +240,19 @@ pub fn unref_takes_out_of_the_count(stage: &mut Stage) {
         !log.take().is_empty(),
         "it fires while others keep the loop alive"
     );
+}
+
+/// So is a handler that is ready in every turn.
+pub fn unref_takes_out_what_is_always_ready(stage: &mut Stage) {
+    let reactor = &stage.reactor;
+    let program = std::env::current_exe().expect("a program");
+    let file = std::fs::File::open(program).expect("a regular file");
+    let calls = stage.watch(file, READ, Mode::Level);
+    reactor.unref(calls.id).expect("known");
+    reactor.run().expect("nothing that counts");
+    reactor.call_later(2 * MS, || {}).expect("open");
+    reactor.run().expect("run");
+    assert!(calls.take() > 0);
 }
 
 /// A stop before makes the next driver return at once, and only that one.
@@ -254,10 +274,11 @@ pub fn a_stop_before_counts_once(stage: &mut Stage) {
 
 /// A stop lets the running callback finish and starts no other.
 pub fn a_stop_starts_no_other_callback(stage: &mut Stage) {
+    let sources = stage.sources;
     let log = Log::default();
     let peers: Vec<_> = (0..3)
         .map(|n| {
-            let (a, b) = readable();
+            let (a, b) = sources.readable();
             let (log, stopper) = (log.clone(), stage.reactor.clone());
             let handle = move |_: &mut _, _| {
                 stopper.stop();
@@ -318,7 +339,8 @@ pub fn block_on_polls_a_future_beside_the_callbacks(stage: &mut Stage) {
 
 /// An idle loop stays asleep: counted in turns over a while in which nothing happens.
 pub fn an_idle_loop_stays_asleep(stage: &mut Stage) {
-    let (a, _b) = pair();
+    let sources = stage.sources;
+    let (a, _b) = sources.pair();
     stage.watch(a, READ, Mode::Level);
     stage
         .reactor
@@ -418,10 +440,11 @@ pub fn a_prepare_hook_of_zero_lets_nothing_wait(stage: &mut Stage) {
 
 /// The same where a handler fills the queue: more than its library gives away in one go.
 pub fn what_a_handler_leaves_in_a_queue_is_not_slept_over(stage: &mut Stage) {
+    let sources = stage.sources;
     let queue = Log::default();
-    let (a, b) = pair();
+    let (a, b) = sources.pair();
     let fill = queue.clone();
-    let handle = move |stream: &mut std::os::unix::net::UnixStream, _| {
+    let handle = move |stream: &mut End, _| {
         let mut bytes = [0; 64];
         let n = stream.read(&mut bytes).expect("readable");
         bytes[..n].iter().for_each(|byte| fill.push(*byte));
@@ -445,7 +468,7 @@ pub fn what_a_handler_leaves_in_a_queue_is_not_slept_over(stage: &mut Stage) {
     };
     let prepare = move || (!look.is_empty()).then_some(Duration::ZERO);
     let hook = stage.reactor.add_hook(prepare, check).expect("open");
-    let mut writer = b.try_clone().expect("dup");
+    let mut writer = b.clone();
     stage.run_beside(move || writer.write_all(b"0123456789").expect("room"));
     stage.reactor.remove_hook(hook).expect("known");
     drop(b);

@@ -47,12 +47,15 @@ pub mod faults;
 pub mod hosting;
 pub mod posting;
 pub mod registering;
+mod sources;
 mod stage;
 pub mod time;
 pub mod turns;
+pub mod virtual_sources;
 
 pub use exceptions::{EXCEPTIONS, Exception};
 pub use oneloop::{PollerKind, Reactor};
+pub use sources::{End, Sources, VirtualEnd};
 pub use stage::{Calls, Log, Number, Stage, pair, wait_readable};
 
 /// What a case does on the host's own thread while the loop sleeps.
@@ -76,13 +79,14 @@ pub trait Host {
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> std::io::Result<()>;
 }
 
-/// Runs one case on one host and one poller. What [`conformance!`] makes tests of.
-pub fn run<H: Host>(name: &str, poller: PollerKind, case: fn(&mut Stage)) {
+/// Runs one case on one host, one poller and one kind of sources. What [`conformance!`] makes tests
+/// of.
+pub fn run<H: Host>(name: &str, poller: PollerKind, sources: Sources, case: fn(&mut Stage)) {
     if let Some(exception) = exceptions::find(name, poller) {
         println!("{name} is not for {poller:?}: {}", exception.reason);
         return;
     }
     let mut host = H::new();
-    let mut stage = Stage::new(name, poller, &mut host);
+    let mut stage = Stage::new(name, poller, sources, &mut host);
     case(&mut stage);
 }

@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{ErrorKind, Reactor};
+use oneloop::{ErrorKind, Interest, Mode, Priority, Reactor};
 
-use crate::stage::Drops;
+use crate::stage::{Drops, after_turns, readable};
 use crate::{Log, Stage};
 
 // Clause 20.
@@ -126,6 +126,91 @@ pub fn many_posts_cost_one_wake(stage: &mut Stage) {
 }
 
 // Clause 21.
+
+/// A turn is: urgent posts, handlers, timers, posts.
+pub fn urgent_posts_run_before_the_handlers(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let log = Log::default();
+    let reactor = &stage.reactor;
+    let note = |name: &'static str| {
+        let log = log.clone();
+        move || log.push(name)
+    };
+    let handler = note("handler");
+    reactor
+        .add_handler(a, Interest::READABLE, Mode::Oneshot, move |_, _| handler())
+        .expect("add_handler");
+    reactor
+        .call_later(Duration::ZERO, note("timer"))
+        .expect("open");
+    for (priority, name) in [
+        (Priority::Idle, "idle"),
+        (Priority::Normal, "normal"),
+        (Priority::High, "high"),
+        (Priority::High, "high, second"),
+    ] {
+        reactor.call_soon_with(priority, note(name)).expect("open");
+    }
+    let stopper = stage.reactor.clone();
+    reactor
+        .call_soon_with(Priority::Idle, move || stopper.stop())
+        .expect("open");
+    stage.run();
+    log.expect(&["high", "high, second", "handler", "timer", "normal", "idle"]);
+}
+
+/// Idle posts wait for a turn that had nothing else to do, and each for one of its own.
+pub fn idle_posts_run_when_there_is_nothing_else(stage: &mut Stage) {
+    let log = Log::default();
+    let reactor = &stage.reactor;
+    for number in 0..3 {
+        let (seen, poster) = (log.clone(), reactor.clone());
+        let idle = move || {
+            seen.push(format!("idle {number}"));
+            let (seen, stopper) = (seen.clone(), poster.clone());
+            poster
+                .call_soon(move || {
+                    seen.push(format!("after {number}"));
+                    if number == 2 {
+                        stopper.stop();
+                    }
+                })
+                .expect("open");
+        };
+        reactor.call_soon_with(Priority::Idle, idle).expect("open");
+    }
+    let seen = log.clone();
+    after_turns(reactor, 20, move |_| seen.push("busy no more".into()));
+    stage.run();
+    let expected = [
+        "busy no more",
+        "idle 0",
+        "after 0",
+        "idle 1",
+        "after 1",
+        "idle 2",
+        "after 2",
+    ];
+    assert_eq!(log.take(), expected);
+}
+
+/// The loop does not sleep while there are idle posts.
+pub fn idle_posts_let_nothing_sleep(stage: &mut Stage) {
+    fn again(reactor: &Reactor, left: usize) {
+        let next = reactor.clone();
+        let idle = move || match left {
+            0 => next.stop(),
+            _ => again(&next, left - 1),
+        };
+        reactor
+            .call_soon_with(Priority::Idle, Box::new(idle) as crate::Outside)
+            .expect("open");
+    }
+    again(&stage.reactor, 10);
+    stage.run();
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || again(&reactor, 10));
+}
 
 /// After the reactor is gone a post fails and the closure comes back.
 pub fn after_the_reactor_is_gone_a_post_comes_back(stage: &mut Stage) {

@@ -2,14 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 
 use oneloop::{Action, ErrorKind, Interest, Mode};
 
 use crate::stage::{Drops, after_turns, readable};
-use crate::{Log, Number, Stage, pair};
+use crate::{End, Log, Number, Stage, pair};
 
 const READ: Interest = Interest::READABLE;
 const WRITE: Interest = Interest::WRITABLE;
@@ -19,7 +19,8 @@ const NONE: Interest = Interest::NONE;
 
 /// A handler added before driving is called.
 pub fn a_ready_descriptor_is_reported(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let calls = stage.watch(a, READ, Mode::Level);
     stage.turns(1);
     assert!(calls.take() > 0);
@@ -27,10 +28,11 @@ pub fn a_ready_descriptor_is_reported(stage: &mut Stage) {
 
 /// A handler added by another thread while the loop sleeps is called.
 pub fn added_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
+    let sources = stage.sources;
     let reactor = stage.reactor.clone();
     stage.run_beside(move || {
         thread::spawn(move || {
-            let (a, b) = readable();
+            let (a, b) = sources.readable();
             let stopper = reactor.clone();
             reactor
                 .add_handler(a, READ, Mode::Level, move |_, _| {
@@ -44,9 +46,10 @@ pub fn added_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
 
 /// A handler added on the host's own thread, outside a turn, is called.
 pub fn added_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
+    let sources = stage.sources;
     let reactor = stage.reactor.clone();
     stage.run_beside(move || {
-        let (a, b) = readable();
+        let (a, b) = sources.readable();
         let stopper = reactor.clone();
         reactor
             .add_handler(a, READ, Mode::Level, move |_, _| {
@@ -193,8 +196,8 @@ pub fn a_regular_file_added_while_the_loop_sleeps(stage: &mut Stage) {
 
 /// Two handlers for the same are both called, in the order of their adding.
 pub fn two_handlers_on_one_descriptor_are_both_called(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let log = Log::default();
     for name in ["first", "second"] {
         let log = log.clone();
@@ -209,8 +212,8 @@ pub fn two_handlers_on_one_descriptor_are_both_called(stage: &mut Stage) {
 
 /// A reader and a writer are two handlers, each told its own part.
 pub fn read_and_write_handlers_are_separate(stage: &mut Stage) {
-    let (a, mut b) = pair();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
     let reader = stage.watch(a.clone(), READ, Mode::Level);
     let writer = stage.watch(a.clone(), WRITE, Mode::Level);
     stage.turns(2);
@@ -233,8 +236,8 @@ pub fn read_and_write_handlers_are_separate(stage: &mut Stage) {
 
 /// The other handler goes on when one is removed.
 pub fn removing_one_of_two_leaves_the_other(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let one = stage.watch(a.clone(), READ, Mode::Level);
     let two = stage.watch(a.clone(), READ | WRITE, Mode::Level);
     stage.reactor.remove_handler(two.id).expect("known");
@@ -249,9 +252,9 @@ pub fn removing_one_of_two_leaves_the_other(stage: &mut Stage) {
 
 /// Level and edge on one descriptor are both exact.
 pub fn level_and_edge_on_one_descriptor_are_both_exact(stage: &mut Stage) {
+    let sources = stage.sources;
     for edge_first in [true, false] {
-        let (a, mut b) = pair();
-        let a = Arc::new(a);
+        let (a, mut b) = sources.pair();
         let modes = match edge_first {
             true => [Mode::Edge, Mode::Level],
             false => [Mode::Level, Mode::Edge],
@@ -285,8 +288,8 @@ pub fn level_and_edge_on_one_descriptor_are_both_exact(stage: &mut Stage) {
 
 /// Level, edge and one-shot together.
 pub fn three_modes_on_one_descriptor(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let level = stage.watch(a.clone(), READ, Mode::Level);
     let oneshot = stage.watch(a.clone(), READ, Mode::Oneshot);
     let edge = stage.watch(a.clone(), READ, Mode::Edge);
@@ -305,8 +308,8 @@ pub fn three_modes_on_one_descriptor(stage: &mut Stage) {
 
 /// A hundred handlers on one descriptor.
 pub fn a_hundred_handlers_on_one_descriptor(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let a = Arc::new(a);
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let all: Vec<_> = (0..100)
         .map(|_| stage.watch(a.clone(), READ, Mode::Oneshot))
         .collect();
@@ -318,7 +321,8 @@ pub fn a_hundred_handlers_on_one_descriptor(stage: &mut Stage) {
 
 /// The new interest replaces the old one.
 pub fn update_replaces_the_interest(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let calls = stage.watch(a, READ, Mode::Level);
     stage
         .reactor
@@ -346,7 +350,8 @@ pub fn update_replaces_the_interest(stage: &mut Stage) {
 
 /// Update re-arms an edge handler: what is ready is reported again, once.
 pub fn update_rearms_an_edge_handler(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let calls = stage.watch(a, READ, Mode::Edge);
     stage.turns(5);
     assert_eq!(calls.take(), 1);
@@ -357,7 +362,8 @@ pub fn update_rearms_an_edge_handler(stage: &mut Stage) {
 
 /// Update re-arms a one-shot, also with the same interest.
 pub fn update_rearms_a_oneshot(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let calls = stage.watch(a, READ, Mode::Oneshot);
     for _ in 0..3 {
         stage.turns(5);
@@ -368,7 +374,8 @@ pub fn update_rearms_a_oneshot(stage: &mut Stage) {
 
 /// Update while the loop sleeps takes effect.
 pub fn update_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
-    let (a, _b) = pair();
+    let sources = stage.sources;
+    let (a, _b) = sources.pair();
     let stopper = stage.reactor.clone();
     let id = stage
         .reactor
@@ -382,7 +389,8 @@ pub fn update_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
 
 /// In a callback, an update counts from the next turn.
 pub fn update_inside_a_callback_takes_effect(stage: &mut Stage) {
-    let (a, _b) = pair();
+    let sources = stage.sources;
+    let (a, _b) = sources.pair();
     let calls = stage.watch(a, READ, Mode::Level);
     let (reactor, id) = (stage.reactor.clone(), calls.id);
     stage
@@ -395,7 +403,8 @@ pub fn update_inside_a_callback_takes_effect(stage: &mut Stage) {
 
 /// A change and its undoing within a turn cost no call to the kernel; so does doing what is done.
 pub fn a_change_and_its_undoing_cost_no_kernel_call(stage: &mut Stage) {
-    let (a, _b) = pair();
+    let sources = stage.sources;
+    let (a, _b) = sources.pair();
     let calls = stage.watch(a, READ, Mode::Level);
     let (reactor, id) = (stage.reactor.clone(), calls.id);
     let toggle = move || {
@@ -432,7 +441,8 @@ pub fn many_changes_in_a_turn_cost_one_kernel_call(stage: &mut Stage) {
 
 /// A paused handler hears nothing, not even a hang-up, and the loop does not spin.
 pub fn a_paused_handler_hears_no_hangup(stage: &mut Stage) {
-    let (a, b) = readable();
+    let sources = stage.sources;
+    let (a, b) = sources.readable();
     let calls = stage.watch(a, READ, Mode::Level);
     stage.reactor.update_handler(calls.id, NONE).expect("known");
     drop(b);
@@ -456,9 +466,10 @@ pub fn a_paused_handler_hears_no_hangup(stage: &mut Stage) {
 
 /// Added paused, resumed later.
 pub fn a_handler_can_be_added_paused(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
-        let calls = stage.watch(a.try_clone().expect("dup"), NONE, mode);
+        let calls = stage.watch(a.clone(), NONE, mode);
         stage.turns(3);
         assert_eq!(calls.take(), 0);
         stage.reactor.update_handler(calls.id, READ).expect("known");
@@ -470,7 +481,8 @@ pub fn a_handler_can_be_added_paused(stage: &mut Stage) {
 
 /// Paused by a neighbour in the same batch, it is not called in that turn.
 pub fn paused_by_a_neighbour_it_is_not_called_in_that_turn(stage: &mut Stage) {
-    let (a, b) = (readable(), readable());
+    let sources = stage.sources;
+    let (a, b) = (sources.readable(), sources.readable());
     let log = Log::default();
     let ids = Log::default();
     let sources = [a.0, b.0];
@@ -493,11 +505,12 @@ pub fn paused_by_a_neighbour_it_is_not_called_in_that_turn(stage: &mut Stage) {
 
 /// Paused and resumed in one turn: at most one call in that turn, and none lost.
 pub fn paused_and_resumed_in_one_turn(stage: &mut Stage) {
+    let sources = stage.sources;
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
-        let (a, _b) = readable();
+        let (a, _b) = sources.readable();
         let calls = stage.watch(a, READ, mode);
         let (reactor, id) = (stage.reactor.clone(), calls.id);
-        let (ping, _pong) = readable();
+        let (ping, _pong) = sources.readable();
         let toggler = stage
             .reactor
             .add_handler(ping, READ, Mode::Level, move |_, _| {
@@ -518,8 +531,9 @@ pub fn paused_and_resumed_in_one_turn(stage: &mut Stage) {
 
 /// A handler that is toggled in every turn by a neighbour, to what it has, is not silenced.
 pub fn an_update_that_changes_nothing_silences_nobody(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let (c, _d) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
+    let (c, _d) = sources.readable();
     let (reactor, target) = (stage.reactor.clone(), Log::default());
     let targets = target.clone();
     stage
@@ -541,7 +555,8 @@ pub fn an_update_that_changes_nothing_silences_nobody(stage: &mut Stage) {
 
 /// A removed handler is not called, and its closure and source are dropped, once.
 pub fn removal_drops_closure_and_source_once(stage: &mut Stage) {
-    let (a, mut b) = readable();
+    let sources = stage.sources;
+    let (a, mut b) = sources.readable();
     let drops = Drops::default();
     let guard = drops.guard();
     let id = stage
@@ -563,7 +578,8 @@ pub fn removal_drops_closure_and_source_once(stage: &mut Stage) {
 
 /// Removing oneself, by call, drops the closure after it has returned.
 pub fn a_handler_can_remove_itself_by_call(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let (drops, log) = (Drops::default(), Log::default());
     let (guard, seen, reactor, counter) = (
         drops.guard(),
@@ -587,7 +603,8 @@ pub fn a_handler_can_remove_itself_by_call(stage: &mut Stage) {
 
 /// Removing oneself, by action.
 pub fn a_handler_can_remove_itself_by_action(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let (drops, log) = (Drops::default(), Log::default());
     let (guard, seen) = (drops.guard(), log.clone());
     stage
@@ -605,7 +622,8 @@ pub fn a_handler_can_remove_itself_by_action(stage: &mut Stage) {
 
 /// Removed by a neighbour in the same batch, it is not called.
 pub fn removed_by_a_neighbour_in_the_same_batch(stage: &mut Stage) {
-    let sources = [readable(), readable(), readable()];
+    let sources = stage.sources;
+    let sources = [sources.readable(), sources.readable(), sources.readable()];
     let ids = Log::default();
     let log = Log::default();
     for (me, (source, _peer)) in sources.into_iter().enumerate() {
@@ -709,10 +727,11 @@ pub fn the_kernel_lets_go_although_a_dup_is_open(stage: &mut Stage) {
 
 /// The Drop of a source may use the reactor.
 pub fn the_drop_of_a_source_may_use_the_reactor(stage: &mut Stage) {
-    struct Source(std::os::unix::net::UnixStream, oneloop::Reactor, Log<()>);
-    impl AsFd for Source {
-        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-            self.0.as_fd()
+    let sources = stage.sources;
+    struct Source(End, oneloop::Reactor, Log<()>);
+    impl oneloop::Source for Source {
+        fn origin(&self) -> oneloop::Origin<'_> {
+            self.0.origin()
         }
     }
     impl Drop for Source {
@@ -729,7 +748,7 @@ pub fn the_drop_of_a_source_may_use_the_reactor(stage: &mut Stage) {
     }
     let log = Log::default();
     for by_action in [true, false] {
-        let (a, _b) = readable();
+        let (a, _b) = sources.readable();
         let source = Source(a, stage.reactor.clone(), log.clone());
         let id =
             stage
@@ -752,7 +771,8 @@ pub fn the_drop_of_a_source_may_use_the_reactor(stage: &mut Stage) {
 
 /// Removed by another thread while it runs, the closure is dropped on the driving thread.
 pub fn removed_by_another_thread_while_it_runs(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     let drops = Drops::default();
     let (guard, reactor) = (drops.guard(), stage.reactor.clone());
     let counter = drops.clone();
@@ -1018,8 +1038,9 @@ pub fn rearm_takes_the_new_file_under_the_number(stage: &mut Stage) {
 
 /// Rearm arms a one-shot and reports an edge again.
 pub fn rearm_arms_edges_and_oneshots(stage: &mut Stage) {
+    let sources = stage.sources;
     for mode in [Mode::Edge, Mode::Oneshot] {
-        let (a, _b) = readable();
+        let (a, _b) = sources.readable();
         let calls = stage.watch(a, READ, mode);
         stage.turns(3);
         assert_eq!(calls.take(), 1);
@@ -1045,8 +1066,9 @@ pub fn a_closed_regular_file_goes_quiet(stage: &mut Stage) {
 
 /// A stale id gives an error, whoever has its place now.
 pub fn a_stale_id_never_means_another_handler(stage: &mut Stage) {
-    let (a, _b) = readable();
-    let first = stage.watch(a.try_clone().expect("dup"), READ, Mode::Level);
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
+    let first = stage.watch(a.clone(), READ, Mode::Level);
     stage.reactor.remove_handler(first.id).expect("known");
     let second = stage.watch(a, READ, Mode::Level);
     let reactor = &stage.reactor;
@@ -1064,8 +1086,9 @@ pub fn a_stale_id_never_means_another_handler(stage: &mut Stage) {
 
 /// An id of another reactor gives an error.
 pub fn an_id_of_another_reactor_is_unknown(stage: &mut Stage) {
+    let sources = stage.sources;
     let other = oneloop::Reactor::new().expect("a reactor");
-    let (a, b) = readable();
+    let (a, b) = sources.readable();
     let theirs = other
         .add_handler(a, READ, Mode::Level, |_, _| {})
         .expect("add_handler");

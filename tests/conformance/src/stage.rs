@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{Event, HandlerId, Interest, Mode, PollerKind, Reactor};
+use oneloop::{Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
 
-use crate::{Host, Outside};
+use crate::{Host, Outside, Sources};
 
 /// What a case plays on: a reactor, and a host that drives it when the case says so.
 pub struct Stage<'a> {
@@ -18,18 +18,26 @@ pub struct Stage<'a> {
     pub reactor: Reactor,
     /// Its poller.
     pub poller: PollerKind,
+    /// Where the case gets its sources.
+    pub sources: Sources,
     host: &'a mut dyn Host,
     /// Dropped at the end, which calls the watchdog off.
     _watchdog: Sender<()>,
 }
 
 impl<'a> Stage<'a> {
-    pub(crate) fn new(name: &str, poller: PollerKind, host: &'a mut dyn Host) -> Stage<'a> {
+    pub(crate) fn new(
+        name: &str,
+        poller: PollerKind,
+        sources: Sources,
+        host: &'a mut dyn Host,
+    ) -> Stage<'a> {
         raise_descriptor_limit();
         let reactor = Reactor::builder().poller(poller).build();
         Stage {
             reactor: reactor.expect("a reactor"),
             poller,
+            sources,
             host,
             _watchdog: watchdog(name.to_owned()),
         }
@@ -59,7 +67,7 @@ impl<'a> Stage<'a> {
     /// Adds a handler that only counts.
     pub fn watch<S>(&self, source: S, interest: Interest, mode: Mode) -> Calls
     where
-        S: AsFd + Send + 'static,
+        S: Source + Send + 'static,
     {
         let log = Log::default();
         let seen = log.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use oneloop::ErrorKind;
 
@@ -377,4 +377,72 @@ pub fn timers_from_four_threads(stage: &mut Stage) {
     after_turns(&stage.reactor, 1, |_| {});
     stage.turns(2);
     assert_eq!(log.len(), 1000);
+}
+
+/// By the system clock, too, a timer never fires early; unless that was set it is not late either.
+pub fn a_timer_by_the_system_clock_never_fires_early(stage: &mut Stage) {
+    for micros in [100, 1_000, 3_000, 20_000] {
+        let time = SystemTime::now() + Duration::from_micros(micros);
+        let stopper = stage.reactor.clone();
+        stage
+            .reactor
+            .call_at_system(time, move || {
+                assert!(SystemTime::now() >= time);
+                stopper.stop();
+            })
+            .expect("open");
+        stage.run();
+    }
+}
+
+/// A time that has passed: in the next turn, also one before all times.
+pub fn a_system_time_in_the_past_fires_at_once(stage: &mut Stage) {
+    let log = Log::default();
+    for (at, time) in [
+        SystemTime::UNIX_EPOCH - Duration::from_secs(100_000_000),
+        SystemTime::UNIX_EPOCH,
+        SystemTime::now(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let seen = log.clone();
+        stage
+            .reactor
+            .call_at_system(time, move || seen.push(at))
+            .expect("open");
+    }
+    stage.turns(2);
+    assert_eq!(log.len(), 3);
+}
+
+/// Cancel and reset; and one that is a thousand years away harms nobody.
+pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage) {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let log = Log::default();
+    let set = |time, name: &'static str| {
+        let seen = log.clone();
+        stage
+            .reactor
+            .call_at_system(time, move || seen.push(name))
+            .expect("open")
+    };
+    let now = SystemTime::now();
+    let never = set(now + 1000 * year, "never");
+    let cancelled = set(now + MS, "cancelled");
+    let reset = set(now + year, "reset");
+    stage.reactor.cancel_timer(cancelled).expect("known");
+    stage
+        .reactor
+        .reset_timer(reset, Instant::now() + MS)
+        .expect("known");
+    let stopper = stage.reactor.clone();
+    stage
+        .reactor
+        .call_later(5 * MS, move || stopper.stop())
+        .expect("open");
+    stage.run();
+    log.expect(&["reset"]);
+    stage.reactor.cancel_timer(never).expect("known");
+    assert_eq!(stage.reactor.stats().pending_timers, 0);
 }

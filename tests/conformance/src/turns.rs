@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use oneloop::{Action, ErrorKind, Interest, Mode};
 
 use crate::stage::{Drops, readable};
-use crate::{Log, Stage, pair};
+use crate::{Log, Stage};
 
 const READ: Interest = Interest::READABLE;
 
@@ -16,6 +16,7 @@ const READ: Interest = Interest::READABLE;
 
 /// Handlers, then timers, then posts.
 pub fn a_turn_is_handlers_then_timers_then_posts(stage: &mut Stage) {
+    let sources = stage.sources;
     let log = Log::default();
     let [post, timer, handler] = ["post", "timer", "handler"].map(|name| {
         let log = log.clone();
@@ -23,7 +24,7 @@ pub fn a_turn_is_handlers_then_timers_then_posts(stage: &mut Stage) {
     });
     stage.reactor.call_soon(post).expect("open");
     stage.reactor.call_at(Instant::now(), timer).expect("open");
-    let (a, _b) = readable();
+    let (a, _b) = sources.readable();
     let handle = move |_: &mut _, _| handler();
     stage
         .reactor
@@ -35,9 +36,10 @@ pub fn a_turn_is_handlers_then_timers_then_posts(stage: &mut Stage) {
 
 /// What a post posts runs in the next turn.
 pub fn what_a_post_posts_runs_in_the_next_turn(stage: &mut Stage) {
+    let sources = stage.sources;
     let log = Log::default();
     let (seen, reactor) = (log.clone(), stage.reactor.clone());
-    let (a, _b) = readable();
+    let (a, _b) = sources.readable();
     let handler = log.clone();
     stage
         .reactor
@@ -84,7 +86,8 @@ pub fn a_callback_that_keeps_posting_starves_nobody(stage: &mut Stage) {
 
 /// A descriptor that stays ready starves neither timers, posts nor the host's own code.
 pub fn a_descriptor_that_stays_ready_starves_nobody(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
     stage.watch(a, READ, Mode::Level);
     let (reactor, posted) = (stage.reactor.clone(), Arc::new(AtomicBool::new(false)));
     let flag = posted.clone();
@@ -106,10 +109,11 @@ pub fn a_descriptor_that_stays_ready_starves_nobody(stage: &mut Stage) {
 
 /// All who are ready get their call in a turn before anybody gets a second one.
 pub fn nobody_is_called_twice_before_everybody_was_once(stage: &mut Stage) {
+    let sources = stage.sources;
     let log = Log::default();
     let peers: Vec<_> = (0..50)
         .map(|me| {
-            let (a, b) = readable();
+            let (a, b) = sources.readable();
             let log = log.clone();
             let handle = move |_: &mut _, _| log.push(me);
             stage
@@ -128,11 +132,12 @@ pub fn nobody_is_called_twice_before_everybody_was_once(stage: &mut Stage) {
 
 /// More descriptors ready at once than one wait fetches.
 pub fn more_ready_descriptors_than_one_wait_fetches(stage: &mut Stage) {
+    let sources = stage.sources;
     const MANY: usize = 1500;
     let log = Log::default();
     let peers: Vec<_> = (0..MANY)
         .map(|_| {
-            let (a, b) = readable();
+            let (a, b) = sources.readable();
             let (log, stopper) = (log.clone(), stage.reactor.clone());
             let handle = move |_: &mut _, _| {
                 log.push(());
@@ -279,14 +284,15 @@ fn panics(stage: &mut Stage) {
 
 /// A handler that panics is removed; the panic reaches whoever drives; the others go on.
 pub fn a_panicking_handler_is_removed_and_the_rest_goes_on(stage: &mut Stage) {
+    let sources = stage.sources;
     let log = Log::default();
     let drops = Drops::default();
-    let (a, _b) = readable();
+    let (a, _b) = sources.readable();
     let guard = drops.guard();
     let before = log.clone();
     let others: Vec<_> = (0..2)
         .map(|_| {
-            let (c, d) = readable();
+            let (c, d) = sources.readable();
             (stage.watch(c, READ, Mode::Edge), d)
         })
         .collect();
@@ -298,7 +304,7 @@ pub fn a_panicking_handler_is_removed_and_the_rest_goes_on(stage: &mut Stage) {
             panic_on_purpose();
         })
         .expect("add_handler");
-    let (c, d) = readable();
+    let (c, d) = sources.readable();
     let after = stage.watch(c, READ, Mode::Edge);
     let (post, timer) = (log.clone(), log.clone());
     stage
@@ -362,7 +368,8 @@ pub fn posts_after_a_panicking_one_are_kept(stage: &mut Stage) {
 
 /// What a panic has left over is seen by the next host without anything new coming.
 pub fn after_a_panic_the_next_run_needs_no_new_event(stage: &mut Stage) {
-    let (a, b) = (readable(), readable());
+    let sources = stage.sources;
+    let (a, b) = (sources.readable(), sources.readable());
     let stopper = stage.reactor.clone();
     let count = Arc::new(AtomicBool::new(false));
     for (source, _) in [(a.0, 0), (b.0, 1)] {
@@ -393,6 +400,7 @@ pub fn a_panicking_hook_is_removed(stage: &mut Stage) {
 
 /// A source whose Drop panics on removal in a callback takes nothing with it.
 pub fn a_panic_in_a_drop_takes_nothing_with_it(stage: &mut Stage) {
+    let sources = stage.sources;
     struct Bomb(bool);
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -401,7 +409,7 @@ pub fn a_panic_in_a_drop_takes_nothing_with_it(stage: &mut Stage) {
             }
         }
     }
-    let (a, _b) = readable();
+    let (a, _b) = sources.readable();
     let bomb = Bomb(true);
     stage
         .reactor
@@ -412,7 +420,7 @@ pub fn a_panic_in_a_drop_takes_nothing_with_it(stage: &mut Stage) {
         .expect("add_handler");
     panics(stage);
     assert_eq!(stage.reactor.stats().handlers, 0);
-    let (c, _d) = pair();
+    let (c, _d) = sources.pair();
     let calls = stage.watch(c, Interest::WRITABLE, Mode::Level);
     stage.turns(2);
     assert!(calls.take() >= 2);

@@ -1,0 +1,239 @@
+//! The test clock, and timers that follow a system clock that is set.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oneloop::{Interest, Mode, Reactor, Ready, TestClock, VirtualSource};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn on(clock: &TestClock) -> Reactor {
+    Reactor::builder().clock(clock.clone()).build().unwrap()
+}
+
+fn look(reactor: &Reactor) {
+    while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
+}
+
+/// A timer's callback that sends `name` and the time by the loop's clock.
+fn note<T: Send + 'static>(
+    reactor: &Reactor,
+    set: impl Fn(Box<dyn Fn(T) + Send>),
+) -> Receiver<(T, Instant)> {
+    let (sender, receiver) = channel();
+    let weak = reactor.downgrade();
+    set(Box::new(move |name| {
+        let now = weak.upgrade().unwrap().now();
+        sender.send((name, now)).unwrap();
+    }));
+    receiver
+}
+
+#[test]
+fn time_moves_only_when_it_is_told() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    let (sender, fired) = channel();
+    for seconds in [30, 10, 20, 10] {
+        let sender = sender.clone();
+        let delay = seconds * SECOND;
+        reactor
+            .call_later(delay, move || sender.send(seconds).unwrap())
+            .unwrap();
+    }
+    look(&reactor);
+    assert_eq!(reactor.next_deadline(), Some(clock.now() + 10 * SECOND));
+    clock.advance(10 * SECOND - Duration::from_nanos(1));
+    look(&reactor);
+    assert_eq!(fired.try_iter().count(), 0);
+    clock.advance(Duration::from_nanos(1));
+    look(&reactor);
+    assert_eq!(fired.try_iter().collect::<Vec<_>>(), [10, 10]);
+    clock.advance(HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().collect::<Vec<_>>(), [20, 30]);
+}
+
+#[test]
+fn an_advance_wakes_a_loop_that_sleeps() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    let (sender, asleep) = channel();
+    reactor
+        .add_hook(
+            move || {
+                let _ = sender.send(());
+                None
+            },
+            || {},
+        )
+        .unwrap();
+    reactor.call_later(HOUR, || {}).unwrap();
+    let driver = thread::spawn(move || reactor.run().unwrap());
+    asleep.recv().unwrap();
+    clock.advance(HOUR);
+    driver.join().unwrap();
+}
+
+#[test]
+fn two_loops_on_one_clock() {
+    let clock = TestClock::new();
+    let loops = [on(&clock), on(&clock)];
+    let (sender, fired) = channel();
+    for (name, reactor) in loops.iter().enumerate() {
+        let sender = sender.clone();
+        reactor
+            .call_later(HOUR, move || sender.send(name).unwrap())
+            .unwrap();
+    }
+    clock.advance(HOUR);
+    loops.iter().for_each(look);
+    assert_eq!(fired.try_iter().collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn an_eager_clock_runs_through_all_timers_each_at_its_own_time() {
+    let clock = TestClock::eager();
+    let start = clock.now();
+    let reactor = on(&clock);
+    let fired = note(&reactor, |note| {
+        let mut ticks = 0;
+        let weak = reactor.downgrade();
+        reactor
+            .call_every(HOUR, move || {
+                ticks += 1;
+                note(ticks);
+                if ticks == 24 {
+                    weak.upgrade().unwrap().stop();
+                }
+            })
+            .unwrap();
+    });
+    let real = Instant::now();
+    reactor.run().unwrap();
+    assert!(real.elapsed() < HOUR);
+    let expected: Vec<_> = (1..=24).map(|n| (n, start + n * HOUR)).collect();
+    assert_eq!(fired.try_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn an_eager_clock_does_not_overtake_what_is_ready() {
+    let clock = TestClock::eager();
+    let reactor = on(&clock);
+    let (source, readiness) = VirtualSource::pair();
+    let (sender, order) = channel();
+    let timer = sender.clone();
+    reactor
+        .call_later(SECOND, move || timer.send("timer").unwrap())
+        .unwrap();
+    let mut left = 5;
+    reactor
+        .add_handler(source, Interest::READABLE, Mode::Level, move |_, _| {
+            sender.send("handler").unwrap();
+            left -= 1;
+            match left {
+                0 => oneloop::Action::Remove,
+                _ => oneloop::Action::Continue,
+            }
+        })
+        .unwrap();
+    readiness.set(Ready::READABLE);
+    reactor.run().unwrap();
+    let order: Vec<_> = order.try_iter().collect();
+    assert_eq!(order[..5], ["handler"; 5]);
+    assert_eq!(order[5..], ["timer"]);
+}
+
+#[test]
+fn a_host_sees_what_an_advance_makes_due() {
+    let clock = TestClock::eager();
+    let reactor = on(&clock);
+    let stopper = reactor.downgrade();
+    reactor
+        .call_later(HOUR, move || stopper.upgrade().unwrap().stop())
+        .unwrap();
+    futures_lite::future::block_on(async {
+        async_io::block_on(oneloop_async_io::drive(&reactor)).unwrap();
+    });
+}
+
+#[test]
+fn timers_by_the_system_clock_follow_it_when_it_is_set() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    let noon = clock.system_now() + HOUR;
+    let fired = note(&reactor, |note| {
+        reactor.call_at_system(noon, move || note(())).unwrap();
+    });
+    // Set back: what was due in an hour is due in three.
+    clock.set_system(noon - 3 * HOUR);
+    clock.advance(2 * HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().count(), 0);
+    // Set forward, but not far enough; then past it.
+    clock.set_system(noon - SECOND);
+    look(&reactor);
+    assert_eq!(fired.try_iter().count(), 0);
+    clock.set_system(noon + HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().count(), 1);
+    assert_eq!(reactor.stats().pending_timers, 0);
+}
+
+#[test]
+fn monotonic_timers_do_not_care_and_a_reset_makes_a_timer_one_of_them() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    let (sender, fired) = channel();
+    let other = sender.clone();
+    reactor
+        .call_later(HOUR, move || sender.send("later").unwrap())
+        .unwrap();
+    let noon = clock.system_now() + HOUR;
+    let id = reactor
+        .call_at_system(noon, move || other.send("reset").unwrap())
+        .unwrap();
+    reactor.reset_timer(id, clock.now() + 2 * HOUR).unwrap();
+    clock.set_system(noon + 100 * HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().count(), 0);
+    clock.advance(HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().collect::<Vec<_>>(), ["later"]);
+    clock.advance(HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().collect::<Vec<_>>(), ["reset"]);
+}
+
+/// The kernel's notice, by setting the clock to what it shows. Needs to be root.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "sets the system clock (to what it shows); tests/all.sh runs it"]
+fn a_real_clock_that_is_set_wakes_the_loop() {
+    use oneloop::PollerKind;
+    use std::time::SystemTime;
+
+    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+        let reactor = Reactor::builder().poller(poller).build().unwrap();
+        reactor
+            .call_at_system(SystemTime::now() + HOUR, || {})
+            .unwrap();
+        for _ in 0..3 {
+            while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
+            let setter = thread::spawn(|| {
+                let clock = rustix::time::ClockId::Realtime;
+                let now = rustix::time::clock_gettime(clock);
+                rustix::time::clock_settime(clock, now).expect("the right to set the clock");
+            });
+            // Returns because of the notice: there is nothing else.
+            let start = Instant::now();
+            let turn = reactor.turn(Some(20 * SECOND)).unwrap();
+            assert!(start.elapsed() < 20 * SECOND);
+            assert_eq!(turn.called, 0);
+            setter.join().unwrap();
+        }
+        assert_eq!(reactor.stats().pending_timers, 1);
+    }
+}

@@ -1,0 +1,175 @@
+//! Virtual sources: what has no counterpart among descriptors. The rest is the other topics' cases,
+//! run on virtual sources.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use oneloop::{ErrorKind, Interest, Mode, Reactor, Ready, VirtualSource};
+
+use crate::{Log, Stage};
+
+const READ: Interest = Interest::READABLE;
+
+// Clause 9.
+
+/// Set by another thread while the loop sleeps.
+pub fn set_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
+    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+        let (source, readiness) = VirtualSource::pair();
+        let stopper = stage.reactor.clone();
+        let id = stage
+            .reactor
+            .add_handler(source, READ, mode, move |_, _| stopper.stop())
+            .expect("add_handler");
+        let setter = readiness.clone();
+        stage.run_beside(move || {
+            thread::spawn(move || assert!(setter.set(Ready::READABLE)));
+        });
+        stage.reactor.remove_handler(id).expect("known");
+    }
+}
+
+/// What was set before the handler came counts.
+pub fn what_was_set_before_the_handler_came_counts(stage: &mut Stage) {
+    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+        let (source, readiness) = VirtualSource::pair();
+        assert!(!readiness.set(Ready::READABLE), "nobody is there to hear");
+        let calls = stage.watch(source, READ, mode);
+        stage.turns(3);
+        assert!(calls.take() > 0, "{mode:?}");
+        stage.reactor.remove_handler(calls.id).expect("known");
+    }
+}
+
+/// What was set and cleared before the loop looked is nothing.
+pub fn cleared_before_the_loop_looked_nobody_is_called(stage: &mut Stage) {
+    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+        let (source, readiness) = VirtualSource::pair();
+        let calls = stage.watch(source, READ, mode);
+        readiness.set(Ready::READABLE);
+        readiness.clear(Ready::READABLE);
+        stage.turns(3);
+        assert_eq!(calls.take(), 0, "{mode:?}");
+        readiness.set(Ready::READABLE);
+        stage.turns(3);
+        assert!(calls.take() > 0, "{mode:?}");
+    }
+}
+
+/// Sets from many threads: an edge handler that looks at each call misses nothing.
+pub fn sets_from_many_threads_are_not_lost(stage: &mut Stage) {
+    const THREADS: usize = 4;
+    const SETS: usize = 5_000;
+    let (source, readiness) = VirtualSource::pair();
+    let made = Arc::new(AtomicUsize::new(0));
+    let (seen, stopper) = (made.clone(), stage.reactor.clone());
+    stage
+        .reactor
+        .add_handler(source, READ, Mode::Edge, move |_, _| {
+            if seen.load(SeqCst) == THREADS * SETS {
+                stopper.stop();
+            }
+        })
+        .expect("add_handler");
+    for _ in 0..THREADS {
+        let (made, readiness) = (made.clone(), readiness.clone());
+        thread::spawn(move || {
+            for _ in 0..SETS {
+                made.fetch_add(1, SeqCst);
+                readiness.set(Ready::READABLE);
+            }
+        });
+    }
+    stage.run();
+}
+
+/// Many sets before the loop looks cost one wake.
+pub fn many_sets_cost_one_wake(stage: &mut Stage) {
+    let (source, readiness) = VirtualSource::pair();
+    let calls = stage.watch(source, READ, Mode::Edge);
+    for _ in 0..10_000 {
+        readiness.set(Ready::READABLE);
+    }
+    let before = stage.reactor.stats().turns;
+    stage.turns(1);
+    assert_eq!(calls.take(), 1);
+    assert!(stage.reactor.stats().turns - before < 6);
+}
+
+/// One source on two reactors.
+pub fn one_source_on_two_loops(stage: &mut Stage) {
+    let other = Reactor::new().expect("a reactor");
+    let (source, readiness) = VirtualSource::pair();
+    let ours = stage.watch(source.clone(), READ, Mode::Edge);
+    let log = Log::default();
+    let seen = log.clone();
+    other
+        .add_handler(source, READ, Mode::Edge, move |_, _| seen.push(()))
+        .expect("add_handler");
+    readiness.set(Ready::READABLE);
+    stage.turns(2);
+    other.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!((ours.take(), log.len()), (1, 1));
+}
+
+// Clause 10.
+
+/// An error reaches everybody, priority who asked for it.
+pub fn an_error_of_a_virtual_source_reaches_everybody(stage: &mut Stage) {
+    let (source, readiness) = VirtualSource::pair();
+    let interests = [READ, Interest::WRITABLE, Interest::PRIORITY];
+    let handlers = interests.map(|interest| stage.watch(source.clone(), interest, Mode::Oneshot));
+    readiness.set(Ready::ERROR);
+    stage.turns(2);
+    for (handler, interest) in handlers.iter().zip(interests) {
+        let [event] = handler.events().try_into().expect("one call");
+        assert!(event.is_error());
+        assert_eq!(event.is_readable(), interest == READ);
+        assert_eq!(event.is_writable(), interest == Interest::WRITABLE);
+        stage
+            .reactor
+            .update_handler(handler.id, interest)
+            .expect("known");
+    }
+    readiness.clear(Ready::ERROR);
+    readiness.set(Ready::PRIORITY);
+    stage.turns(2);
+    assert_eq!(handlers.map(|handler| handler.take()), [0, 0, 1]);
+}
+
+/// When nobody is left who could set it, that is a hang-up.
+pub fn the_last_readiness_that_goes_is_a_hangup(stage: &mut Stage) {
+    let (source, readiness) = VirtualSource::pair();
+    let calls = stage.watch(source, READ, Mode::Oneshot);
+    let clone = readiness.clone();
+    drop(readiness);
+    stage.turns(2);
+    assert_eq!(calls.take(), 0);
+    drop(clone);
+    stage.turns(2);
+    assert!(calls.events()[0].is_hangup());
+}
+
+// Clause 21.
+
+/// A readiness half that outlives its reactor: nobody hears, and it says so.
+pub fn a_readiness_may_outlive_the_reactor(stage: &mut Stage) {
+    for by_close in [true, false] {
+        let other = Reactor::builder().poller(stage.poller).build();
+        let other = other.expect("a reactor");
+        let (source, readiness) = VirtualSource::pair();
+        let added = other.add_handler(source, READ, Mode::Level, |_, _| {});
+        let id = added.expect("add_handler");
+        let fd = other.handler_fd(id).expect_err("it has none");
+        assert_eq!(fd.kind(), ErrorKind::Unsupported);
+        assert!(readiness.set(Ready::READABLE));
+        match by_close {
+            true => other.close(),
+            false => drop(other),
+        }
+        assert!(!readiness.set(Ready::READABLE), "nobody is left");
+        readiness.clear(Ready::READABLE);
+    }
+}
