@@ -67,6 +67,8 @@ mod engine;
 mod error;
 mod event;
 mod fork;
+#[cfg(feature = "futures")]
+pub mod futures;
 mod host;
 mod id;
 mod poller;

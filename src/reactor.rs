@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::os::fd::RawFd;
 #[cfg(pollable)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -359,7 +360,10 @@ impl<K: Threads> Loop<K> {
         when: When,
         callback: Box<dyn FnMut()>,
     ) -> Result<TimerId> {
-        self.core.add_timer(call, when, callback).map(TimerId)
+        let place = Location::caller();
+        self.core
+            .add_timer(call, when, place, callback)
+            .map(TimerId)
     }
 
     /// Moves a timer, forward or back; a periodic one goes on from there. Also in its own

@@ -54,6 +54,9 @@ pub(crate) struct Core {
     watched: AtomicBool,
     pub(crate) clock: Clock,
     observer: Observer,
+    /// There was a warning that nobody drives.
+    #[cfg(all(feature = "futures", feature = "tracing"))]
+    has_warned: AtomicBool,
     forks: u32,
 }
 
@@ -157,6 +160,8 @@ impl Core {
             }),
             turning: Mutex::new(Turning::new(events)),
             watched: AtomicBool::new(false),
+            #[cfg(all(feature = "futures", feature = "tracing"))]
+            has_warned: AtomicBool::new(false),
             forks: fork::generation(),
         })
     }
@@ -240,14 +245,13 @@ impl Core {
 
     // Timers.
 
-    #[track_caller]
     pub(crate) fn add_timer(
         &self,
         call: &'static str,
         when: When,
+        place: &'static Location<'static>,
         callback: timers::Callback,
     ) -> Result<Key> {
-        let place = Location::caller();
         let clock = &self.clock;
         let mut state = self.enter(call)?;
         let (deadline, plan) = match when {
@@ -485,6 +489,17 @@ impl Core {
             pending_timers: state.timers.len(),
             longest_callback: self.observer.longest(),
             ..state.stats
+        }
+    }
+
+    /// A future is about to wait for a loop that may never turn.
+    #[cfg(all(feature = "futures", feature = "tracing"))]
+    pub(crate) fn warn_if_not_driven(&self) {
+        if !self.is_driven() && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "oneloop",
+                "a future waits on a loop that nobody drives: it will wait until somebody does"
+            );
         }
     }
 

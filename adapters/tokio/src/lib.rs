@@ -1,4 +1,5 @@
-//! Drives a [`oneloop`] reactor inside tokio.
+//! Drives a [`oneloop`] reactor inside tokio ([`drive`]), and gives what is written for tokio's
+//! traits sockets of a oneloop reactor ([`Io`]).
 //!
 //! ```
 //! use oneloop::Reactor;
@@ -23,12 +24,14 @@
 //! # }
 //! ```
 
+mod io;
+
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+pub use io::Io;
 use oneloop::{Host, Loop, Threads, Turn};
 use pin_project::pin_project;
 use tokio::io::Interest;
@@ -78,9 +81,9 @@ enum State<K: Threads> {
 }
 
 impl<K: Threads> Future for Drive<K> {
-    type Output = io::Result<()>;
+    type Output = std::io::Result<()>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let state = self.project().state;
         loop {
             // An error on the way leaves it done, and the reactor to others.
@@ -137,7 +140,7 @@ impl<K: Threads> fmt::Debug for Drive<K> {
 }
 
 /// Some turns, outside the cooperative budget of the task.
-fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> io::Result<Turn> {
+fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> std::io::Result<Turn> {
     let mut result = Ok(Turn::default());
     let once = std::future::poll_fn(|_| {
         result = host.turn(BUDGET);

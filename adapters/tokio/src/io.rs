@@ -1,0 +1,74 @@
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// tokio's [`AsyncRead`] and [`AsyncWrite`] over those of futures-io, such as
+/// [`oneloop::futures::Async`] has them: what is written for tokio's traits, hyper among it, then
+/// runs on a oneloop reactor, whoever drives that and without a tokio runtime.
+///
+/// ```
+/// use oneloop::{Reactor, futures::Async};
+/// use oneloop_tokio::Io;
+/// use std::os::unix::net::UnixStream;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reactor = Reactor::new()?;
+/// let (a, b) = Async::<UnixStream>::pair(&reactor)?;
+/// let (mut a, mut b) = (Io(a), Io(b));
+/// let text = reactor.block_on(async {
+///     a.write_all(b"hello").await?;
+///     a.shutdown().await?;
+///     let mut text = String::new();
+///     b.read_to_string(&mut text).await.map(|_| text)
+/// })??;
+/// assert_eq!(text, "hello");
+/// # Ok(())
+/// # }
+/// ```
+#[pin_project]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Io<T>(#[pin] pub T);
+
+impl<T: futures_io::AsyncRead> AsyncRead for Io<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let unfilled = buffer.initialize_unfilled();
+        let n = ready!(self.project().0.poll_read(cx, unfilled))?;
+        buffer.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.project().0.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        self.project().0.poll_write_vectored(cx, buffers)
+    }
+
+    /// What does not write several buffers at once writes the first, and is asked again.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.project().0.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.project().0.poll_close(cx)
+    }
+}

@@ -1,0 +1,214 @@
+//! Objects that futures await, whatever executor polls them. They need no runtime: only that
+//! somebody drives the loop ([`Loop::is_driven`](crate::Loop::is_driven)).
+//!
+//! ```
+//! use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip};
+//! use oneloop::{Reactor, futures::{Async, Timer}};
+//! use std::{net::{TcpListener, TcpStream}, time::Duration};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let reactor = Reactor::new()?;
+//! let listener = Async::<TcpListener>::bind(&reactor, ([127, 0, 0, 1], 0))?;
+//! let address = listener.get_ref().local_addr()?;
+//!
+//! let server = async {
+//!     let (mut stream, _) = listener.accept().await?;
+//!     Timer::after(&reactor, Duration::from_micros(300)).await;
+//!     stream.write_all(b"hello").await
+//! };
+//! let client = async {
+//!     let mut stream = Async::<TcpStream>::connect(&reactor, address).await?;
+//!     let mut text = String::new();
+//!     stream.read_to_string(&mut text).await.map(|_| text)
+//! };
+//! let (sent, text) = reactor.block_on(zip(async { let done = server.await; drop(listener); done }, client))?;
+//! sent?;
+//! assert_eq!(text?, "hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod io;
+mod net;
+mod timer;
+mod wait;
+
+use std::future::Future;
+use std::io::{ErrorKind, Result};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::task::{Context, Poll};
+use std::{fmt, result};
+
+pub use net::{IncomingTcp, IncomingUnix};
+pub use timer::Timer;
+use wait::{Direction, Registration};
+
+use crate::{AddError, Error, Loop, Origin, Shared, Source, Threads};
+
+/// A source that futures can wait on.
+///
+/// Any number of tasks, on any executors and threads, may wait on one. It implements
+/// [`AsyncRead`](futures_io::AsyncRead) and [`AsyncWrite`](futures_io::AsyncWrite) if the source
+/// reads and writes, for `&Async<S>` too; these, [`poll_readable`](Self::poll_readable) and
+/// [`poll_writable`](Self::poll_writable) wake the last task only that asked in each direction.
+///
+/// Several on one descriptor, or one beside handlers, work each as if they were alone. If the loop
+/// is closed, waiting on it is an error. While nobody drives it, waiting takes for ever; with the
+/// `tracing` feature there is a warning about that, once a loop.
+pub struct Async<S, K: Threads = Shared> {
+    // Dropped before the source, so that no closed descriptor is registered.
+    registration: Registration<K>,
+    source: S,
+}
+
+impl<S: Source, K: Threads> Async<S, K> {
+    /// Registers a source, and makes its descriptor, if it has one, non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_handler`](Loop::add_handler), with the source in it.
+    #[track_caller]
+    pub fn new(reactor: &Loop<K>, source: S) -> result::Result<Async<S, K>, AddError<S>> {
+        if let Origin::Descriptor(fd) = source.origin() {
+            if let Err(error) = set_nonblocking(fd) {
+                return Err(AddError::new(error, source));
+            }
+        }
+        Async::new_nonblocking(reactor, source)
+    }
+
+    /// As [`new`](Self::new), for a source that is non-blocking already.
+    #[track_caller]
+    pub fn new_nonblocking(
+        reactor: &Loop<K>,
+        source: S,
+    ) -> result::Result<Async<S, K>, AddError<S>> {
+        match Registration::new(reactor, &source) {
+            Ok(registration) => Ok(Async {
+                registration,
+                source,
+            }),
+            Err(error) => Err(AddError::new(error, source)),
+        }
+    }
+}
+
+impl<S, K: Threads> Async<S, K> {
+    /// The loop it waits on.
+    pub fn reactor(&self) -> &Loop<K> {
+        self.registration.reactor()
+    }
+
+    /// The source.
+    pub fn get_ref(&self) -> &S {
+        &self.source
+    }
+
+    /// The source, which the loop has let go of. It stays non-blocking.
+    pub fn into_inner(self) -> S {
+        drop(self.registration);
+        self.source
+    }
+
+    /// Waits until it is readable, or has hung up. Looks anew each time: what is readable now
+    /// counts, however often it was reported before.
+    pub fn readable(&self) -> impl Future<Output = Result<()>> + Send + Sync + Unpin {
+        self.registration.wait(Direction::Read)
+    }
+
+    /// Waits until it is writable, or has hung up.
+    pub fn writable(&self) -> impl Future<Output = Result<()>> + Send + Sync + Unpin {
+        self.registration.wait(Direction::Write)
+    }
+
+    /// Ready if it has become readable since the last time that this said so.
+    ///
+    /// # Errors
+    ///
+    /// If the loop is closed.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.registration.poll(Direction::Read, cx)
+    }
+
+    /// Ready if it has become writable since the last time that this said so.
+    ///
+    /// # Errors
+    ///
+    /// If the loop is closed.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.registration.poll(Direction::Write, cx)
+    }
+
+    /// Tries `read`, and again whenever the source is readable, until it gives anything but
+    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use oneloop::{Reactor, Ready, VirtualSource, futures::Async};
+    /// use std::sync::mpsc::{TryRecvError, sync_channel};
+    ///
+    /// // A channel of the standard library that can be awaited.
+    /// let (sender, receiver) = sync_channel(9);
+    /// let (arrived, readiness) = VirtualSource::pair();
+    /// let thread = std::thread::spawn(move || {
+    ///     sender.send("hello").unwrap();
+    ///     readiness.set(Ready::READABLE);
+    /// });
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let arrived = Async::new(&reactor, arrived)?;
+    /// let received = arrived.read_with(|_| match receiver.try_recv() {
+    ///     Err(TryRecvError::Empty) => Err(std::io::ErrorKind::WouldBlock.into()),
+    ///     other => Ok(other),
+    /// });
+    /// assert_eq!(reactor.block_on(received)??, Ok("hello"));
+    /// # thread.join().unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn read_with<R>(&self, mut read: impl FnMut(&S) -> Result<R>) -> Result<R> {
+        self.when(Direction::Read, || read(&self.source)).await
+    }
+
+    /// Tries `write`, and again whenever the source is writable, until it gives anything but
+    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock).
+    pub async fn write_with<R>(&self, mut write: impl FnMut(&S) -> Result<R>) -> Result<R> {
+        self.when(Direction::Write, || write(&self.source)).await
+    }
+
+    async fn when<R>(
+        &self,
+        direction: Direction,
+        mut attempt: impl FnMut() -> Result<R>,
+    ) -> Result<R> {
+        loop {
+            match attempt() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.registration.wait(direction).await?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// It is never pinned for what is in it.
+impl<S, K: Threads> Unpin for Async<S, K> {}
+
+impl<S: AsFd, K: Threads> AsFd for Async<S, K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+impl<S: fmt::Debug, K: Threads> fmt::Debug for Async<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Async").field(&self.source).finish()
+    }
+}
+
+fn set_nonblocking(fd: BorrowedFd<'_>) -> result::Result<(), Error> {
+    let set = rustix::io::ioctl_fionbio(fd, true);
+    set.map_err(|error| Error::os("Async::new", error.into()).with_fd(fd.as_raw_fd()))
+}

@@ -1,0 +1,220 @@
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+
+use crate::engine::When;
+use crate::id::Key;
+use crate::{Loop, Shared, Threads};
+
+/// A timer of a loop as a future, or as a stream of ticks.
+///
+/// As a future it is ready once its deadline has passed, with that; polled again, at once. As a
+/// stream it goes on with its period, keeping its phase; ticks that nobody took are skipped.
+/// Without a period there is one tick.
+///
+/// On a loop that nobody drives, or that is closed, it waits for ever.
+///
+/// ```
+/// use futures_lite::StreamExt;
+/// use oneloop::{Reactor, futures::Timer};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reactor = Reactor::new()?;
+/// let start = reactor.now();
+/// reactor.block_on(async {
+///     Timer::after(&reactor, Duration::from_micros(300)).await;
+///     let mut ticks = Timer::interval(&reactor, Duration::from_micros(200));
+///     ticks.next().await;
+///     ticks.next().await;
+/// })?;
+/// assert!(start.elapsed() >= Duration::from_micros(700));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Timer<K: Threads = Shared> {
+    reactor: Loop<K>,
+    /// `None`: never.
+    deadline: Option<Instant>,
+    period: Option<Duration>,
+    /// What was registered with the loop, and for when.
+    registered: Option<(Key, Instant)>,
+    task: Arc<Mutex<Option<Waker>>>,
+    place: &'static Location<'static>,
+}
+
+impl<K: Threads> Timer<K> {
+    /// At `deadline`.
+    #[track_caller]
+    pub fn at(reactor: &Loop<K>, deadline: Instant) -> Timer<K> {
+        Timer::new(reactor, Some(deadline), None)
+    }
+
+    /// After `delay`, counted from now; one beyond the end of time means never.
+    #[track_caller]
+    pub fn after(reactor: &Loop<K>, delay: Duration) -> Timer<K> {
+        Timer::new(reactor, reactor.now().checked_add(delay), None)
+    }
+
+    /// Every `period`, the first time a period from now. A period of zero is always ready.
+    #[track_caller]
+    pub fn interval(reactor: &Loop<K>, period: Duration) -> Timer<K> {
+        Timer::new(reactor, reactor.now().checked_add(period), Some(period))
+    }
+
+    /// Every `period`, the first time at `start`.
+    #[track_caller]
+    pub fn interval_at(reactor: &Loop<K>, start: Instant, period: Duration) -> Timer<K> {
+        Timer::new(reactor, Some(start), Some(period))
+    }
+
+    #[track_caller]
+    fn new(reactor: &Loop<K>, deadline: Option<Instant>, period: Option<Duration>) -> Timer<K> {
+        Timer {
+            reactor: reactor.clone(),
+            deadline,
+            period,
+            registered: None,
+            task: Arc::default(),
+            place: Location::caller(),
+        }
+    }
+
+    /// Moves it, forward or back. Whoever waits is woken then.
+    pub fn set_at(&mut self, deadline: Instant) {
+        self.move_to(Some(deadline));
+    }
+
+    /// Moves it to `delay` from now.
+    pub fn set_after(&mut self, delay: Duration) {
+        self.move_to(self.reactor.now().checked_add(delay));
+    }
+
+    /// When it fires next; `None` for never.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn move_to(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+        if self.registered.is_some() {
+            self.register();
+        }
+    }
+
+    /// Has the loop wake the task at the deadline.
+    fn register(&mut self) {
+        let registered = self.registered.take();
+        let Some(deadline) = self.deadline else {
+            if let Some((key, _)) = registered {
+                let _ = self.reactor.core.cancel_timer(key);
+            }
+            return;
+        };
+        if let Some((key, before)) = registered {
+            // Unless it has fired, it is moved.
+            if before == deadline || self.reactor.core.reset_timer(key, deadline).is_ok() {
+                self.registered = Some((key, deadline));
+                return;
+            }
+        }
+        let task = self.task.clone();
+        let wake = Box::new(move || {
+            let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(task) = task {
+                task.wake();
+            }
+        });
+        let when = When::At(deadline);
+        let core = &self.reactor.core;
+        let added = core.add_timer("Timer", when, self.place, wake);
+        self.registered = added.ok().map(|key| (key, deadline));
+    }
+
+    /// The deadline, if that has passed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        match self.deadline {
+            Some(deadline) if deadline <= self.reactor.now() => {
+                // It fires by itself, or has: a wake too many at most.
+                return Poll::Ready(deadline);
+            }
+            _ => {}
+        }
+        #[cfg(feature = "tracing")]
+        self.reactor.core.warn_if_not_driven();
+        {
+            let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *task {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => *task = Some(cx.waker().clone()),
+            }
+        }
+        self.register();
+        Poll::Pending
+    }
+}
+
+impl<K: Threads> Future for Timer<K> {
+    type Output = Instant;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
+        self.poll_deadline(cx)
+    }
+}
+
+impl<K: Threads> Stream for Timer<K> {
+    type Item = Instant;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
+        let Some(mut deadline) = self.deadline else {
+            return match self.period {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(None),
+            };
+        };
+        match self.poll_deadline(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => {
+                let now = self.reactor.now();
+                self.deadline = self.period.and_then(|period| next(deadline, period, now));
+                // The last tick that has passed: those before it were missed.
+                if let (Some(next), Some(period)) = (self.deadline, self.period) {
+                    deadline = next.checked_sub(period).unwrap_or(deadline);
+                }
+                Poll::Ready(Some(deadline))
+            }
+        }
+    }
+}
+
+/// The first tick after `now`.
+fn next(deadline: Instant, period: Duration, now: Instant) -> Option<Instant> {
+    let late = now.saturating_duration_since(deadline);
+    let into = late.as_nanos().checked_rem(period.as_nanos()).unwrap_or(0);
+    // What is left over is shorter than the period, of which this is the time.
+    let into = Duration::new((into / 1_000_000_000) as u64, (into % 1_000_000_000) as u32);
+    now.checked_add(period.saturating_sub(into))
+}
+
+impl<K: Threads> Drop for Timer<K> {
+    fn drop(&mut self) {
+        if let Some((key, _)) = self.registered {
+            // It may have fired.
+            let _ = self.reactor.core.cancel_timer(key);
+        }
+    }
+}
+
+impl<K: Threads> fmt::Debug for Timer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut timer = f.debug_struct("Timer");
+        timer.field("deadline", &self.deadline);
+        timer.field("period", &self.period).finish()
+    }
+}

@@ -1,0 +1,340 @@
+//! How tasks wait: one level-triggered handler for each [`Async`](super::Async), which wakes them.
+//!
+//! Level-triggered, so that no readiness can be lost: what a task has left unread is reported
+//! again. The interest stays in the kernel's set from wait to wait; only when something is
+//! reported that nobody waits for is it taken out, until somebody does. A conversation that goes
+//! to and fro thus costs no call to the kernel but its own reads and writes.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use crate::engine::{Core, On};
+use crate::error::Cause;
+use crate::id::Key;
+use crate::{Action, Error, Event, Interest, Loop, Mode, Source, Threads};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    fn interest(self) -> Interest {
+        match self {
+            Direction::Read => Interest::READABLE,
+            Direction::Write => Interest::WRITABLE,
+        }
+    }
+}
+
+/// The handler, until it is dropped.
+pub(super) struct Registration<K: Threads> {
+    reactor: Loop<K>,
+    key: Key,
+    tasks: Arc<Tasks>,
+}
+
+/// Who waits.
+struct Tasks(Mutex<State>);
+
+struct State {
+    /// What the handler is registered for.
+    interest: Interest,
+    ways: [Way; 2],
+    /// The handler is gone: the loop was closed.
+    closed: bool,
+}
+
+/// One direction.
+struct Way {
+    /// It may be ready: nobody has found out yet that it is not.
+    hopeful: bool,
+    /// It was reported ready, and no poll has said so yet.
+    reported: bool,
+    /// The last task that polled.
+    poller: Option<Waker>,
+    /// Futures; `None` for one whose wait is over.
+    waiters: Slab<Option<Waker>>,
+}
+
+impl<K: Threads> Registration<K> {
+    #[track_caller]
+    pub(super) fn new(reactor: &Loop<K>, source: &impl Source) -> Result<Registration<K>, Error> {
+        let way = || Way {
+            hopeful: true,
+            reported: false,
+            poller: None,
+            waiters: Slab::new(),
+        };
+        let tasks = Arc::new(Tasks(Mutex::new(State {
+            interest: Interest::NONE,
+            ways: [way(), way()],
+            closed: false,
+        })));
+        let handler = Handler {
+            core: Arc::downgrade(&reactor.core),
+            tasks: tasks.clone(),
+        };
+        let make = |()| -> Box<dyn FnMut(Event) -> Action> {
+            Box::new(move |event| {
+                handler.call(event);
+                Action::Continue
+            })
+        };
+        let on = On::from(source.origin());
+        let what = (Interest::NONE, Mode::Level);
+        match reactor.core.add_handler("Async::new", on, what, (), make) {
+            Ok(key) => Ok(Registration {
+                reactor: reactor.clone(),
+                key,
+                tasks,
+            }),
+            Err((error, ())) => Err(error),
+        }
+    }
+
+    pub(super) fn reactor(&self) -> &Loop<K> {
+        &self.reactor
+    }
+
+    /// A future that waits for the next report.
+    pub(super) fn wait(&self, direction: Direction) -> Wait<'_> {
+        Wait {
+            core: &self.reactor.core,
+            key: self.key,
+            tasks: &self.tasks,
+            direction,
+            waiter: None,
+        }
+    }
+
+    /// Ready if it was reported since this said so last.
+    pub(super) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_if(direction, cx, |way| std::mem::take(&mut way.reported))
+    }
+
+    /// An attempt has shown that it is not ready.
+    pub(super) fn give_up_hope(&self, direction: Direction) {
+        // If it has become ready just now, the handler is called again: it is level-triggered.
+        let way = &mut self.tasks.lock().ways[direction as usize];
+        way.hopeful = false;
+        way.reported = false;
+    }
+
+    /// Attempts whatever may be ready until it would not block.
+    pub(super) fn poll_with<R>(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match self.poll_if(direction, cx, |way| way.hopeful)? {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => {}
+            }
+            match attempt() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.give_up_hope(direction),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_if(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        is_ready: impl FnOnce(&mut Way) -> bool,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.tasks.lock();
+        let way = &mut state.ways[direction as usize];
+        if is_ready(way) {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut way.poller {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => way.poller = Some(cx.waker().clone()),
+        }
+        match state.watch(direction, &self.reactor.core, self.key) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+impl<K: Threads> Drop for Registration<K> {
+    fn drop(&mut self) {
+        // It may be gone already, with the loop.
+        let _ = self.reactor.core.remove_handler(self.key);
+    }
+}
+
+impl Tasks {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Somebody waits: has the handler registered for it.
+    fn watch(&mut self, direction: Direction, core: &Core, key: Key) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::new("wait", Cause::Closed));
+        }
+        #[cfg(feature = "tracing")]
+        core.warn_if_not_driven();
+        let wanted = self.interest | direction.interest();
+        if wanted != self.interest {
+            core.update_handler(key, wanted)?;
+            self.interest = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// What is registered with the loop.
+struct Handler {
+    core: Weak<Core>,
+    tasks: Arc<Tasks>,
+}
+
+impl Handler {
+    fn call(&self, event: Event) {
+        let mut state = self.tasks.lock();
+        let mut interest = Interest::NONE;
+        let mut wakers = Wakers::default();
+        let ready = [
+            (Direction::Read, event.is_readable()),
+            (Direction::Write, event.is_writable()),
+        ];
+        for (direction, ready) in ready {
+            let watched = state.interest.contains(direction.interest());
+            let way = &mut state.ways[direction as usize];
+            // Nobody waits for it: the next who does will see that it is asked for again.
+            let wasted = ready && !way.is_awaited();
+            if watched && !wasted {
+                interest |= direction.interest();
+            }
+            if ready {
+                way.hopeful = true;
+                way.reported = true;
+                wakers.take(way);
+            }
+        }
+        if interest != state.interest {
+            if let Some(core) = self.core.upgrade() {
+                if core.update_handler(event.handler().0, interest).is_ok() {
+                    state.interest = interest;
+                }
+            }
+        }
+        drop(state);
+        wakers.wake();
+    }
+}
+
+impl Drop for Handler {
+    /// The loop was closed, or the handler removed: nobody will wake those who wait but this.
+    fn drop(&mut self) {
+        let mut state = self.tasks.lock();
+        state.closed = true;
+        let mut wakers = Wakers::default();
+        state.ways.iter_mut().for_each(|way| wakers.take(way));
+        drop(state);
+        wakers.wake();
+    }
+}
+
+impl Way {
+    fn is_awaited(&self) -> bool {
+        self.poller.is_some() || self.waiters.iter().any(|(_, waiter)| waiter.is_some())
+    }
+}
+
+/// Tasks to be woken, once no lock is held. Most often there is one.
+#[derive(Default)]
+struct Wakers {
+    one: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakers {
+    fn take(&mut self, way: &mut Way) {
+        let waiters = way
+            .waiters
+            .iter_mut()
+            .filter_map(|(_, waiter)| waiter.take());
+        for waker in way.poller.take().into_iter().chain(waiters) {
+            match self.one {
+                None => self.one = Some(waker),
+                Some(_) => self.more.push(waker),
+            }
+        }
+    }
+
+    fn wake(self) {
+        self.one.into_iter().chain(self.more).for_each(Waker::wake);
+    }
+}
+
+/// Waits until the next report.
+pub(super) struct Wait<'a> {
+    core: &'a Core,
+    key: Key,
+    tasks: &'a Tasks,
+    direction: Direction,
+    /// Its place among the waiters.
+    waiter: Option<usize>,
+}
+
+impl Future for Wait<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.tasks.lock();
+        let waiters = &mut state.ways[self.direction as usize].waiters;
+        let at = match self.waiter {
+            None => waiters.insert(Some(cx.waker().clone())),
+            Some(at) => match &mut waiters[at] {
+                Some(waker) => {
+                    waker.clone_from(cx.waker());
+                    at
+                }
+                None => {
+                    waiters.remove(at);
+                    let closed = state.closed;
+                    drop(state);
+                    self.waiter = None;
+                    return Poll::Ready(match closed {
+                        false => Ok(()),
+                        true => Err(Error::new("wait", Cause::Closed).into()),
+                    });
+                }
+            },
+        };
+        let watched = state.watch(self.direction, self.core, self.key);
+        drop(state);
+        self.waiter = Some(at);
+        match watched {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(at) = self.waiter {
+            self.tasks.lock().ways[self.direction as usize]
+                .waiters
+                .remove(at);
+        }
+    }
+}
