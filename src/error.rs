@@ -162,24 +162,53 @@ impl<S> AddError<S> {
     }
 }
 
-/// A callback that could not be posted because the reactor is gone. Gives the callback back.
-pub struct PostError<F>(pub F);
+/// A callback that could not be posted because the reactor is gone, and why. Gives the callback
+/// back.
+pub struct PostError<F> {
+    error: Error,
+    callback: F,
+}
+
+impl<F> PostError<F> {
+    pub(crate) fn new(cause: Cause, callback: F) -> PostError<F> {
+        PostError {
+            error: Error::new("call_soon", cause),
+            callback,
+        }
+    }
+
+    /// The reason.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The callback, not called.
+    pub fn into_callback(self) -> F {
+        self.callback
+    }
+}
 
 macro_rules! wrapping_error {
-    ($name:ident, $error:expr) => {
+    ($name:ident) => {
         impl<T> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&$error(self), f)
+                fmt::Debug::fmt(&self.error, f)
             }
         }
 
         impl<T> fmt::Display for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&$error(self), f)
+                fmt::Display::fmt(&self.error, f)
             }
         }
 
         impl<T> error::Error for $name<T> {}
+
+        impl<T> From<$name<T>> for Error {
+            fn from(error: $name<T>) -> Error {
+                error.error
+            }
+        }
 
         impl<T> From<$name<T>> for io::Error {
             fn from(error: $name<T>) -> io::Error {
@@ -189,17 +218,5 @@ macro_rules! wrapping_error {
     };
 }
 
-wrapping_error!(AddError, AddError::error);
-wrapping_error!(PostError, |_| Error::new("call_soon", Cause::Closed));
-
-impl<S> From<AddError<S>> for Error {
-    fn from(error: AddError<S>) -> Error {
-        error.error
-    }
-}
-
-impl<F> From<PostError<F>> for Error {
-    fn from(_: PostError<F>) -> Error {
-        Error::new("call_soon", Cause::Closed)
-    }
-}
+wrapping_error!(AddError);
+wrapping_error!(PostError);

@@ -204,6 +204,11 @@ impl Ready {
         Ready(interest.0 & (READABLE | WRITABLE))
     }
 
+    /// All that was asked for.
+    pub(crate) fn all(interest: Interest) -> Ready {
+        Ready(interest.0)
+    }
+
     /// What a handler with `interest` gets to see. A hang-up or an error counts as whatever the
     /// handler waits for, so that code that only ever reads, or only writes, finds out.
     pub(crate) fn seen_by(self, interest: Interest) -> Ready {

@@ -2,6 +2,8 @@ use std::fmt;
 #[cfg(pollable)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+#[cfg(pollable)]
+use crate::engine::BY_HOST;
 use crate::{Loop, Result, Threads};
 
 /// What a turn, or a few of them, did.
@@ -13,18 +15,20 @@ pub struct Turn {
     /// Nothing is left to do, and what comes will show on the descriptor: the host may sleep.
     /// While this is false, a host that is told only of changes (edge-triggered) must turn again.
     pub idle: bool,
-    /// The descriptor means another file of the kernel's now, under the same number. Who has
-    /// registered it with epoll, or a runtime, must do so anew; to poll(2) it is all the same.
+    /// The descriptor may be readable for ever without anything to do. Whoever has it registered
+    /// with epoll, or a runtime, should take it out, call [`renew`](Loop::renew), and register it
+    /// anew; with poll(2), calling that will do. Said again, now and then, until that was done.
     ///
     /// This is rare: it mends what a C library leaves behind that closes a descriptor without
     /// unregistering it, while a child process still has it.
-    pub renewed: bool,
+    pub haunted: bool,
     /// [`Loop::stop`] was called. What was not called stays due.
     pub stopped: bool,
 }
 
 /// A host's claim on a reactor, for those who write adapters: while it lives nobody else can drive.
-/// Dropping it leaves the reactor as it is, for the next host to go on.
+/// Dropping it leaves the reactor as it is, for the next host to go on; the descriptor should have
+/// been unregistered by then.
 ///
 /// A host watches the descriptor ([`AsFd`]) for reading, level- or edge-triggered, and calls
 /// [`turn`](Self::turn) when it becomes readable, and once at the beginning. Timers and posts show
@@ -41,7 +45,14 @@ pub struct Turn {
 /// reactor.call_later(Duration::from_millis(1), move || stopper.upgrade().unwrap().stop())?;
 ///
 /// let mut host = reactor.host("poll")?;
-/// while !host.turn(100)?.stopped {
+/// loop {
+///     let turn = host.turn(100)?;
+///     if turn.stopped {
+///         break;
+///     }
+///     if turn.haunted {
+///         host.renew()?;
+///     }
 ///     let mut fd = libc::pollfd { fd: host.as_raw_fd(), events: libc::POLLIN, revents: 0 };
 ///     unsafe { libc::poll(&mut fd, 1, -1) };
 /// }
@@ -76,6 +87,15 @@ impl<K: Threads> Host<K> {
         self.reactor.core.host_turns(self.name, budget)
     }
 
+    /// As [`Loop::renew`], for the host.
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn renew(&mut self) -> Result<()> {
+        self.reactor.core.renew(Some(self.name))
+    }
+
     /// The reactor.
     pub fn reactor(&self) -> &Loop<K> {
         &self.reactor
@@ -85,14 +105,14 @@ impl<K: Threads> Host<K> {
 #[cfg(pollable)]
 impl<K: Threads> AsFd for Host<K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reactor.as_fd()
+        self.reactor.core.as_fd(BY_HOST)
     }
 }
 
 #[cfg(pollable)]
 impl<K: Threads> AsRawFd for Host<K> {
     fn as_raw_fd(&self) -> RawFd {
-        self.reactor.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 

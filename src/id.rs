@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A place in a table and the serial number of who has it. The serials are drawn from one counter
-/// for the whole process, so that a stale id, or one of another reactor, fits nobody.
+/// for the whole process, so that a stale id, or one of another reactor, fits nobody. (It wraps. To
+/// be mistaken an id would have to be kept until exactly then, and its place be taken by that one.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) index: u32,
@@ -39,8 +40,9 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         ///
-        /// An id stays unique after what it named is gone: it then gives an error, never
-        /// somebody else's state, on the reactor it came from and on any other.
+        /// An id stays unique after what it named is gone, for the next four billion
+        /// registrations of the process: it then gives an error, never somebody else's state, on
+        /// the reactor it came from and on any other.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(pub(crate) Key);
 

@@ -8,6 +8,8 @@ use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+#[cfg(pollable)]
+use crate::engine::BY_OTHERS;
 use crate::engine::{Core, Inbox, On, SlowReport, When, boxed};
 use crate::{
     Action, AddError, Error, Event, Fits, HandlerId, HookId, Host, Id, Interest, Local, Mode,
@@ -169,8 +171,8 @@ impl LocalReactor {
 impl<K: Threads> Loop<K> {
     /// Calls `callback` when `source` is ready for what `interest` says. In force when it returns.
     ///
-    /// The loop owns the source, so that it cannot be closed while it is watched; the callback
-    /// gets it as `&mut S`. Take an `Arc`, an `Rc` or a `BorrowedFd<'static>` to share it. Any
+    /// The loop owns the source, so that nobody closes it while it is watched; the callback gets it
+    /// as `&mut S`, and if it replaces it by another, it should remove the handler. Take an `Arc`, an `Rc` or a `BorrowedFd<'static>` to share it. Any
     /// number of handlers may be on one descriptor, each as if it were alone. A callback that
     /// returns `()` goes on; see [`Action`] for the rest. What is added in a callback is first
     /// called in a later turn. A [`Source`] is anything with a descriptor, or without one.
@@ -219,8 +221,8 @@ impl<K: Threads> Loop<K> {
     ///
     /// The descriptor must be open now, and the handler be removed before, or soon after, its
     /// owner closes it: the number may come to mean a file of somebody else's, and
-    /// [`update_handler`](Self::update_handler) and [`rearm_handler`](Self::rearm_handler)
-    /// would have the callback watch that one.
+    /// [`update_handler`](Self::update_handler), [`rearm_handler`](Self::rearm_handler) and
+    /// [`renew`](Self::renew) would have the callback watch that one.
     ///
     /// # Errors
     ///
@@ -424,7 +426,7 @@ impl<K: Threads> Loop<K> {
         F: FnOnce() + Fits<K> + 'static,
     {
         let posted = self.core.inbox.post(priority, callback);
-        posted.map_err(PostError)
+        posted.map_err(|(cause, callback)| PostError::new(cause, callback))
     }
 
     /// A handle for other threads that can only post, wake and stop.
@@ -502,6 +504,12 @@ impl<K: Threads> Loop<K> {
         Host::new(self.clone(), name)
     }
 
+    /// Makes the kernel's set of descriptors anew, under the number of [`AsFd`]; see
+    /// [`Turn::haunted`], which asks for it.
+    pub fn renew(&self) -> Result<()> {
+        self.core.renew(None)
+    }
+
     /// From now on a handler or timer does not keep [`run`](Self::run) going. It still fires
     /// while something else does.
     ///
@@ -571,7 +579,7 @@ impl<K: Threads> Clone for Loop<K> {
 #[cfg(pollable)]
 impl<K: Threads> AsFd for Loop<K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.core.as_fd()
+        self.core.as_fd(BY_OTHERS)
     }
 }
 
@@ -669,7 +677,8 @@ impl Remote {
     where
         F: FnOnce() + Send + 'static,
     {
-        self.inbox.post(priority, callback).map_err(PostError)
+        let posted = self.inbox.post(priority, callback);
+        posted.map_err(|(cause, callback)| PostError::new(cause, callback))
     }
 
     /// Makes the loop take a turn.

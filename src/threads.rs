@@ -18,13 +18,26 @@ impl Threads for Shared {}
 impl Threads for Local {}
 
 /// What may be given to a `Loop<K>`: for [`Shared`] whatever is `Send`, for [`Local`] anything.
-pub trait Fits<K: Threads> {}
+///
+/// Nobody else can say of a type that it fits:
+///
+/// ```compile_fail,E0277
+/// struct NotSend(&'static dyn std::any::Any, std::rc::Rc<()>);
+/// impl oneloop::Fits<oneloop::Shared> for NotSend {}
+/// ```
+pub trait Fits<K: Threads>: sealed::Fits<K> {}
 
-impl<T: Send> Fits<Shared> for T {}
-impl<T> Fits<Local> for T {}
+impl<K: Threads, T: sealed::Fits<K>> Fits<K> for T {}
 
 mod sealed {
+    use super::{Local, Shared, Threads};
+
     pub trait Sealed {}
-    impl Sealed for super::Shared {}
-    impl Sealed for super::Local {}
+    impl Sealed for Shared {}
+    impl Sealed for Local {}
+
+    // Unsafe code relies on this: `Core` is Send because what is in it fits.
+    pub trait Fits<K: Threads> {}
+    impl<T: Send> Fits<Shared> for T {}
+    impl<T> Fits<Local> for T {}
 }

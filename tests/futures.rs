@@ -293,7 +293,7 @@ fn readable_looks_anew_each_time() {
 fn polls_in_both_directions_have_a_waker_each() {
     let reactor = Reactor::new().unwrap();
     let (stream, mut peer) = pair(&reactor);
-    while (&mut &*stream.get_ref()).write(&[0; 4096]).is_ok() {}
+    while { stream.get_ref() }.write(&[0; 4096]).is_ok() {}
     let ((reads, reader), (writes, writer)) = (wakes(), wakes());
     assert!(
         stream
@@ -569,12 +569,12 @@ fn unix_listeners() {
             two.write_all(b"2").await.unwrap();
         };
         let connected = async {
-            let mut texts = String::new();
-            let mut one = Async::<UnixStream>::connect(&reactor, &path).await.unwrap();
-            let mut two = Async::<UnixStream>::connect(&reactor, &path).await.unwrap();
-            one.read_to_string(&mut texts).await.unwrap();
-            two.read_to_string(&mut texts).await.unwrap();
-            texts
+            let mut texts = [String::new(), String::new()];
+            for text in &mut texts {
+                let stream = Async::<UnixStream>::connect(&reactor, &path).await;
+                stream.unwrap().read_to_string(text).await.unwrap();
+            }
+            texts.concat()
         };
         zip(accepted, connected).await.1
     };

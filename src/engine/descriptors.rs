@@ -37,6 +37,7 @@ pub(super) enum Told {
 /// A virtual source that tells this loop; until it is dropped.
 pub(super) struct Watched {
     source: VirtualSource,
+    inbox: Arc<Inbox>,
     key: Key,
 }
 
@@ -45,6 +46,7 @@ impl Watched {
         source.watch(inbox, key);
         Watched {
             source: source.clone(),
+            inbox: inbox.clone(),
             key,
         }
     }
@@ -52,7 +54,10 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.source.unwatch(self.key);
+        // In a child process another thread may have had the source's lock, for ever.
+        if !self.inbox.is_forked() {
+            self.source.unwatch(self.key);
+        }
     }
 }
 
@@ -219,9 +224,12 @@ impl Descriptor {
         result
     }
 
-    /// The main set was made anew.
-    pub(super) fn forget_main(&mut self) {
-        self.main = Kernel::Absent;
+    /// The set was made anew.
+    pub(super) fn forget(&mut self, set: Set) {
+        match set {
+            Set::Main => self.main = Kernel::Absent,
+            Set::Edges => self.edges = Kernel::Absent,
+        }
     }
 
     /// Takes it out of the kernel's sets. If its file was closed it is out already.

@@ -19,7 +19,9 @@ impl Core {
     fn write(&self, out: &mut String) -> fmt::Result {
         let stats = self.stats();
         let now = self.clock.now();
-        let state = self.state();
+        let Some(state) = self.try_state() else {
+            return writeln!(out, "the reactor belongs to the parent process");
+        };
         let by = match (state.host, state.driver) {
             (Some(host), Some(_)) => format!("the host {host} is driving"),
             (Some(host), None) => format!("the host {host} is waiting"),

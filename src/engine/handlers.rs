@@ -12,7 +12,7 @@ use slab::Slab;
 use super::descriptors::{Descriptor, Stale, Told, Wanted, Watched, is, is_gone};
 use super::{Inbox, On};
 use crate::id::Key;
-use crate::poller::{Fired, Poller};
+use crate::poller::{Fired, Poller, Set};
 use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
 pub(super) type Callback = Box<dyn FnMut(Event) -> Action>;
@@ -353,18 +353,17 @@ impl Handlers {
     /// Lays ghosts. A descriptor that was closed before its handler was removed, while a dup keeps
     /// its file open, cannot be taken out of the kernel's set any more: no number means it. If it
     /// is ready, the loop never sleeps again. So the set is made anew, with those who live.
-    pub(super) fn exorcise(&mut self, poller: &Poller) -> io::Result<bool> {
-        // If that cannot be done now, the loop is busy and works, and it is tried again.
-        if !poller.renew().unwrap_or(false) {
-            return Ok(false);
+    pub(super) fn exorcise(&mut self, poller: &Poller, set: Set) -> io::Result<()> {
+        if !poller.renew(set)? {
+            return Ok(());
         }
         self.dirty.clear();
         for (_, descriptor) in &mut self.descriptors {
-            descriptor.forget_main();
+            descriptor.forget(set);
             descriptor.dirty = true;
             self.dirty.push(descriptor.key.index);
         }
-        self.flush(poller).map(|()| true)
+        self.flush(poller)
     }
 
     /// Virtual sources became ready.
@@ -404,13 +403,13 @@ impl Handlers {
             // Nobody but us can notice that a regular file was closed.
             let gone = descriptor.is_always_ready() && exists(descriptor.fd).is_err();
             let now = match descriptor.ready() {
-                Some(ready) if !gone => ready.seen_by(handler.interest),
+                Some(ready) if handler.armed && !gone => ready.seen_by(handler.interest),
                 _ => Ready::NONE,
             };
             let ready = match now.is_none() && handler.again {
                 // If it is paused this is nothing, and whoever resumes it puts it back.
                 true => match handler.last.seen_by(handler.interest) {
-                    Ready::NONE => Ready::always(handler.interest),
+                    Ready::NONE => Ready::all(handler.interest),
                     last => last,
                 },
                 false => now,

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::Priority;
+use crate::error::Cause;
 use crate::id::Key;
 use crate::poller::Poller;
+use crate::{Priority, fork};
 
 /// A posted callback, and where it was posted.
 pub(super) struct Post {
@@ -39,6 +40,8 @@ pub(crate) struct Inbox {
     /// The loop may be asleep, so whoever sets `signal` has to wake it. Each side writes its own
     /// flag first and reads the other's then, so that one of them always sees the other.
     asleep: AtomicBool,
+    /// The process that it belongs to.
+    forks: u32,
 }
 
 #[derive(Default)]
@@ -51,11 +54,22 @@ struct Queue {
     closed: bool,
 }
 
+impl Queue {
+    fn lines(&mut self) -> [&mut VecDeque<Post>; 3] {
+        [&mut self.urgent, &mut self.posts, &mut self.idle]
+    }
+
+    fn close(&mut self) -> [VecDeque<Post>; 3] {
+        self.closed = true;
+        self.lines().map(mem::take)
+    }
+}
+
 // SAFETY: the only part that is not Send is the posts. On a `Reactor` every post is Send. On a
 // `LocalReactor` only the loop's thread puts posts in that are not (a `Remote` takes only Send
-// ones), and only that thread takes posts out or drops them: `take` is called by whoever drives,
-// and `close` when the last handle goes, both on the loop's thread, and nothing can be put in after
-// `close`. The lock makes the rest Sync.
+// ones), and only that thread takes posts out, puts them back or drops them: that does whoever
+// drives, and `close` when the last handle goes, both on the loop's thread, and nothing can be put
+// in after `close`. The lock makes the rest Sync.
 unsafe impl Send for Inbox {}
 // SAFETY: as above.
 unsafe impl Sync for Inbox {}
@@ -68,16 +82,29 @@ impl Inbox {
             stop: AtomicBool::new(false),
             signal: AtomicU8::new(0),
             asleep: AtomicBool::new(true),
+            forks: fork::generation(),
         }
+    }
+
+    /// This is a child of the process that it belongs to.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forks != fork::generation()
     }
 
     /// Gives the post back if the reactor is gone.
     #[track_caller]
-    pub(crate) fn post<F: FnOnce() + 'static>(&self, priority: Priority, post: F) -> Result<(), F> {
+    pub(crate) fn post<F: FnOnce() + 'static>(
+        &self,
+        priority: Priority,
+        post: F,
+    ) -> Result<(), (Cause, F)> {
         let place = Location::caller();
+        if self.is_forked() {
+            return Err((Cause::Forked, post));
+        }
         let mut queue = self.queue();
         if queue.closed {
-            return Err(post);
+            return Err((Cause::Closed, post));
         }
         let (line, signal) = match priority {
             Priority::High => (&mut queue.urgent, URGENT),
@@ -93,12 +120,19 @@ impl Inbox {
 
     /// A virtual source is ready, on which the descriptor `key` is.
     pub(crate) fn tell(&self, key: Key) {
+        if self.is_forked() {
+            return;
+        }
         self.queue().news.push(key);
         self.signal(NEWS);
     }
 
     /// Makes the loop take another turn, and wakes it if it sleeps. Any thread.
     pub(crate) fn wake(&self) {
+        // The parent is not a child's to wake.
+        if self.is_forked() {
+            return;
+        }
         self.signal(WAKE);
     }
 
@@ -179,17 +213,40 @@ impl Inbox {
         queue.urgent.len() + queue.posts.len() + queue.idle.len()
     }
 
+    /// Puts posts back that were not called, before those that came later. Gives them back to be
+    /// dropped if the reactor is closed.
+    pub(super) fn put_back(&self, left_over: [VecDeque<Post>; 3]) -> [VecDeque<Post>; 3] {
+        let mut queue = self.queue();
+        if queue.closed {
+            return left_over;
+        }
+        let mut signal = 0;
+        let lines = queue.lines().into_iter().zip(left_over);
+        for ((line, mut left_over), what) in lines.zip([URGENT, POSTS, POSTS]) {
+            if !left_over.is_empty() {
+                left_over.append(line);
+                *line = left_over;
+                signal |= what;
+            }
+        }
+        self.signal.fetch_or(signal, SeqCst);
+        Default::default()
+    }
+
     /// Nothing gets in from now on; gives back what nobody will call.
     pub(super) fn close(&self) -> [VecDeque<Post>; 3] {
-        let mut queue = self.queue();
-        queue.closed = true;
-        let Queue {
-            urgent,
-            posts,
-            idle,
-            ..
-        } = &mut *queue;
-        [urgent, posts, idle].map(mem::take)
+        self.queue().close()
+    }
+
+    /// The same. Nothing if that is not possible in a child process.
+    pub(super) fn try_close(&self) -> Option<[VecDeque<Post>; 3]> {
+        if !self.is_forked() {
+            return Some(self.close());
+        }
+        match self.queue.try_lock() {
+            Ok(mut queue) => Some(queue.close()),
+            Err(_) => None,
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

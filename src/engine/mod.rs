@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
@@ -39,10 +39,10 @@ use crate::clock::{Clock, nanoseconds};
 use crate::error::Cause;
 use crate::host::Turn;
 use crate::id::Key;
-use crate::poller::Poller;
+use crate::poller::{Poller, Set};
 use crate::{
     Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Stats, TestClock,
-    VirtualSource, fork,
+    VirtualSource,
 };
 
 /// What all handles of one reactor share.
@@ -50,14 +50,13 @@ pub(crate) struct Core {
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
     turning: Mutex<Turning>,
-    /// A host has asked for the descriptor: timers have to show on it.
-    watched: AtomicBool,
+    /// Who has asked for the descriptor: timers have to show on it.
+    watched: AtomicU8,
     pub(crate) clock: Clock,
     observer: Observer,
     /// There was a warning that nobody drives.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     has_warned: AtomicBool,
-    forks: u32,
 }
 
 /// What a handler is to be on.
@@ -110,8 +109,8 @@ struct State {
     alarm: Option<u64>,
     /// If the prepare hooks were called after the last turn: until when they let the host sleep.
     prepared: Option<Option<u64>>,
-    /// The poller's descriptor was renewed, and the host was not told yet.
-    renewed: bool,
+    /// The kernel's set has to be made anew, and whoever watches the descriptor was not told yet.
+    haunted: bool,
     stats: Stats,
 }
 
@@ -126,8 +125,20 @@ enum Phase {
     Calling,
 }
 
+/// Who may watch the descriptor: the host that has claimed the loop...
+pub(crate) const BY_HOST: u8 = 1;
+/// ...or anybody else.
+pub(crate) const BY_OTHERS: u8 = 2;
+
 /// The deadline with which a prepare hook forbids to sleep: the birth of the reactor.
 const NOT_AT_ALL: u64 = 0;
+
+impl State {
+    /// Something is registered that could call back, and is not taken out of the count.
+    fn can_call(&self) -> bool {
+        self.handlers.active() > 0 || self.timers.referenced() > 0
+    }
+}
 
 type StateGuard<'a> = MutexGuard<'a, State>;
 
@@ -155,14 +166,13 @@ impl Core {
                 closed: false,
                 alarm: None,
                 prepared: None,
-                renewed: false,
+                haunted: false,
                 stats: Stats::default(),
             }),
             turning: Mutex::new(Turning::new(events)),
-            watched: AtomicBool::new(false),
+            watched: AtomicU8::new(0),
             #[cfg(all(feature = "futures", feature = "tracing"))]
             has_warned: AtomicBool::new(false),
-            forks: fork::generation(),
         })
     }
 
@@ -221,6 +231,7 @@ impl Core {
         const CALL: &str = "remove_handler";
         let mut state = self.enter(CALL)?;
         let removed = state.handlers.remove(&self.inbox.poller, key);
+        self.changed(&mut state);
         drop(state);
         // The callback and its source are dropped here, with no lock held.
         known(CALL, removed).map(drop)
@@ -240,7 +251,10 @@ impl Core {
     }
 
     pub(crate) fn unref_handler(&self, key: Key) -> Result<()> {
-        known("unref", self.enter("unref")?.handlers.unref(key))
+        let mut state = self.enter("unref")?;
+        let found = state.handlers.unref(key);
+        self.changed(&mut state);
+        known("unref", found)
     }
 
     // Timers.
@@ -297,11 +311,14 @@ impl Core {
     }
 
     pub(crate) fn unref_timer(&self, key: Key) -> Result<()> {
-        known("unref", self.enter("unref")?.timers.unref(key))
+        let mut state = self.enter("unref")?;
+        let found = state.timers.unref(key);
+        self.changed(&mut state);
+        known("unref", found)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let deadline = self.state().timers.next_deadline()?;
+        let deadline = self.try_state()?.timers.next_deadline()?;
         self.clock.instant_of(deadline)
     }
 
@@ -337,7 +354,20 @@ impl Core {
     }
 
     pub(crate) fn release_host(&self) {
+        self.watched.fetch_and(!BY_HOST, Ordering::SeqCst);
         self.state().host = None;
+    }
+
+    /// Makes the kernel's set anew.
+    pub(crate) fn renew(&self, host: Option<&'static str>) -> Result<()> {
+        const CALL: &str = "renew";
+        let driving = self.drive(CALL, host)?;
+        let renewed = self
+            .state()
+            .handlers
+            .exorcise(&self.inbox.poller, Set::Main);
+        drop(driving);
+        renewed.map_err(|error| Error::os(CALL, error))
     }
 
     /// The right to drive, until the result is dropped. `host`: who claimed the reactor before.
@@ -373,11 +403,13 @@ impl Core {
             core: self,
             turning,
             resting: false,
+            ends: false,
         })
     }
 
     pub(crate) fn run(&self) -> Result<()> {
         let mut driving = self.drive("run", None)?;
+        driving.ends = true;
         let mut state = self.state();
         while driving.is_alive(&state) {
             let turn;
@@ -398,7 +430,7 @@ impl Core {
         // Whoever calls this may sleep next, whatever it says.
         let may_sleep = !turn.stopped && driving.rest("turn")?;
         turn.idle &= may_sleep;
-        turn.renewed = mem::take(&mut self.state().renewed);
+        turn.haunted = mem::take(&mut self.state().haunted);
         Ok(turn)
     }
 
@@ -421,7 +453,7 @@ impl Core {
                 state = self.state();
             }
         }
-        sum.renewed = mem::take(&mut state.renewed);
+        sum.haunted = mem::take(&mut state.haunted);
         drop(state);
         Ok(sum)
     }
@@ -475,7 +507,9 @@ impl Core {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let state = self.state();
+        let Some(state) = self.try_state() else {
+            return Stats::default();
+        };
         let kernel_changes = self.inbox.poller.changes();
         let [level, edge, oneshot] =
             [Mode::Level, Mode::Edge, Mode::Oneshot].map(|mode| state.handlers.len(mode));
@@ -505,13 +539,15 @@ impl Core {
 
     /// Somebody drives, or is a host.
     pub(crate) fn is_driven(&self) -> bool {
-        let state = self.state();
-        state.driver.is_some() || state.host.is_some()
+        let state = self.try_state();
+        state.is_some_and(|state| state.driver.is_some() || state.host.is_some())
     }
 
     #[cfg(pollable)]
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        if !self.watched.swap(true, Ordering::SeqCst) {
+    pub(crate) fn as_fd(&self, by: u8) -> BorrowedFd<'_> {
+        let watched = self.watched.fetch_or(by, Ordering::SeqCst) != 0;
+        // The parent's alarm is not a child's to set.
+        if !watched && !self.inbox.is_forked() {
             let mut state = self.state();
             if state.phase == Phase::Resting {
                 self.set_alarm(&mut state);
@@ -528,7 +564,7 @@ impl Core {
     }
 
     fn enter(&self, call: &'static str) -> Result<StateGuard<'_>> {
-        if self.forks != fork::generation() {
+        if self.inbox.is_forked() {
             return Err(Error::new(call, Cause::Forked));
         }
         let state = self.state();
@@ -538,12 +574,19 @@ impl Core {
         Ok(state)
     }
 
-    /// The next to be called: nobody, once `stop` was called.
+    /// The next to be called: nobody, once `stop` was called, or in the child if a callback has
+    /// forked.
     fn unless_stopped<T>(&self, next: impl FnOnce() -> Option<T>) -> Option<T> {
-        match self.inbox.is_stopped() {
+        match self.inbox.is_stopped() || self.inbox.is_forked() {
             true => None,
             false => next(),
         }
+    }
+
+    /// For what has no error to give. Another thread may have had the lock when this process was
+    /// forked, and nobody would ever release it.
+    fn try_state(&self) -> Option<StateGuard<'_>> {
+        (!self.inbox.is_forked()).then(|| self.state())
     }
 
     /// Something was registered, changed or cancelled. If the loop sleeps, see that it wakes in
@@ -558,7 +601,9 @@ impl Core {
         match state.phase {
             Phase::Waiting(until) => {
                 let next = state.timers.next_deadline();
-                if next.is_some_and(|next| until.is_none_or(|until| next < until)) {
+                let sooner = next.is_some_and(|next| until.is_none_or(|until| next < until));
+                // With nothing left to wait for, `run` ends.
+                if sooner || !state.can_call() {
                     self.inbox.wake();
                 }
             }
@@ -568,7 +613,7 @@ impl Core {
 
     /// Makes the next deadline show on the descriptor, if a host watches it.
     fn set_alarm(&self, state: &mut State) {
-        if !self.watched.load(Ordering::SeqCst) {
+        if self.watched.load(Ordering::SeqCst) == 0 {
             return;
         }
         let deadlines = [state.timers.next_deadline(), state.prepared.flatten()];
@@ -593,7 +638,11 @@ impl Drop for Core {
         // The posts go first, and here: a `Remote` may keep the inbox for longer, and must not
         // have them. The kernel forgets the descriptors by itself when they or the poller are
         // closed; after a fork it must not be told, since the parent's set is the same one.
-        drop(self.inbox.close());
+        match self.inbox.try_close() {
+            Some(posts) => drop(posts),
+            // Forked, while another thread was posting: nobody can get at them ever again.
+            None => mem::forget(self.inbox.clone()),
+        }
     }
 }
 

@@ -1,15 +1,17 @@
 //! Driving: one turn after the other, and leaving the loop as the next must find it.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{io, mem};
 
 use super::inbox::Post;
 use super::{Core, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
 use crate::clock::nanoseconds;
+use crate::error::Cause;
 use crate::id::Key;
-use crate::poller::Events;
+use crate::poller::{Events, Set};
 use crate::{CallbackKind, Error, Result, Turn};
 
 /// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
@@ -24,8 +26,8 @@ pub(super) struct Turning {
     urgent: VecDeque<Post>,
     posts: VecDeque<Post>,
     idle: VecDeque<Post>,
-    /// How many turns in a row had events that concern nobody.
-    haunted: u32,
+    /// How many turns in a row had events that concern nobody, in each set.
+    haunted: [u32; 2],
 }
 
 /// In how many of them it is taken for a descriptor that cannot be removed.
@@ -41,7 +43,7 @@ impl Turning {
             urgent: VecDeque::new(),
             posts: VecDeque::new(),
             idle: VecDeque::new(),
-            haunted: 0,
+            haunted: [0; 2],
         }
     }
 
@@ -66,14 +68,15 @@ pub(crate) struct Driving<'a> {
     pub(super) turning: MutexGuard<'a, Turning>,
     /// The loop was left as its host must find it.
     pub(super) resting: bool,
+    /// It is not to wait when nothing is left that could call back.
+    pub(super) ends: bool,
 }
 
 impl<'c> Driving<'c> {
     /// There is something left that could ever call back.
     pub(super) fn is_alive(&self, state: &State) -> bool {
         // Not `has_work`: a handler that is to be called next may have been taken out of the count.
-        state.handlers.active() > 0
-            || state.timers.referenced() > 0
+        state.can_call()
             || self.turning.has_work()
             || !self.turning.idle.is_empty()
             || self.core.inbox.has_posts()
@@ -108,9 +111,11 @@ impl<'c> Driving<'c> {
         state.handlers.defer = true;
         state.stats.turns += 1;
         self.keep_left_overs(&mut state);
+        // What the hooks said after the last turn does if nothing can have happened since.
+        let sleeps = timeout != Some(Duration::ZERO) && !self.has_work(&state);
         let limit = match state.prepared.take() {
-            Some(limit) => limit,
-            None => {
+            Some(limit) if !sleeps => limit,
+            _ => {
                 let limit;
                 (state, limit) = self.prepare(state);
                 limit
@@ -121,7 +126,8 @@ impl<'c> Driving<'c> {
 
         // Wait.
         let mut timeout = timeout;
-        if limit == Some(NOT_AT_ALL) || self.has_work(&state) {
+        let done = self.ends && !self.is_alive(&state);
+        if limit == Some(NOT_AT_ALL) || done || self.has_work(&state) {
             timeout = Some(Duration::ZERO);
         }
         if timeout != Some(Duration::ZERO) {
@@ -173,17 +179,11 @@ impl<'c> Driving<'c> {
         let quiet = events.fired.is_empty();
         state.handlers.take_news(core.inbox.take_news());
         state.handlers.gather_next(batch);
-        let mut haunted = false;
+        let mut haunted = [false; 2];
         for fired in &events.fired {
-            haunted |= !state.handlers.gather(*fired, batch);
+            haunted[fired.set as usize] |= !state.handlers.gather(*fired, batch);
         }
-        // One such event may be of a handler that another thread has just removed.
-        self.turning.haunted = if haunted { self.turning.haunted + 1 } else { 0 };
-        if self.turning.haunted >= HAUNTED {
-            self.turning.haunted = 0;
-            let renewed = state.handlers.exorcise(&core.inbox.poller).map_err(os)?;
-            state.renewed |= renewed;
-        }
+        self.lay_ghosts(&mut state, haunted).map_err(os)?;
 
         // Call.
         state = self.check(state);
@@ -203,9 +203,33 @@ impl<'c> Driving<'c> {
                 mem::take(&mut one).then(|| turning.idle.pop_front())?
             });
         }
+        if core.inbox.is_forked() {
+            return Err(Error::new(call, Cause::Forked));
+        }
         turn.stopped = core.inbox.take_stop();
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
         Ok((state, turn))
+    }
+
+    /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
+    fn lay_ghosts(&mut self, state: &mut State, haunted: [bool; 2]) -> io::Result<()> {
+        let core = self.core;
+        for set in [Set::Main, Set::Edges] {
+            let turns = &mut self.turning.haunted[set as usize];
+            // One such event may be of a handler that another thread has just removed.
+            *turns = if haunted[set as usize] { *turns + 1 } else { 0 };
+            if *turns < HAUNTED {
+                continue;
+            }
+            *turns = 0;
+            // The second set is nobody's business.
+            if set == Set::Main && core.watched.load(Ordering::SeqCst) != 0 {
+                state.haunted = true;
+            } else {
+                state.handlers.exorcise(&core.inbox.poller, set)?;
+            }
+        }
+        Ok(())
     }
 
     /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
@@ -409,18 +433,31 @@ impl Drop for Driving<'_> {
     /// Leaves the loop so that the next to drive, or a host that watches the descriptor, finds all
     /// that is left to do: after an error, a stop and a panic, too.
     fn drop(&mut self) {
-        let mut state = self.core.state();
+        let core = self.core;
+        // What is the parent's is left alone.
+        if core.inbox.is_forked() {
+            return;
+        }
+        let mut state = core.state();
         state.driver = None;
         if self.resting {
             return;
         }
+        let Turning {
+            urgent,
+            posts,
+            idle,
+            ..
+        } = &mut *self.turning;
+        let closed = core.inbox.put_back([urgent, posts, idle].map(mem::take));
         let zero = state.prepared == Some(Some(NOT_AT_ALL));
-        let failed = state.handlers.flush(&self.core.inbox.poller).is_err();
+        let failed = state.handlers.flush(&core.inbox.poller).is_err();
         let work = zero || failed || self.has_work(&state);
         self.leave(state);
-        if !self.core.inbox.fall_asleep() || work {
-            self.core.inbox.wake();
+        if !core.inbox.fall_asleep() || work {
+            core.inbox.wake();
         }
+        drop(closed);
     }
 }
 

@@ -21,7 +21,7 @@
 //!     let mut text = String::new();
 //!     stream.read_to_string(&mut text).await.map(|_| text)
 //! };
-//! let (sent, text) = reactor.block_on(zip(async { let done = server.await; drop(listener); done }, client))?;
+//! let (sent, text) = reactor.block_on(zip(server, client))?;
 //! sent?;
 //! assert_eq!(text?, "hello");
 //! # Ok(())

@@ -12,6 +12,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
+#[cfg(pollable)]
+use super::Set;
 use super::{ALARM, BATCH, WAKE, Watch, borrow};
 use crate::{Interest, Mode, Ready};
 
@@ -59,13 +61,21 @@ impl Epoll {
         Ok(())
     }
 
-    /// Puts an empty set in the place of this one, under the same number.
+    /// Puts another set in the place of this one, under the same number: empty but for `others`,
+    /// and for the wake and the alarm if this is the set that has them.
     #[cfg(pollable)]
-    pub(super) fn renew(&self) -> io::Result<()> {
+    pub(super) fn renew(&self, set: Set, others: &[(RawFd, u64)]) -> io::Result<()> {
         let fresh = epoll::create(CreateFlags::CLOEXEC)?;
-        self.add_own_to(&fresh)?;
+        if set == Set::Main {
+            self.add_own_to(&fresh)?;
+        }
+        for (fd, key) in others {
+            let data = EventData::new_u64(*key);
+            epoll::add(&fresh, borrow(*fd)?, data, EventFlags::IN)?;
+        }
         // SAFETY: the number is owned by `self.epoll`, which goes on owning it; in one step it
-        // comes to mean the other epoll instance, which is all that anybody uses it for.
+        // comes to mean the other epoll instance, which is all that anybody uses it for. Who has
+        // it registered elsewhere was asked to take it out before: see `Turn::haunted`.
         let done =
             unsafe { libc::dup3(fresh.as_raw_fd(), self.epoll.as_raw_fd(), libc::O_CLOEXEC) };
         match done {

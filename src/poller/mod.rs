@@ -76,6 +76,13 @@ const EDGES: u64 = u64::MAX - 3;
 #[cfg(epoll)]
 const CLOCK: u64 = u64::MAX - 4;
 
+/// How the poller's own descriptors are in the main set.
+#[cfg(any(epoll, pollable))]
+const NESTED: Watch = Watch {
+    interest: Interest::READABLE,
+    mode: Mode::Level,
+};
+
 /// How many events one wait fetches; the kernel serves the rest first next time.
 const BATCH: usize = 1024;
 
@@ -269,32 +276,36 @@ impl Poller {
 
     #[cfg(epoll)]
     fn nest_clock(&self, clock: &clock::ClockWatch) -> io::Result<()> {
-        let watch = Watch {
-            interest: Interest::READABLE,
-            mode: Mode::Level,
-        };
-        each!(&self.main, it => it.add(clock.as_fd().as_raw_fd(), CLOCK, watch))
+        each!(&self.main, it => it.add(clock.as_fd().as_raw_fd(), CLOCK, NESTED))
     }
 
-    /// Makes the main set anew, empty, under the same number. False if the backend cannot.
+    /// Makes a set anew, empty, under the same number. False if the backend cannot. If it fails,
+    /// all is as it was.
     #[cfg(all(epoll, pollable))]
-    pub(crate) fn renew(&self) -> io::Result<bool> {
-        match &self.main {
-            Backend::Epoll(epoll) => epoll.renew()?,
-            #[cfg(portable)]
-            Backend::Portable(_) => return Ok(false),
+    pub(crate) fn renew(&self, set: Set) -> io::Result<bool> {
+        let edges = self.edges.get();
+        match (set, &self.main, edges) {
+            (Set::Main, Backend::Epoll(main), _) => {
+                let edges = edges.map(|it| (each!(it, it => it.as_fd().as_raw_fd()), EDGES));
+                let clock = self.clock.get().map(|it| (it.as_fd().as_raw_fd(), CLOCK));
+                let others: Vec<_> = edges.into_iter().chain(clock).collect();
+                main.renew(set, &others).map(|()| true)
+            }
+            (Set::Edges, Backend::Epoll(main), Some(Backend::Epoll(edges))) => {
+                // It is in the main set, and must not be while its number changes its meaning.
+                let number = edges.as_fd().as_raw_fd();
+                main.delete(number)?;
+                let renewed = edges.renew(set, &[]);
+                main.add(number, EDGES, NESTED)?;
+                renewed.map(|()| true)
+            }
+            #[allow(unreachable_patterns)]
+            _ => Ok(false),
         }
-        if let Some(edges) = self.edges.get() {
-            self.nest(edges)?;
-        }
-        if let Some(clock) = self.clock.get() {
-            self.nest_clock(clock)?;
-        }
-        Ok(true)
     }
 
     #[cfg(not(all(epoll, pollable)))]
-    pub(crate) fn renew(&self) -> io::Result<bool> {
+    pub(crate) fn renew(&self, _: Set) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -323,12 +334,8 @@ impl Poller {
 
     #[cfg(pollable)]
     fn nest(&self, edges: &Backend) -> io::Result<()> {
-        let watch = Watch {
-            interest: Interest::READABLE,
-            mode: Mode::Level,
-        };
         let fd = each!(edges, it => it.as_fd().as_raw_fd());
-        each!(&self.main, it => it.add(fd, EDGES, watch))
+        each!(&self.main, it => it.add(fd, EDGES, NESTED))
     }
 
     /// Where there are no edges there is no second set.
@@ -352,7 +359,7 @@ fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
     }
     // SAFETY: `fd` is not -1, and it goes to nothing but calls on a poller's set, where the kernel
     // checks it: a closed number is answered by EBADF, an unknown one by ENOENT. That the number
-    // means what its owner thinks is the promise of `add_handler` (who owns it) or of the caller
-    // of `add_raw_handler`.
+    // means what its owner thinks is up to the handler that owns it (`add_handler`) or the caller of
+    // `add_raw_handler`; if it does not, another file is watched, and nothing else is done to it.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }

@@ -64,9 +64,10 @@ impl Portable {
         let fd = borrow(fd)?;
         // SAFETY: `polling` asks that a source be deleted before it is closed. A handler that owns
         // its source is taken out of the set before the source is dropped; the caller of
-        // `add_raw_handler` has promised to remove the handler, and where a C library closes its
-        // descriptor first nevertheless, the kernel forgets it by itself and later calls on its
-        // number are answered by an error.
+        // `add_raw_handler` has promised to remove the handler. Where the descriptor is closed first
+        // nevertheless, by a C library or a callback that replaces its source, the kernel forgets it
+        // by itself and later calls on its number are answered by an error: all backends here keep
+        // the number only, and never use it for anything else.
         unsafe {
             self.poller
                 .add_with_mode(&fd, event(key, watch), mode(watch))

@@ -7,7 +7,7 @@ use oneloop::Reactor;
 use oneloop_conformance::{Host, Outside, wait_readable};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-/// Level-triggered, with one turn per wake and no look at what it says but for `stop`.
+/// Level-triggered, with one turn per wake.
 pub struct PollLoop;
 
 impl Host for PollLoop {
@@ -21,6 +21,9 @@ impl Host for PollLoop {
             let turn = reactor.turn(Some(Duration::ZERO))?;
             if turn.stopped {
                 return Ok(());
+            }
+            if turn.haunted {
+                reactor.renew()?;
             }
             if turn.idle {
                 outside.take().into_iter().for_each(|outside| outside());
@@ -50,7 +53,9 @@ impl Host for EpollLoop {
             if turn.stopped {
                 return Ok(());
             }
-            if turn.renewed {
+            if turn.haunted {
+                epoll::delete(&epoll, &host)?;
+                host.renew()?;
                 epoll::add(&epoll, &host, EventData::new_u64(0), flags)?;
             }
             if !turn.idle {

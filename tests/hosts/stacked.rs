@@ -21,7 +21,8 @@ impl Host for Stacked {
         let (stopper, failed) = (outer.downgrade(), failure.clone());
         let turn = move |inner: &mut Reactor, event: Event| {
             let turn = inner.turn(Some(Duration::ZERO));
-            if turn.as_ref().is_ok_and(|turn| turn.renewed) {
+            if turn.as_ref().is_ok_and(|turn| turn.haunted) {
+                inner.renew().expect("nobody else drives");
                 let outer = stopper.upgrade().expect("it drives");
                 outer.rearm_handler(event.handler()).expect("known");
             }

@@ -82,6 +82,9 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
+                    if turn.haunted {
+                        host.renew()?;
+                    }
                     if !turn.idle {
                         *state = State::Busy(host);
                         return yield_now(cx);
@@ -100,9 +103,13 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
-                    if turn.idle && !turn.renewed {
+                    if turn.idle && !turn.haunted {
                         *state = State::Idle(host, watched);
                         continue;
+                    }
+                    drop(watched);
+                    if turn.haunted {
+                        host.renew()?;
                     }
                     *state = State::Busy(host);
                     return yield_now(cx);

@@ -94,13 +94,16 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
+                    if turn.haunted {
+                        host.renew()?;
+                    }
                     if !turn.idle {
                         *state = State::Busy(host);
                         return yield_now(cx);
                     }
                     // SAFETY: the host owns the reactor, whose descriptor stays open as long as
-                    // that lives; that it means another file of the kernel's now is told by
-                    // `Turn::renewed`, before tokio sleeps.
+                    // that lives, and means the same file but for `renew`, which is only called
+                    // when it is not registered.
                     let watched =
                         unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
                     // What has come since the last turn is reported at registration.
@@ -118,13 +121,17 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
-                    if turn.idle && !turn.renewed {
+                    if turn.idle && !turn.haunted {
                         ready.clear_ready();
                         *state = State::Idle(watched);
                         continue;
                     }
                     ready.retain_ready();
-                    *state = State::Busy(watched.into_inner());
+                    let mut host = watched.into_inner();
+                    if turn.haunted {
+                        host.renew()?;
+                    }
+                    *state = State::Busy(host);
                     return yield_now(cx);
                 }
                 State::Done => return Poll::Ready(Ok(())),

@@ -46,6 +46,7 @@ macro_rules! __cases {
                 a_regular_file_is_always_ready
                 a_directory_is_always_ready
                 a_regular_file_is_one_edge
+                a_oneshot_on_a_regular_file_is_called_once
                 a_regular_file_can_be_paused
                 a_regular_file_added_while_the_loop_sleeps
                 two_handlers_on_one_descriptor_are_both_called
@@ -78,6 +79,7 @@ macro_rules! __cases {
                 a_reused_number_is_really_armed
                 a_stale_handler_cannot_take_the_number_back
                 a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop
+                nor_does_one_with_an_edge_handler
                 a_number_reused_across_kinds_of_files
                 remove_and_add_of_one_number_in_one_callback
                 added_anew_before_the_old_one_is_removed
@@ -114,6 +116,7 @@ macro_rules! __cases {
                 rearmed_in_a_callback_it_is_called_in_a_later_turn
                 again_calls_in_the_next_turn_though_nothing_is_ready
                 again_does_not_starve_the_others
+                again_is_kept_when_the_interest_changes
                 again_and_an_event_are_one_call
                 again_waits_while_the_handler_is_paused;
             turns:
@@ -167,7 +170,8 @@ macro_rules! __cases {
                 idle_posts_let_nothing_sleep
                 after_the_reactor_is_gone_a_post_comes_back
                 after_close_every_call_says_so
-                closed_in_a_callback_nobody_is_called_any_more;
+                closed_in_a_callback_nobody_is_called_any_more
+                close_drops_the_posts_that_were_not_called;
             hosting:
                 resumed_by_the_hosts_own_code_while_the_loop_sleeps
                 bytes_that_come_while_the_loop_sleeps
@@ -176,6 +180,7 @@ macro_rules! __cases {
                 driven_on_another_thread_and_back
                 what_a_stop_left_due_is_called_by_the_next_host
                 run_returns_when_nothing_is_left
+                run_returns_when_the_last_thing_is_taken_away
                 unref_takes_out_of_the_count
                 unref_takes_out_what_is_always_ready
                 a_stop_before_counts_once
@@ -185,6 +190,7 @@ macro_rules! __cases {
                 hooks_run_around_the_sleep
                 a_prepare_hook_limits_the_sleep
                 a_prepare_hook_of_zero_lets_nothing_wait
+                prepare_is_asked_before_every_sleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over
                 a_prepare_hook_may_post_and_register;
             descriptor:
@@ -196,7 +202,8 @@ macro_rules! __cases {
                 signals_interrupt_nothing
                 any_calls_from_any_threads
                 the_last_handle_may_go_while_callbacks_are_pending
-                after_a_fork_the_child_is_told;
+                after_a_fork_the_child_is_told
+                a_callback_may_fork;
             virtual_sources:
                 set_by_another_thread_while_the_loop_sleeps
                 what_was_set_before_the_handler_came_counts
@@ -268,6 +275,7 @@ macro_rules! __virtual_cases {
                 rearmed_in_a_callback_it_is_called_in_a_later_turn
                 again_calls_in_the_next_turn_though_nothing_is_ready
                 again_does_not_starve_the_others
+                again_is_kept_when_the_interest_changes
                 again_and_an_event_are_one_call
                 again_waits_while_the_handler_is_paused;
             turns:

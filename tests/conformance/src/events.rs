@@ -561,6 +561,31 @@ pub fn again_does_not_starve_the_others(stage: &mut Stage) {
     stage.run();
 }
 
+/// `Again` is kept whatever the handler has changed its interest to.
+pub fn again_is_kept_when_the_interest_changes(stage: &mut Stage) {
+    let sources = stage.sources;
+    for interest in [WRITE, Interest::PRIORITY] {
+        let (a, b) = sources.readable();
+        let (reactor, log) = (stage.reactor.clone(), Log::default());
+        let seen = log.clone();
+        stage
+            .reactor
+            .add_handler(a, READ, Mode::Level, move |_, event| {
+                let _ = &b;
+                seen.push(());
+                if seen.len() > 1 {
+                    return Action::Remove;
+                }
+                let update = reactor.update_handler(event.handler(), interest);
+                update.expect("known");
+                Action::Again
+            })
+            .expect("add_handler");
+        stage.turns(4);
+        assert_eq!(log.len(), 2);
+    }
+}
+
 /// `Again` and a new event are one call in the turn.
 pub fn again_and_an_event_are_one_call(stage: &mut Stage) {
     let sources = stage.sources;

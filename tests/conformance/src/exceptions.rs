@@ -20,6 +20,11 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "the polling crate gives no way to make its set anew",
     },
     Exception {
+        case: "nor_does_one_with_an_edge_handler",
+        poller: PollerKind::Polling,
+        reason: "the polling crate gives no way to make its set anew",
+    },
+    Exception {
         case: "priority_data_is_not_reported_unless_asked_for",
         poller: PollerKind::Polling,
         reason: "the polling crate asks epoll for EPOLLPRI with every readable interest",

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oneloop::{ErrorKind, Interest, Mode};
+use oneloop::{ErrorKind, Interest, Mode, Reactor};
 
 use crate::stage::{Drops, readable};
 use crate::{Log, Stage, pair};
@@ -223,9 +223,18 @@ pub fn after_a_fork_the_child_is_told(stage: &mut Stage) {
             reactor.update_handler(calls.id, READ),
             reactor.remove_handler(calls.id),
             reactor.host("child").map(drop),
+            reactor.call_soon(|| {}).map_err(|error| error.into()),
+            reactor
+                .remote()
+                .call_soon(|| {})
+                .map_err(|error| error.into()),
         ]
         .iter()
         .all(|result| matches!(result, Err(error) if error.kind() == ErrorKind::Forked));
+        reactor.stop();
+        reactor.remote().wake();
+        let quiet = reactor.stats().turns == 0 && reactor.next_deadline().is_none();
+        let told = told && quiet && !reactor.is_driven();
         // SAFETY: ends the child without running anything of the parent's.
         unsafe { libc::_exit(if told { 0 } else { 1 }) };
     }
@@ -236,4 +245,35 @@ pub fn after_a_fork_the_child_is_told(stage: &mut Stage) {
     b.write_all(b"x").expect("room");
     stage.turns(2);
     assert!(calls.take() >= 2, "the parent goes on");
+}
+
+/// If a callback forks, driving ends in the child with that error, and goes on in the parent.
+pub fn a_callback_may_fork(stage: &mut Stage) {
+    let reactor = Reactor::builder().poller(stage.poller).build();
+    let reactor = reactor.expect("a reactor");
+    let child = Arc::new(AtomicI32::new(-1));
+    let forked = child.clone();
+    // SAFETY: the child does nothing but return from the callback, see what `run` says, and leave
+    // by _exit.
+    let fork = move || forked.store(unsafe { libc::fork() }, SeqCst);
+    reactor.call_soon(fork).expect("open");
+    let log = Log::default();
+    for _ in 0..2 {
+        let seen = log.clone();
+        reactor.call_soon(move || seen.push(())).expect("open");
+    }
+    let result = reactor.run();
+    let child = child.load(SeqCst);
+    if child == 0 {
+        let told = matches!(result, Err(error) if error.kind() == ErrorKind::Forked);
+        let quiet = log.is_empty();
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(if told && quiet { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0, "the child was told");
+    result.expect("run");
+    assert_eq!(log.len(), 2);
 }

@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, ErrorKind, Interest, Mode, Reactor};
+use oneloop::{Action, ErrorKind, Id, Interest, Mode, Reactor};
 
 use crate::stage::{after_turns, readable};
-use crate::{End, Log, Stage};
+use crate::{End, Log, Stage, pair};
 
 const READ: Interest = Interest::READABLE;
 const MS: Duration = Duration::from_millis(1);
@@ -215,6 +216,64 @@ pub fn run_returns_when_nothing_is_left(stage: &mut Stage) {
     reactor.update_handler(id, Interest::NONE).expect("known");
     reactor.run().expect("a paused handler cannot call back");
     drop(b);
+}
+
+/// Nor does it sleep on if another thread, or a hook, takes the last thing away.
+pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
+    type Take = fn(&Reactor, Id);
+    let ways: [(bool, Take); 5] = [
+        (true, |reactor, id| match id {
+            Id::Handler(id) => reactor.remove_handler(id).expect("known"),
+            _ => unreachable!("a handler"),
+        }),
+        (true, |reactor, id| reactor.unref(id).expect("known")),
+        (true, |reactor, id| match id {
+            Id::Handler(id) => reactor.update_handler(id, Interest::NONE).expect("known"),
+            _ => unreachable!("a handler"),
+        }),
+        (false, |reactor, id| match id {
+            Id::Timer(id) => reactor.cancel_timer(id).expect("known"),
+            _ => unreachable!("a timer"),
+        }),
+        (false, |reactor, id| reactor.unref(id).expect("known")),
+    ];
+    for (on_handler, take) in ways {
+        for by_hook in [true, false] {
+            let reactor = Reactor::builder().poller(stage.poller).build();
+            let reactor = reactor.expect("a reactor");
+            let (a, _b) = pair();
+            let id: Id = match on_handler {
+                true => reactor
+                    .add_handler(a, READ, Mode::Level, |_, _| {})
+                    .expect("add_handler")
+                    .into(),
+                false => reactor
+                    .call_later(Duration::from_secs(3600), || {})
+                    .expect("open")
+                    .into(),
+            };
+            let (sender, about_to_sleep) = std::sync::mpsc::channel();
+            let weak = reactor.downgrade();
+            let mut once = true;
+            let prepare = move || {
+                if by_hook && std::mem::take(&mut once) {
+                    take(&weak.upgrade().expect("it drives"), id);
+                }
+                let _ = sender.send(());
+                None
+            };
+            reactor.add_hook(prepare, || {}).expect("open");
+            let other = reactor.clone();
+            let taker = thread::spawn(move || {
+                about_to_sleep.recv().expect("it is driven");
+                if !by_hook {
+                    take(&other, id);
+                }
+            });
+            reactor.run().expect("run");
+            taker.join().expect("no panic");
+        }
+    }
 }
 
 /// What is unreferenced does not keep `run` going, but fires while it runs.
@@ -436,6 +495,24 @@ pub fn a_prepare_hook_of_zero_lets_nothing_wait(stage: &mut Stage) {
     stage.run();
     stage.reactor.remove_hook(hook).expect("known");
     assert_eq!(handled.len(), 20);
+}
+
+/// What the loop's owner leaves in a library's queue between two turns is not slept over either.
+pub fn prepare_is_asked_before_every_sleep(stage: &mut Stage) {
+    let queue = Arc::new(AtomicBool::new(false));
+    let (full, drained) = (queue.clone(), queue.clone());
+    let prepare = move || full.load(SeqCst).then_some(Duration::ZERO);
+    let check = move || drained.store(false, SeqCst);
+    let hook = stage.reactor.add_hook(prepare, check).expect("open");
+    stage.turns(3);
+    let reactor = &stage.reactor;
+    while !reactor.turn(Some(Duration::ZERO)).expect("a turn").idle {}
+    queue.store(true, SeqCst);
+    let (start, long) = (Instant::now(), Duration::from_secs(20));
+    reactor.turn(Some(long)).expect("a turn");
+    assert!(start.elapsed() < long, "it slept over the queue");
+    assert!(!queue.load(SeqCst));
+    reactor.remove_hook(hook).expect("known");
 }
 
 /// The same where a handler fills the queue: more than its library gives away in one go.

@@ -231,7 +231,8 @@ pub fn after_the_reactor_is_gone_a_post_comes_back(stage: &mut Stage) {
     let guard = drops.guard();
     let back = remote.call_soon(move || drop(guard)).expect_err("gone");
     assert_eq!(drops.count(), 1);
-    drop(back.0);
+    assert_eq!(back.error().kind(), ErrorKind::Closed);
+    drop(back.into_callback());
     assert_eq!(drops.count(), 2);
     remote.wake();
 }
@@ -278,4 +279,28 @@ pub fn closed_in_a_callback_nobody_is_called_any_more(stage: &mut Stage) {
         .expect("open");
     stage.reactor.call_soon(|| panic!("closed")).expect("open");
     stage.run();
+}
+
+/// `close` drops posts that a stop has left over, or that come after the one that closes; also if
+/// they hold the reactor themselves.
+pub fn close_drops_the_posts_that_were_not_called(stage: &mut Stage) {
+    for close_in_a_post in [false, true] {
+        let reactor = Reactor::builder().poller(stage.poller).build();
+        let reactor = reactor.expect("a reactor");
+        let weak = reactor.downgrade();
+        let (first, own, drops) = (reactor.clone(), reactor.clone(), Drops::default());
+        let guard = drops.guard();
+        let post = move || match close_in_a_post {
+            true => first.close(),
+            false => first.stop(),
+        };
+        reactor.call_soon(post).expect("open");
+        let hold = move || drop((own, guard));
+        reactor.call_soon(hold).expect("open");
+        reactor.run().expect("run");
+        reactor.close();
+        drop(reactor);
+        assert_eq!(drops.count(), 1);
+        assert!(weak.upgrade().is_none(), "it keeps itself alive");
+    }
 }

@@ -166,6 +166,23 @@ pub fn a_regular_file_is_one_edge(stage: &mut Stage) {
     }
 }
 
+/// A one-shot on it is called once an arming, whoever is added to the same file meanwhile.
+pub fn a_oneshot_on_a_regular_file_is_called_once(stage: &mut Stage) {
+    let file = Arc::new(regular_file());
+    let (reactor, shared) = (stage.reactor.clone(), file.clone());
+    let neighbour = move |_: &mut _, _| {
+        let add = reactor.add_handler(shared.clone(), READ, Mode::Oneshot, |_, _| {});
+        add.expect("add_handler");
+    };
+    stage
+        .reactor
+        .add_handler(file.clone(), READ, Mode::Oneshot, neighbour)
+        .expect("add_handler");
+    let calls = stage.watch(file, READ, Mode::Oneshot);
+    stage.turns(6);
+    assert_eq!(calls.take(), 1);
+}
+
 /// A paused handler on a regular file is not called, and does not spin.
 pub fn a_regular_file_can_be_paused(stage: &mut Stage) {
     let calls = stage.watch(regular_file(), NONE, Mode::Level);
@@ -906,6 +923,31 @@ pub fn a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop(stage: &mut
         .expect("open");
     stage.run();
     assert_eq!((other.take(), edge.take()), (1, 1));
+}
+
+/// The same where edge and level meet, which is in the second set; that one is made anew alone.
+pub fn nor_does_one_with_an_edge_handler(stage: &mut Stage) {
+    let (a, mut b) = readable();
+    let number = Number::of(&a);
+    let edge = stage.watch_number(number.get(), READ, Mode::Edge);
+    let level = stage.watch_number(number.get(), WRITE, Mode::Oneshot);
+    let (c, mut d) = pair();
+    let c = Arc::new(c);
+    let others = [Mode::Edge, Mode::Level].map(|mode| stage.watch(c.clone(), READ, mode));
+    stage.turns(2);
+    number.close();
+    stage.reactor.remove_handler(edge.id).expect("no error");
+    stage.reactor.remove_handler(level.id).expect("no error");
+    let before = stage.reactor.stats().kernel_changes;
+    for _ in 0..100 {
+        b.write_all(b"x").expect("room");
+        stage.turns(1);
+    }
+    let changes = stage.reactor.stats().kernel_changes - before;
+    assert!(changes < 20, "{changes} changes of the kernel's sets");
+    d.write_all(b"x").expect("room");
+    stage.turns(2);
+    assert!(others.iter().all(|other| other.take() > 0));
 }
 
 /// A socket becomes a regular file, and the other way round, under the same number.
