@@ -4,14 +4,24 @@ use std::{error, fmt, io};
 /// Shorthand for what most calls return.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a call failed: names the call and, where there is one, the descriptor.
+/// Why a call failed: names the call and, where there is one, the descriptor, signal or process.
 ///
 /// Converts into [`io::Error`], keeping the operating system's code where there was one.
 #[derive(Debug)]
 pub struct Error {
     call: &'static str,
-    fd: Option<RawFd>,
+    about: Option<About>,
     cause: Cause,
+}
+
+/// What a call was about.
+#[derive(Debug, Clone, Copy)]
+enum About {
+    Descriptor(RawFd),
+    #[cfg(feature = "signal")]
+    Signal(i32),
+    #[cfg(feature = "signal")]
+    Process(u32),
 }
 
 #[derive(Debug)]
@@ -35,7 +45,7 @@ pub enum ErrorKind {
     UnknownId,
     /// Somebody drives the reactor already: a callback, another thread or another host.
     AlreadyDriven,
-    /// The poller in use cannot do this.
+    /// This cannot be done: not by the poller in use, not on this system, or not at all.
     Unsupported,
     /// The reactor belongs to the parent of this forked process.
     Forked,
@@ -49,7 +59,7 @@ impl Error {
     pub(crate) fn new(call: &'static str, cause: Cause) -> Error {
         Error {
             call,
-            fd: None,
+            about: None,
             cause,
         }
     }
@@ -63,7 +73,19 @@ impl Error {
     }
 
     pub(crate) fn with_fd(mut self, fd: RawFd) -> Error {
-        self.fd = Some(fd);
+        self.about = Some(About::Descriptor(fd));
+        self
+    }
+
+    #[cfg(feature = "signal")]
+    pub(crate) fn with_signal(mut self, signal: i32) -> Error {
+        self.about = Some(About::Signal(signal));
+        self
+    }
+
+    #[cfg(feature = "signal")]
+    pub(crate) fn with_process(mut self, pid: u32) -> Error {
+        self.about = Some(About::Process(pid));
         self
     }
 
@@ -87,7 +109,10 @@ impl Error {
 
     /// The descriptor that the call was about.
     pub fn fd(&self) -> Option<RawFd> {
-        self.fd
+        match self.about {
+            Some(About::Descriptor(fd)) => Some(fd),
+            _ => None,
+        }
     }
 
     /// The operating system's error code, if it was the one who refused.
@@ -102,8 +127,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.call)?;
-        if let Some(fd) = self.fd {
-            write!(f, "descriptor {fd}: ")?;
+        match self.about {
+            Some(About::Descriptor(fd)) => write!(f, "descriptor {fd}: ")?,
+            #[cfg(feature = "signal")]
+            Some(About::Signal(signal)) => write!(f, "signal {signal}: ")?,
+            #[cfg(feature = "signal")]
+            Some(About::Process(pid)) => write!(f, "process {pid}: ")?,
+            None => {}
         }
         match &self.cause {
             Cause::Os(error) => error.fmt(f),

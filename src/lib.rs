@@ -62,6 +62,8 @@
 #[cfg(not(unix))]
 compile_error!("oneloop works with descriptors and needs a Unix system; Windows has handles");
 
+#[cfg(feature = "signal")]
+mod child;
 mod clock;
 mod engine;
 mod error;
@@ -74,11 +76,15 @@ mod id;
 mod poller;
 mod priority;
 mod reactor;
+#[cfg(feature = "signal")]
+mod signal;
 mod slow;
 mod source;
 mod stats;
 mod threads;
 
+#[cfg(feature = "signal")]
+pub use child::ChildProcess;
 pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};
 pub use event::{Action, Event, Interest, Mode, Ready};

@@ -1,0 +1,226 @@
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+
+use crate::engine::{On, boxed};
+use crate::signal::SignalPipe;
+use crate::{Action, AddError, Error, Fits, HandlerId, Interest, Loop, Mode, Threads};
+
+/// A child process of this one: a [`Child`], or its number.
+pub trait ChildProcess: sealed::Reap {}
+
+impl ChildProcess for Child {}
+impl ChildProcess for u32 {}
+
+mod sealed {
+    use super::*;
+
+    pub trait Reap {
+        fn pid(&self) -> u32;
+
+        /// How it has ended, if it has. It is gone then.
+        fn reap(&mut self) -> io::Result<Option<ExitStatus>>;
+    }
+
+    impl Reap for Child {
+        fn pid(&self) -> u32 {
+            self.id()
+        }
+
+        fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
+            self.try_wait()
+        }
+    }
+
+    impl Reap for u32 {
+        fn pid(&self) -> u32 {
+            *self
+        }
+
+        fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
+            let ended = waitpid(Some(number(*self)?), WaitOptions::NOHANG)?;
+            Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
+        }
+    }
+}
+
+impl<K: Threads> Loop<K> {
+    /// Calls `callback` once, when a child process has ended, with its exit status; by then it is
+    /// reaped. Before that it is a handler like any other; if it is removed, a [`Child`] is dropped,
+    /// which neither kills nor reaps it.
+    ///
+    /// On Linux by a pidfd. Elsewhere, and before Linux 5.3, by `SIGCHLD`, as
+    /// [`add_signal`](Self::add_signal).
+    ///
+    /// The callback gets an error if somebody else has reaped the child meanwhile, so that its
+    /// status is lost.
+    ///
+    /// ```
+    /// # #[cfg(feature = "signal")]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let child = std::process::Command::new("true").spawn()?;
+    /// reactor.add_child(child, |status| assert!(status.unwrap().success()))?;
+    /// reactor.run()?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "signal"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, with the child in it: `ECHILD` if it is not a child of this process,
+    /// or was reaped already.
+    #[track_caller]
+    pub fn add_child<C, F>(&self, child: C, callback: F) -> Result<HandlerId, AddError<C>>
+    where
+        C: ChildProcess + Fits<K> + 'static,
+        F: FnOnce(io::Result<ExitStatus>) + Fits<K> + 'static,
+    {
+        self.add_child_by(Ending::of, child, callback)
+    }
+
+    #[track_caller]
+    fn add_child_by<C, F>(
+        &self,
+        ending: impl FnOnce(Pid) -> io::Result<Ending>,
+        child: C,
+        callback: F,
+    ) -> Result<HandlerId, AddError<C>>
+    where
+        C: ChildProcess + 'static,
+        F: FnOnce(io::Result<ExitStatus>) + 'static,
+    {
+        const CALL: &str = "add_child";
+        let pid = child.pid();
+        let ending = match number(pid).and_then(is_ours).and_then(ending) {
+            Ok(ending) => ending,
+            Err(error) => {
+                let error = Error::os(CALL, error).with_process(pid);
+                return Err(AddError::new(error, child));
+            }
+        };
+        let on = On::Fd(ending.as_fd().as_raw_fd());
+        let make = |(mut child, ending, callback): (C, Ending, F)| {
+            let mut callback = Some(callback);
+            boxed(ending, move |ending: &mut Ending, _| {
+                ending.drain();
+                match child.reap() {
+                    Ok(None) => return Action::Continue,
+                    result => {
+                        let status = result.and_then(|status| status.ok_or_else(no_child));
+                        if let Some(callback) = callback.take() {
+                            callback(status);
+                        }
+                    }
+                }
+                Action::Remove
+            })
+        };
+        let what = (Interest::READABLE, Mode::Level);
+        let parts = (child, ending, callback);
+        match self.core.add_handler(CALL, on, what, parts, make) {
+            Ok(key) => Ok(HandlerId(key)),
+            Err((error, (child, ..))) => Err(AddError::new(error.with_process(pid), child)),
+        }
+    }
+}
+
+/// Readable when the child may have ended.
+enum Ending {
+    #[cfg(epoll)]
+    PidFd(OwnedFd),
+    Signal(SignalPipe),
+}
+
+impl Ending {
+    #[cfg(epoll)]
+    fn of(pid: Pid) -> io::Result<Ending> {
+        use rustix::io::Errno;
+        use rustix::process::{PidfdFlags, pidfd_open};
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Ending::PidFd(fd)),
+            Err(Errno::NOSYS | Errno::PERM) => Ending::by_signal(pid),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(epoll))]
+    fn of(pid: Pid) -> io::Result<Ending> {
+        Ending::by_signal(pid)
+    }
+
+    fn by_signal(_: Pid) -> io::Result<Ending> {
+        let pipe = SignalPipe::new(libc::SIGCHLD)?;
+        // It may have ended before.
+        pipe.notify()?;
+        Ok(Ending::Signal(pipe))
+    }
+
+    fn drain(&mut self) {
+        match self {
+            #[cfg(epoll)]
+            Ending::PidFd(_) => {}
+            Ending::Signal(pipe) => pipe.drain(),
+        }
+    }
+}
+
+impl AsFd for Ending {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            #[cfg(epoll)]
+            Ending::PidFd(fd) => fd.as_fd(),
+            Ending::Signal(pipe) => pipe.as_fd(),
+        }
+    }
+}
+
+fn number(pid: u32) -> io::Result<Pid> {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    pid.and_then(Pid::from_raw).ok_or_else(no_child)
+}
+
+/// Whether it is a child of ours that nobody has reaped.
+fn is_ours(pid: Pid) -> io::Result<Pid> {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), look)?;
+    Ok(pid)
+}
+
+fn no_child() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECHILD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reactor;
+    use std::process::Command;
+    use std::sync::mpsc::channel;
+
+    /// What other systems do, here.
+    #[test]
+    fn by_the_signal_it_works_as_well() {
+        let reactor = Reactor::new().unwrap();
+        let (sender, ended) = channel();
+        for code in 0..10 {
+            let script = format!("exit {code}");
+            let child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+            let sender = sender.clone();
+            let callback = move |status: io::Result<ExitStatus>| {
+                sender.send(status.unwrap().code().unwrap()).unwrap();
+            };
+            let add = reactor.add_child_by(Ending::by_signal, child, callback);
+            add.unwrap();
+        }
+        reactor.run().unwrap();
+        let mut codes: Vec<_> = ended.try_iter().collect();
+        codes.sort();
+        assert_eq!(codes, (0..10).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,255 @@
+//! Signals and child processes. Tests run in threads of one process, so each has its own signal.
+#![cfg(feature = "signal")]
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use oneloop::{Action, ErrorKind, PollerKind, Reactor};
+
+fn raise(signal: i32) {
+    // SAFETY: a handler for it is installed.
+    assert_eq!(unsafe { libc::raise(signal) }, 0);
+}
+
+fn look(reactor: &Reactor) {
+    while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
+}
+
+/// Sends what comes, and whether that is all that is wanted.
+fn watch(reactor: &Reactor, signal: i32) -> Receiver<i32> {
+    let (sender, receiver) = channel();
+    let add = reactor.add_signal(signal, move |signal| sender.send(signal).unwrap());
+    add.unwrap();
+    receiver
+}
+
+#[test]
+fn a_signal_wakes_a_loop_that_sleeps() {
+    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+        let reactor = Reactor::builder().poller(poller).build().unwrap();
+        let (sender, asleep) = channel();
+        let prepare = move || {
+            let _ = sender.send(());
+            None
+        };
+        reactor.add_hook(prepare, || {}).unwrap();
+        reactor
+            .add_signal(libc::SIGUSR1, |_| Action::Remove)
+            .unwrap();
+        let kill = thread::spawn(move || {
+            asleep.recv().unwrap();
+            // SAFETY: a handler for it is installed.
+            unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+        });
+        reactor.run().unwrap();
+        kill.join().unwrap();
+    }
+}
+
+#[test]
+fn under_tokio_and_async_io() {
+    let reactor = Reactor::new().unwrap();
+    let stopper = reactor.downgrade();
+    let stop = move |_| stopper.upgrade().unwrap().stop();
+    reactor.add_signal(libc::SIGUSR2, stop).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_io().build().unwrap();
+    raise(libc::SIGUSR2);
+    runtime.block_on(oneloop_tokio::drive(&reactor)).unwrap();
+    raise(libc::SIGUSR2);
+    async_io::block_on(oneloop_async_io::drive(&reactor)).unwrap();
+}
+
+#[test]
+fn several_reactors_and_a_handler_that_was_there_before_all_hear_it() {
+    static BEFORE: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn before(_: i32) {
+        BEFORE.fetch_add(1, SeqCst);
+    }
+    let handler = before as extern "C" fn(i32);
+    // SAFETY: the handler only touches an atomic.
+    unsafe { libc::signal(libc::SIGHUP, handler as libc::sighandler_t) };
+    let (one, two) = (Reactor::new().unwrap(), Reactor::new().unwrap());
+    let heard = [&one, &one, &two].map(|reactor| watch(reactor, libc::SIGHUP));
+    raise(libc::SIGHUP);
+    look(&one);
+    look(&two);
+    assert_eq!(BEFORE.load(SeqCst), 1);
+    for heard in heard {
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), [libc::SIGHUP]);
+    }
+}
+
+#[test]
+fn signals_that_come_before_the_turn_are_one_call_and_removal_ends_it() {
+    let reactor = Reactor::new().unwrap();
+    let (sender, heard) = channel();
+    let id = reactor
+        .add_signal(libc::SIGWINCH, move |_| sender.send(()).unwrap())
+        .unwrap();
+    for _ in 0..1000 {
+        raise(libc::SIGWINCH);
+    }
+    look(&reactor);
+    assert_eq!(heard.try_iter().count(), 1);
+    reactor.remove_handler(id).unwrap();
+    raise(libc::SIGWINCH);
+    look(&reactor);
+    assert_eq!(heard.try_iter().count(), 0);
+}
+
+#[test]
+fn a_signal_that_cannot_be_caught_is_refused() {
+    let reactor = Reactor::new().unwrap();
+    for signal in [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV] {
+        let error = reactor.add_signal(signal, |_| {}).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let text = format!("add_signal: signal {signal}: this signal cannot be caught");
+        assert_eq!(error.to_string(), text);
+    }
+    for signal in [0, -1, 1000] {
+        let error = reactor.add_signal(signal, |_| {}).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
+    }
+    assert_eq!(reactor.stats().handlers, 0);
+}
+
+#[test]
+fn a_signal_to_a_child_process_is_not_the_parents() {
+    let reactor = Reactor::new().unwrap();
+    let heard = watch(&reactor, libc::SIGURG);
+    // SAFETY: the child raises a signal, whose handler is safe to run, and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        raise(libc::SIGURG);
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(0) };
+    }
+    // SAFETY: waits for the child made above.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    look(&reactor);
+    assert_eq!(heard.try_iter().count(), 0);
+    raise(libc::SIGURG);
+    look(&reactor);
+    assert_eq!(heard.try_iter().count(), 1);
+}
+
+fn sh(script: &str) -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+type Status = io::Result<ExitStatus>;
+
+fn ended() -> (impl FnOnce(Status) + Send, Receiver<Status>) {
+    let (sender, receiver) = channel();
+    (move |status| sender.send(status).unwrap(), receiver)
+}
+
+#[test]
+fn exit_codes_and_killing_signals() {
+    let reactor = Reactor::new().unwrap();
+    let (three, three_ended) = ended();
+    reactor.add_child(sh("exit 3"), three).unwrap();
+    let (killed, killed_ended) = ended();
+    let by_number = sh("kill -TERM $$").id();
+    reactor.add_child(by_number, killed).unwrap();
+    reactor.run().unwrap();
+    assert_eq!(three_ended.recv().unwrap().unwrap().code(), Some(3));
+    let killed = killed_ended.recv().unwrap().unwrap();
+    assert_eq!(killed.signal(), Some(libc::SIGTERM));
+    assert_eq!(reactor.stats().handlers, 0);
+}
+
+#[test]
+fn a_hundred_children_beside_a_timer() {
+    let reactor = Reactor::new().unwrap();
+    let (sender, codes) = channel();
+    for code in 0..100 {
+        let sender = sender.clone();
+        let child = sh(&format!("exit {code}"));
+        let callback = move |status: Status| sender.send(status.unwrap().code().unwrap()).unwrap();
+        reactor.add_child(child, callback).unwrap();
+    }
+    let every = reactor.call_every(Duration::from_millis(1), || {}).unwrap();
+    reactor.unref(every).unwrap();
+    reactor.run().unwrap();
+    let mut codes: Vec<_> = codes.try_iter().collect();
+    codes.sort();
+    assert_eq!(codes, (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_that_has_ended_before_but_was_not_reaped() {
+    let reactor = Reactor::new().unwrap();
+    let mut child = sh("cat");
+    drop(child.stdin.take());
+    // SAFETY: waits for the child without reaping it; the siginfo is written to only.
+    unsafe {
+        let mut info = std::mem::zeroed();
+        libc::waitid(
+            libc::P_PID,
+            child.id(),
+            &mut info,
+            libc::WEXITED | libc::WNOWAIT,
+        );
+    }
+    let (callback, ended) = ended();
+    reactor.add_child(child, callback).unwrap();
+    reactor.run().unwrap();
+    assert!(ended.recv().unwrap().unwrap().success());
+}
+
+#[test]
+fn what_is_no_child_of_ours_is_refused_and_comes_back() {
+    let reactor = Reactor::new().unwrap();
+    let mut reaped = sh("exit 7");
+    assert_eq!(reaped.wait().unwrap().code(), Some(7));
+    let pid = reaped.id();
+    let refused = reactor.add_child(reaped, |_| {}).unwrap_err();
+    assert_eq!(refused.error().raw_os_error(), Some(libc::ECHILD));
+    let text = refused.to_string();
+    assert!(
+        text.starts_with(&format!("add_child: process {pid}: ")),
+        "{text}"
+    );
+    let mut back = refused.into_source();
+    assert_eq!(back.wait().unwrap().code(), Some(7));
+    for pid in [0, 1, std::process::id(), u32::MAX, i32::MAX as u32] {
+        let refused = reactor.add_child(pid, |_| {}).unwrap_err();
+        assert_eq!(refused.error().raw_os_error(), Some(libc::ECHILD), "{pid}");
+    }
+    assert_eq!(reactor.stats().handlers, 0);
+}
+
+#[test]
+fn one_that_somebody_else_reaps_meanwhile() {
+    let reactor = Reactor::new().unwrap();
+    let mut child = sh("exit 1");
+    let (callback, ended) = ended();
+    reactor.add_child(child.id(), callback).unwrap();
+    child.wait().unwrap();
+    reactor.run().unwrap();
+    let error = ended.recv().unwrap().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+}
+
+#[test]
+fn one_that_is_removed_before_it_ends_lives_on() {
+    let reactor = Reactor::new().unwrap();
+    let mut child = sh("read line; exit 5");
+    let (callback, ended) = ended();
+    let id = reactor.add_child(child.id(), callback).unwrap();
+    look(&reactor);
+    reactor.remove_handler(id).unwrap();
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    look(&reactor);
+    assert!(ended.recv().is_err(), "dropped, and never called");
+}
