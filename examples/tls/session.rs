@@ -105,6 +105,10 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             done => done,
         };
+        // During the handshake the close_notify would overtake what was written, and in the clear.
+        if self.closed && !self.tls.is_handshaking() {
+            self.tls.send_close_notify();
+        }
         // Also after a failure: that is how the peer gets the alert that rustls has for it.
         self.send();
         done?;
@@ -187,7 +191,6 @@ impl Session {
     /// Says that nothing more will be written. The peer may go on.
     pub fn close(&mut self) {
         self.closed = true;
-        self.tls.send_close_notify();
     }
 
     /// Lets the session sleep, in both directions, until somebody resumes it.

@@ -1,0 +1,696 @@
+//! TLS over raw callbacks, by the session of the example: server and client on one loop.
+
+#[path = "../examples/tls/config.rs"]
+mod config;
+#[path = "../examples/tls/session.rs"]
+mod session;
+#[path = "../examples/tls/upper.rs"]
+mod upper;
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use config::Config;
+use oneloop::{Action, Event, HandlerId, Interest, LocalReactor, Mode};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ALL_VERSIONS, SupportedProtocolVersion};
+use session::{App, Session};
+use upper::Upper;
+
+const MEGABYTE: u64 = 1 << 20;
+/// What rustls queues of ciphertext, and what records and key updates add to it.
+const QUEUE: usize = 64 * 1024 + 4096;
+
+#[derive(Clone, Copy)]
+enum Host {
+    BuiltIn,
+    Tokio,
+    AsyncIo,
+}
+
+/// A loop, and how many sessions on it are not over.
+struct Stage {
+    reactor: LocalReactor,
+    config: Config,
+    open: Rc<Cell<usize>>,
+}
+
+impl Stage {
+    fn new(versions: &[&'static SupportedProtocolVersion]) -> Stage {
+        let reactor = LocalReactor::new().unwrap();
+        // A hang is a failure; and it is the loop's own timer that says so, under every host.
+        let hung = || panic!("still running after a minute");
+        reactor.call_later(Duration::from_secs(60), hung).unwrap();
+        Stage {
+            reactor,
+            config: Config::new(versions).unwrap(),
+            open: Rc::default(),
+        }
+    }
+
+    /// Called with how a session ended. The last one stops the loop.
+    fn over(&self) -> (Over, impl FnMut(io::Result<()>) + use<>) {
+        self.open.set(self.open.get() + 1);
+        let over = Over::default();
+        let (into, open, weak) = (over.clone(), self.open.clone(), self.reactor.downgrade());
+        let ended = move |how| {
+            assert!(into.0.replace(Some(how)).is_none(), "over twice");
+            open.set(open.get() - 1);
+            if open.get() == 0 {
+                weak.upgrade().unwrap().stop();
+            }
+        };
+        (over, ended)
+    }
+
+    /// A client and a server, not on the loop yet.
+    fn pair(&self) -> (Session, Session) {
+        let (client, server) = tcp_pair();
+        let client = Session::new(client, self.config.client().unwrap());
+        let server = Session::new(server, self.config.server().unwrap());
+        (client.unwrap(), server.unwrap())
+    }
+
+    /// Puts a session on the loop.
+    fn open(&self, session: Session, plan: Plan) -> Talk {
+        let (over, ended) = self.over();
+        let talk = Talk {
+            log: Rc::default(),
+            over,
+        };
+        let talker = Talker {
+            plan,
+            reactor: self.reactor.clone(),
+            log: talk.log.clone(),
+            handler: Rc::new(Cell::new(None)),
+            next_rekey: plan.rekey_every,
+            next_pause: plan.pause_every,
+            ended: Box::new(ended),
+        };
+        let handler = talker.handler.clone();
+        handler.set(Some(session.open(&self.reactor, talker).unwrap()));
+        talk
+    }
+
+    /// A client and a server on the loop.
+    fn talk(&self, client: Plan, server: Plan) -> (Talk, Talk) {
+        let (client_session, server_session) = self.pair();
+        let server = self.open(server_session, server);
+        (self.open(client_session, client), server)
+    }
+
+    /// Drives until all sessions are over.
+    fn run(&self, host: Host) {
+        match host {
+            Host::BuiltIn => self.reactor.run().unwrap(),
+            Host::Tokio => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_io()
+                    .build()
+                    .unwrap();
+                let driving = oneloop_tokio::drive(&self.reactor);
+                runtime.block_on(driving).unwrap();
+            }
+            Host::AsyncIo => {
+                let driving = oneloop_async_io::drive(&self.reactor);
+                async_io::block_on(driving).unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.reactor.close();
+    }
+}
+
+/// How a session ended.
+#[derive(Clone, Default)]
+struct Over(Rc<RefCell<Option<io::Result<()>>>>);
+
+impl Over {
+    fn expect_well(&self) {
+        self.0.borrow().as_ref().unwrap().as_ref().unwrap();
+    }
+
+    /// Its error.
+    fn expect_failure(&self, kind: ErrorKind) -> String {
+        let how = self.0.borrow();
+        let error = how.as_ref().unwrap().as_ref().unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        error.to_string()
+    }
+}
+
+/// What one side does. It sends so many bytes and closes, and checks what it gets until the other
+/// side closes.
+#[derive(Clone, Copy, Default)]
+struct Plan {
+    sends: u64,
+    /// Sends only after the other side has closed.
+    second: bool,
+    /// Sends only after the handshake.
+    patient: bool,
+    /// Never closes.
+    stays: bool,
+    /// How much it reads in a call, if not the session's default.
+    piece: Option<usize>,
+    /// After how many bytes sent it changes its keys, if ever.
+    rekey_every: Option<u64>,
+    /// After how many bytes received it pauses, if ever, and for how many turns.
+    pause_every: Option<u64>,
+    pause_turns: usize,
+}
+
+fn sends(bytes: u64) -> Plan {
+    Plan {
+        sends: bytes,
+        ..Plan::default()
+    }
+}
+
+/// What one side has done.
+struct Talk {
+    log: Rc<Log>,
+    over: Over,
+}
+
+#[derive(Default)]
+struct Log {
+    sent: Cell<u64>,
+    received: Cell<u64>,
+    rekeyed: Cell<u64>,
+    pauses: Cell<u64>,
+    calls: Cell<u64>,
+    most_queued: Cell<usize>,
+}
+
+impl Talk {
+    /// All came, the other side closed, and so did this one.
+    fn expect_all(&self, received: u64) {
+        self.over.expect_well();
+        assert_eq!(self.log.received.get(), received);
+    }
+}
+
+struct Talker {
+    plan: Plan,
+    reactor: LocalReactor,
+    log: Rc<Log>,
+    handler: Rc<Cell<Option<HandlerId>>>,
+    next_rekey: Option<u64>,
+    next_pause: Option<u64>,
+    ended: Box<dyn FnMut(io::Result<()>)>,
+}
+
+impl Talker {
+    fn send(&mut self, session: &mut Session) -> io::Result<()> {
+        if self.plan.patient && session.tls().is_handshaking() {
+            return Ok(());
+        }
+        while self.log.sent.get() < self.plan.sends {
+            let from = self.log.sent.get();
+            if self.next_rekey.is_some_and(|at| from >= at) && !session.tls().is_handshaking() {
+                session.tls().refresh_traffic_keys().unwrap();
+                self.log.rekeyed.set(self.log.rekeyed.get() + 1);
+                self.next_rekey = self.plan.rekey_every.map(|every| from + every);
+            }
+            let to = self.plan.sends.min(from + 100_000);
+            let written = session.write(&pattern(from, to));
+            let queued = session.queued().max(self.log.most_queued.get());
+            self.log.most_queued.set(queued);
+            self.log.sent.set(from + written? as u64);
+        }
+        if !self.plan.stays {
+            session.close();
+        }
+        Ok(())
+    }
+
+    /// Reads to the end.
+    fn receive(&mut self, session: &mut Session) -> io::Result<()> {
+        let mut buffer = [0; 5000];
+        loop {
+            if self
+                .next_pause
+                .is_some_and(|at| self.log.received.get() >= at)
+            {
+                self.pause(session);
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let length = session.read(&mut buffer)?;
+            if length == 0 {
+                return Ok(());
+            }
+            let from = self.log.received.get();
+            let to = from + length as u64;
+            assert!(buffer[..length] == pattern(from, to), "at {from}");
+            self.log.received.set(to);
+        }
+    }
+
+    fn pause(&mut self, session: &mut Session) {
+        session.pause();
+        self.log.pauses.set(self.log.pauses.get() + 1);
+        let every = self.plan.pause_every.unwrap();
+        self.next_pause = Some(self.log.received.get() + every);
+        let handler = self.handler.get().unwrap();
+        let resume = move |reactor: &LocalReactor| {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            reactor.update_handler(handler, both).unwrap();
+        };
+        after_turns(&self.reactor, self.plan.pause_turns, resume);
+    }
+}
+
+impl App for Talker {
+    fn ready(&mut self, session: &mut Session) -> io::Result<()> {
+        self.log.calls.set(self.log.calls.get() + 1);
+        if let Some(piece) = self.plan.piece {
+            session.set_piece(piece);
+        }
+        if self.plan.second {
+            self.receive(session)?;
+            return self.send(session);
+        }
+        match self.send(session) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => self.receive(session),
+        }
+    }
+
+    fn over(&mut self, how: io::Result<()>) {
+        (self.ended)(how);
+    }
+}
+
+/// What both sides send: eight bytes of it say where they are.
+fn pattern(from: u64, to: u64) -> Vec<u8> {
+    let words = (from / 8..to.div_ceil(8))
+        .flat_map(|word| word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+    words
+        .skip((from % 8) as usize)
+        .take((to - from) as usize)
+        .collect()
+}
+
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// Calls `then` in a post, `n` turns from now.
+fn after_turns(reactor: &LocalReactor, n: usize, then: impl FnOnce(&LocalReactor) + 'static) {
+    let next = reactor.clone();
+    let post = move || match n {
+        0 => then(&next),
+        _ => after_turns(&next, n - 1, then),
+    };
+    reactor
+        .call_soon(Box::new(post) as Box<dyn FnOnce()>)
+        .unwrap();
+}
+
+fn megabytes_both_ways(host: Host, version: &'static SupportedProtocolVersion) {
+    let stage = Stage::new(&[version]);
+    let (client, server) = stage.talk(sends(5 * MEGABYTE + 1), sends(4 * MEGABYTE + 7));
+    stage.run(host);
+    client.expect_all(4 * MEGABYTE + 7);
+    server.expect_all(5 * MEGABYTE + 1);
+    for side in [client, server] {
+        assert!(side.log.most_queued.get() <= QUEUE);
+    }
+}
+
+#[test]
+fn megabytes_both_ways_at_once() {
+    megabytes_both_ways(Host::BuiltIn, &TLS13);
+}
+
+#[test]
+fn megabytes_both_ways_at_once_under_tls_1_2() {
+    megabytes_both_ways(Host::BuiltIn, &TLS12);
+}
+
+#[test]
+fn megabytes_both_ways_at_once_under_tokio() {
+    megabytes_both_ways(Host::Tokio, &TLS13);
+}
+
+#[test]
+fn megabytes_both_ways_at_once_under_async_io() {
+    megabytes_both_ways(Host::AsyncIo, &TLS13);
+}
+
+#[test]
+fn no_call_has_more_than_its_piece() {
+    let stage = Stage::new(&[&TLS13]);
+    let (client, server) = stage.talk(sends(MEGABYTE), sends(0));
+    stage.run(Host::BuiltIn);
+    client.expect_all(0);
+    server.expect_all(MEGABYTE);
+    assert!(server.log.calls.get() >= MEGABYTE / (16 * 1024));
+}
+
+/// The second side sends when the first has closed, which then still receives.
+#[test]
+fn one_direction_closes_and_the_other_goes_on() {
+    let first = sends(MEGABYTE);
+    let second = Plan {
+        second: true,
+        ..sends(2 * MEGABYTE)
+    };
+    for version in ALL_VERSIONS {
+        for (client, server) in [(first, second), (second, first)] {
+            let stage = Stage::new(&[version]);
+            let (client_sent, server_sent) = (client.sends, server.sends);
+            let (client, server) = stage.talk(client, server);
+            stage.run(Host::BuiltIn);
+            client.expect_all(server_sent);
+            server.expect_all(client_sent);
+        }
+    }
+}
+
+/// What is on its way is bounded by the queue, the sockets' buffers and a record or two.
+#[test]
+fn a_slow_reader_bounds_the_senders_memory_and_loses_nothing() {
+    let buffer = 32 * 1024;
+    let stage = Stage::new(&[&TLS13]);
+    let (client, server) = tcp_pair();
+    rustix::net::sockopt::set_socket_send_buffer_size(&client, buffer).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&server, buffer).unwrap();
+    let client = Session::new(client, stage.config.client().unwrap()).unwrap();
+    let server = Session::new(server, stage.config.server().unwrap()).unwrap();
+    let slow = Plan {
+        piece: Some(1000),
+        pause_every: Some(50_000),
+        pause_turns: 20,
+        ..sends(0)
+    };
+    let server = stage.open(server, slow);
+    let client = stage.open(client, sends(2 * MEGABYTE));
+
+    let (sent, received) = (client.log.clone(), server.log.clone());
+    let most = Rc::new(Cell::new(0));
+    let on_its_way = most.clone();
+    let look = move || {
+        let now = sent.sent.get() - received.received.get();
+        on_its_way.set(now.max(on_its_way.get()));
+    };
+    stage.reactor.call_every(Duration::ZERO, look).unwrap();
+    stage.run(Host::BuiltIn);
+
+    client.expect_all(0);
+    server.expect_all(2 * MEGABYTE);
+    assert!(server.log.pauses.get() >= 40);
+    let queued = client.log.most_queued.get();
+    assert!(
+        (QUEUE / 2..=QUEUE).contains(&queued),
+        "it fills, and no more: {queued}"
+    );
+    // Linux doubles both.
+    let bound = QUEUE + 4 * buffer + 2 * 16 * 1024;
+    assert!(most.get() <= bound as u64, "{} of {bound}", most.get());
+}
+
+#[test]
+fn keys_are_changed_during_the_transfer_by_both_sides() {
+    let stage = Stage::new(&[&TLS13]);
+    let rekeying = |bytes| Plan {
+        rekey_every: Some(100_000),
+        ..sends(bytes)
+    };
+    let (client, server) = stage.talk(rekeying(3 * MEGABYTE), rekeying(2 * MEGABYTE));
+    stage.run(Host::BuiltIn);
+    client.expect_all(2 * MEGABYTE);
+    server.expect_all(3 * MEGABYTE);
+    assert!(client.log.rekeyed.get() > 10 && server.log.rekeyed.get() > 10);
+}
+
+/// All of it is sent in one go, and then nothing more: what is left of the last record, and the
+/// close that came with it, show on no descriptor.
+#[test]
+fn decrypted_bytes_do_not_wait_for_the_descriptor() {
+    for piece in [1000, 1024, 16 * 1024] {
+        let stage = Stage::new(&[&TLS13]);
+        let reader = Plan {
+            piece: Some(piece),
+            ..sends(0)
+        };
+        let burst = 48 * 1024;
+        let (client, server) = stage.talk(sends(burst), reader);
+        stage.run(Host::BuiltIn);
+        client.expect_all(0);
+        server.expect_all(burst);
+        assert!(server.log.calls.get() >= burst / piece as u64);
+    }
+}
+
+/// The same when the reader pauses amid a record: the loop keeps its `Again`.
+#[test]
+fn resumed_it_gets_decrypted_bytes_though_the_descriptor_is_silent() {
+    let stage = Stage::new(&[&TLS13]);
+    let reader = Plan {
+        pause_every: Some(5000),
+        pause_turns: 10,
+        ..sends(0)
+    };
+    let writer = Plan {
+        stays: true,
+        ..sends(16 * 1024)
+    };
+    let (client, server) = stage.talk(writer, reader);
+    // Neither side closes: the writer stays. It ends when all bytes are there.
+    let log = server.log.clone();
+    let stopper = stage.reactor.clone();
+    let look = move || {
+        if log.received.get() == 16 * 1024 {
+            stopper.stop();
+        }
+    };
+    stage.reactor.call_every(Duration::ZERO, look).unwrap();
+    stage.run(Host::BuiltIn);
+    assert_eq!(server.log.pauses.get(), 3);
+    drop(client);
+}
+
+/// Two sides that have to get through whatever else happens on the loop.
+struct Healthy(Talk, Talk);
+
+impl Healthy {
+    fn start(stage: &Stage) -> Healthy {
+        let (client, server) = stage.talk(sends(MEGABYTE), sends(MEGABYTE));
+        Healthy(client, server)
+    }
+
+    fn expect_undisturbed(&self) {
+        self.0.expect_all(MEGABYTE);
+        self.1.expect_all(MEGABYTE);
+    }
+}
+
+#[test]
+fn rubbish_instead_of_tls_is_an_error_and_gets_an_alert() {
+    let stage = Stage::new(ALL_VERSIONS);
+    let healthy = Healthy::start(&stage);
+    let (mut foe, server) = tcp_pair();
+    let server = Session::new(server, stage.config.server().unwrap()).unwrap();
+    let server = stage.open(server, sends(0));
+    foe.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let (read, mut ended) = stage.over();
+    let answer = Rc::new(RefCell::new(Vec::new()));
+    let into = answer.clone();
+    let collect = move |foe: &mut TcpStream, _| {
+        let mut buffer = [0; 100];
+        let length = foe.read(&mut buffer).unwrap();
+        into.borrow_mut().extend_from_slice(&buffer[..length]);
+        if length > 0 {
+            return Action::Continue;
+        }
+        ended(Ok(()));
+        Action::Remove
+    };
+    stage
+        .reactor
+        .add_handler(foe, Interest::READABLE, Mode::Level, collect)
+        .unwrap();
+    stage.run(Host::BuiltIn);
+    let why = server.over.expect_failure(ErrorKind::InvalidData);
+    assert!(why.contains("corrupt message"), "{why}");
+    read.expect_well();
+    let (alert, fatal) = (21, 2);
+    let answer = answer.borrow();
+    assert!(answer.len() == 7 && answer[0] == alert && answer[5] == fatal);
+    healthy.expect_undisturbed();
+}
+
+/// Opens a session that sends a thousand bytes. In the turn in which it has done so, `then` gets the
+/// client's socket; so what it does to it is there before the server has taken all of them.
+fn interfere(stage: &Stage, then: impl FnOnce(&mut TcpStream) + 'static) -> (Talk, Talk) {
+    let (client, server) = tcp_pair();
+    let mut socket = client.try_clone().unwrap();
+    let client = Session::new(client, stage.config.client().unwrap()).unwrap();
+    let server = Session::new(server, stage.config.server().unwrap()).unwrap();
+    let writer = Plan {
+        patient: true,
+        stays: true,
+        ..sends(1000)
+    };
+    // rustls has no alert for a peer to which it has said close_notify, so that this one stays too.
+    let reader = Plan {
+        piece: Some(100),
+        stays: true,
+        ..sends(0)
+    };
+    let (client, server) = (stage.open(client, writer), stage.open(server, reader));
+    let (log, mut then) = (client.log.clone(), Some(then));
+    let look = move || {
+        if log.sent.get() == 1000 {
+            then.take().into_iter().for_each(|then| then(&mut socket));
+        }
+    };
+    stage.reactor.call_every(Duration::ZERO, look).unwrap();
+    (client, server)
+}
+
+#[test]
+fn rubbish_amid_the_transfer_is_an_error_that_both_sides_see() {
+    for version in ALL_VERSIONS {
+        let stage = Stage::new(&[version]);
+        let healthy = Healthy::start(&stage);
+        // A record of the right form, which nobody has encrypted.
+        let forged = [&[23, 3, 3, 0, 100], &[0xAA; 100][..]].concat();
+        let write = move |socket: &mut TcpStream| socket.write_all(&forged).unwrap();
+        let (client, server) = interfere(&stage, write);
+        stage.run(Host::BuiltIn);
+        let why = server.over.expect_failure(ErrorKind::InvalidData);
+        assert!(why.contains("cannot decrypt"), "{why}");
+        let why = client.over.expect_failure(ErrorKind::InvalidData);
+        assert!(why.contains("alert: BadRecordMac"), "{why}");
+        assert_eq!(
+            server.log.received.get(),
+            1000,
+            "what came before is read first"
+        );
+        healthy.expect_undisturbed();
+    }
+}
+
+#[test]
+fn a_peer_that_vanishes_amid_a_record_or_after_one_is_a_truncation() {
+    let half_a_record = [&[23, 3, 3, 0, 100], &[0xAA; 50][..]].concat();
+    for last in [half_a_record, Vec::new()] {
+        let stage = Stage::new(ALL_VERSIONS);
+        let healthy = Healthy::start(&stage);
+        let vanish = move |socket: &mut TcpStream| {
+            socket.write_all(&last).unwrap();
+            socket.shutdown(Shutdown::Both).unwrap();
+        };
+        let (_, server) = interfere(&stage, vanish);
+        stage.run(Host::BuiltIn);
+        let why = server.over.expect_failure(ErrorKind::UnexpectedEof);
+        assert!(why.contains("truncated"), "{why}");
+        assert_eq!(
+            server.log.received.get(),
+            1000,
+            "what came before is read first"
+        );
+        healthy.expect_undisturbed();
+    }
+}
+
+/// Text goes in, capitals come out, and then the end of the text ends it all.
+fn openssl_gets_its_text_back(version: &str) {
+    let stage = Stage::new(ALL_VERSIONS);
+    let reactor = &stage.reactor;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut openssl = Command::new("openssl")
+        .args(["s_client", "-quiet", "-no_ign_eof", version])
+        .args(["-connect", &address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the openssl program, which this test needs");
+
+    let (served, ended) = stage.over();
+    let (server, weak) = (stage.config.server().unwrap(), reactor.downgrade());
+    let mut serve = Some((server, Upper::new(ended)));
+    let accept = move |listener: &mut TcpListener, _| {
+        let (server, upper) = serve.take().unwrap();
+        let session = Session::new(listener.accept().unwrap().0, server).unwrap();
+        session.open(&weak.upgrade().unwrap(), upper).unwrap();
+        Action::Remove
+    };
+    reactor
+        .add_handler(listener, Interest::READABLE, Mode::Level, accept)
+        .unwrap();
+
+    let text: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
+    let stdin = openssl.stdin.take().unwrap();
+    let flags = fcntl_getfl(&stdin).unwrap();
+    fcntl_setfl(&stdin, flags | OFlags::NONBLOCK).unwrap();
+    let (bytes, weak) = (text.clone().into_bytes(), reactor.downgrade());
+    let mut written = 0;
+    let write = move |stdin: &mut ChildStdin, event: Event| {
+        written += stdin.write(&bytes[written..]).unwrap();
+        if written == bytes.len() {
+            let reactor = weak.upgrade().unwrap();
+            let paused = reactor.update_handler(event.handler(), Interest::NONE);
+            paused.unwrap();
+        }
+    };
+    let writing = reactor
+        .add_handler(stdin, Interest::WRITABLE, Mode::Level, write)
+        .unwrap();
+
+    let stdout = openssl.stdout.take().unwrap();
+    let (all_read, mut ended) = stage.over();
+    let (expected, weak) = (text.to_uppercase(), reactor.downgrade());
+    let mut answer = Vec::new();
+    let read = move |stdout: &mut ChildStdout, _| {
+        let mut buffer = [0; 4096];
+        let length = stdout.read(&mut buffer).unwrap();
+        if length == 0 {
+            assert!(answer == expected.as_bytes());
+            ended(Ok(()));
+            return Action::Remove;
+        }
+        answer.extend_from_slice(&buffer[..length]);
+        if answer.len() == expected.len() {
+            // Closes its input.
+            let reactor = weak.upgrade().unwrap();
+            reactor.remove_handler(writing).unwrap();
+        }
+        Action::Continue
+    };
+    reactor
+        .add_handler(stdout, Interest::READABLE, Mode::Level, read)
+        .unwrap();
+
+    stage.run(Host::BuiltIn);
+    served.expect_well();
+    all_read.expect_well();
+    assert!(openssl.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs the openssl program; tests/all.sh runs it"]
+fn openssl_gets_its_text_back_under_tls_1_2() {
+    openssl_gets_its_text_back("-tls1_2");
+}
+
+#[test]
+#[ignore = "needs the openssl program; tests/all.sh runs it"]
+fn openssl_gets_its_text_back_under_tls_1_3() {
+    openssl_gets_its_text_back("-tls1_3");
+}
