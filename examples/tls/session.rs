@@ -66,8 +66,8 @@ impl Session {
 
     /// Puts the session on the loop, which owns it from now on.
     ///
-    /// Who has something new to send from outside, or wants to resume a paused session, calls
-    /// `update_handler` with an interest in both reading and writing.
+    /// Code outside the app calls `update_handler` to have the app called: with an interest in
+    /// writing if there is something new to send, with any interest to resume a paused session.
     pub fn open(
         self,
         reactor: &LocalReactor,
