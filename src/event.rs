@@ -83,6 +83,9 @@ pub enum Action {
     Continue,
     /// Call the handler again in the next turn, even if the descriptor is not ready: for bytes
     /// that a TLS layer has already decrypted, or an edge handler that stops early to be fair.
+    ///
+    /// The handler needs some interest for it. With [`Interest::NONE`] it is paused, and the call
+    /// is kept until it is resumed.
     Again,
     /// Remove the handler and drop its source.
     Remove,

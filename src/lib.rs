@@ -38,7 +38,8 @@
 //! - Level, edge and one-shot mean what the kernel means by them; several handlers on one
 //!   descriptor work each as if it were alone; a hang-up or an error reaches everybody who waits
 //!   for anything.
-//! - A turn is: wait, handlers that are ready, due timers by deadline, posted callbacks. What a
+//! - A turn is: wait, handlers that are ready, due timers by deadline, posted callbacks; before and
+//!   after these, posts of other [priorities](Priority). What a
 //!   callback adds is called in a later turn; what it removes is not called any more. Nobody
 //!   starves anybody, the host's own tasks included.
 //! - Callbacks run one at a time, never inside each other, with no lock held, and may call every
@@ -53,10 +54,25 @@
 //! leaves reading and writing to whoever owns the descriptor. It does not emulate what a system
 //! has not got: that is an [`ErrorKind::Unsupported`].
 //!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | descriptors, timers, posts, signals, children | [`Loop`] |
+//! | something without a descriptor | [`VirtualSource`] |
+//! | what futures can await: sockets, timers | [`futures`] |
+//! | your own host | [`Host`] |
+//! | what the loop is doing, and who holds it up | [`Loop::dump`], [`Stats`], [`Builder::slow_callback`] |
+//! | tests of code that sets timers | [`TestClock`] |
+//!
 //! # Features
 //!
-//! `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it is
-//! always there.
+//! - `futures` (default): the module [`futures`].
+//! - `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it
+//!   is always there.
+//! - `signal`: `Loop::add_signal` and `Loop::add_child`.
+//! - `tracing`: a span for every callback, and a warning when a future waits on a loop that nobody
+//!   drives.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 #[cfg(not(unix))]

@@ -25,6 +25,7 @@ install() {
 
 install cc gcc libc6-dev
 install strace strace
+install openssl openssl
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
 
@@ -33,13 +34,17 @@ cargo fmt --all --check
 
 step "lints"
 cargo clippy --workspace --all-targets --all-features -- -D warnings
-cargo clippy -p oneloop --lib --no-default-features -- -D warnings
+for features in "" futures polling signal tracing futures,tracing; do
+    cargo clippy -p oneloop --lib --no-default-features --features "$features" -- -D warnings
+done
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 
 step "tests, doctests and examples"
 cargo test --workspace --all-features
+# Those that need openssl, or the right to set the clock (to what it shows).
+cargo test -p oneloop --all-features --test tls --test clock -- --ignored
 
 step "the polling crate on poll(2)"
 RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
@@ -50,7 +55,7 @@ libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io -p oneloop-conformanc
 old_rust() {
     # shellcheck disable=SC2086
     CARGO_TARGET_DIR=target/old RUSTC=/usr/bin/rustc RUSTFLAGS="-D warnings" \
-        /usr/bin/cargo check $libraries "$@"
+        /usr/bin/cargo check $libraries --all-features "$@"
 }
 step "Rust 1.85"
 old_rust
@@ -68,7 +73,12 @@ for host in builtin tokio async-io; do
     cargo run --release --example one_loop -- --host $host
 done
 
+for example in template tls workers; do
+    step "the example $example"
+    cargo run --release --example $example
+done
+
 step "benches, one round"
-cargo bench -p oneloop-benches --bench ring -- --rounds 1 --json
+cargo bench -p oneloop-benches -- --rounds 1 --json
 
 step "all is well"
