@@ -14,9 +14,14 @@ impl Key {
     /// A fresh key for the place `index`.
     pub(crate) fn new(index: usize) -> Key {
         static SERIAL: AtomicU32 = AtomicU32::new(1);
+        let mut serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        if serial == 0 {
+            // No id is the number 0.
+            serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        }
         Key {
             index: u32::try_from(index).unwrap_or(u32::MAX),
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            serial,
         }
     }
 
@@ -45,6 +50,18 @@ macro_rules! ids {
         /// the reactor it came from and on any other.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(pub(crate) Key);
+
+        impl $name {
+            /// The id as a number, for those who can keep nothing else, such as C. Never 0.
+            pub fn to_bits(self) -> u64 {
+                self.0.to_u64()
+            }
+
+            /// The id that gave this number. From any other comes an id that is unknown.
+            pub fn from_bits(bits: u64) -> $name {
+                $name(Key::from_u64(bits))
+            }
+        }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

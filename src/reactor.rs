@@ -315,7 +315,8 @@ impl<K: Threads> Loop<K> {
         self.set_timer("call_at", When::At(deadline), Box::new(callback))
     }
 
-    /// Calls `callback` once, after `delay`. A delay of zero means the next turn.
+    /// Calls `callback` once, after `delay`. A delay of zero means the next turn; one of more than
+    /// 584 years means never, which does not keep [`run`](Self::run) going.
     #[track_caller]
     pub fn call_later<F>(&self, delay: Duration, callback: F) -> Result<TimerId>
     where
@@ -375,7 +376,17 @@ impl<K: Threads> Loop<K> {
     ///
     /// If the timer was cancelled or has fired.
     pub fn reset_timer(&self, id: TimerId, deadline: Instant) -> Result<()> {
-        self.core.reset_timer(id.0, deadline)
+        self.core.reset_timer(id.0, When::At(deadline))
+    }
+
+    /// As [`reset_timer`](Self::reset_timer), to a time of the system clock, as
+    /// [`call_at_system`](Self::call_at_system).
+    ///
+    /// # Errors
+    ///
+    /// As both.
+    pub fn reset_timer_to_system(&self, id: TimerId, time: SystemTime) -> Result<()> {
+        self.core.reset_timer(id.0, When::System(time))
     }
 
     /// Cancels a timer and drops its callback. Also in its own callback.
@@ -562,6 +573,33 @@ impl<K: Threads> Loop<K> {
     /// ```
     pub fn dump(&self) -> String {
         self.core.dump()
+    }
+}
+
+/// Handles for C, which has only pointers.
+impl Reactor {
+    /// A pointer that means this loop, the same for all its handles. It is good while there is any.
+    pub fn as_raw(&self) -> *const () {
+        Arc::as_ptr(&self.core).cast()
+    }
+
+    /// The same, which is a handle itself, for [`from_raw`](Self::from_raw) to take back.
+    pub fn into_raw(self) -> *const () {
+        Arc::into_raw(self.core).cast()
+    }
+
+    /// The handle that a pointer is.
+    ///
+    /// # Safety
+    ///
+    /// The pointer must come from [`into_raw`](Self::into_raw), each of which allows one call. (Or
+    /// from [`as_raw`](Self::as_raw), of a loop that is alive, if the result is never dropped.)
+    pub unsafe fn from_raw(pointer: *const ()) -> Reactor {
+        Loop {
+            // SAFETY: the caller's promise: it was made by `Arc::into_raw`, or `as_ptr`, above.
+            core: unsafe { Arc::from_raw(pointer.cast()) },
+            threads: PhantomData,
+        }
     }
 }
 

@@ -136,7 +136,7 @@ const NOT_AT_ALL: u64 = 0;
 impl State {
     /// Something is registered that could call back, and is not taken out of the count.
     fn can_call(&self) -> bool {
-        self.handlers.active() > 0 || self.timers.referenced() > 0
+        self.handlers.active() > 0 || self.timers.active() > 0
     }
 }
 
@@ -266,27 +266,8 @@ impl Core {
         place: &'static Location<'static>,
         callback: timers::Callback,
     ) -> Result<Key> {
-        let clock = &self.clock;
         let mut state = self.enter(call)?;
-        let (deadline, plan) = match when {
-            When::At(instant) => (clock.deadline(instant), None),
-            When::After(delay) => (clock.deadline_in(delay), None),
-            When::Every(period) => {
-                let plan = Plan::Every(nanoseconds(period));
-                (clock.deadline_in(period), Some(plan))
-            }
-            When::System(time) => {
-                // First, so that no setting of the clock goes unnoticed.
-                if !mem::replace(&mut state.watches_clock, true) {
-                    let watched = self.inbox.poller.watch_clock();
-                    watched.map_err(|error| {
-                        state.watches_clock = false;
-                        Error::os(call, error)
-                    })?;
-                }
-                (clock.deadline_of(time), Some(Plan::At(time)))
-            }
-        };
+        let (deadline, plan) = self.plan(call, &mut state, when)?;
         let key = state.timers.insert(deadline, plan, place, callback);
         self.changed(&mut state);
         Ok(key)
@@ -301,13 +282,40 @@ impl Core {
         known(CALL, cancelled).map(drop)
     }
 
-    pub(crate) fn reset_timer(&self, key: Key, deadline: Instant) -> Result<()> {
+    pub(crate) fn reset_timer(&self, key: Key, when: When) -> Result<()> {
         const CALL: &str = "reset_timer";
-        let deadline = self.clock.deadline(deadline);
         let mut state = self.enter(CALL)?;
-        let reset = state.timers.reset(key, deadline);
+        let (deadline, plan) = self.plan(CALL, &mut state, when)?;
+        let reset = state.timers.reset(key, deadline, plan);
         self.changed(&mut state);
         known(CALL, reset)
+    }
+
+    /// The deadline of a timer, and what becomes of it.
+    fn plan(
+        &self,
+        call: &'static str,
+        state: &mut State,
+        when: When,
+    ) -> Result<(u64, Option<Plan>)> {
+        let clock = &self.clock;
+        Ok(match when {
+            When::At(instant) => (clock.deadline(instant), None),
+            When::After(delay) => (clock.deadline_in(delay), None),
+            When::Every(period) => {
+                let plan = Plan::Every(nanoseconds(period));
+                (clock.deadline_in(period), Some(plan))
+            }
+            When::System(time) => {
+                // First, so that no setting of the clock goes unnoticed.
+                if !state.watches_clock {
+                    let watched = self.inbox.poller.watch_clock();
+                    watched.map_err(|error| Error::os(call, error))?;
+                    state.watches_clock = true;
+                }
+                (clock.deadline_of(time), Some(Plan::At(time)))
+            }
+        })
     }
 
     pub(crate) fn unref_timer(&self, key: Key) -> Result<()> {

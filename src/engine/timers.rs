@@ -17,7 +17,7 @@ pub(super) type Callback = Box<dyn FnMut()>;
 const NOWHERE: u64 = u64::MAX;
 /// Taken out of the heap, waiting for its turn to be called.
 const DUE: u64 = u64::MAX - 1;
-/// The latest deadline: 584 years.
+/// The latest deadline, in 584 years, which means never.
 const LAST: u64 = u64::MAX - 2;
 
 #[derive(Default)]
@@ -28,8 +28,8 @@ pub(super) struct Timers {
     plans: HashMap<u32, Plan>,
     /// Entries in the heap that no timer stands behind any more.
     stale: usize,
-    /// Timers that do not keep `run` going.
-    unreferenced: usize,
+    /// Timers that keep `run` going.
+    active: usize,
 }
 
 pub(super) struct Timer {
@@ -45,6 +45,13 @@ pub(super) struct Timer {
     pub(super) unreferenced: bool,
     /// It has an entry in `plans`.
     planned: bool,
+}
+
+impl Timer {
+    /// It will fire, and is not taken out of the count.
+    fn is_active(&self) -> bool {
+        self.deadline < LAST && !self.unreferenced
+    }
 }
 
 /// A timer that is to be called now.
@@ -93,7 +100,7 @@ impl Timers {
         let deadline = deadline.min(LAST);
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key());
-        entry.insert(Timer {
+        let timer = entry.insert(Timer {
             callback: Some(callback),
             deadline,
             queued: deadline,
@@ -102,6 +109,7 @@ impl Timers {
             unreferenced: false,
             planned: plan.is_some(),
         });
+        self.active += usize::from(timer.is_active());
         if let Some(plan) = plan {
             self.plans.insert(key.index, plan);
         }
@@ -113,7 +121,7 @@ impl Timers {
     pub(super) fn cancel(&mut self, key: Key) -> Option<Option<Callback>> {
         self.get(key)?;
         let timer = self.slots.remove(key.slot());
-        self.unreferenced -= usize::from(timer.unreferenced);
+        self.active -= usize::from(timer.is_active());
         if timer.planned {
             self.plans.remove(&key.index);
         }
@@ -124,18 +132,23 @@ impl Timers {
         Some(timer.callback)
     }
 
-    pub(super) fn reset(&mut self, key: Key, deadline: u64) -> Option<()> {
-        if self.system_time(key).is_some() {
-            self.plans.remove(&key.index);
-            self.get(key)?.planned = false;
+    /// Moves a timer. Without a plan a periodic one keeps its period.
+    pub(super) fn reset(&mut self, key: Key, deadline: u64, plan: Option<Plan>) -> Option<()> {
+        self.get(key)?;
+        if plan.is_some() || self.system_time(key).is_some() {
+            match plan {
+                Some(plan) => self.plans.insert(key.index, plan),
+                None => self.plans.remove(&key.index),
+            };
+            self.get(key)?.planned = plan.is_some();
         }
         self.shift(key, deadline)
     }
 
     fn shift(&mut self, key: Key, deadline: u64) -> Option<()> {
         let deadline = deadline.min(LAST);
+        self.change(key, |timer| timer.deadline = deadline)?;
         let timer = self.get(key)?;
-        timer.deadline = deadline;
         if deadline >= timer.queued {
             return Some(());
         }
@@ -172,9 +185,16 @@ impl Timers {
     }
 
     pub(super) fn unref(&mut self, key: Key) -> Option<()> {
+        self.change(key, |timer| timer.unreferenced = true)
+    }
+
+    /// Changes what `is_active` looks at.
+    fn change(&mut self, key: Key, change: impl FnOnce(&mut Timer)) -> Option<()> {
         let timer = self.get(key)?;
-        let was = std::mem::replace(&mut timer.unreferenced, true);
-        self.unreferenced += usize::from(!was);
+        let was_active = timer.is_active();
+        change(timer);
+        let is_active = timer.is_active();
+        self.active = self.active + usize::from(is_active) - usize::from(was_active);
         Some(())
     }
 
@@ -188,8 +208,8 @@ impl Timers {
         self.slots.len()
     }
 
-    pub(super) fn referenced(&self) -> usize {
-        self.slots.len() - self.unreferenced
+    pub(super) fn active(&self) -> usize {
+        self.active
     }
 
     /// The earliest deadline, exactly: what is stale at the top is cleared away first.
@@ -262,8 +282,8 @@ impl Timers {
                 0 => now,
                 _ => timer.deadline.saturating_add(ahead).min(LAST),
             };
-            timer.deadline = deadline;
             timer.queued = deadline;
+            self.change(key, |timer| timer.deadline = deadline);
             self.heap.push(Entry { deadline, key });
         }
         let timer = self.get(key)?;
@@ -320,9 +340,9 @@ mod tests {
     fn a_timer_pushed_back_or_pulled_forward_fires_once_at_its_new_deadline() {
         let mut timers = Timers::default();
         let [a, b] = [1, 100].map(|deadline| timer(&mut timers, deadline));
-        timers.reset(a, 50);
-        timers.reset(b, 10);
-        timers.reset(b, 20);
+        timers.reset(a, 50, None);
+        timers.reset(b, 10, None);
+        timers.reset(b, 20, None);
         assert_eq!(timers.next_deadline(), Some(20));
         assert_eq!(due(&mut timers, 30), [b]);
         assert_eq!(due(&mut timers, 1000), [a]);
@@ -332,8 +352,8 @@ mod tests {
     fn pushed_back_and_forth_to_where_it_stood_it_fires_once() {
         let mut timers = Timers::default();
         let a = timer(&mut timers, 10);
-        timers.reset(a, 5);
-        timers.reset(a, 10);
+        timers.reset(a, 5, None);
+        timers.reset(a, 10, None);
         assert_eq!(due(&mut timers, 7), []);
         assert_eq!(due(&mut timers, 10), [a]);
         let callback = timers.start(a).unwrap().callback;
@@ -346,7 +366,7 @@ mod tests {
         let mut timers = Timers::default();
         let [a, b] = [1, 2].map(|deadline| timer(&mut timers, deadline));
         assert_eq!(due(&mut timers, 2), [a, b]);
-        timers.reset(a, 9);
+        timers.reset(a, 9, None);
         timers.cancel(b);
         assert!(timers.start(a).is_none() && timers.start(b).is_none());
         assert_eq!(due(&mut timers, 9), [a]);
@@ -369,20 +389,20 @@ mod tests {
         let keep = timer(&mut timers, 1_000_000);
         for deadline in 0..100_000 {
             let one = timer(&mut timers, deadline);
-            timers.reset(one, deadline / 2);
+            timers.reset(one, deadline / 2, None);
             timers.cancel(one);
         }
         assert!(timers.heap.len() < 200, "{}", timers.heap.len());
         assert_eq!(due(&mut timers, 1_000_000), [keep]);
-        assert_eq!(timers.referenced(), 1);
+        assert_eq!(timers.active(), 1);
     }
 
     #[test]
     fn two_entries_of_one_timer_survive_a_compaction() {
         let mut timers = Timers::default();
         let a = timer(&mut timers, 10);
-        timers.reset(a, 5);
-        timers.reset(a, 10);
+        timers.reset(a, 5, None);
+        timers.reset(a, 10, None);
         assert_eq!(timers.next_deadline(), Some(10));
         let others: Vec<Key> = (0..100).map(|n| timer(&mut timers, 100 + n)).collect();
         others.iter().for_each(|&one| drop(timers.cancel(one)));
@@ -402,7 +422,7 @@ mod tests {
             timers.cancel(key);
         }
         for &key in keys.iter().skip(1).step_by(4) {
-            timers.reset(key, MANY + u64::from(key.index));
+            timers.reset(key, MANY + u64::from(key.index), None);
         }
         let left = due(&mut timers, 2 * MANY);
         assert_eq!(left.len(), keys.len() / 2);

@@ -119,7 +119,13 @@ impl<K: Threads> Timer<K> {
         };
         if let Some((key, before)) = registered {
             // Unless it has fired, it is moved.
-            if before == deadline || self.reactor.core.reset_timer(key, deadline).is_ok() {
+            if before == deadline
+                || self
+                    .reactor
+                    .core
+                    .reset_timer(key, When::At(deadline))
+                    .is_ok()
+            {
                 self.registered = Some((key, deadline));
                 return;
             }

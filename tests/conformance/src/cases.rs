@@ -145,6 +145,7 @@ macro_rules! __cases {
                 a_timer_pulled_forward_while_the_loop_sleeps
                 a_timer_in_the_past_fires_at_once
                 the_longest_delay_is_taken
+                a_timer_put_off_for_ever_keeps_nobody_going
                 a_zero_delay_timer_set_in_a_timer_fires_in_the_next_turn
                 a_zero_delay_timer_that_returns_starves_nobody
                 a_cancelled_timer_does_not_fire

@@ -174,6 +174,19 @@ pub fn the_longest_delay_is_taken(stage: &mut Stage) {
     stage.reactor.cancel_timer(every).expect("known");
 }
 
+/// A timer that is put off for ever does not keep `run` going, until it is put somewhere else.
+pub fn a_timer_put_off_for_ever_keeps_nobody_going(stage: &mut Stage) {
+    let reactor = &stage.reactor;
+    let log = Log::default();
+    let seen = log.clone();
+    let id = reactor.call_later(Duration::MAX, move || seen.push("fired"));
+    let id = id.expect("open");
+    reactor.run().expect("nothing to wait for");
+    reactor.reset_timer(id, Instant::now()).expect("known");
+    reactor.run().expect("run");
+    log.expect(&["fired"]);
+}
+
 // Clause 18.
 
 /// A zero-delay timer set in a timer callback fires in the next turn.
@@ -431,6 +444,12 @@ pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage)
     let never = set(now + 1000 * year, "never");
     let cancelled = set(now + MS, "cancelled");
     let reset = set(now + year, "reset");
+    let moved = set(now + year, "moved");
+    let to = SystemTime::now() + 2 * MS;
+    stage
+        .reactor
+        .reset_timer_to_system(moved, to)
+        .expect("known");
     stage.reactor.cancel_timer(cancelled).expect("known");
     stage
         .reactor
@@ -442,7 +461,7 @@ pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage)
         .call_later(5 * MS, move || stopper.stop())
         .expect("open");
     stage.run();
-    log.expect(&["reset"]);
+    log.expect(&["reset", "moved"]);
     stage.reactor.cancel_timer(never).expect("known");
     assert_eq!(stage.reactor.stats().pending_timers, 0);
 }

@@ -1,0 +1,575 @@
+/* oneloop: one event loop for C libraries, callbacks and async runtimes in one process.
+ *
+ * Functions that can fail give a negative errno value; oneloop_strerror() has it in words. Times are
+ * in nanoseconds. Unless it says otherwise, every function may be called from any thread, inside
+ * callbacks and outside, and none calls back before it returns (but oneloop_run, oneloop_turn and
+ * oneloop_free, which is what they are for). Callbacks run one at a time, on the thread that drives:
+ * the one in oneloop_run or oneloop_turn, or that of the host (tokio, async-io, another loop).
+ *
+ * Made by cbindgen from the Rust source; do not edit.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+
+#ifndef ONELOOP_H
+#define ONELOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * The version of the library: major, minor and patch, a byte each.
+ */
+#define ONELOOP_VERSION 256
+
+/**
+ * What `oneloop_features` says: edge-triggered handlers.
+ */
+#define ONELOOP_HAS_EDGE 1
+
+/**
+ * What `oneloop_features` says: timers notice at once when the system clock is set.
+ */
+#define ONELOOP_HAS_CLOCK_NOTICE 2
+
+/**
+ * What `oneloop_features` says: children are waited for by pidfd, not by SIGCHLD.
+ */
+#define ONELOOP_HAS_PIDFD 4
+
+/**
+ * The version of `oneloop_api` that this header describes. Later ones only add to its end.
+ */
+#define ONELOOP_API_VERSION 1
+
+/**
+ * Interest and readiness: data, a connection to accept, or the end of the stream.
+ */
+#define ONELOOP_READABLE 1
+
+/**
+ * Exceptional data, such as TCP's out-of-band byte.
+ */
+#define ONELOOP_PRIORITY 2
+
+/**
+ * Room to write, or a connect that has ended.
+ */
+#define ONELOOP_WRITABLE 4
+
+/**
+ * Readiness only: an error is pending. Always told to whoever waits for anything.
+ */
+#define ONELOOP_ERROR 8
+
+/**
+ * Readiness only: the peer is gone. Always told to whoever waits for anything.
+ */
+#define ONELOOP_HANGUP 16
+
+/**
+ * Called in every turn in which the descriptor is ready. What C libraries expect.
+ */
+#define ONELOOP_LEVEL 0
+
+/**
+ * Called for each new readiness.
+ */
+#define ONELOOP_EDGE 1
+
+/**
+ * Called once, then not before `oneloop_update_handler`.
+ */
+#define ONELOOP_ONESHOT 2
+
+/**
+ * What a handler returns: go on.
+ */
+#define ONELOOP_CONTINUE 0
+
+/**
+ * What a handler returns: call me in the next turn, ready or not.
+ */
+#define ONELOOP_AGAIN 1
+
+/**
+ * What a handler returns: remove me.
+ */
+#define ONELOOP_REMOVE 2
+
+/**
+ * After the handlers and timers of the turn.
+ */
+#define ONELOOP_NORMAL 0
+
+/**
+ * Before the handlers of the turn.
+ */
+#define ONELOOP_HIGH 1
+
+/**
+ * In a turn that had nothing else to do, one in each.
+ */
+#define ONELOOP_IDLE 2
+
+/**
+ * As a delay or a timeout: for as long as it takes.
+ */
+#define ONELOOP_NEVER INT64_MAX
+
+/**
+ * What a turn reports: nothing is left to do, and what comes will show on the descriptor.
+ */
+#define ONELOOP_TURN_IDLE 1
+
+/**
+ * What a turn reports: `oneloop_stop` was called.
+ */
+#define ONELOOP_TURN_STOPPED 2
+
+/**
+ * What a turn reports: take the descriptor out of whatever watches it, call `oneloop_renew`, and put
+ * it in again. Rare.
+ */
+#define ONELOOP_TURN_HAUNTED 4
+
+/**
+ * The clock of CLOCK_MONOTONIC, which nobody sets.
+ */
+#define ONELOOP_MONOTONIC 1
+
+/**
+ * The clock of CLOCK_REALTIME. Timers follow it when it is set.
+ */
+#define ONELOOP_REALTIME 0
+
+/**
+ * A loop. What is called `oneloop_t *` is a handle of it, the same pointer for all its handles.
+ */
+typedef struct oneloop_t oneloop_t;
+
+/**
+ * Names a handler, timer or hook. Stays unique after that is gone: then calls fail with -ENOENT.
+ * Never 0.
+ */
+typedef uint64_t oneloop_id;
+
+/**
+ * A handler: what `fd` is ready for is in `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
+ * ONELOOP_REMOVE. It may call everything, and must return: to leave it by longjmp or an exception is
+ * undefined.
+ */
+typedef int (*oneloop_handler_fn)(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user);
+
+/**
+ * Gives user data back that was passed along with a callback. Called exactly once, when the callback
+ * can no longer be called, on the thread that drives, in a turn and with nothing of the loop's
+ * below it on the stack; if the loop ends first, by whoever ends it. Not called if registering
+ * failed.
+ */
+typedef void (*oneloop_destroy_fn)(void *user);
+
+/**
+ * Called in every turn while it is on, or in turns with nothing else to do. Returns as a handler.
+ */
+typedef int (*oneloop_deferred_fn)(oneloop_t *loop, oneloop_id id, void *user);
+
+/**
+ * Called after a signal has come. Returns as a handler.
+ */
+typedef int (*oneloop_signal_fn)(oneloop_t *loop, oneloop_id id, int signal, void *user);
+
+/**
+ * Called when a child process has ended: with its status as of waitpid(2), or with a negative errno
+ * in `error` if somebody else has reaped it.
+ */
+typedef void (*oneloop_child_fn)(oneloop_t *loop, int pid, int status, int error, void *user);
+
+/**
+ * A timer that is due.
+ */
+typedef void (*oneloop_timer_fn)(oneloop_t *loop, oneloop_id id, void *user);
+
+/**
+ * A posted callback.
+ */
+typedef void (*oneloop_post_fn)(oneloop_t *loop, void *user);
+
+/**
+ * Called after all callbacks, right before the loop or its host goes to sleep; gives for how many
+ * nanoseconds it may: ONELOOP_NEVER for as long as it likes, 0 for not at all.
+ */
+typedef int64_t (*oneloop_prepare_fn)(oneloop_t *loop, void *user);
+
+/**
+ * All functions, for plug-ins that are loaded at run time and cannot link the library: whoever
+ * loads them passes it on.
+ */
+typedef struct {
+  /**
+   * ONELOOP_API_VERSION of the library.
+   */
+  uint32_t version;
+  /**
+   * The size of the library's table.
+   */
+  uint32_t size;
+  const char *(*strerror)(void);
+  uint32_t (*features)(void);
+  oneloop_t *(*new_loop)(void);
+  oneloop_t *(*hold)(oneloop_t *loop);
+  void (*free)(oneloop_t *loop);
+  int (*close)(oneloop_t *loop);
+  int (*run)(oneloop_t *loop);
+  int (*turn)(oneloop_t *loop, int64_t timeout, uint32_t *flags);
+  int (*stop)(oneloop_t *loop);
+  int (*wake)(oneloop_t *loop);
+  int (*fd)(oneloop_t *loop);
+  int (*renew)(oneloop_t *loop);
+  int64_t (*next_timeout)(oneloop_t *loop);
+  int (*unref)(oneloop_t *loop, oneloop_id id);
+  int (*dump)(oneloop_t *loop);
+  int (*add_handler)(oneloop_t *loop,
+                     int fd,
+                     uint32_t interest,
+                     int mode,
+                     oneloop_handler_fn callback,
+                     void *user,
+                     oneloop_destroy_fn destroy,
+                     oneloop_id *id);
+  int (*update_handler)(oneloop_t *loop, oneloop_id id, uint32_t interest);
+  int (*rearm_handler)(oneloop_t *loop, oneloop_id id);
+  int (*remove_handler)(oneloop_t *loop, oneloop_id id);
+  int (*handler_fd)(oneloop_t *loop, oneloop_id id);
+  int (*add_deferred)(oneloop_t *loop,
+                      oneloop_deferred_fn callback,
+                      void *user,
+                      oneloop_destroy_fn destroy,
+                      oneloop_id *id);
+  int (*add_idle)(oneloop_t *loop,
+                  oneloop_deferred_fn callback,
+                  void *user,
+                  oneloop_destroy_fn destroy,
+                  oneloop_id *id);
+  int (*enable)(oneloop_t *loop, oneloop_id id, bool on);
+  int (*add_signal)(oneloop_t *loop,
+                    int signal,
+                    oneloop_signal_fn callback,
+                    void *user,
+                    oneloop_destroy_fn destroy,
+                    oneloop_id *id);
+  int (*add_child)(oneloop_t *loop,
+                   int pid,
+                   oneloop_child_fn callback,
+                   void *user,
+                   oneloop_destroy_fn destroy,
+                   oneloop_id *id);
+  int (*add_timer)(oneloop_t *loop,
+                   int64_t delay,
+                   int64_t period,
+                   oneloop_timer_fn callback,
+                   void *user,
+                   oneloop_destroy_fn destroy,
+                   oneloop_id *id);
+  int (*reset_timer)(oneloop_t *loop, oneloop_id id, int64_t delay);
+  int (*reset_timer_at)(oneloop_t *loop,
+                        oneloop_id id,
+                        int clock,
+                        int64_t seconds,
+                        int64_t nanoseconds);
+  int (*cancel_timer)(oneloop_t *loop, oneloop_id id);
+  int (*call_soon)(oneloop_t *loop,
+                   int priority,
+                   oneloop_post_fn callback,
+                   void *user,
+                   oneloop_destroy_fn destroy);
+  int (*add_hook)(oneloop_t *loop,
+                  oneloop_prepare_fn prepare,
+                  oneloop_post_fn check,
+                  void *user,
+                  oneloop_destroy_fn destroy,
+                  oneloop_id *id);
+  int (*remove_hook)(oneloop_t *loop, oneloop_id id);
+} oneloop_api;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
+ */
+uint32_t oneloop_version(void);
+
+/**
+ * What the library does on this system, as ONELOOP_HAS_ bits.
+ */
+uint32_t oneloop_features(void);
+
+/**
+ * The table of all functions, in the given version or a later one; NULL if the library is older.
+ */
+const oneloop_api *oneloop_get_api(uint32_t version);
+
+/**
+ * What the last call that failed on this thread has to say, naming the call and the descriptor.
+ * Valid until the next call that fails on this thread; an empty string if none has.
+ */
+const char *oneloop_strerror(void);
+
+/**
+ * Calls `callback` when `fd` is ready for what `interest` says (ONELOOP_READABLE and so on; 0 for
+ * nothing yet), in the mode ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. In force when it
+ * returns; never calls back itself. Any number of handlers may be on one descriptor. Gives the id in
+ * `id`, if that is not NULL.
+ *
+ * The descriptor stays the caller's, its flags as they are. A descriptor that is closed before its
+ * handler is removed goes quiet, and its number can be registered anew at once.
+ *
+ * Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
+ */
+int oneloop_add_handler(oneloop_t *loop,
+                        int fd,
+                        uint32_t interest,
+                        int mode,
+                        oneloop_handler_fn callback,
+                        void *user,
+                        oneloop_destroy_fn destroy,
+                        oneloop_id *id);
+
+/**
+ * Replaces what a handler waits for; 0 pauses it. For edge and one-shot handlers it also re-arms.
+ * Costs nothing if it changes nothing, and nothing within a callback if it is undone there.
+ *
+ * Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
+ */
+int oneloop_update_handler(oneloop_t *loop, oneloop_id id, uint32_t interest);
+
+/**
+ * Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
+ * a socket and open another under the same number inside one call, as libpq does.
+ */
+int oneloop_rearm_handler(oneloop_t *loop, oneloop_id id);
+
+/**
+ * Removes a handler of any kind: of a descriptor, deferred or idle, of a signal or a child. It is
+ * not called any more from now on. (If another thread drives, one call may be under way there.) Its
+ * destroy function is called later, in a turn.
+ *
+ * Fails with -ENOENT if the id is unknown, which harms nothing.
+ */
+int oneloop_remove_handler(oneloop_t *loop, oneloop_id id);
+
+/**
+ * The descriptor of a handler.
+ */
+int oneloop_handler_fd(oneloop_t *loop, oneloop_id id);
+
+/**
+ * Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
+ * first; `oneloop_enable` switches it.
+ */
+int oneloop_add_deferred(oneloop_t *loop,
+                         oneloop_deferred_fn callback,
+                         void *user,
+                         oneloop_destroy_fn destroy,
+                         oneloop_id *id);
+
+/**
+ * Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
+ * `oneloop_enable` switches it.
+ */
+int oneloop_add_idle(oneloop_t *loop,
+                     oneloop_deferred_fn callback,
+                     void *user,
+                     oneloop_destroy_fn destroy,
+                     oneloop_id *id);
+
+/**
+ * Switches a deferred or idle callback on or off.
+ */
+int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
+
+/**
+ * Calls `callback`, in a turn, after a signal has come to the process; several that come before are
+ * one call. No signal is blocked, and what handled it before still does.
+ *
+ * Fails with -ENOTSUP for a signal that cannot be caught, -EINVAL for one that does not exist.
+ */
+int oneloop_add_signal(oneloop_t *loop,
+                       int signal,
+                       oneloop_signal_fn callback,
+                       void *user,
+                       oneloop_destroy_fn destroy,
+                       oneloop_id *id);
+
+/**
+ * Calls `callback` once, when a child process of this one has ended; by then it is reaped. Nothing is
+ * left to be removed after that.
+ *
+ * Fails with -ECHILD if it is not a child of this process, or was reaped already.
+ */
+int oneloop_add_child(oneloop_t *loop,
+                      int pid,
+                      oneloop_child_fn callback,
+                      void *user,
+                      oneloop_destroy_fn destroy,
+                      oneloop_id *id);
+
+/**
+ * Calls `callback` once, in a turn of its own, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or
+ * ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
+ * ends without.
+ */
+int oneloop_call_soon(oneloop_t *loop,
+                      int priority,
+                      oneloop_post_fn callback,
+                      void *user,
+                      oneloop_destroy_fn destroy);
+
+/**
+ * Adds a pair of hooks around the loop's sleep, for libraries that may have something to do without
+ * any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
+ * after. Bear being called more often, and one of them twice in a row.
+ */
+int oneloop_add_hook(oneloop_t *loop,
+                     oneloop_prepare_fn prepare,
+                     oneloop_post_fn check,
+                     void *user,
+                     oneloop_destroy_fn destroy,
+                     oneloop_id *id);
+
+/**
+ * Removes a pair of hooks. Their destroy function is called later, in a turn.
+ */
+int oneloop_remove_hook(oneloop_t *loop, oneloop_id id);
+
+/**
+ * Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
+ *
+ * Every function that takes a loop may be called from any thread, inside callbacks and outside,
+ * unless it says otherwise. Callbacks run one at a time, on the thread that drives the loop.
+ */
+oneloop_t *oneloop_new(void);
+
+/**
+ * Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
+ * it was given.
+ */
+oneloop_t *oneloop_hold(oneloop_t *loop);
+
+/**
+ * Gives a handle up. With the last one the loop ends: what was registered is dropped, and its
+ * destroy functions are called. NULL is fine.
+ */
+void oneloop_free(oneloop_t *loop);
+
+/**
+ * Removes all that is registered. Later calls fail with -ESHUTDOWN.
+ */
+int oneloop_close(oneloop_t *loop);
+
+/**
+ * Drives the loop until `oneloop_stop`, or until nothing is left that could call back.
+ *
+ * Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
+ * calls this.
+ */
+int oneloop_run(oneloop_t *loop);
+
+/**
+ * One turn: waits for up to `timeout` nanoseconds (0: not at all; ONELOOP_NEVER: as long as it
+ * takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
+ * not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
+ */
+int oneloop_turn(oneloop_t *loop,
+                 int64_t timeout,
+                 uint32_t *flags);
+
+/**
+ * Ends whatever drives the loop, after the callback that is running. What was not called stays due.
+ * If nobody drives, the next who does returns at once.
+ */
+int oneloop_stop(oneloop_t *loop);
+
+/**
+ * Makes the loop take a turn.
+ */
+int oneloop_wake(oneloop_t *loop);
+
+/**
+ * The descriptor of the loop, for another loop to watch for reading: when it is readable,
+ * `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
+ * beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE.
+ */
+int oneloop_fd(oneloop_t *loop);
+
+/**
+ * Makes the kernel's set of descriptors anew: what ONELOOP_TURN_HAUNTED asks for.
+ */
+int oneloop_renew(oneloop_t *loop);
+
+/**
+ * Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
+ * watches the descriptor does not need it.
+ */
+int64_t oneloop_next_timeout(oneloop_t *loop);
+
+/**
+ * From now on a handler or timer does not keep `oneloop_run` going.
+ */
+int oneloop_unref(oneloop_t *loop, oneloop_id id);
+
+/**
+ * Prints all that is registered to the standard error output, for people.
+ */
+int oneloop_dump(oneloop_t *loop);
+
+/**
+ * Calls `callback` after `delay` nanoseconds (0: in the next turn; ONELOOP_NEVER: not until it is
+ * reset), and then, if `period` is not 0, every `period` nanoseconds, keeping its phase and skipping
+ * what was missed. Never early.
+ *
+ * A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
+ * does not keep `oneloop_run` going meanwhile.
+ */
+int oneloop_add_timer(oneloop_t *loop,
+                      int64_t delay,
+                      int64_t period,
+                      oneloop_timer_fn callback,
+                      void *user,
+                      oneloop_destroy_fn destroy,
+                      oneloop_id *id);
+
+/**
+ * Moves a timer to `delay` nanoseconds from now; ONELOOP_NEVER puts it to sleep. A periodic one goes
+ * on from there. Also in its own callback, where it goes before the period.
+ *
+ * Fails with -ENOENT if the id is unknown.
+ */
+int oneloop_reset_timer(oneloop_t *loop,
+                        oneloop_id id,
+                        int64_t delay);
+
+/**
+ * Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
+ * One that has passed is due in the next turn.
+ */
+int oneloop_reset_timer_at(oneloop_t *loop,
+                           oneloop_id id,
+                           int clock,
+                           int64_t seconds,
+                           int64_t nanoseconds);
+
+/**
+ * Cancels a timer, also in its own callback. Its destroy function is called later, in a turn.
+ *
+ * Fails with -ENOENT if the id is unknown, which harms nothing.
+ */
+int oneloop_cancel_timer(oneloop_t *loop, oneloop_id id);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* ONELOOP_H */

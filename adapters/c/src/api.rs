@@ -1,0 +1,185 @@
+use std::ffi::{c_char, c_int, c_void};
+
+use crate::*;
+
+/// The version of the library: major, minor and patch, a byte each.
+pub const ONELOOP_VERSION: u32 = 0x00_01_00;
+
+/// What `oneloop_features` says: edge-triggered handlers.
+pub const ONELOOP_HAS_EDGE: u32 = 1;
+/// What `oneloop_features` says: timers notice at once when the system clock is set.
+pub const ONELOOP_HAS_CLOCK_NOTICE: u32 = 2;
+/// What `oneloop_features` says: children are waited for by pidfd, not by SIGCHLD.
+pub const ONELOOP_HAS_PIDFD: u32 = 4;
+
+/// The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
+#[unsafe(no_mangle)]
+pub extern "C" fn oneloop_version() -> u32 {
+    ONELOOP_VERSION
+}
+
+/// What the library does on this system, as ONELOOP_HAS_ bits.
+#[unsafe(no_mangle)]
+pub extern "C" fn oneloop_features() -> u32 {
+    match cfg!(any(target_os = "linux", target_os = "android")) {
+        true => ONELOOP_HAS_EDGE | ONELOOP_HAS_CLOCK_NOTICE | ONELOOP_HAS_PIDFD,
+        false => ONELOOP_HAS_EDGE,
+    }
+}
+
+/// The version of `oneloop_api` that this header describes. Later ones only add to its end.
+pub const ONELOOP_API_VERSION: u32 = 1;
+
+/// All functions, for plug-ins that are loaded at run time and cannot link the library: whoever
+/// loads them passes it on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct oneloop_api {
+    /// ONELOOP_API_VERSION of the library.
+    pub version: u32,
+    /// The size of the library's table.
+    pub size: u32,
+    pub strerror: extern "C" fn() -> *const c_char,
+    pub features: extern "C" fn() -> u32,
+    pub new_loop: extern "C" fn() -> *mut oneloop_t,
+    pub hold: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> *mut oneloop_t,
+    pub free: unsafe extern "C" fn(r#loop: *mut oneloop_t),
+    pub close: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub run: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub turn: unsafe extern "C" fn(r#loop: *mut oneloop_t, timeout: i64, flags: *mut u32) -> c_int,
+    pub stop: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub wake: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub fd: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub renew: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub next_timeout: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> i64,
+    pub unref: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub dump: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub add_handler: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        fd: c_int,
+        interest: u32,
+        mode: c_int,
+        callback: oneloop_handler_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub update_handler:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, interest: u32) -> c_int,
+    pub rearm_handler: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub remove_handler: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub handler_fd: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub add_deferred: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        callback: oneloop_deferred_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub add_idle: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        callback: oneloop_deferred_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub enable: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, on: bool) -> c_int,
+    pub add_signal: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        signal: c_int,
+        callback: oneloop_signal_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub add_child: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        pid: c_int,
+        callback: oneloop_child_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub add_timer: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        delay: i64,
+        period: i64,
+        callback: oneloop_timer_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub reset_timer:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, delay: i64) -> c_int,
+    pub reset_timer_at: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        id: oneloop_id,
+        clock: c_int,
+        seconds: i64,
+        nanoseconds: i64,
+    ) -> c_int,
+    pub cancel_timer: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub call_soon: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        priority: c_int,
+        callback: oneloop_post_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+    ) -> c_int,
+    pub add_hook: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        prepare: oneloop_prepare_fn,
+        check: oneloop_post_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub remove_hook: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+}
+
+static API: oneloop_api = oneloop_api {
+    version: ONELOOP_API_VERSION,
+    size: size_of::<oneloop_api>() as u32,
+    strerror: oneloop_strerror,
+    features: oneloop_features,
+    new_loop: oneloop_new,
+    hold: oneloop_hold,
+    free: oneloop_free,
+    close: oneloop_close,
+    run: oneloop_run,
+    turn: oneloop_turn,
+    stop: oneloop_stop,
+    wake: oneloop_wake,
+    fd: oneloop_fd,
+    renew: oneloop_renew,
+    next_timeout: oneloop_next_timeout,
+    unref: oneloop_unref,
+    dump: oneloop_dump,
+    add_handler: oneloop_add_handler,
+    update_handler: oneloop_update_handler,
+    rearm_handler: oneloop_rearm_handler,
+    remove_handler: oneloop_remove_handler,
+    handler_fd: oneloop_handler_fd,
+    add_deferred: oneloop_add_deferred,
+    add_idle: oneloop_add_idle,
+    enable: oneloop_enable,
+    add_signal: oneloop_add_signal,
+    add_child: oneloop_add_child,
+    add_timer: oneloop_add_timer,
+    reset_timer: oneloop_reset_timer,
+    reset_timer_at: oneloop_reset_timer_at,
+    cancel_timer: oneloop_cancel_timer,
+    call_soon: oneloop_call_soon,
+    add_hook: oneloop_add_hook,
+    remove_hook: oneloop_remove_hook,
+};
+
+/// The table of all functions, in the given version or a later one; NULL if the library is older.
+#[unsafe(no_mangle)]
+pub extern "C" fn oneloop_get_api(version: u32) -> *const oneloop_api {
+    match version <= ONELOOP_API_VERSION {
+        true => &API,
+        false => std::ptr::null(),
+    }
+}

@@ -1,0 +1,82 @@
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use oneloop::{Error, ErrorKind};
+
+thread_local! {
+    /// What went wrong last on this thread, in words.
+    static LAST: RefCell<CString> = RefCell::default();
+}
+
+/// What the last call that failed on this thread has to say, naming the call and the descriptor.
+/// Valid until the next call that fails on this thread; an empty string if none has.
+#[unsafe(no_mangle)]
+pub extern "C" fn oneloop_strerror() -> *const c_char {
+    LAST.with_borrow(|last| last.as_ptr())
+}
+
+/// Why a call fails.
+pub(crate) enum Failure {
+    Reactor(Error),
+    /// An argument that cannot be: its name.
+    Argument(&'static str),
+    Panic(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Reactor(error)
+    }
+}
+
+impl Failure {
+    fn errno(&self) -> c_int {
+        let error = match self {
+            Failure::Reactor(error) => error,
+            Failure::Argument(_) => return libc::EINVAL,
+            Failure::Panic(_) => return libc::ENOTRECOVERABLE,
+        };
+        match error.kind() {
+            ErrorKind::Os => error.raw_os_error().unwrap_or(libc::EIO),
+            ErrorKind::UnknownId => libc::ENOENT,
+            ErrorKind::AlreadyDriven => libc::EBUSY,
+            ErrorKind::Unsupported => libc::ENOTSUP,
+            ErrorKind::Forked => libc::ECHILD,
+            ErrorKind::Closed => libc::ESHUTDOWN,
+            ErrorKind::Stopped => libc::ECANCELED,
+            _ => libc::EIO,
+        }
+    }
+
+    fn text(&self, call: &str) -> String {
+        match self {
+            Failure::Reactor(error) => error.to_string(),
+            Failure::Argument(name) => format!("{call}: {name} is not valid"),
+            Failure::Panic(message) => format!("{call}: a callback panicked: {message}"),
+        }
+    }
+}
+
+/// The body of a function that C calls: 0 or more if it succeeds, a negative errno if it fails. No
+/// panic gets out.
+pub(crate) fn call(name: &str, body: impl FnOnce() -> Result<c_int, Failure>) -> c_int {
+    let result = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(result) => result,
+        Err(panic) => Err(Failure::Panic(message(panic))),
+    };
+    result.unwrap_or_else(|failure| {
+        let text = failure.text(name).replace('\0', "");
+        LAST.set(CString::new(text).unwrap_or_default());
+        -failure.errno()
+    })
+}
+
+fn message(panic: Box<dyn Any + Send>) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "without a message".to_owned(),
+    }
+}

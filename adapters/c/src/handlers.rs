@@ -1,0 +1,399 @@
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use oneloop::{Action, Event, HandlerId, Interest, Mode, Priority, Ready, VirtualSource};
+
+use crate::error::{Failure, call};
+use crate::user::{Ticket, User, give_id, reactor};
+use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
+
+/// Interest and readiness: data, a connection to accept, or the end of the stream.
+pub const ONELOOP_READABLE: u32 = 1;
+/// Exceptional data, such as TCP's out-of-band byte.
+pub const ONELOOP_PRIORITY: u32 = 2;
+/// Room to write, or a connect that has ended.
+pub const ONELOOP_WRITABLE: u32 = 4;
+/// Readiness only: an error is pending. Always told to whoever waits for anything.
+pub const ONELOOP_ERROR: u32 = 8;
+/// Readiness only: the peer is gone. Always told to whoever waits for anything.
+pub const ONELOOP_HANGUP: u32 = 16;
+
+/// Called in every turn in which the descriptor is ready. What C libraries expect.
+pub const ONELOOP_LEVEL: c_int = 0;
+/// Called for each new readiness.
+pub const ONELOOP_EDGE: c_int = 1;
+/// Called once, then not before `oneloop_update_handler`.
+pub const ONELOOP_ONESHOT: c_int = 2;
+
+/// What a handler returns: go on.
+pub const ONELOOP_CONTINUE: c_int = 0;
+/// What a handler returns: call me in the next turn, ready or not.
+pub const ONELOOP_AGAIN: c_int = 1;
+/// What a handler returns: remove me.
+pub const ONELOOP_REMOVE: c_int = 2;
+
+/// A handler: what `fd` is ready for is in `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
+/// ONELOOP_REMOVE. It may call everything, and must return: to leave it by longjmp or an exception is
+/// undefined.
+pub type oneloop_handler_fn = Option<
+    unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        id: oneloop_id,
+        fd: c_int,
+        ready: u32,
+        user: *mut c_void,
+    ) -> c_int,
+>;
+
+/// Called in every turn while it is on, or in turns with nothing else to do. Returns as a handler.
+pub type oneloop_deferred_fn = Option<
+    unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, user: *mut c_void) -> c_int,
+>;
+
+/// Called after a signal has come. Returns as a handler.
+pub type oneloop_signal_fn = Option<
+    unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        id: oneloop_id,
+        signal: c_int,
+        user: *mut c_void,
+    ) -> c_int,
+>;
+
+/// Called when a child process has ended: with its status as of waitpid(2), or with a negative errno
+/// in `error` if somebody else has reaped it.
+pub type oneloop_child_fn = Option<
+    unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        pid: c_int,
+        status: c_int,
+        error: c_int,
+        user: *mut c_void,
+    ),
+>;
+
+fn interest(bits: u32) -> Result<Interest, Failure> {
+    let known = [
+        (ONELOOP_READABLE, Interest::READABLE),
+        (ONELOOP_PRIORITY, Interest::PRIORITY),
+        (ONELOOP_WRITABLE, Interest::WRITABLE),
+    ];
+    // Asking for errors and hang-ups is as harmless as with poll(2).
+    let mut left = bits & !(ONELOOP_ERROR | ONELOOP_HANGUP);
+    let mut interest = Interest::NONE;
+    for (bit, one) in known {
+        if left & bit != 0 {
+            left &= !bit;
+            interest |= one;
+        }
+    }
+    match left {
+        0 => Ok(interest),
+        _ => Err(Failure::Argument("the interest")),
+    }
+}
+
+fn ready(event: Event) -> u32 {
+    let bits = [
+        (event.is_readable(), ONELOOP_READABLE),
+        (event.is_priority(), ONELOOP_PRIORITY),
+        (event.is_writable(), ONELOOP_WRITABLE),
+        (event.is_error(), ONELOOP_ERROR),
+        (event.is_hangup(), ONELOOP_HANGUP),
+    ];
+    let set = bits.iter().filter(|(holds, _)| *holds);
+    set.fold(0, |set, (_, bit)| set | bit)
+}
+
+fn action(returned: c_int) -> Action {
+    match returned {
+        ONELOOP_AGAIN => Action::Again,
+        ONELOOP_REMOVE => Action::Remove,
+        _ => Action::Continue,
+    }
+}
+
+/// Calls `callback` when `fd` is ready for what `interest` says (ONELOOP_READABLE and so on; 0 for
+/// nothing yet), in the mode ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. In force when it
+/// returns; never calls back itself. Any number of handlers may be on one descriptor. Gives the id in
+/// `id`, if that is not NULL.
+///
+/// The descriptor stays the caller's, its flags as they are. A descriptor that is closed before its
+/// handler is removed goes quiet, and its number can be registered anew at once.
+///
+/// Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_add_handler(
+    r#loop: *mut oneloop_t,
+    fd: c_int,
+    interest: u32,
+    mode: c_int,
+    callback: oneloop_handler_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    call("oneloop_add_handler", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let callback = callback.ok_or(Failure::Argument("the callback"))?;
+        let interest = self::interest(interest)?;
+        let mode = match mode {
+            ONELOOP_LEVEL => Mode::Level,
+            ONELOOP_EDGE => Mode::Edge,
+            ONELOOP_ONESHOT => Mode::Oneshot,
+            _ => return Err(Failure::Argument("the mode")),
+        };
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        let handler = move |event: Event| {
+            let id = event.handler().to_bits();
+            let returned = user.with_loop(|r#loop| {
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { callback(r#loop, id, fd, ready(event), user.pointer()) }
+            });
+            action(returned.unwrap_or(ONELOOP_REMOVE))
+        };
+        // SAFETY: the descriptor is C's, and the header says what it has to do before closing it.
+        let added = unsafe { reactor.add_raw_handler(fd, interest, mode, handler) };
+        // SAFETY: the caller's promise.
+        unsafe { registered(added.map(HandlerId::to_bits), ticket, id) }
+    })
+}
+
+/// # Safety
+///
+/// As [`give_id`].
+pub(crate) unsafe fn registered(
+    added: oneloop::Result<u64>,
+    ticket: Ticket,
+    id: *mut oneloop_id,
+) -> Result<c_int, Failure> {
+    match added {
+        Ok(bits) => {
+            // SAFETY: the caller's promise.
+            unsafe { give_id(id, bits) };
+            ticket.registered();
+            Ok(0)
+        }
+        Err(error) => {
+            ticket.refused();
+            Err(error.into())
+        }
+    }
+}
+
+/// Replaces what a handler waits for; 0 pauses it. For edge and one-shot handlers it also re-arms.
+/// Costs nothing if it changes nothing, and nothing within a callback if it is undone there.
+///
+/// Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_update_handler(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    interest: u32,
+) -> c_int {
+    call("oneloop_update_handler", || {
+        let interest = self::interest(interest)?;
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.update_handler(HandlerId::from_bits(id), interest)?;
+        Ok(0)
+    })
+}
+
+/// Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
+/// a socket and open another under the same number inside one call, as libpq does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    call("oneloop_rearm_handler", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.rearm_handler(HandlerId::from_bits(id))?;
+        Ok(0)
+    })
+}
+
+/// Removes a handler of any kind: of a descriptor, deferred or idle, of a signal or a child. It is
+/// not called any more from now on. (If another thread drives, one call may be under way there.) Its
+/// destroy function is called later, in a turn.
+///
+/// Fails with -ENOENT if the id is unknown, which harms nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    call("oneloop_remove_handler", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.remove_handler(HandlerId::from_bits(id))?;
+        Ok(0)
+    })
+}
+
+/// The descriptor of a handler.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    call("oneloop_handler_fd", || {
+        // SAFETY: the caller's promise.
+        Ok(unsafe { reactor(r#loop) }?.handler_fd(HandlerId::from_bits(id))?)
+    })
+}
+
+/// Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
+/// first; `oneloop_enable` switches it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_add_deferred(
+    r#loop: *mut oneloop_t,
+    callback: oneloop_deferred_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    call("oneloop_add_deferred", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let callback = callback.ok_or(Failure::Argument("the callback"))?;
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        // Something that is always ready.
+        let (source, readiness) = VirtualSource::pair();
+        readiness.set(Ready::READABLE);
+        let handler = move |_: &mut VirtualSource, event: Event| {
+            let _always = &readiness;
+            let id = event.handler().to_bits();
+            let returned = user.with_loop(|r#loop| {
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { callback(r#loop, id, user.pointer()) }
+            });
+            action(returned.unwrap_or(ONELOOP_REMOVE))
+        };
+        let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, handler);
+        let added = added.map(HandlerId::to_bits).map_err(oneloop::Error::from);
+        // SAFETY: the caller's promise.
+        unsafe { registered(added, ticket, id) }
+    })
+}
+
+/// Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
+/// `oneloop_enable` switches it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_add_idle(
+    r#loop: *mut oneloop_t,
+    callback: oneloop_deferred_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    call("oneloop_add_idle", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let callback = callback.ok_or(Failure::Argument("the callback"))?;
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        // An idle post makes it ready, once; its callback posts the next.
+        let (source, readiness) = VirtualSource::pair();
+        let remote = reactor.remote();
+        let post = move || {
+            readiness.clear(Ready::READABLE);
+            let readiness = readiness.clone();
+            let _ = remote.call_soon_with(Priority::Idle, move || {
+                readiness.set(Ready::READABLE);
+            });
+        };
+        post();
+        let handler = move |_: &mut VirtualSource, event: Event| {
+            let id = event.handler().to_bits();
+            let returned = user.with_loop(|r#loop| {
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { callback(r#loop, id, user.pointer()) }
+            });
+            let action = action(returned.unwrap_or(ONELOOP_REMOVE));
+            if action != Action::Remove {
+                post();
+            }
+            action
+        };
+        let added = reactor.add_handler(source, Interest::READABLE, Mode::Edge, handler);
+        let added = added.map(HandlerId::to_bits).map_err(oneloop::Error::from);
+        // SAFETY: the caller's promise.
+        unsafe { registered(added, ticket, id) }
+    })
+}
+
+/// Switches a deferred or idle callback on or off.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, on: bool) -> c_int {
+    let interest = if on { ONELOOP_READABLE } else { 0 };
+    // SAFETY: the caller's promise.
+    unsafe { oneloop_update_handler(r#loop, id, interest) }
+}
+
+/// Calls `callback`, in a turn, after a signal has come to the process; several that come before are
+/// one call. No signal is blocked, and what handled it before still does.
+///
+/// Fails with -ENOTSUP for a signal that cannot be caught, -EINVAL for one that does not exist.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_add_signal(
+    r#loop: *mut oneloop_t,
+    signal: c_int,
+    callback: oneloop_signal_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    call("oneloop_add_signal", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let callback = callback.ok_or(Failure::Argument("the callback"))?;
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        let own = Arc::new(AtomicU64::new(0));
+        let known = own.clone();
+        let handler = move |signal: c_int| {
+            let id = known.load(SeqCst);
+            let returned = user.with_loop(|r#loop| {
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { callback(r#loop, id, signal, user.pointer()) }
+            });
+            action(returned.unwrap_or(ONELOOP_REMOVE))
+        };
+        let added = reactor.add_signal(signal, handler).map(HandlerId::to_bits);
+        if let Ok(bits) = added {
+            own.store(bits, SeqCst);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { registered(added, ticket, id) }
+    })
+}
+
+/// Calls `callback` once, when a child process of this one has ended; by then it is reaped. Nothing is
+/// left to be removed after that.
+///
+/// Fails with -ECHILD if it is not a child of this process, or was reaped already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_add_child(
+    r#loop: *mut oneloop_t,
+    pid: c_int,
+    callback: oneloop_child_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    call("oneloop_add_child", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let callback = callback.ok_or(Failure::Argument("the callback"))?;
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        let ended = move |status: io::Result<ExitStatus>| {
+            let (status, error) = match status {
+                Ok(status) => (status.into_raw(), 0),
+                Err(error) => (0, -error.raw_os_error().unwrap_or(libc::ECHILD)),
+            };
+            user.with_loop(|r#loop| {
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { callback(r#loop, pid, status, error, user.pointer()) }
+            });
+        };
+        // A negative one is nobody's.
+        let child = u32::try_from(pid).unwrap_or(0);
+        let added = reactor.add_child(child, ended).map(HandlerId::to_bits);
+        // SAFETY: the caller's promise.
+        unsafe { registered(added.map_err(oneloop::Error::from), ticket, id) }
+    })
+}

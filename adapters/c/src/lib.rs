@@ -1,0 +1,57 @@
+//! The C ABI of [`oneloop`]. C programs include `oneloop.h`, where every function is described; Rust
+//! programs that want to run a C library on a reactor of theirs give it the pointer of [`as_ptr`].
+//!
+//! ```
+//! use oneloop::Reactor;
+//! use oneloop_c::{as_ptr, oneloop_add_timer, oneloop_id, oneloop_t};
+//! use std::ffi::c_void;
+//! use std::ptr::null_mut;
+//!
+//! // What would be in a C library.
+//! unsafe extern "C" fn fired(_: *mut oneloop_t, _: oneloop_id, user: *mut c_void) {
+//!     unsafe { *user.cast::<bool>() = true };
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let reactor = Reactor::new()?;
+//! let mut done = false;
+//! let user = (&raw mut done).cast();
+//! let added = unsafe {
+//!     oneloop_add_timer(as_ptr(&reactor), 1_000, 0, Some(fired), user, None, null_mut())
+//! };
+//! assert_eq!(added, 0);
+//! reactor.run()?; // or drive it by any host
+//! assert!(done);
+//! # Ok(())
+//! # }
+//! ```
+
+#![allow(non_camel_case_types)]
+#![allow(clippy::missing_safety_doc)] // What each function asks for is said in the header's words.
+
+mod api;
+mod error;
+mod handlers;
+mod posts;
+mod reactor;
+mod timers;
+mod user;
+
+pub use api::*;
+pub use error::*;
+pub use handlers::*;
+pub use posts::*;
+pub use reactor::*;
+pub use timers::*;
+
+/// Names a handler, timer or hook. Stays unique after that is gone: then calls fail with -ENOENT.
+/// Never 0.
+pub type oneloop_id = u64;
+
+/// A loop. What is called `oneloop_t *` is a handle of it, the same pointer for all its handles.
+pub struct oneloop_t(());
+
+/// The pointer by which C knows a reactor. It is good while any handle of the reactor is there.
+pub fn as_ptr(reactor: &oneloop::Reactor) -> *mut oneloop_t {
+    reactor.as_raw().cast_mut().cast()
+}

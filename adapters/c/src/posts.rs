@@ -1,0 +1,121 @@
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+use std::time::Duration;
+
+use oneloop::{HookId, Priority};
+
+use crate::error::{Failure, call};
+use crate::handlers::registered;
+use crate::user::{User, reactor};
+use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
+
+/// After the handlers and timers of the turn.
+pub const ONELOOP_NORMAL: c_int = 0;
+/// Before the handlers of the turn.
+pub const ONELOOP_HIGH: c_int = 1;
+/// In a turn that had nothing else to do, one in each.
+pub const ONELOOP_IDLE: c_int = 2;
+
+/// A posted callback.
+pub type oneloop_post_fn = Option<unsafe extern "C" fn(r#loop: *mut oneloop_t, user: *mut c_void)>;
+
+/// Called after all callbacks, right before the loop or its host goes to sleep; gives for how many
+/// nanoseconds it may: ONELOOP_NEVER for as long as it likes, 0 for not at all.
+pub type oneloop_prepare_fn =
+    Option<unsafe extern "C" fn(r#loop: *mut oneloop_t, user: *mut c_void) -> i64>;
+
+/// Calls `callback` once, in a turn of its own, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or
+/// ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
+/// ends without.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_call_soon(
+    r#loop: *mut oneloop_t,
+    priority: c_int,
+    callback: oneloop_post_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+) -> c_int {
+    call("oneloop_call_soon", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let callback = callback.ok_or(Failure::Argument("the callback"))?;
+        let priority = match priority {
+            ONELOOP_NORMAL => Priority::Normal,
+            ONELOOP_HIGH => Priority::High,
+            ONELOOP_IDLE => Priority::Idle,
+            _ => return Err(Failure::Argument("the priority")),
+        };
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        let post = move || {
+            user.with_loop(|r#loop| {
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { callback(r#loop, user.pointer()) }
+            });
+        };
+        let posted = reactor.call_soon_with(priority, post);
+        let posted = posted.map(|()| 0).map_err(oneloop::Error::from);
+        // SAFETY: nobody is given an id.
+        unsafe { registered(posted, ticket, std::ptr::null_mut()) }
+    })
+}
+
+/// Adds a pair of hooks around the loop's sleep, for libraries that may have something to do without
+/// any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
+/// after. Bear being called more often, and one of them twice in a row.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_add_hook(
+    r#loop: *mut oneloop_t,
+    prepare: oneloop_prepare_fn,
+    check: oneloop_post_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    call("oneloop_add_hook", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let prepare = prepare.ok_or(Failure::Argument("the prepare hook"))?;
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        let user = Arc::new(SendUser(user));
+        let before = user.clone();
+        let prepare = move || {
+            let user = &before.0;
+            let limit = user.with_loop(|r#loop| {
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { prepare(r#loop, user.pointer()) }
+            })?;
+            match limit {
+                ONELOOP_NEVER => None,
+                limit => Some(Duration::from_nanos(u64::try_from(limit).unwrap_or(0))),
+            }
+        };
+        let check = move || {
+            let user = &user.0;
+            if let Some(check) = check {
+                user.with_loop(|r#loop| {
+                    // SAFETY: C's own function, with its own data, as the header promises.
+                    unsafe { check(r#loop, user.pointer()) }
+                });
+            }
+        };
+        let added = reactor.add_hook(prepare, check).map(HookId::to_bits);
+        // SAFETY: the caller's promise.
+        unsafe { registered(added, ticket, id) }
+    })
+}
+
+/// User data of two callbacks.
+struct SendUser(User);
+
+// SAFETY: it is only used by callbacks of one loop, which run one at a time.
+unsafe impl Sync for SendUser {}
+
+/// Removes a pair of hooks. Their destroy function is called later, in a turn.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_remove_hook(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    call("oneloop_remove_hook", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.remove_hook(HookId::from_bits(id))?;
+        Ok(0)
+    })
+}

@@ -1,0 +1,207 @@
+use std::ffi::{c_int, c_void};
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+use oneloop::{HandlerId, Reactor, TimerId, Turn};
+
+use crate::error::call;
+use crate::user::reactor;
+use crate::{oneloop_id, oneloop_t};
+
+/// Gives user data back that was passed along with a callback. Called exactly once, when the callback
+/// can no longer be called, on the thread that drives, in a turn and with nothing of the loop's
+/// below it on the stack; if the loop ends first, by whoever ends it. Not called if registering
+/// failed.
+pub type oneloop_destroy_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
+
+/// As a delay or a timeout: for as long as it takes.
+pub const ONELOOP_NEVER: i64 = i64::MAX;
+
+/// What a turn reports: nothing is left to do, and what comes will show on the descriptor.
+pub const ONELOOP_TURN_IDLE: u32 = 1;
+/// What a turn reports: `oneloop_stop` was called.
+pub const ONELOOP_TURN_STOPPED: u32 = 2;
+/// What a turn reports: take the descriptor out of whatever watches it, call `oneloop_renew`, and put
+/// it in again. Rare.
+pub const ONELOOP_TURN_HAUNTED: u32 = 4;
+
+/// Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
+///
+/// Every function that takes a loop may be called from any thread, inside callbacks and outside,
+/// unless it says otherwise. Callbacks run one at a time, on the thread that drives the loop.
+#[unsafe(no_mangle)]
+pub extern "C" fn oneloop_new() -> *mut oneloop_t {
+    let mut made = null_mut();
+    call("oneloop_new", || {
+        made = Reactor::new()?.into_raw().cast_mut().cast();
+        Ok(0)
+    });
+    made
+}
+
+/// Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
+/// it was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_hold(r#loop: *mut oneloop_t) -> *mut oneloop_t {
+    // SAFETY: the caller's promise.
+    match unsafe { reactor(r#loop) } {
+        Ok(reactor) => {
+            let _held = Reactor::into_raw((*reactor).clone());
+            r#loop
+        }
+        Err(_) => null_mut(),
+    }
+}
+
+/// Gives a handle up. With the last one the loop ends: what was registered is dropped, and its
+/// destroy functions are called. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
+    call("oneloop_free", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        drop(ManuallyDrop::into_inner(reactor));
+        Ok(0)
+    });
+}
+
+/// Removes all that is registered. Later calls fail with -ESHUTDOWN.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
+    call("oneloop_close", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.close();
+        Ok(0)
+    })
+}
+
+/// Drives the loop until `oneloop_stop`, or until nothing is left that could call back.
+///
+/// Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
+/// calls this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
+    call("oneloop_run", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.run()?;
+        Ok(0)
+    })
+}
+
+/// One turn: waits for up to `timeout` nanoseconds (0: not at all; ONELOOP_NEVER: as long as it
+/// takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
+/// not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_turn(
+    r#loop: *mut oneloop_t,
+    timeout: i64,
+    flags: *mut u32,
+) -> c_int {
+    call("oneloop_turn", || {
+        let timeout = match timeout {
+            ONELOOP_NEVER => None,
+            timeout => Some(Duration::from_nanos(u64::try_from(timeout).unwrap_or(0))),
+        };
+        // SAFETY: the caller's promise.
+        let turn = unsafe { reactor(r#loop) }?.turn(timeout)?;
+        // SAFETY: the caller's promise: null, or a place for the flags.
+        if let Some(place) = unsafe { flags.as_mut() } {
+            *place = turn_flags(&turn);
+        }
+        Ok(c_int::try_from(turn.called).unwrap_or(c_int::MAX))
+    })
+}
+
+fn turn_flags(turn: &Turn) -> u32 {
+    let flags = [
+        (turn.idle, ONELOOP_TURN_IDLE),
+        (turn.stopped, ONELOOP_TURN_STOPPED),
+        (turn.haunted, ONELOOP_TURN_HAUNTED),
+    ];
+    let set = flags.iter().filter(|(holds, _)| *holds);
+    set.fold(0, |set, (_, flag)| set | flag)
+}
+
+/// Ends whatever drives the loop, after the callback that is running. What was not called stays due.
+/// If nobody drives, the next who does returns at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
+    call("oneloop_stop", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.stop();
+        Ok(0)
+    })
+}
+
+/// Makes the loop take a turn.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
+    call("oneloop_wake", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.remote().wake();
+        Ok(0)
+    })
+}
+
+/// The descriptor of the loop, for another loop to watch for reading: when it is readable,
+/// `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
+/// beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
+    call("oneloop_fd", || {
+        // SAFETY: the caller's promise.
+        Ok(unsafe { reactor(r#loop) }?.as_raw_fd())
+    })
+}
+
+/// Makes the kernel's set of descriptors anew: what ONELOOP_TURN_HAUNTED asks for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_renew(r#loop: *mut oneloop_t) -> c_int {
+    call("oneloop_renew", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.renew()?;
+        Ok(0)
+    })
+}
+
+/// Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
+/// watches the descriptor does not need it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
+    let mut timeout = ONELOOP_NEVER;
+    call("oneloop_next_timeout", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        if let Some(deadline) = reactor.next_deadline() {
+            let left = deadline.saturating_duration_since(reactor.now());
+            timeout = i64::try_from(left.as_nanos()).unwrap_or(ONELOOP_NEVER);
+        }
+        Ok(0)
+    });
+    timeout
+}
+
+/// From now on a handler or timer does not keep `oneloop_run` going.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    call("oneloop_unref", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        if reactor.unref(HandlerId::from_bits(id)).is_err() {
+            reactor.unref(TimerId::from_bits(id))?;
+        }
+        Ok(0)
+    })
+}
+
+/// Prints all that is registered to the standard error output, for people.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_dump(r#loop: *mut oneloop_t) -> c_int {
+    call("oneloop_dump", || {
+        // SAFETY: the caller's promise.
+        eprint!("{}", unsafe { reactor(r#loop) }?.dump());
+        Ok(0)
+    })
+}

@@ -1,0 +1,149 @@
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, SystemTime};
+
+use oneloop::TimerId;
+
+use crate::error::{Failure, call};
+use crate::handlers::registered;
+use crate::user::{NEVER, User, deadline, reactor};
+use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
+
+/// A timer that is due.
+pub type oneloop_timer_fn =
+    Option<unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, user: *mut c_void)>;
+
+/// The clock of CLOCK_MONOTONIC, which nobody sets.
+pub const ONELOOP_MONOTONIC: c_int = 1;
+/// The clock of CLOCK_REALTIME. Timers follow it when it is set.
+pub const ONELOOP_REALTIME: c_int = 0;
+
+/// Calls `callback` after `delay` nanoseconds (0: in the next turn; ONELOOP_NEVER: not until it is
+/// reset), and then, if `period` is not 0, every `period` nanoseconds, keeping its phase and skipping
+/// what was missed. Never early.
+///
+/// A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
+/// does not keep `oneloop_run` going meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_add_timer(
+    r#loop: *mut oneloop_t,
+    delay: i64,
+    period: i64,
+    callback: oneloop_timer_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    call("oneloop_add_timer", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let callback = callback.ok_or(Failure::Argument("the callback"))?;
+        let period = u64::try_from(period).map_err(|_| Failure::Argument("the period"))?;
+        let (user, ticket) = User::new(&reactor, user, destroy);
+        let own = Arc::new(AtomicU64::new(0));
+        let known = own.clone();
+        let fire = move || {
+            let bits = known.load(SeqCst);
+            let Some(reactor) = user.reactor() else {
+                return;
+            };
+            if period == 0 {
+                // Before the callback, which may say otherwise.
+                let _ = reactor.reset_timer(TimerId::from_bits(bits), deadline(&reactor, i64::MAX));
+            }
+            // SAFETY: C's own function, with its own data, as the header promises.
+            unsafe { callback(crate::as_ptr(&reactor), bits, user.pointer()) };
+        };
+        let added = match period {
+            0 => reactor.call_later(NEVER, fire),
+            _ => reactor.call_every(Duration::from_nanos(period), fire),
+        };
+        // Not before its id is known does it get its deadline.
+        let added = added.and_then(|timer| {
+            own.store(timer.to_bits(), SeqCst);
+            if period == 0 || u64::try_from(delay) != Ok(period) {
+                reactor.reset_timer(timer, deadline(&reactor, delay))?;
+            }
+            Ok(timer.to_bits())
+        });
+        // SAFETY: the caller's promise.
+        unsafe { registered(added, ticket, id) }
+    })
+}
+
+/// Moves a timer to `delay` nanoseconds from now; ONELOOP_NEVER puts it to sleep. A periodic one goes
+/// on from there. Also in its own callback, where it goes before the period.
+///
+/// Fails with -ENOENT if the id is unknown.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_reset_timer(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    delay: i64,
+) -> c_int {
+    call("oneloop_reset_timer", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        reactor.reset_timer(TimerId::from_bits(id), deadline(&reactor, delay))?;
+        Ok(0)
+    })
+}
+
+/// Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
+/// One that has passed is due in the next turn.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_reset_timer_at(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    clock: c_int,
+    seconds: i64,
+    nanoseconds: i64,
+) -> c_int {
+    call("oneloop_reset_timer_at", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let nanoseconds = u32::try_from(nanoseconds)
+            .ok()
+            .filter(|&n| n < 1_000_000_000);
+        let nanoseconds = nanoseconds.ok_or(Failure::Argument("the nanoseconds"))?;
+        // Before the clock's zero is past enough.
+        let since_zero = Duration::new(u64::try_from(seconds).unwrap_or(0), nanoseconds);
+        let timer = TimerId::from_bits(id);
+        match clock {
+            ONELOOP_MONOTONIC => {
+                let left = since_zero.saturating_sub(monotonic_now());
+                let delay = i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);
+                reactor.reset_timer(timer, deadline(&reactor, delay))?;
+            }
+            ONELOOP_REALTIME => match SystemTime::UNIX_EPOCH.checked_add(since_zero) {
+                Some(time) => reactor.reset_timer_to_system(timer, time)?,
+                None => reactor.reset_timer(timer, deadline(&reactor, i64::MAX))?,
+            },
+            _ => return Err(Failure::Argument("the clock")),
+        }
+        Ok(0)
+    })
+}
+
+fn monotonic_now() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes into a timespec that is there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// Cancels a timer, also in its own callback. Its destroy function is called later, in a turn.
+///
+/// Fails with -ENOENT if the id is unknown, which harms nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_cancel_timer(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    call("oneloop_cancel_timer", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.cancel_timer(TimerId::from_bits(id))?;
+        Ok(0)
+    })
+}

@@ -1,0 +1,31 @@
+//! Compiles the C side of each test, with what pkg-config says of its libraries.
+
+/// Each is `src/NAME.c`, and the packages that it needs.
+const TESTS: &[(&str, &[&str])] = &[];
+
+fn main() {
+    let includes = [
+        "../../adapters/c/include",
+        "../../adapters/c/glue",
+        "../c/src",
+    ];
+    for include in includes {
+        println!("cargo::rerun-if-changed={include}");
+    }
+    for (name, packages) in TESTS {
+        let source = format!("src/{name}.c");
+        println!("cargo::rerun-if-changed={source}");
+        let mut build = cc::Build::new();
+        build.file(source).includes(includes).flag("-pthread");
+        build
+            .warnings(true)
+            .extra_warnings(true)
+            .warnings_into_errors(true);
+        for package in *packages {
+            let found = pkg_config::Config::new().probe(package);
+            let library = found.unwrap_or_else(|error| panic!("tests/all.sh installs it: {error}"));
+            build.includes(library.include_paths);
+        }
+        build.compile(&format!("oneloop_test_{name}"));
+    }
+}

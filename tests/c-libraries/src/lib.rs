@@ -1,0 +1,56 @@
+//! What the tests of C libraries share: servers that are started for a test, in a folder of their
+//! own, on a free port, and ended with it.
+
+use std::net::TcpListener;
+use std::process::{Child, Command};
+
+pub use oneloop_c_tests::{HOSTS, check_failures, on_every_host};
+pub use tempfile::TempDir;
+
+/// A server process, until it is dropped.
+pub struct Server {
+    child: Child,
+    /// Its folder, which goes with it.
+    pub folder: TempDir,
+}
+
+impl Server {
+    /// Starts a program, which must be installed, in a new folder.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started: a service that is missing is a failure.
+    pub fn start(program: &str, command: impl FnOnce(&mut Command, &TempDir)) -> Server {
+        let folder = TempDir::new().expect("a temporary folder");
+        let mut server = Command::new(program);
+        server.current_dir(&folder);
+        command(&mut server, &folder);
+        match server.spawn() {
+            Ok(child) => Server { child, folder },
+            Err(error) => panic!("{program} (tests/all.sh installs it): {error}"),
+        }
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}

@@ -1,0 +1,426 @@
+/* The C ABI, from C. Each function sets something up; its callbacks check, and stop the loop. Static
+ * state is per thread, since tests run in threads. */
+
+#define _GNU_SOURCE
+#include "oneloop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+#define MS 1000000
+
+_Thread_local int failures;
+
+int check_failures(void) { return failures; }
+
+static void pair(int ends[2]) {
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+}
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* What a test's callbacks share. */
+static _Thread_local struct {
+    int ends[2];
+    int calls;
+    int destroyed;
+    int inside; /* a call into the loop that must not call back */
+    oneloop_id id, other;
+    int64_t start;
+} t;
+
+static void destroy(void *user) {
+    CHECK(!t.inside);
+    CHECK(user == &t);
+    t.destroyed++;
+}
+
+static void begin(void) {
+    memset(&t, 0, sizeof t);
+    t.start = now();
+}
+
+static void end(oneloop_t *loop) {
+    if (t.ends[0] > 0)
+        close(t.ends[0]), close(t.ends[1]);
+    CHECK(oneloop_stop(loop) == 0);
+}
+
+/* Handlers. */
+
+static int read_one(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    char byte;
+    CHECK(user == &t && id == t.id && fd == t.ends[0]);
+    CHECK(oneloop_handler_fd(loop, id) == fd);
+    CHECK(ready == ONELOOP_READABLE);
+    CHECK(read(fd, &byte, 1) == 1);
+    return ++t.calls == 3 ? ONELOOP_REMOVE : ONELOOP_CONTINUE;
+}
+
+static void after_removal(oneloop_t *loop, void *user) {
+    (void)user;
+    CHECK(t.calls == 3 && t.destroyed == 1);
+    CHECK(oneloop_remove_handler(loop, t.id) == -ENOENT);
+    CHECK(strstr(oneloop_strerror(), "remove_handler") != NULL);
+    end(loop);
+}
+
+static int watch_removal(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)user, (void)id;
+    if (t.calls < 3 || t.destroyed < 1)
+        return ONELOOP_CONTINUE;
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, after_removal, NULL, NULL) == 0);
+    return ONELOOP_REMOVE;
+}
+
+int test_a_level_handler_is_called_until_it_removes_itself(oneloop_t *loop) {
+    begin();
+    pair(t.ends);
+    CHECK(write(t.ends[1], "abc", 3) == 3);
+    CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, read_one, &t,
+                              destroy, &t.id) == 0);
+    CHECK(t.id != 0);
+    CHECK(oneloop_add_deferred(loop, watch_removal, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
+static int never(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    (void)loop, (void)id, (void)fd, (void)ready, (void)user;
+    CHECK(!"called");
+    return ONELOOP_REMOVE;
+}
+
+static int remove_both(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    (void)fd, (void)ready, (void)user;
+    t.inside = 1;
+    CHECK(oneloop_remove_handler(loop, t.other) == 0);
+    CHECK(oneloop_remove_handler(loop, id) == 0);
+    CHECK(oneloop_remove_handler(loop, id) == -ENOENT);
+    CHECK(t.destroyed == 0);
+    t.inside = 0;
+    CHECK(oneloop_add_deferred(loop, watch_removal, NULL, NULL, NULL) == 0);
+    t.calls = 3;
+    return ONELOOP_CONTINUE;
+}
+
+int test_destroy_is_not_called_inside_remove(oneloop_t *loop) {
+    begin();
+    pair(t.ends);
+    CHECK(write(t.ends[1], "a", 1) == 1);
+    CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, remove_both, NULL,
+                              NULL, &t.id) == 0);
+    CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, never, &t, destroy,
+                              &t.other) == 0);
+    return failures;
+}
+
+static int writable(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    (void)fd, (void)user;
+    switch (t.calls++) {
+    case 0:
+        CHECK(ready == ONELOOP_WRITABLE);
+        /* Off and on costs nothing; 0 is nothing. */
+        CHECK(oneloop_update_handler(loop, id, 0) == 0);
+        CHECK(oneloop_update_handler(loop, id, ONELOOP_READABLE | ONELOOP_ERROR) == 0);
+        CHECK(oneloop_update_handler(loop, id, 1 << 20) == -EINVAL);
+        CHECK(oneloop_rearm_handler(loop, id) == 0);
+        close(t.ends[1]);
+        t.ends[1] = t.ends[0];
+        return ONELOOP_CONTINUE;
+    default:
+        CHECK(ready == (ONELOOP_READABLE | ONELOOP_HANGUP));
+        CHECK(oneloop_update_handler(loop, id, 0) == 0);
+        end(loop);
+        return ONELOOP_CONTINUE;
+    }
+}
+
+int test_interest_can_be_changed(oneloop_t *loop) {
+    begin();
+    pair(t.ends);
+    CHECK(oneloop_add_handler(loop, t.ends[0], 0, ONELOOP_LEVEL, writable, NULL, NULL, &t.id) == 0);
+    CHECK(oneloop_update_handler(loop, t.id, ONELOOP_WRITABLE) == 0);
+    return failures;
+}
+
+static int drive_inside(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)user, (void)id;
+    CHECK(oneloop_run(loop) == -EBUSY);
+    CHECK(oneloop_turn(loop, 0, NULL) == -EBUSY);
+    CHECK(strstr(oneloop_strerror(), "driven") != NULL);
+    end(loop);
+    return ONELOOP_REMOVE;
+}
+
+int test_bad_arguments_are_errors(oneloop_t *loop) {
+    begin();
+    oneloop_id id = 7;
+    int fds[2];
+    pair(fds);
+    close(fds[1]);
+    /* None of these destroys: what failed to be registered stays the caller's. */
+    CHECK(oneloop_add_handler(NULL, fds[0], 1, 0, never, &t, destroy, &id) == -EINVAL);
+    CHECK(oneloop_add_handler(loop, fds[0], 1, 0, NULL, &t, destroy, &id) == -EINVAL);
+    CHECK(strstr(oneloop_strerror(), "callback") != NULL);
+    CHECK(oneloop_add_handler(loop, fds[0], 1, 9, never, &t, destroy, &id) == -EINVAL);
+    CHECK(oneloop_add_handler(loop, fds[0], 64, 0, never, &t, destroy, &id) == -EINVAL);
+    CHECK(oneloop_add_handler(loop, -1, 1, 0, never, &t, destroy, &id) == -EBADF);
+    close(fds[0]);
+    CHECK(oneloop_add_handler(loop, 1000000, 1, 0, never, &t, destroy, &id) == -EBADF);
+    CHECK(strstr(oneloop_strerror(), "1000000") != NULL);
+    CHECK(oneloop_add_timer(loop, 0, -1, NULL, &t, destroy, &id) == -EINVAL);
+    CHECK(oneloop_call_soon(loop, 99, NULL, &t, destroy) == -EINVAL);
+    CHECK(oneloop_add_hook(loop, NULL, NULL, &t, destroy, &id) == -EINVAL);
+    CHECK(oneloop_add_signal(loop, SIGKILL, NULL, &t, destroy, &id) == -EINVAL);
+    CHECK(id == 7 && t.destroyed == 0);
+    CHECK(oneloop_update_handler(loop, 7, 1) == -ENOENT);
+    CHECK(oneloop_rearm_handler(loop, 0) == -ENOENT);
+    CHECK(oneloop_handler_fd(loop, UINT64_MAX) == -ENOENT);
+    CHECK(oneloop_reset_timer(loop, 7, 1) == -ENOENT);
+    CHECK(oneloop_cancel_timer(loop, 7) == -ENOENT);
+    CHECK(oneloop_remove_hook(loop, 7) == -ENOENT);
+    CHECK(oneloop_unref(loop, 7) == -ENOENT);
+    CHECK(oneloop_run(NULL) == -EINVAL && oneloop_stop(NULL) == -EINVAL);
+    oneloop_free(NULL);
+    CHECK(oneloop_add_deferred(loop, drive_inside, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
+/* Timers. */
+
+static void tick(oneloop_t *loop, oneloop_id id, void *user) {
+    CHECK(user == &t && id == t.id);
+    switch (t.calls++) {
+    case 0:
+        CHECK(now() - t.start >= MS);
+        /* It sleeps now, and can be waked, in its own callback too. */
+        CHECK(oneloop_reset_timer(loop, id, 0) == 0);
+        break;
+    case 1: {
+        struct timespec at;
+        clock_gettime(CLOCK_MONOTONIC, &at);
+        CHECK(oneloop_reset_timer_at(loop, id, ONELOOP_MONOTONIC, at.tv_sec, at.tv_nsec) == 0);
+        break;
+    }
+    case 2: {
+        struct timespec at;
+        clock_gettime(CLOCK_REALTIME, &at);
+        CHECK(oneloop_reset_timer_at(loop, id, ONELOOP_REALTIME, at.tv_sec, at.tv_nsec) == 0);
+        CHECK(oneloop_reset_timer_at(loop, id, 99, 0, 0) == -EINVAL);
+        CHECK(oneloop_reset_timer_at(loop, id, ONELOOP_REALTIME, 0, 1000000000) == -EINVAL);
+        break;
+    }
+    default:
+        t.inside = 1;
+        CHECK(oneloop_cancel_timer(loop, id) == 0);
+        CHECK(oneloop_cancel_timer(loop, id) == -ENOENT);
+        t.inside = 0;
+        t.calls = 3;
+        CHECK(oneloop_add_deferred(loop, watch_removal, NULL, NULL, NULL) == 0);
+        /* What `after_removal` asks for is gone in the same way. */
+    }
+}
+
+int test_a_timer_sleeps_until_it_is_reset(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_timer(loop, ONELOOP_NEVER, 0, tick, &t, destroy, &t.id) == 0);
+    CHECK(oneloop_next_timeout(loop) > 1000LL * MS);
+    CHECK(oneloop_reset_timer(loop, t.id, MS) == 0);
+    CHECK(oneloop_next_timeout(loop) <= MS);
+    return failures;
+}
+
+static void tock(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)user;
+    if (++t.calls < 5)
+        return;
+    CHECK(now() - t.start >= 5 * MS);
+    CHECK(oneloop_reset_timer(loop, id, ONELOOP_NEVER) == 0);
+    end(loop);
+}
+
+int test_a_timer_with_a_period(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_timer(loop, MS, MS, tock, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
+/* Deferred and idle. */
+
+static int idle(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)id, (void)user;
+    if (++t.destroyed == 5)
+        end(loop);
+    return ONELOOP_CONTINUE;
+}
+
+static int deferred(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)user;
+    if (++t.calls == 1)
+        CHECK(oneloop_add_idle(loop, idle, NULL, NULL, &t.other) == 0);
+    if (t.calls == 50) {
+        CHECK(t.destroyed == 0); /* nothing was idle so far */
+        CHECK(oneloop_enable(loop, id, false) == 0);
+        CHECK(oneloop_enable(loop, t.other, false) == 0);
+        CHECK(oneloop_enable(loop, t.other, true) == 0);
+    }
+    return ONELOOP_CONTINUE;
+}
+
+int test_deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_deferred(loop, deferred, NULL, NULL, &t.id) == 0);
+    return failures;
+}
+
+/* Posts from another thread. */
+
+#define POSTS 1000
+
+struct post {
+    oneloop_t *loop;
+    int *next;
+    int *freed;
+    int number;
+};
+
+static struct post posts[POSTS];
+static pthread_mutex_t posting = PTHREAD_MUTEX_INITIALIZER;
+
+static void post_destroyed(void *user) { ++*((struct post *)user)->freed; }
+
+static void posted(oneloop_t *loop, void *user) {
+    struct post *post = user;
+    CHECK(loop == post->loop);
+    CHECK(*post->next == post->number);
+    if (++*post->next == POSTS) {
+        pthread_mutex_unlock(&posting);
+        oneloop_stop(loop);
+    }
+}
+
+static void *poster(void *first) {
+    struct post *post = first;
+    for (int n = 0; n < POSTS; n++, post++)
+        if (oneloop_call_soon(post->loop, ONELOOP_NORMAL, posted, post, post_destroyed) != 0)
+            abort();
+    oneloop_free(((struct post *)first)->loop);
+    return NULL;
+}
+
+int test_posts_from_another_thread_in_order(oneloop_t *loop) {
+    static int next, freed;
+    pthread_mutex_lock(&posting); /* until the last one has run */
+    next = freed = 0;
+    for (int n = 0; n < POSTS; n++)
+        posts[n] = (struct post){loop, &next, &freed, n};
+    /* Something to wait for, and a handle for the thread. */
+    CHECK(oneloop_add_timer(loop, 1000000LL * MS, 0, tock, NULL, NULL, NULL) == 0);
+    CHECK(oneloop_hold(loop) == loop);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, poster, posts) == 0);
+    pthread_detach(thread);
+    return failures;
+}
+
+/* Hooks: a library that has something in a queue. */
+
+static int64_t prepare(oneloop_t *loop, void *user) {
+    (void)loop;
+    CHECK(user == &t);
+    return ++t.calls < 10 ? 0 : 2 * MS;
+}
+
+static void check(oneloop_t *loop, void *user) {
+    (void)user;
+    if (t.calls == 11 && oneloop_remove_hook(loop, t.id) == 0)
+        end(loop);
+}
+
+int test_hooks_around_the_sleep(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_hook(loop, prepare, check, &t, destroy, &t.id) == 0);
+    CHECK(oneloop_add_timer(loop, 1000LL * MS, 0, tock, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
+/* Signals and children. */
+
+static void child_ended(oneloop_t *loop, int pid, int status, int error, void *user) {
+    (void)pid;
+    CHECK(user == &t && error == 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    end(loop);
+}
+
+static int signalled(oneloop_t *loop, oneloop_id id, int number, void *user) {
+    CHECK(user == &t && number == SIGUSR1 && id == t.id);
+    int pid = fork();
+    if (pid == 0)
+        _exit(7);
+    CHECK(oneloop_add_child(loop, pid, child_ended, &t, destroy, NULL) == 0);
+    CHECK(oneloop_add_child(loop, 1, child_ended, &t, destroy, NULL) == -ECHILD);
+    return ONELOOP_REMOVE;
+}
+
+int test_signals_and_children(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_signal(loop, SIGUSR1, signalled, &t, destroy, &t.id) == 0);
+    CHECK(oneloop_add_signal(loop, SIGKILL, signalled, &t, destroy, NULL) == -ENOTSUP);
+    CHECK(raise(SIGUSR1) == 0);
+    return failures;
+}
+
+/* The table, for plug-ins, and a loop of C's own inside poll(2). */
+
+static void stop(oneloop_t *loop, oneloop_id id, void *user) {
+    const oneloop_api *api = user;
+    (void)id;
+    t.calls++;
+    CHECK(api->stop(loop) == 0);
+}
+
+int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
+    begin();
+    CHECK(oneloop_get_api(ONELOOP_API_VERSION + 1) == NULL);
+    const oneloop_api *api = oneloop_get_api(ONELOOP_API_VERSION);
+    CHECK(api->version == ONELOOP_API_VERSION && api->size == sizeof *api);
+    CHECK(oneloop_version() == ONELOOP_VERSION && (api->features() & ONELOOP_HAS_EDGE));
+    oneloop_t *loop = api->new_loop();
+    CHECK(api->hold(loop) == loop);
+    api->free(loop);
+    CHECK(api->add_timer(loop, 2 * MS, 0, stop, (void *)api, NULL, NULL) == 0);
+    for (uint32_t flags = 0; !(flags & ONELOOP_TURN_STOPPED);) {
+        struct pollfd fd = {.fd = api->fd(loop), .events = POLLIN};
+        CHECK(api->turn(loop, 0, &flags) >= 0);
+        if (flags & ONELOOP_TURN_HAUNTED)
+            CHECK(api->renew(loop) == 0);
+        if (flags & ONELOOP_TURN_IDLE)
+            poll(&fd, 1, -1);
+    }
+    CHECK(t.calls == 1);
+    /* What is registered when a loop ends is destroyed once. */
+    CHECK(api->add_timer(loop, 0, 0, stop, &t, destroy, NULL) == 0);
+    CHECK(api->add_handler(loop, 0, 0, 0, never, &t, destroy, NULL) == 0);
+    CHECK(api->call_soon(loop, ONELOOP_IDLE, posted, &t, destroy) == 0);
+    CHECK(api->add_hook(loop, prepare, NULL, &t, destroy, NULL) == 0);
+    CHECK(api->add_deferred(loop, watch_removal, &t, destroy, NULL) == 0);
+    api->free(loop);
+    CHECK(t.destroyed == 5);
+    end(outer);
+    return failures;
+}

@@ -1,0 +1,62 @@
+//! Drives C code by each host.
+
+use std::io;
+use std::time::Duration;
+
+use oneloop::Reactor;
+use oneloop_c::{as_ptr, oneloop_t};
+
+/// Something in C that sets itself up on a loop, and stops that when it is done. Gives the number of
+/// checks that failed so far.
+pub type Start = unsafe extern "C" fn(r#loop: *mut oneloop_t) -> i32;
+
+/// The hosts that a test runs on.
+pub const HOSTS: [(&str, fn(&Reactor) -> io::Result<()>); 3] = [
+    ("built-in", built_in),
+    ("tokio", tokio),
+    ("async-io", async_io),
+];
+
+fn built_in(reactor: &Reactor) -> io::Result<()> {
+    Ok(reactor.run()?)
+}
+
+fn tokio(reactor: &Reactor) -> io::Result<()> {
+    let runtime = { tokio::runtime::Builder::new_current_thread() };
+    let runtime = { runtime }.enable_all().build()?;
+    runtime.block_on(oneloop_tokio::drive(reactor))
+}
+
+fn async_io(reactor: &Reactor) -> io::Result<()> {
+    async_io::block_on(oneloop_async_io::drive(reactor))
+}
+
+/// Runs it on every host.
+///
+/// # Panics
+///
+/// If a check fails, or it is not done after a minute.
+pub fn on_every_host(start: Start) {
+    for (name, drive) in HOSTS {
+        println!("on {name}");
+        let reactor = Reactor::new().expect("a reactor");
+        let late = reactor.call_later(Duration::from_secs(60), || {
+            eprintln!("not done after a minute");
+            std::process::abort();
+        });
+        reactor.unref(late.expect("open")).expect("known");
+        // SAFETY: the C side is made for this, and the loop is alive.
+        let failed = unsafe { start(as_ptr(&reactor)) };
+        assert_eq!(failed, 0, "at the start, on {name}");
+        drive(&reactor).expect("driving");
+        reactor.close();
+        drop(reactor);
+        // SAFETY: reads a counter.
+        assert_eq!(unsafe { check_failures() }, 0, "on {name}");
+    }
+}
+
+unsafe extern "C" {
+    /// How many checks of the C side have failed.
+    pub fn check_failures() -> i32;
+}
