@@ -10,8 +10,11 @@ use oneloop_c::{as_ptr, oneloop_t};
 /// checks that failed so far.
 pub type Start = unsafe extern "C" fn(r#loop: *mut oneloop_t) -> i32;
 
+/// Drives a reactor until it is stopped.
+pub type Drive = fn(&Reactor) -> io::Result<()>;
+
 /// The hosts that a test runs on.
-pub const HOSTS: [(&str, fn(&Reactor) -> io::Result<()>); 3] = [
+pub const HOSTS: [(&str, Drive); 3] = [
     ("built-in", built_in),
     ("tokio", tokio),
     ("async-io", async_io),
