@@ -17,6 +17,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/** A loop. The pointer is the same for all its handles. */
+typedef struct oneloop_t oneloop_t;
+
 /**
  * The version of the library: major, minor and patch, a byte each.
  */
@@ -142,11 +145,6 @@
  * The clock of CLOCK_REALTIME. Timers follow it when it is set.
  */
 #define ONELOOP_REALTIME 0
-
-/**
- * A loop. What is called `oneloop_t *` is a handle of it, the same pointer for all its handles.
- */
-typedef struct oneloop_t oneloop_t;
 
 /**
  * Names a handler, timer or hook. Stays unique after that is gone: then calls fail with -ENOENT.

@@ -48,8 +48,11 @@ pub use timers::*;
 /// Never 0.
 pub type oneloop_id = u64;
 
-/// A loop. What is called `oneloop_t *` is a handle of it, the same pointer for all its handles.
-pub struct oneloop_t(());
+/// A loop, of which C has pointers only.
+#[repr(C)]
+pub struct oneloop_t {
+    opaque: [u8; 0],
+}
 
 /// The pointer by which C knows a reactor. It is good while any handle of the reactor is there.
 pub fn as_ptr(reactor: &oneloop::Reactor) -> *mut oneloop_t {
