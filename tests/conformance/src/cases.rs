@@ -215,6 +215,13 @@ macro_rules! __cases {
                 an_error_of_a_virtual_source_reaches_everybody
                 the_last_readiness_that_goes_is_a_hangup
                 a_readiness_may_outlive_the_reactor;
+            libraries:
+                two_watches_on_one_descriptor_are_toggled_apart
+                the_read_half_of_an_event_may_free_the_write_half
+                nobody_is_called_from_inside_add_update_and_remove
+                what_has_failed_before_it_was_added_is_reported
+                a_socket_is_replaced_under_its_number_inside_a_callback
+                a_watch_is_made_anew_in_each_of_its_callbacks;
         }
     };
 }
@@ -299,6 +306,12 @@ macro_rules! __virtual_cases {
                 a_stop_starts_no_other_callback
                 an_idle_loop_stays_asleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over;
+            libraries:
+                two_watches_on_one_descriptor_are_toggled_apart
+                the_read_half_of_an_event_may_free_the_write_half
+                nobody_is_called_from_inside_add_update_and_remove
+                what_has_failed_before_it_was_added_is_reported
+                a_watch_is_made_anew_in_each_of_its_callbacks;
         }
     };
 }
@@ -330,6 +343,7 @@ mod tests {
             include_str!("descriptor.rs"),
             include_str!("faults.rs"),
             include_str!("virtual_sources.rs"),
+            include_str!("libraries.rs"),
         ];
         let mut cases = 0;
         for line in topics.iter().flat_map(|topic| topic.lines()) {
