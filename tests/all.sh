@@ -26,6 +26,8 @@ install() {
 install cc gcc libc6-dev
 install strace strace
 install openssl openssl
+install pkg-config pkg-config
+install valgrind valgrind
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
 
@@ -51,7 +53,7 @@ RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/
     cargo test -p oneloop-conformance --test poll_backend
 
 # The libraries, not their tests.
-libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
+libraries="-p oneloop -p oneloop-c -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
 old_rust() {
     # shellcheck disable=SC2086
     CARGO_TARGET_DIR=target/old RUSTC=/usr/bin/rustc RUSTFLAGS="-D warnings" \
@@ -64,6 +66,19 @@ for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
     step "type-check for $target"
     RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target $target
 done
+
+step "C: installed, compiled by pkg-config, and looked at by valgrind"
+prefix=$PWD/target/prefix
+adapters/c/install.sh "$prefix"
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
+# shellcheck disable=SC2046
+cc -Wall -Wextra -Werror -o target/echo examples/c/echo.c $(pkg-config --cflags --libs oneloop)
+LD_LIBRARY_PATH="$prefix/lib" target/echo
+# shellcheck disable=SC2046
+cc -o target/echo-static examples/c/echo.c $(pkg-config --cflags oneloop) "$prefix/lib/liboneloop.a" \
+    -lpthread -ldl -lm
+valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
+    --errors-for-leak-kinds=definite target/echo-static
 
 step "system calls"
 tests/syscalls.sh
