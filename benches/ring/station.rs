@@ -3,7 +3,8 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use oneloop_benches::{PAGE, Spread};
 
 /// Reads from one socket pair and writes into the next.
 pub struct Station {
@@ -42,9 +43,9 @@ pub fn pass(source: &UnixStream, next: &UnixStream) -> io::Result<()> {
 // Not inlined, nor is `put`: the same code at the same place for all loops.
 #[inline(never)]
 pub fn take(source: &UnixStream) -> io::Result<()> {
-    static PLACE: AtomicUsize = AtomicUsize::new(0);
+    static SPREAD: Spread = Spread::new();
     let mut page = [MaybeUninit::uninit(); PAGE];
-    let at = advance(&PLACE);
+    let at = SPREAD.place();
     match rustix::io::read(source, &mut page[at..=at])? {
         ([], _) => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
@@ -54,23 +55,9 @@ pub fn take(source: &UnixStream) -> io::Result<()> {
 /// Puts a token where the next station takes it.
 #[inline(never)]
 pub fn put(sink: &UnixStream) -> io::Result<()> {
-    static PLACE: AtomicUsize = AtomicUsize::new(0);
+    static SPREAD: Spread = Spread::new();
     static TOKENS: [u8; PAGE] = [0; PAGE];
-    let at = advance(&PLACE);
+    let at = SPREAD.place();
     rustix::io::write(sink, &TOKENS[at..=at])?;
     Ok(())
-}
-
-const PAGE: usize = 4096;
-
-/// Where in a page to read or write the next byte: another cache line each time, all in turn.
-///
-/// Some processors (AMD's Zen 4) copy much more slowly where the last twelve bits of the program's
-/// address and of the kernel's are close: half a microsecond per byte. A loop that stayed at one
-/// address would be a quarter faster or slower than its neighbour by nothing but luck.
-fn advance(place: &AtomicUsize) -> usize {
-    let at = place.load(Relaxed);
-    // An odd number of lines, so that all have their turn.
-    place.store((at + 7 * 64) % PAGE, Relaxed);
-    at
 }

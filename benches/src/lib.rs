@@ -6,12 +6,14 @@
 //! measures every loop once, each round begins with another loop, and a loop's ratio is the median
 //! over the rounds of its time divided by the yardstick's of the same round.
 //!
-//! [`Stopwatch`] counts events inside a loop, and takes the time between two of them.
+//! [`Stopwatch`] counts events inside a loop, and takes the time between two of them. [`Spread`]
+//! says where to put the few bytes that an event reads or writes.
 
 mod args;
 mod limit;
 mod report;
 mod rounds;
+mod spread;
 mod stopwatch;
 
 use std::fmt::Display;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use args::Asked;
 use report::Report;
+pub use spread::{PAGE, Spread};
 pub use stopwatch::Stopwatch;
 
 /// Handles a given number of events of a workload, and says how long that took: without what it
