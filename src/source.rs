@@ -181,16 +181,21 @@ impl Drop for Speaker {
 
 impl Shared {
     fn set(&self, ready: Ready) -> bool {
+        let mut asleep = Vec::new();
         let mut state = self.lock();
         state.ready |= ready;
         for watcher in &mut state.watchers {
             let told = !watcher.news.is_none();
             watcher.news |= ready;
-            if !told && !ready.is_none() {
-                watcher.inbox.tell(watcher.key);
+            if !told && !ready.is_none() && watcher.inbox.tell(watcher.key) {
+                asleep.push(watcher.inbox.clone());
             }
         }
-        !state.watchers.is_empty()
+        let watched = !state.watchers.is_empty();
+        // Not before: they would wake up only to wait for the lock.
+        drop(state);
+        asleep.iter().for_each(|inbox| inbox.rouse());
+        watched
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

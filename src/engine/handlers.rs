@@ -367,8 +367,8 @@ impl Handlers {
     }
 
     /// Virtual sources became ready.
-    pub(super) fn take_news(&mut self, news: Vec<Key>) {
-        for key in news {
+    pub(super) fn take_news(&mut self, news: &mut Vec<Key>) {
+        for key in news.drain(..) {
             let news = match self.descriptors.get(key.slot()) {
                 Some(descriptor) if descriptor.key == key => descriptor.take_news(),
                 _ => continue,
@@ -393,7 +393,9 @@ impl Handlers {
         if self.next.is_empty() {
             return;
         }
-        for key in std::mem::take(&mut self.next) {
+        // Put back empty, for its room.
+        let mut next = std::mem::take(&mut self.next);
+        for key in next.drain(..) {
             let handler = match self.handlers.get_mut(key.slot()) {
                 Some(handler) if handler.serial == key.serial => handler,
                 _ => continue,
@@ -421,6 +423,7 @@ impl Handlers {
                 handler.pending |= ready;
             }
         }
+        self.next = next;
     }
 
     /// Takes the callback of a handler in the batch, unless it was removed or paused since.

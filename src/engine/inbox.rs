@@ -118,13 +118,14 @@ impl Inbox {
         Ok(())
     }
 
-    /// A virtual source is ready, on which the descriptor `key` is.
-    pub(crate) fn tell(&self, key: Key) {
+    /// A virtual source is ready, on which the descriptor `key` is. True if the loop sleeps, and the
+    /// caller has to `rouse` it.
+    pub(crate) fn tell(&self, key: Key) -> bool {
         if self.is_forked() {
-            return;
+            return false;
         }
         self.queue().news.push(key);
-        self.signal(NEWS);
+        self.ask_for(NEWS)
     }
 
     /// Makes the loop take another turn, and wakes it if it sleeps. Any thread.
@@ -137,11 +138,22 @@ impl Inbox {
     }
 
     fn signal(&self, what: u8) {
-        self.signal.fetch_or(what, SeqCst);
-        if self.asleep.swap(false, SeqCst) {
-            // The poller's own wake cannot fail for any reason that the caller could mend.
-            let _ = self.poller.wake();
+        if self.ask_for(what) {
+            self.rouse();
         }
+    }
+
+    /// Asks for another turn. True if the loop sleeps, and it is up to the caller to `rouse` it.
+    fn ask_for(&self, what: u8) -> bool {
+        self.signal.fetch_or(what, SeqCst);
+        // Most often it is up, and looking costs less than writing.
+        self.asleep.load(SeqCst) && self.asleep.swap(false, SeqCst)
+    }
+
+    /// Wakes a loop that sleeps.
+    pub(crate) fn rouse(&self) {
+        // The poller's own wake cannot fail for any reason that the caller could mend.
+        let _ = self.poller.wake();
     }
 
     pub(crate) fn stop(&self) {
@@ -180,7 +192,8 @@ impl Inbox {
 
     /// Appends what was posted so far.
     pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) {
-        if self.take_signal(POSTS | WAKE) {
+        self.take_signal(WAKE);
+        if self.take_signal(POSTS) {
             let mut queue = self.queue();
             posts.append(&mut queue.posts);
             idle.append(&mut queue.idle);
@@ -194,11 +207,11 @@ impl Inbox {
         }
     }
 
-    /// The virtual sources that became ready since the last look.
-    pub(super) fn take_news(&self) -> Vec<Key> {
-        match self.take_signal(NEWS) {
-            true => mem::take(&mut self.queue().news),
-            false => Vec::new(),
+    /// The virtual sources that became ready since the last look, in the place of `news`, which is
+    /// empty.
+    pub(super) fn take_news(&self, news: &mut Vec<Key>) {
+        if self.take_signal(NEWS) {
+            mem::swap(news, &mut self.queue().news);
         }
     }
 

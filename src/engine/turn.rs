@@ -18,6 +18,8 @@ use crate::{CallbackKind, Error, Result, Turn};
 /// panicked, stay here for the next.
 pub(super) struct Turning {
     events: Events,
+    /// Virtual sources that became ready; empty but while they are gathered.
+    news: Vec<Key>,
     /// The handlers to be called in this turn; those before `called` have been.
     batch: Vec<Key>,
     called: usize,
@@ -37,6 +39,7 @@ impl Turning {
     pub(super) fn new(events: Events) -> Turning {
         Turning {
             events,
+            news: Vec::new(),
             batch: Vec::new(),
             called: 0,
             due: VecDeque::new(),
@@ -175,9 +178,15 @@ impl<'c> Driving<'c> {
         if notices.clock || core.clock.test().is_some() {
             state.timers.follow(|time| core.clock.deadline_of(time));
         }
-        let Turning { events, batch, .. } = &mut *self.turning;
+        let Turning {
+            events,
+            news,
+            batch,
+            ..
+        } = &mut *self.turning;
         let quiet = events.fired.is_empty();
-        state.handlers.take_news(core.inbox.take_news());
+        core.inbox.take_news(news);
+        state.handlers.take_news(news);
         state.handlers.gather_next(batch);
         let mut haunted = [false; 2];
         for fired in &events.fired {
