@@ -1,7 +1,7 @@
 //! Compiles the C side of each test, with what pkg-config says of its libraries.
 
 /// Each is `src/NAME.c`, and the packages that it needs.
-const TESTS: &[(&str, &[&str])] = &[];
+const TESTS: &[(&str, &[&str])] = &[("dbus", &["dbus-1"])];
 
 fn main() {
     let includes = [
@@ -27,5 +27,9 @@ fn main() {
             build.includes(library.include_paths);
         }
         build.compile(&format!("oneloop_test_{name}"));
+        // After the object that needs it.
+        for package in *packages {
+            let _ = pkg_config::Config::new().probe(package);
+        }
     }
 }

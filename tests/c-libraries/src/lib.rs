@@ -2,9 +2,9 @@
 //! own, on a free port, and ended with it.
 
 use std::net::TcpListener;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdout, Command};
 
-pub use oneloop_c_tests::{HOSTS, check_failures, on_every_host};
+pub use oneloop_c_tests::{HOSTS, check_failures, on_each_host, on_every_host};
 pub use tempfile::TempDir;
 
 /// A server process, until it is dropped.
@@ -29,6 +29,15 @@ impl Server {
             Ok(child) => Server { child, folder },
             Err(error) => panic!("{program} (tests/all.sh installs it): {error}"),
         }
+    }
+
+    /// What it prints, if that was piped.
+    ///
+    /// # Panics
+    ///
+    /// If it was not, or is asked for twice.
+    pub fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().expect("a pipe")
     }
 
     /// Its process number.

@@ -40,23 +40,36 @@ fn async_io(reactor: &Reactor) -> io::Result<()> {
 ///
 /// If a check fails, or it is not done after a minute.
 pub fn on_every_host(start: Start) {
+    on_each_host(|run| run(start));
+}
+
+/// Calls `test` for each host, with what runs something on that host.
+///
+/// # Panics
+///
+/// As [`on_every_host`].
+pub fn on_each_host(test: impl Fn(&dyn Fn(Start))) {
     for (name, drive) in HOSTS {
         println!("on {name}");
-        let reactor = Reactor::new().expect("a reactor");
-        let late = reactor.call_later(Duration::from_secs(60), || {
-            eprintln!("not done after a minute");
-            std::process::abort();
-        });
-        reactor.unref(late.expect("open")).expect("known");
-        // SAFETY: the C side is made for this, and the loop is alive.
-        let failed = unsafe { start(as_ptr(&reactor)) };
-        assert_eq!(failed, 0, "at the start, on {name}");
-        drive(&reactor).expect("driving");
-        reactor.close();
-        drop(reactor);
-        // SAFETY: reads a counter.
-        assert_eq!(unsafe { check_failures() }, 0, "on {name}");
+        test(&|start| on_host(name, drive, start));
     }
+}
+
+fn on_host(name: &str, drive: Drive, start: Start) {
+    let reactor = Reactor::new().expect("a reactor");
+    let late = reactor.call_later(Duration::from_secs(60), || {
+        eprintln!("not done after a minute");
+        std::process::abort();
+    });
+    reactor.unref(late.expect("open")).expect("known");
+    // SAFETY: the C side is made for this, and the loop is alive.
+    let failed = unsafe { start(as_ptr(&reactor)) };
+    assert_eq!(failed, 0, "at the start, on {name}");
+    drive(&reactor).expect("driving");
+    reactor.close();
+    drop(reactor);
+    // SAFETY: reads a counter.
+    assert_eq!(unsafe { check_failures() }, 0, "on {name}");
 }
 
 unsafe extern "C" {

@@ -1,0 +1,52 @@
+//! libdbus with a dbus-daemon of its own for each host.
+
+use std::ffi::{CString, c_char, c_int};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use oneloop_c::oneloop_t;
+use oneloop_c_libraries::{Server, on_each_host};
+
+unsafe extern "C" {
+    fn dbus_test_daemon(address: *const c_char, pid: c_int);
+    fn test_dbus_calls_both_ways(r#loop: *mut oneloop_t) -> c_int;
+    fn test_dbus_timeouts_and_other_threads(r#loop: *mut oneloop_t) -> c_int;
+    fn test_dbus_the_daemon_dies(r#loop: *mut oneloop_t) -> c_int;
+}
+
+/// Runs a test on each host, each with a new daemon.
+fn with_daemon(test: unsafe extern "C" fn(*mut oneloop_t) -> c_int) {
+    on_each_host(|run| {
+        let mut server = Server::start("dbus-daemon", |command, folder| {
+            let address = format!("unix:path={}/bus", folder.path().display());
+            command.args(["--session", "--nofork", "--nopidfile", "--print-address=1"]);
+            command
+                .arg(format!("--address={address}"))
+                .stdout(Stdio::piped());
+        });
+        // It prints its address when it listens.
+        let mut address = String::new();
+        BufReader::new(server.stdout())
+            .read_line(&mut address)
+            .unwrap();
+        let address = CString::new(address.trim()).unwrap();
+        // SAFETY: the address lives until the test is over.
+        unsafe { dbus_test_daemon(address.as_ptr(), server.pid() as c_int) };
+        run(test);
+    });
+}
+
+#[test]
+fn calls_both_ways_and_large_messages() {
+    with_daemon(test_dbus_calls_both_ways);
+}
+
+#[test]
+fn timeouts_and_messages_from_other_threads() {
+    with_daemon(test_dbus_timeouts_and_other_threads);
+}
+
+#[test]
+fn the_daemon_dies() {
+    with_daemon(test_dbus_the_daemon_dies);
+}
