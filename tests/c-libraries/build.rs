@@ -1,7 +1,7 @@
 //! Compiles the C side of each test, with what pkg-config says of its libraries.
 
 /// Each is `src/NAME.c`, and the packages that it needs.
-const TESTS: &[(&str, &[&str])] = &[("dbus", &["dbus-1"])];
+const TESTS: &[(&str, &[&str])] = &[("dbus", &["dbus-1"]), ("pq", &["libpq"])];
 
 fn main() {
     let includes = [
