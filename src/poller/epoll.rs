@@ -108,14 +108,14 @@ impl Epoll {
         timeout: Option<Duration>,
         mut take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
-        let events = match self.has_pwait2 {
-            true => self.pwait2(buffer, timeout)?,
-            false => {
-                if timeout.is_some_and(|timeout| !timeout.is_zero()) {
-                    // It was set to something else before.
-                    take(ALARM, Ready::NONE);
-                    self.set_alarm(timeout)?;
-                }
+        let events = match timeout {
+            // Not epoll_pwait2, which has a timespec to copy even to say zero.
+            None | Some(Duration::ZERO) => self.pwait(buffer, timeout)?,
+            Some(_) if self.has_pwait2 => self.pwait2(buffer, timeout)?,
+            Some(_) => {
+                // It was set to something else before.
+                take(ALARM, Ready::NONE);
+                self.set_alarm(timeout)?;
                 self.pwait(buffer, timeout)?
             }
         };
@@ -152,8 +152,8 @@ impl Epoll {
         Ok(initialised(buffer, found))
     }
 
-    /// Without epoll_pwait2 (Linux before 5.11, some sandboxes, valgrind) a wait has a timeout of
-    /// zero or none; what is between is left to the alarm, which is as precise.
+    /// With a timeout of zero or none. Without epoll_pwait2 (Linux before 5.11, some sandboxes,
+    /// valgrind) what is between is left to the alarm, which is as precise.
     fn pwait<'b>(
         &self,
         buffer: &'b mut Buffer,
