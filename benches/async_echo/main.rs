@@ -31,12 +31,12 @@ fn main() -> ExitCode {
         about: "\
 Over each TCP connection on loopback, a task sends 64 bytes and awaits them back from another task;
 all are on one thread. An event is one such round trip. The yardstick is async-io under a local
-executor, which runs oneloop's tasks, too.",
+executor, which runs oneloop's tasks, too; tokio is measured with it and with its own scheduler.",
         workloads: vec![Connections(1), Connections(100)],
         yardstick: peer("async-io Async", async_io::run),
         peers: vec![
             peer("tokio", tokio::run),
-            peer("tokio LocalSet", tokio::local),
+            peer("tokio, same executor", tokio::same_executor),
             peer("oneloop Reactor", oneloop::shared),
             peer("oneloop LocalReactor", oneloop::local),
         ],
