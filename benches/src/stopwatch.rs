@@ -65,7 +65,11 @@ impl Stopwatch {
             match state.phase {
                 Phase::Over(_) => Poll::Ready(()),
                 _ => {
-                    state.waiting = Some(cx.waker().clone());
+                    // Executors that run it beside tasks poll it often.
+                    match &mut state.waiting {
+                        Some(waker) => waker.clone_from(cx.waker()),
+                        None => state.waiting = Some(cx.waker().clone()),
+                    }
                     Poll::Pending
                 }
             }

@@ -51,7 +51,7 @@ fn ends() -> io::Result<(usize, usize)> {
     let allowed = sched_getaffinity(None)?;
     let mut allowed = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
     let first = allowed.next().expect("it runs somewhere");
-    let last = allowed.last().unwrap_or(first);
+    let last = allowed.next_back().unwrap_or(first);
     Ok(*ENDS.get_or_init(|| (first, last)))
 }
 
