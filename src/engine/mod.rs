@@ -204,7 +204,7 @@ impl Core {
         match state.handlers.add(&self.inbox, on, interest, mode, place) {
             Ok(key) => {
                 state.handlers.set_callback(key, make(parts));
-                self.changed(&mut state);
+                self.changed(state);
                 Ok(key)
             }
             Err(error) => Err((name(Error::os(call, error)), parts)),
@@ -215,7 +215,7 @@ impl Core {
         const CALL: &str = "update_handler";
         let mut state = self.enter(CALL)?;
         let result = state.handlers.update(&self.inbox.poller, key, interest);
-        self.changed(&mut state);
+        self.changed(state);
         known(CALL, result)?.map_err(|(fd, error)| Error::os(CALL, error).with_fd(fd))
     }
 
@@ -223,7 +223,7 @@ impl Core {
         const CALL: &str = "rearm_handler";
         let mut state = self.enter(CALL)?;
         let result = state.handlers.rearm(&self.inbox.poller, key);
-        self.changed(&mut state);
+        self.changed(state);
         known(CALL, result)?.map_err(|(fd, error)| Error::os(CALL, error).with_fd(fd))
     }
 
@@ -231,8 +231,7 @@ impl Core {
         const CALL: &str = "remove_handler";
         let mut state = self.enter(CALL)?;
         let removed = state.handlers.remove(&self.inbox.poller, key);
-        self.changed(&mut state);
-        drop(state);
+        self.changed(state);
         // The callback and its source are dropped here, with no lock held.
         known(CALL, removed).map(drop)
     }
@@ -253,7 +252,7 @@ impl Core {
     pub(crate) fn unref_handler(&self, key: Key) -> Result<()> {
         let mut state = self.enter("unref")?;
         let found = state.handlers.unref(key);
-        self.changed(&mut state);
+        self.changed(state);
         known("unref", found)
     }
 
@@ -269,7 +268,7 @@ impl Core {
         let mut state = self.enter(call)?;
         let (deadline, plan) = self.plan(call, &mut state, when)?;
         let key = state.timers.insert(deadline, plan, place, callback);
-        self.changed(&mut state);
+        self.changed(state);
         Ok(key)
     }
 
@@ -277,8 +276,7 @@ impl Core {
         const CALL: &str = "cancel_timer";
         let mut state = self.enter(CALL)?;
         let cancelled = state.timers.cancel(key);
-        self.changed(&mut state);
-        drop(state);
+        self.changed(state);
         known(CALL, cancelled).map(drop)
     }
 
@@ -287,7 +285,7 @@ impl Core {
         let mut state = self.enter(CALL)?;
         let (deadline, plan) = self.plan(CALL, &mut state, when)?;
         let reset = state.timers.reset(key, deadline, plan);
-        self.changed(&mut state);
+        self.changed(state);
         known(CALL, reset)
     }
 
@@ -321,7 +319,7 @@ impl Core {
     pub(crate) fn unref_timer(&self, key: Key) -> Result<()> {
         let mut state = self.enter("unref")?;
         let found = state.timers.unref(key);
-        self.changed(&mut state);
+        self.changed(state);
         known("unref", found)
     }
 
@@ -599,23 +597,24 @@ impl Core {
 
     /// Something was registered, changed or cancelled. If the loop sleeps, see that it wakes in
     /// time for it.
-    fn changed(&self, state: &mut State) {
+    fn changed(&self, mut state: StateGuard<'_>) {
         if state.phase == Phase::Calling {
             return;
         }
-        if state.handlers.has_next() {
-            self.inbox.wake();
-        }
+        let mut wake = state.handlers.has_next();
         match state.phase {
             Phase::Waiting(until) => {
                 let next = state.timers.next_deadline();
-                let sooner = next.is_some_and(|next| until.is_none_or(|until| next < until));
+                wake |= next.is_some_and(|next| until.is_none_or(|until| next < until));
                 // With nothing left to wait for, `run` ends.
-                if sooner || !state.can_call() {
-                    self.inbox.wake();
-                }
+                wake |= !state.can_call();
             }
-            _ => self.set_alarm(state),
+            _ => self.set_alarm(&mut state),
+        }
+        // Not before: it would wake up only to wait for the lock.
+        drop(state);
+        if wake {
+            self.inbox.wake();
         }
     }
 
