@@ -23,6 +23,9 @@ mod sealed {
     pub trait Reap {
         fn pid(&self) -> u32;
 
+        /// Lets it see the end of its input, as waiting for it does.
+        fn end_input(&mut self) {}
+
         /// How it has ended, if it has. It is gone then.
         fn reap(&mut self) -> io::Result<Option<ExitStatus>>;
     }
@@ -30,6 +33,10 @@ mod sealed {
     impl Reap for Child {
         fn pid(&self) -> u32 {
             self.id()
+        }
+
+        fn end_input(&mut self) {
+            drop(self.stdin.take());
         }
 
         fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
@@ -53,6 +60,9 @@ impl<K: Threads> Loop<K> {
     /// Calls `callback` once, when a child process has ended, with its exit status; by then it is
     /// reaped. Before that it is a handler like any other; if it is removed, a [`Child`] is dropped,
     /// which neither kills nor reaps it.
+    ///
+    /// The input of a [`Child`], if it is a pipe that was not taken, is closed, as
+    /// [`wait`](Child::wait) does.
     ///
     /// On Linux by a pidfd. Elsewhere, and before Linux 5.3, by `SIGCHLD`, as
     /// [`add_signal`](Self::add_signal).
@@ -108,6 +118,7 @@ impl<K: Threads> Loop<K> {
         };
         let on = On::Fd(ending.as_fd().as_raw_fd());
         let make = |(mut child, ending, callback): (C, Ending, F)| {
+            child.end_input();
             let mut callback = Some(callback);
             boxed(ending, move |ending: &mut Ending, _| {
                 ending.drain();

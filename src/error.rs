@@ -6,7 +6,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call failed: names the call and, where there is one, the descriptor, signal or process.
 ///
-/// Converts into [`io::Error`], keeping the operating system's code where there was one.
+/// Converts into [`io::Error`] of the same kind, which has it inside
+/// ([`get_ref`](io::Error::get_ref)).
 #[derive(Debug)]
 pub struct Error {
     call: &'static str,

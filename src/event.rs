@@ -41,6 +41,11 @@ impl Interest {
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
+
+    #[cfg(feature = "futures")]
+    pub(crate) fn without(self, other: Interest) -> Interest {
+        Interest(self.0 & !other.0)
+    }
 }
 
 impl BitOr for Interest {

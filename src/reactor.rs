@@ -332,7 +332,23 @@ impl<K: Threads> Loop<K> {
     where
         F: FnMut() + Fits<K> + 'static,
     {
-        self.set_timer("call_every", When::Every(period), Box::new(callback))
+        let now = self.now();
+        let when = match now.checked_add(period) {
+            Some(start) => When::Every(start, period),
+            // Beyond the end of time: never.
+            None => When::After(period),
+        };
+        self.set_timer("call_every", when, Box::new(callback))
+    }
+
+    /// As [`call_every`](Self::call_every), the first time at `start`.
+    #[track_caller]
+    pub fn call_every_at<F>(&self, start: Instant, period: Duration, callback: F) -> Result<TimerId>
+    where
+        F: FnMut() + Fits<K> + 'static,
+    {
+        let when = When::Every(start, period);
+        self.set_timer("call_every_at", when, Box::new(callback))
     }
 
     /// Calls `callback` once, when the system clock shows `time`; in the next turn if it has

@@ -30,8 +30,18 @@ use crate::id::Key;
 /// }
 /// ```
 pub trait Source {
-    /// Who knows whether it is ready. Asked once, when a handler is added.
+    /// Who knows whether it is ready. Asked when a handler is added.
     fn origin(&self) -> Origin<'_>;
+
+    /// Whether a read or write that does less than it was asked to means that there is no more for
+    /// now, as with the kernel's own descriptors: then `Async` saves the
+    /// attempt that would say so. Not so for what keeps bytes inside and gives them piece by piece,
+    /// such as records or messages.
+    ///
+    /// True for whatever is [`AsFd`]; false unless you say otherwise.
+    fn is_direct(&self) -> bool {
+        false
+    }
 }
 
 /// Who knows whether a [`Source`] is ready.
@@ -46,6 +56,10 @@ pub enum Origin<'a> {
 impl<T: AsFd> Source for T {
     fn origin(&self) -> Origin<'_> {
         Origin::Descriptor(self.as_fd())
+    }
+
+    fn is_direct(&self) -> bool {
+        true
     }
 }
 

@@ -147,6 +147,39 @@ fn an_eager_clock_does_not_overtake_what_is_ready() {
 }
 
 #[test]
+fn an_eager_clock_does_not_go_to_the_end_of_time() {
+    let clock = TestClock::eager();
+    let reactor = on(&clock);
+    let (sender, fired) = channel();
+    let id = reactor
+        .call_later(Duration::MAX, move || sender.send(()).unwrap())
+        .unwrap();
+    // Something that keeps it going.
+    let (source, _readiness) = VirtualSource::pair();
+    reactor
+        .add_handler(source, Interest::READABLE, Mode::Level, |_, _| {})
+        .unwrap();
+    let start = clock.now();
+    look(&reactor);
+    look(&reactor);
+    assert_eq!((fired.try_iter().count(), clock.now()), (0, start));
+    reactor.reset_timer(id, start + HOUR).unwrap();
+    look(&reactor);
+    assert_eq!((fired.try_iter().count(), clock.now()), (1, start + HOUR));
+}
+
+#[test]
+fn a_clock_may_go_further_than_a_loop_can_count() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    let start = clock.now();
+    let every = reactor.call_every(Duration::from_nanos(1), || {}).unwrap();
+    reactor.reset_timer(every, start).unwrap();
+    clock.advance(700 * 365 * 24 * HOUR);
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
 fn a_host_sees_what_an_advance_makes_due() {
     let clock = TestClock::eager();
     let reactor = on(&clock);

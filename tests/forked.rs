@@ -1,12 +1,17 @@
 //! Child processes that share the parent's descriptors without an exec.
 #![cfg(target_os = "linux")]
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
-use oneloop::{Interest, Mode, Reactor};
+use oneloop::{Action, ErrorKind, Interest, Mode, Reactor};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -124,4 +129,158 @@ fn a_child_touches_neither_alarm_nor_wake() {
         is_readable(fd, Duration::from_secs(20)),
         "the child has put the alarm off"
     );
+}
+
+/// The child of a fork inside user code: reports by its exit status whether it was told.
+fn fork() -> i32 {
+    // SAFETY: the children of these tests return to the test, which has them leave by _exit.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork");
+    pid
+}
+
+/// In the child: leaves. In the parent: how the child has left, which must not take long.
+fn verdict(pid: i32, told: bool) -> bool {
+    if pid == 0 {
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(if told { 0 } else { 1 }) };
+    }
+    let child = rustix::process::Pid::from_raw(pid).unwrap();
+    let ended = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty());
+    let ended = is_readable(ended.unwrap(), Duration::from_secs(20));
+    let mut status = 0;
+    // SAFETY: the child is this process's own, and is waited for here only.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::waitpid(pid, &mut status, 0);
+    }
+    ended && status == 0
+}
+
+fn is_forked<T>(result: &oneloop::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == ErrorKind::Forked)
+}
+
+#[test]
+fn a_future_may_fork() {
+    let reactor = Reactor::new().unwrap();
+    let (mut pid, waker) = (None, reactor.clone());
+    let result = reactor.block_on(poll_fn(|cx| match pid {
+        None => {
+            pid = Some(fork());
+            if pid != Some(0) {
+                let again = cx.waker().clone();
+                let wake = move || again.wake_by_ref();
+                waker.call_later(Duration::from_millis(20), wake).unwrap();
+            }
+            Poll::Pending
+        }
+        Some(_) => Poll::Ready(()),
+    }));
+    assert!(
+        verdict(pid.unwrap(), is_forked(&result)),
+        "it sleeps in the parent's set"
+    );
+    result.unwrap();
+}
+
+#[test]
+fn a_hook_may_fork() {
+    let reactor = Reactor::new().unwrap();
+    let pid = Arc::new(AtomicI32::new(-1));
+    let forked = pid.clone();
+    let prepare = move || {
+        if forked.load(SeqCst) < 0 {
+            forked.store(fork(), SeqCst);
+        }
+        Some(Duration::from_millis(20))
+    };
+    reactor.add_hook(prepare, || {}).unwrap();
+    let result = reactor.turn(None);
+    assert!(verdict(pid.load(SeqCst), is_forked(&result)));
+    result.unwrap();
+}
+
+/// What the child's copy of a handler returns is not the parent's affair.
+#[test]
+fn a_handler_may_fork_and_remove_itself_in_the_child() {
+    let reactor = Reactor::new().unwrap();
+    let (a, mut b) = UnixStream::pair().unwrap();
+    let pid = Arc::new(AtomicI32::new(-1));
+    let forked = pid.clone();
+    let handler = move |stream: &mut UnixStream, _| {
+        stream.read_exact(&mut [0]).unwrap();
+        if forked.load(SeqCst) < 0 {
+            forked.store(fork(), SeqCst);
+        }
+        match forked.load(SeqCst) {
+            0 => Action::Remove,
+            _ => Action::Continue,
+        }
+    };
+    reactor
+        .add_handler(a, Interest::READABLE, Mode::Level, handler)
+        .unwrap();
+    b.write_all(b"x").unwrap();
+    let result = reactor.turn(Some(Duration::from_secs(20)));
+    assert!(verdict(pid.load(SeqCst), is_forked(&result)));
+    b.write_all(b"y").unwrap();
+    let turn = reactor.turn(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(turn.called, 1, "the parent's handler is deaf");
+}
+
+/// Other threads may have the loop's lock at the time: nobody would release it in the child.
+#[test]
+fn a_fork_while_other_threads_use_the_loop() {
+    for _ in 0..200 {
+        let reactor = Reactor::new().unwrap();
+        let host = reactor.host("a host").unwrap();
+        let other = Reactor::new().unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let busy = [&reactor, &other, &other].map(|reactor| {
+            let (reactor, over) = (reactor.clone(), over.clone());
+            thread::spawn(move || {
+                while !over.load(SeqCst) {
+                    let timer = reactor.call_later(Duration::from_secs(9), || {});
+                    reactor.cancel_timer(timer.unwrap()).unwrap();
+                }
+            })
+        });
+        let pid = Arc::new(AtomicI32::new(-1));
+        let forked = pid.clone();
+        other
+            .call_soon(move || forked.store(fork(), SeqCst))
+            .unwrap();
+        let result = other.turn(Some(Duration::ZERO));
+        drop(host);
+        let pid = pid.load(SeqCst);
+        if pid != 0 {
+            over.store(true, SeqCst);
+            busy.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        assert!(verdict(pid, is_forked(&result)));
+    }
+}
+
+/// The loop's own wait sleeps although somebody has asked for the descriptor, and tells them later.
+#[test]
+fn run_lays_ghosts_whoever_may_watch() {
+    let reactor = Reactor::new().unwrap();
+    let _ = reactor.as_fd();
+    let (a, mut b) = UnixStream::pair().unwrap();
+    b.write_all(b"x").unwrap();
+    let dup = a.try_clone().unwrap();
+    let fd = a.into_raw_fd();
+    // SAFETY: the descriptor is open; that it is closed before the handler is removed is the test.
+    let id = unsafe { reactor.add_raw_handler(fd, Interest::READABLE, Mode::Level, |_| {}) };
+    // SAFETY: closes what was opened above and has no other owner.
+    unsafe { libc::close(fd) };
+    reactor.remove_handler(id.unwrap()).unwrap();
+    reactor
+        .call_later(Duration::from_millis(30), || {})
+        .unwrap();
+    reactor.run().unwrap();
+    assert!(reactor.stats().turns < 100);
+    assert!(reactor.turn(Some(Duration::ZERO)).unwrap().haunted);
+    drop(dup);
 }

@@ -488,6 +488,8 @@ fn a_closed_loop_ends_every_wait_with_an_error() {
     let (socket, _) = UnixStream::pair().unwrap();
     let refused = Async::new(&reactor, socket).unwrap_err();
     assert_eq!(refused.error().kind(), oneloop::ErrorKind::Closed);
+    let flags = rustix::fs::fcntl_getfl(refused.into_source()).unwrap();
+    assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK), "untouched");
 }
 
 #[test]
@@ -649,7 +651,188 @@ fn ticks_keep_their_phase_and_those_that_were_missed_are_skipped() {
     assert_eq!(once.poll_next(&mut cx), Poll::Ready(None));
     let mut never = Timer::after(&reactor, Duration::MAX);
     assert_eq!(never.deadline(), None);
-    assert_eq!(never.poll_next(&mut cx), Poll::Ready(None));
+    assert!(never.poll_next(&mut cx).is_pending());
+}
+
+#[test]
+fn a_timer_that_is_moved_wakes_who_waits_whatever_it_was_before() {
+    let clock = TestClock::new();
+    let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+    let (woken, waker) = wakes();
+    let mut cx = Context::from_waker(&waker);
+    let mut never = Timer::after(&reactor, Duration::MAX);
+    let mut soon = Timer::after(&reactor, MS);
+    let mut ticks = Timer::interval(&reactor, Duration::MAX);
+    assert!(pin!(&mut never).poll(&mut cx).is_pending());
+    assert!(pin!(&mut soon).poll(&mut cx).is_pending());
+    assert!(ticks.poll_next(&mut cx).is_pending());
+    soon.set_after(Duration::MAX);
+    clock.advance(MS);
+    look(&reactor);
+    assert_eq!(woken.take(), 0);
+    never.set_after(MS);
+    soon.set_after(MS);
+    ticks.set_after(MS);
+    clock.advance(MS);
+    look(&reactor);
+    assert_eq!(woken.take(), 3);
+}
+
+/// The loop may fire for the waker before just when a poll brings another.
+#[test]
+fn a_timer_that_is_given_another_waker_as_it_fires_wakes_that_one() {
+    let reactor = Reactor::new().unwrap();
+    let every = reactor.call_every(Duration::ZERO, || {}).unwrap();
+    let driven = reactor.clone();
+    let driver = thread::spawn(move || driven.run().unwrap());
+    for _ in 0..10_000 {
+        let mut timer = Timer::after(&reactor, Duration::from_micros(10));
+        let mut before: Option<Arc<Wakes>> = None;
+        loop {
+            let (woken, waker) = wakes();
+            if pin!(&mut timer)
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready()
+            {
+                break;
+            }
+            if before.is_some_and(|before| before.take() > 0) {
+                // Or this test never ends.
+                while woken.take() == 0 {
+                    thread::yield_now();
+                }
+                break;
+            }
+            before = Some(woken);
+        }
+    }
+    reactor.cancel_timer(every).unwrap();
+    driver.join().unwrap();
+}
+
+#[test]
+fn flushing_and_closing_wait_for_nobody() {
+    let reactor = Reactor::new().unwrap();
+    let (mut stream, mut peer) = pair(&reactor);
+    let talk = async {
+        // As much as there is room for, and a wait that is given up.
+        while future::poll_once(stream.write(&[7; 65536])).await.is_some() {}
+        stream.flush().await.unwrap();
+        stream.close().await.unwrap();
+    };
+    reactor.block_on(talk).unwrap();
+    while peer.read(&mut [0; 65536]).unwrap() > 0 {}
+}
+
+/// One message a read, and more inside: as TLS has records.
+struct Messages {
+    socket: UnixStream,
+    bytes: Vec<u8>,
+}
+
+impl Source for Messages {
+    fn origin(&self) -> oneloop::Origin<'_> {
+        self.socket.origin()
+    }
+}
+
+impl Read for Messages {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; 100];
+            let n = self.socket.read(&mut self.bytes);
+            self.bytes.truncate(*n.as_ref().unwrap_or(&0));
+            n?;
+        }
+        let end = self.bytes.iter().position(|&byte| byte == b';').unwrap() + 1;
+        buffer[..end].copy_from_slice(&self.bytes[..end]);
+        self.bytes.drain(..end);
+        Ok(end)
+    }
+}
+
+#[test]
+fn a_source_that_keeps_bytes_inside_is_read_until_it_has_none() {
+    let reactor = Reactor::new().unwrap();
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    let bytes = Vec::new();
+    let mut messages = Async::new(&reactor, Messages { socket, bytes }).unwrap();
+    peer.write_all(b"one;two;").unwrap();
+    let mut buffer = [0; 100];
+    reactor
+        .block_on(async {
+            assert_eq!(messages.read(&mut buffer).await.unwrap(), 4);
+            assert_eq!(messages.read(&mut buffer).await.unwrap(), 4);
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_does_not_keep_run_going() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    reactor
+        .block_on(async {
+            assert!(future::poll_once(stream.readable()).await.is_none());
+        })
+        .unwrap();
+    reactor.run().unwrap();
+}
+
+#[test]
+fn a_waker_that_uses_the_source_in_its_drop() {
+    struct Last(std::sync::Mutex<Option<Arc<Async<UnixStream>>>>);
+    impl Wake for Last {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Last {
+        fn drop(&mut self) {
+            if let Some(stream) = self.0.lock().unwrap().take() {
+                let _ = stream.poll_readable(&mut Context::from_waker(Waker::noop()));
+            }
+        }
+    }
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    let stream = Arc::new(stream);
+    let last = Arc::new(Last(std::sync::Mutex::new(Some(stream.clone()))));
+    let poll = |waker: &Waker| {
+        stream
+            .poll_readable(&mut Context::from_waker(waker))
+            .is_pending()
+    };
+    assert!(poll(&last.into()));
+    assert!(poll(Waker::noop()), "and not a deadlock");
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_asleep() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker");
+        }
+    }
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let panics = Waker::from(Arc::new(Panics));
+    let (woken, waker) = wakes();
+    let mut waits = [stream.readable(), stream.readable(), stream.readable()];
+    for (wait, waker) in waits.iter_mut().zip([&waker, &panics, &waker]) {
+        assert!(
+            pin!(wait)
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    }
+    peer.write_all(b"x").unwrap();
+    let turn = || reactor.turn(Some(Duration::from_secs(20)));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));
+    assert!(panicked.is_err(), "it reaches whoever drives");
+    assert_eq!(woken.take(), 2);
+    // The handler is gone, as every one is that panicked, and says so.
+    let error = future::block_on(stream.writable()).unwrap_err();
+    assert!(error.to_string().contains("unknown id"), "{error}");
 }
 
 #[test]

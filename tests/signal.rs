@@ -207,6 +207,17 @@ fn one_that_has_ended_before_but_was_not_reaped() {
 }
 
 #[test]
+fn one_that_reads_its_input_sees_the_end_of_it() {
+    let reactor = Reactor::new().unwrap();
+    let child = sh("cat");
+    assert!(child.stdin.is_some());
+    let (callback, ended) = ended();
+    reactor.add_child(child, callback).unwrap();
+    reactor.run().unwrap();
+    assert!(ended.recv().unwrap().unwrap().success());
+}
+
+#[test]
 fn what_is_no_child_of_ours_is_refused_and_comes_back() {
     let reactor = Reactor::new().unwrap();
     let mut reaped = sh("exit 7");

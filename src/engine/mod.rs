@@ -79,16 +79,18 @@ impl From<Origin<'_>> for On {
 pub(crate) enum When {
     At(Instant),
     After(Duration),
-    Every(Duration),
+    /// First then, and again after each period.
+    Every(Instant, Duration),
     /// By the system clock.
     System(SystemTime),
 }
 
 // SAFETY: what is not Send in there are callbacks and hooks. Those of a `Reactor` are Send, because
 // its methods ask for it (`Fits<Shared>`). Those of a `LocalReactor` need not be, but its handles
-// are neither Send nor Sync, so the core is reached, and dropped, on their thread only; what goes
-// to other threads is the inbox, which says for itself why that is sound. The locks, and the atomics, make
-// the rest Sync.
+// are neither Send nor Sync, so that they are called, and dropped, on their thread only. What goes
+// to other threads is the inbox, which says for itself why that is sound, and a borrowed core in the
+// futures of an `Async`, which change interests and touch no callback. The locks, and the atomics,
+// make the rest Sync.
 unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
@@ -300,9 +302,9 @@ impl Core {
         Ok(match when {
             When::At(instant) => (clock.deadline(instant), None),
             When::After(delay) => (clock.deadline_in(delay), None),
-            When::Every(period) => {
+            When::Every(start, period) => {
                 let plan = Plan::Every(nanoseconds(period));
-                (clock.deadline_in(period), Some(plan))
+                (clock.deadline(start), Some(plan))
             }
             When::System(time) => {
                 // First, so that no setting of the clock goes unnoticed.
@@ -361,7 +363,9 @@ impl Core {
 
     pub(crate) fn release_host(&self) {
         self.watched.fetch_and(!BY_HOST, Ordering::SeqCst);
-        self.state().host = None;
+        if let Some(mut state) = self.try_state() {
+            state.host = None;
+        }
     }
 
     /// Makes the kernel's set anew.
@@ -409,17 +413,20 @@ impl Core {
             core: self,
             turning,
             resting: false,
+            call: host.unwrap_or(call),
             ends: false,
+            built_in: false,
         })
     }
 
     pub(crate) fn run(&self) -> Result<()> {
         let mut driving = self.drive("run", None)?;
         driving.ends = true;
+        driving.built_in = true;
         let mut state = self.state();
         while driving.is_alive(&state) {
             let turn;
-            (state, turn) = driving.turn(state, "run", None)?;
+            (state, turn) = driving.turn(state, None)?;
             if turn.stopped {
                 break;
             }
@@ -431,10 +438,10 @@ impl Core {
 
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
         let mut driving = self.drive("turn", None)?;
-        let (state, mut turn) = driving.turn(self.state(), "turn", timeout)?;
+        let (state, mut turn) = driving.turn(self.state(), timeout)?;
         drop(state);
         // Whoever calls this may sleep next, whatever it says.
-        let may_sleep = !turn.stopped && driving.rest("turn")?;
+        let may_sleep = !turn.stopped && driving.rest()?;
         turn.idle &= may_sleep;
         turn.haunted = mem::take(&mut self.state().haunted);
         Ok(turn)
@@ -448,14 +455,14 @@ impl Core {
         let mut state = self.state();
         while !sum.idle && !sum.stopped && spent < budget.max(1) {
             let turn;
-            (state, turn) = driving.turn(state, host, Some(Duration::ZERO))?;
+            (state, turn) = driving.turn(state, Some(Duration::ZERO))?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
             // A turn that calls nobody is not for nothing.
             spent += turn.called.max(1);
             if !turn.stopped && (turn.idle || spent >= budget) {
                 drop(state);
-                sum.idle = driving.rest(host)? && turn.idle;
+                sum.idle = driving.rest()? && turn.idle;
                 state = self.state();
             }
         }
@@ -479,6 +486,7 @@ impl Core {
         }
 
         let mut driving = self.drive(CALL, None)?;
+        driving.built_in = true;
         let woken = Arc::new(Woken(AtomicBool::new(true), self.inbox.clone()));
         let waker = Waker::from(woken.clone());
         let mut future = pin!(future);
@@ -489,7 +497,7 @@ impl Core {
                     return Ok(output);
                 }
             }
-            let (state, turn) = driving.turn(self.state(), CALL, None)?;
+            let (state, turn) = driving.turn(driving.state()?, None)?;
             drop(state);
             if turn.stopped {
                 return Err(Error::new(CALL, Cause::Stopped));

@@ -212,14 +212,14 @@ impl Timers {
         self.active
     }
 
-    /// The earliest deadline, exactly: what is stale at the top is cleared away first.
+    /// The earliest deadline, exactly: what is stale at the top is cleared away first. Never is none.
     pub(super) fn next_deadline(&mut self) -> Option<u64> {
         loop {
             let Entry { deadline, key } = *self.heap.peek()?;
             match self.get(key) {
                 Some(timer) if timer.queued == deadline => {
                     if timer.deadline == deadline {
-                        return Some(deadline);
+                        return (deadline < LAST).then_some(deadline);
                     }
                     let deadline = timer.deadline;
                     timer.queued = deadline;
@@ -277,7 +277,7 @@ impl Timers {
         if let (NOWHERE, Some(&Plan::Every(period))) = (timer.queued, plan) {
             let now = now();
             let missed = now.saturating_sub(timer.deadline) / period.max(1);
-            let ahead = period.saturating_mul(missed + 1);
+            let ahead = period.saturating_mul(missed.saturating_add(1));
             let deadline = match period {
                 0 => now,
                 _ => timer.deadline.saturating_add(ahead).min(LAST),

@@ -71,11 +71,24 @@ pub(crate) struct Driving<'a> {
     pub(super) turning: MutexGuard<'a, Turning>,
     /// The loop was left as its host must find it.
     pub(super) resting: bool,
+    /// What was called to drive.
+    pub(super) call: &'static str,
     /// It is not to wait when nothing is left that could call back.
     pub(super) ends: bool,
+    /// The loop's own wait drives: nobody can be told anything.
+    pub(super) built_in: bool,
 }
 
 impl<'c> Driving<'c> {
+    /// The state again, after user code. If that has forked, the child has to leave everything
+    /// alone: what is the kernel's is the parent's, and the lock may be somebody's who is not here.
+    pub(super) fn state(&self) -> Result<StateGuard<'c>> {
+        match self.core.inbox.is_forked() {
+            true => Err(Error::new(self.call, Cause::Forked)),
+            false => Ok(self.core.state()),
+        }
+    }
+
     /// There is something left that could ever call back.
     pub(super) fn is_alive(&self, state: &State) -> bool {
         // Not `has_work`: a handler that is to be called next may have been taken out of the count.
@@ -100,10 +113,10 @@ impl<'c> Driving<'c> {
     pub(super) fn turn(
         &mut self,
         mut state: StateGuard<'c>,
-        call: &'static str,
         timeout: Option<Duration>,
     ) -> Result<(StateGuard<'c>, Turn)> {
         let core = self.core;
+        let call = self.call;
         let mut turn = Turn::default();
         if core.inbox.take_stop() {
             turn.stopped = true;
@@ -120,7 +133,7 @@ impl<'c> Driving<'c> {
             Some(limit) if !sleeps => limit,
             _ => {
                 let limit;
-                (state, limit) = self.prepare(state);
+                (state, limit) = self.prepare(state)?;
                 limit
             }
         };
@@ -195,25 +208,22 @@ impl<'c> Driving<'c> {
         self.lay_ghosts(&mut state, haunted).map_err(os)?;
 
         // Call.
-        state = self.check(state);
+        state = self.check(state)?;
         core.inbox.take_urgent(&mut self.turning.urgent);
-        state = self.call_posts(state, &mut turn, |turning| turning.urgent.pop_front());
-        state = self.call_handlers(state, &mut turn);
+        state = self.call_posts(state, &mut turn, |turning| turning.urgent.pop_front())?;
+        state = self.call_handlers(state, &mut turn)?;
         if quiet && turn.called == 0 && !self.has_work(&state) {
             self.hurry([limit, state.timers.next_deadline()]);
         }
-        state = self.call_timers(state, &mut turn);
+        state = self.call_timers(state, &mut turn)?;
         let Turning { posts, idle, .. } = &mut *self.turning;
         core.inbox.take(posts, idle);
-        state = self.call_posts(state, &mut turn, |turning| turning.posts.pop_front());
+        state = self.call_posts(state, &mut turn, |turning| turning.posts.pop_front())?;
         if quiet && turn.called == 0 && !self.is_busy(&state) {
             let mut one = true;
             state = self.call_posts(state, &mut turn, |turning| {
                 mem::take(&mut one).then(|| turning.idle.pop_front())?
-            });
-        }
-        if core.inbox.is_forked() {
-            return Err(Error::new(call, Cause::Forked));
+            })?;
         }
         turn.stopped = core.inbox.take_stop();
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
@@ -231,10 +241,12 @@ impl<'c> Driving<'c> {
                 continue;
             }
             *turns = 0;
-            // The second set is nobody's business.
-            if set == Set::Main && core.watched.load(Ordering::SeqCst) != 0 {
-                state.haunted = true;
-            } else {
+            // Whoever watches the descriptor takes it out before and puts it in again after that.
+            // The loop's own wait cannot ask for it; they are told when they take a turn again. The
+            // second set is nobody's business.
+            let watched = set == Set::Main && core.watched.load(Ordering::SeqCst) != 0;
+            state.haunted |= watched;
+            if !watched || self.built_in {
                 state.handlers.exorcise(&core.inbox.poller, set)?;
             }
         }
@@ -249,7 +261,11 @@ impl<'c> Driving<'c> {
         batch.retain(|&key| state.handlers.keep(key));
     }
 
-    fn call_handlers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
+    fn call_handlers(
+        &mut self,
+        mut state: StateGuard<'c>,
+        turn: &mut Turn,
+    ) -> Result<StateGuard<'c>> {
         let core = self.core;
         while let Some(key) = self.core.unless_stopped(|| self.turning.next_in_batch()) {
             let Some(call) = state.handlers.start(key) else {
@@ -267,18 +283,22 @@ impl<'c> Driving<'c> {
             let observer = &core.observer;
             let action = observer.call(CallbackKind::Handler, place, || callback(event));
             mem::forget(guard);
-            state = core.state();
+            state = self.state()?;
             let poller = &core.inbox.poller;
             if let Some(dead) = state.handlers.finish(poller, key, callback, action) {
                 drop(state);
                 drop(dead);
-                state = core.state();
+                state = self.state()?;
             }
         }
-        state
+        Ok(state)
     }
 
-    fn call_timers(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> StateGuard<'c> {
+    fn call_timers(
+        &mut self,
+        mut state: StateGuard<'c>,
+        turn: &mut Turn,
+    ) -> Result<StateGuard<'c>> {
         let core = self.core;
         if state.timers.next_deadline().is_some() {
             let now = core.clock.now();
@@ -306,15 +326,15 @@ impl<'c> Driving<'c> {
             let observer = &core.observer;
             observer.call(CallbackKind::Timer, place, &mut callback);
             mem::forget(guard);
-            state = core.state();
+            state = self.state()?;
             let now = || core.clock.now();
             if let Some(dead) = state.timers.finish(key, callback, now) {
                 drop(state);
                 drop(dead);
-                state = core.state();
+                state = self.state()?;
             }
         }
-        state
+        Ok(state)
     }
 
     /// Calls the posts that `next` takes out.
@@ -323,10 +343,10 @@ impl<'c> Driving<'c> {
         state: StateGuard<'c>,
         turn: &mut Turn,
         mut next: impl FnMut(&mut Turning) -> Option<Post>,
-    ) -> StateGuard<'c> {
+    ) -> Result<StateGuard<'c>> {
         let core = self.core;
         let Some(mut post) = core.unless_stopped(|| next(&mut self.turning)) else {
-            return state;
+            return Ok(state);
         };
         drop(state);
         let before = turn.called;
@@ -339,9 +359,9 @@ impl<'c> Driving<'c> {
                 None => break,
             }
         }
-        let mut state = core.state();
+        let mut state = self.state()?;
         state.stats.posts += (turn.called - before) as u64;
-        state
+        Ok(state)
     }
 
     /// There is nothing to do: an eager test clock moves to the next of these deadlines.
@@ -355,7 +375,7 @@ impl<'c> Driving<'c> {
     }
 
     /// Calls the prepare hooks. Gives until when the loop may sleep.
-    fn prepare(&self, mut state: StateGuard<'c>) -> (StateGuard<'c>, Option<u64>) {
+    fn prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, Option<u64>)> {
         let core = self.core;
         let mut limit: Option<u64> = None;
         for key in state.hooks.keys() {
@@ -375,20 +395,20 @@ impl<'c> Driving<'c> {
             });
             mem::forget(guard);
             limit = [limit, wish].into_iter().flatten().min();
-            state = core.state();
+            state = self.state()?;
             match state.hooks.get(key) {
                 Some(hook) => hook.prepare = Some(prepare),
                 None => {
                     drop(state);
                     drop(prepare);
-                    state = core.state();
+                    state = self.state()?;
                 }
             }
         }
-        (state, limit)
+        Ok((state, limit))
     }
 
-    fn check(&self, mut state: StateGuard<'c>) -> StateGuard<'c> {
+    fn check(&self, mut state: StateGuard<'c>) -> Result<StateGuard<'c>> {
         let core = self.core;
         for key in state.hooks.keys() {
             let Some(hook) = state.hooks.get(key) else {
@@ -402,30 +422,30 @@ impl<'c> Driving<'c> {
             let guard = OnPanic(|| drop(core.remove_hook(key)));
             core.observer.call(CallbackKind::Hook, place, &mut check);
             mem::forget(guard);
-            state = core.state();
+            state = self.state()?;
             match state.hooks.get(key) {
                 Some(hook) => hook.check = Some(check),
                 None => {
                     drop(state);
                     drop(check);
-                    state = core.state();
+                    state = self.state()?;
                 }
             }
         }
-        state
+        Ok(state)
     }
 
     /// After the last turn, right before a host sleeps: hooks, changes for the kernel, the alarm.
     /// False if the host must not sleep.
-    pub(super) fn rest(&mut self, call: &'static str) -> Result<bool> {
+    pub(super) fn rest(&mut self) -> Result<bool> {
         let core = self.core;
-        let (mut state, limit) = self.prepare(core.state());
+        let (mut state, limit) = self.prepare(self.state()?)?;
         state.prepared = (!state.hooks.is_empty()).then_some(limit);
         if limit == Some(NOT_AT_ALL) || self.has_work(&state) {
             return Ok(false);
         }
         let flushed = state.handlers.flush(&core.inbox.poller);
-        flushed.map_err(|error| Error::os(call, error))?;
+        flushed.map_err(|error| Error::os(self.call, error))?;
         self.leave(state);
         self.resting = core.inbox.fall_asleep();
         Ok(self.resting)

@@ -1,6 +1,6 @@
 //! The traits of futures-io.
 
-use std::io::{IoSlice, IoSliceMut, Read, Result, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,7 +12,8 @@ use crate::{Origin, Source, Threads};
 
 impl<K: Threads> Registration<K> {
     /// `attempt` gives how much it has done of `wanted`. Less than that means that there is no
-    /// more to be had for now, which saves the attempt that would say so.
+    /// more to be had for now, which saves the attempt that would say so; see
+    /// [`Source::is_direct`].
     fn poll_some(
         &self,
         direction: Direction,
@@ -22,7 +23,7 @@ impl<K: Threads> Registration<K> {
     ) -> Poll<Result<usize>> {
         let done = self.poll_with(direction, cx, attempt);
         if let Poll::Ready(Ok(n)) = done {
-            if n < wanted {
+            if n < wanted && self.is_direct {
                 self.give_up_hope(direction);
             }
         }
@@ -69,8 +70,15 @@ impl<K: Threads> Registration<K> {
         self.poll_some(Direction::Write, cx, wanted, attempt)
     }
 
+    /// Tries before it waits: most have nothing to flush, however full they are.
     fn poll_flush(&self, mut source: impl Write, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll_with(Direction::Write, cx, || source.flush())
+        match source.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.give_up_hope(Direction::Write);
+                self.poll_with(Direction::Write, cx, || source.flush())
+            }
+            result => Poll::Ready(result),
+        }
     }
 }
 

@@ -52,6 +52,9 @@ use crate::{AddError, Error, Loop, Origin, Shared, Source, Threads};
 /// reads and writes, for `&Async<S>` too; these, [`poll_readable`](Self::poll_readable) and
 /// [`poll_writable`](Self::poll_writable) wake the last task only that asked in each direction.
 ///
+/// A source that keeps bytes inside and gives them piece by piece must not be [`AsFd`]: see
+/// [`Source::is_direct`].
+///
 /// Several on one descriptor, or one beside handlers, work each as if they were alone. If the loop
 /// is closed, waiting on it is an error. While nobody drives it, waiting takes for ever; with the
 /// `tracing` feature there is a warning about that, once a loop.
@@ -69,12 +72,12 @@ impl<S: Source, K: Threads> Async<S, K> {
     /// As [`add_handler`](Loop::add_handler), with the source in it.
     #[track_caller]
     pub fn new(reactor: &Loop<K>, source: S) -> result::Result<Async<S, K>, AddError<S>> {
-        if let Origin::Descriptor(fd) = source.origin() {
-            if let Err(error) = set_nonblocking(fd) {
-                return Err(AddError::new(error, source));
-            }
+        let made = Async::new_nonblocking(reactor, source)?;
+        // Not before: a source that is refused comes back as it was.
+        match set_nonblocking(&made.source) {
+            Ok(()) => Ok(made),
+            Err(error) => Err(AddError::new(error, made.into_inner())),
         }
-        Async::new_nonblocking(reactor, source)
     }
 
     /// As [`new`](Self::new), for a source that is non-blocking already.
@@ -208,7 +211,12 @@ impl<S: fmt::Debug, K: Threads> fmt::Debug for Async<S, K> {
     }
 }
 
-fn set_nonblocking(fd: BorrowedFd<'_>) -> result::Result<(), Error> {
-    let set = rustix::io::ioctl_fionbio(fd, true);
-    set.map_err(|error| Error::os("Async::new", error.into()).with_fd(fd.as_raw_fd()))
+fn set_nonblocking(source: &impl Source) -> result::Result<(), Error> {
+    match source.origin() {
+        Origin::Descriptor(fd) => {
+            let set = rustix::io::ioctl_fionbio(fd, true);
+            set.map_err(|error| Error::os("Async::new", error.into()).with_fd(fd.as_raw_fd()))
+        }
+        Origin::Virtual(_) => Ok(()),
+    }
 }

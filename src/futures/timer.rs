@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub struct Timer<K: Threads = Shared> {
     /// `None`: never.
     deadline: Option<Instant>,
     period: Option<Duration>,
+    /// As a stream it has come to its end.
+    over: bool,
     /// What was registered with the loop, and for when.
     registered: Option<(Key, Instant)>,
     task: Arc<Mutex<Option<Waker>>>,
@@ -80,6 +82,7 @@ impl<K: Threads> Timer<K> {
             reactor: reactor.clone(),
             deadline,
             period,
+            over: false,
             registered: None,
             task: Arc::default(),
             place: Location::caller(),
@@ -103,9 +106,15 @@ impl<K: Threads> Timer<K> {
 
     fn move_to(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
-        if self.registered.is_some() {
+        self.over = false;
+        let waits = self.registered.is_some() || self.task().is_some();
+        if waits {
             self.register();
         }
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the loop wake the task at the deadline.
@@ -145,24 +154,25 @@ impl<K: Threads> Timer<K> {
 
     /// The deadline, if that has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
-        match self.deadline {
-            Some(deadline) if deadline <= self.reactor.now() => {
-                // It fires by itself, or has: a wake too many at most.
-                return Poll::Ready(deadline);
-            }
-            _ => {}
+        if let Some(deadline) = self.passed() {
+            return Poll::Ready(deadline);
         }
         #[cfg(feature = "tracing")]
         self.reactor.core.warn_if_not_driven();
-        {
-            let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-            match &mut *task {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => *task = Some(cx.waker().clone()),
-            }
+        let waker = cx.waker().clone();
+        // Dropped after the lock: it may have the last hold on a task, and that on this timer.
+        let _old = self.task().replace(waker);
+        // It may have fired just before, for the old waker.
+        if let Some(deadline) = self.passed() {
+            return Poll::Ready(deadline);
         }
         self.register();
         Poll::Pending
+    }
+
+    fn passed(&self) -> Option<Instant> {
+        self.deadline
+            .filter(|&deadline| deadline <= self.reactor.now())
     }
 }
 
@@ -178,24 +188,20 @@ impl<K: Threads> Stream for Timer<K> {
     type Item = Instant;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
-        let Some(mut deadline) = self.deadline else {
-            return match self.period {
-                Some(_) => Poll::Pending,
-                None => Poll::Ready(None),
-            };
-        };
-        match self.poll_deadline(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(_) => {
-                let now = self.reactor.now();
-                self.deadline = self.period.and_then(|period| next(deadline, period, now));
-                // The last tick that has passed: those before it were missed.
-                if let (Some(next), Some(period)) = (self.deadline, self.period) {
-                    deadline = next.checked_sub(period).unwrap_or(deadline);
-                }
-                Poll::Ready(Some(deadline))
-            }
+        if self.over {
+            return Poll::Ready(None);
         }
+        let Poll::Ready(mut tick) = self.poll_deadline(cx) else {
+            return Poll::Pending;
+        };
+        let now = self.reactor.now();
+        self.over = self.period.is_none();
+        self.deadline = self.period.and_then(|period| next(tick, period, now));
+        // The last tick that has passed: those before it were missed.
+        if let (Some(next), Some(period)) = (self.deadline, self.period) {
+            tick = next.checked_sub(period).unwrap_or(tick);
+        }
+        Poll::Ready(Some(tick))
     }
 }
 

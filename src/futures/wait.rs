@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -14,7 +15,6 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use crate::engine::{Core, On};
-use crate::error::Cause;
 use crate::id::Key;
 use crate::{Action, Error, Event, Interest, Loop, Mode, Source, Threads};
 
@@ -38,6 +38,8 @@ pub(super) struct Registration<K: Threads> {
     reactor: Loop<K>,
     key: Key,
     tasks: Arc<Tasks>,
+    /// See [`Source::is_direct`].
+    pub(super) is_direct: bool,
 }
 
 /// Who waits.
@@ -47,8 +49,8 @@ struct State {
     /// What the handler is registered for.
     interest: Interest,
     ways: [Way; 2],
-    /// The handler is gone: the loop was closed.
-    closed: bool,
+    /// The handler is gone: the loop was closed, or somebody's waker panicked.
+    gone: bool,
 }
 
 /// One direction.
@@ -75,7 +77,7 @@ impl<K: Threads> Registration<K> {
         let tasks = Arc::new(Tasks(Mutex::new(State {
             interest: Interest::NONE,
             ways: [way(), way()],
-            closed: false,
+            gone: false,
         })));
         let handler = Handler {
             core: Arc::downgrade(&reactor.core),
@@ -94,6 +96,7 @@ impl<K: Threads> Registration<K> {
                 reactor: reactor.clone(),
                 key,
                 tasks,
+                is_direct: source.is_direct(),
             }),
             Err((error, ())) => Err(error),
         }
@@ -158,14 +161,24 @@ impl<K: Threads> Registration<K> {
         if is_ready(way) {
             return Poll::Ready(Ok(()));
         }
-        match &mut way.poller {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => way.poller = Some(cx.waker().clone()),
-        }
-        match state.watch(direction, &self.reactor.core, self.key) {
+        let old = renew(&mut way.poller, cx);
+        let watched = state.watch(direction, &self.reactor.core, self.key);
+        drop(state);
+        drop(old);
+        match watched {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error.into())),
         }
+    }
+}
+
+/// Gives the old waker back, to be dropped without a lock: it may have the last hold on a task, and
+/// that on this very source.
+#[must_use]
+fn renew(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    match place {
+        Some(waker) if waker.will_wake(cx.waker()) => None,
+        place => place.replace(cx.waker().clone()),
     }
 }
 
@@ -183,15 +196,12 @@ impl Tasks {
 }
 
 impl State {
-    /// Somebody waits: has the handler registered for it.
+    /// Somebody waits: has the handler registered for it. If that is gone, the loop says why.
     fn watch(&mut self, direction: Direction, core: &Core, key: Key) -> Result<(), Error> {
-        if self.closed {
-            return Err(Error::new("wait", Cause::Closed));
-        }
         #[cfg(feature = "tracing")]
         core.warn_if_not_driven();
         let wanted = self.interest | direction.interest();
-        if wanted != self.interest {
+        if wanted != self.interest || self.gone {
             core.update_handler(key, wanted)?;
             self.interest = wanted;
         }
@@ -244,7 +254,7 @@ impl Drop for Handler {
     /// The loop was closed, or the handler removed: nobody will wake those who wait but this.
     fn drop(&mut self) {
         let mut state = self.tasks.lock();
-        state.closed = true;
+        state.gone = true;
         let mut wakers = Wakers::default();
         state.ways.iter_mut().for_each(|way| wakers.take(way));
         drop(state);
@@ -279,8 +289,17 @@ impl Wakers {
         }
     }
 
+    /// One that panics keeps none of the others asleep.
     fn wake(self) {
-        self.one.into_iter().chain(self.more).for_each(Waker::wake);
+        let mut panicked = None;
+        for waker in self.one.into_iter().chain(self.more) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                panicked = Some(panic);
+            }
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -300,27 +319,30 @@ impl Future for Wait<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.tasks.lock();
         let waiters = &mut state.ways[self.direction as usize].waiters;
+        let mut old = None;
         let at = match self.waiter {
             None => waiters.insert(Some(cx.waker().clone())),
-            Some(at) => match &mut waiters[at] {
-                Some(waker) => {
-                    waker.clone_from(cx.waker());
-                    at
+            Some(at) if waiters[at].is_some() => {
+                old = renew(&mut waiters[at], cx);
+                at
+            }
+            Some(at) => {
+                waiters.remove(at);
+                let gone = state.gone;
+                drop(state);
+                self.waiter = None;
+                if !gone {
+                    return Poll::Ready(Ok(()));
                 }
-                None => {
-                    waiters.remove(at);
-                    let closed = state.closed;
-                    drop(state);
-                    self.waiter = None;
-                    return Poll::Ready(match closed {
-                        false => Ok(()),
-                        true => Err(Error::new("wait", Cause::Closed).into()),
-                    });
-                }
-            },
+                // Says why.
+                let interest = self.direction.interest();
+                let updated = self.core.update_handler(self.key, interest);
+                return Poll::Ready(updated.map_err(Into::into));
+            }
         };
         let watched = state.watch(self.direction, self.core, self.key);
         drop(state);
+        drop(old);
         self.waiter = Some(at);
         match watched {
             Ok(()) => Poll::Pending,
@@ -331,10 +353,21 @@ impl Future for Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if let Some(at) = self.waiter {
-            self.tasks.lock().ways[self.direction as usize]
-                .waiters
-                .remove(at);
+        let Some(at) = self.waiter else {
+            return;
+        };
+        let mut state = self.tasks.lock();
+        let way = &mut state.ways[self.direction as usize];
+        let waker = way.waiters.remove(at);
+        // What nobody waits for does not keep the loop going.
+        let interest = self.direction.interest();
+        if waker.is_some() && !way.is_awaited() && state.interest.contains(interest) {
+            let rest = state.interest.without(interest);
+            if self.core.update_handler(self.key, rest).is_ok() {
+                state.interest = rest;
+            }
         }
+        drop(state);
+        drop(waker);
     }
 }

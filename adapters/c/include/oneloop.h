@@ -2,8 +2,8 @@
  *
  * Functions that can fail give a negative errno value; oneloop_strerror() has it in words. Times are
  * in nanoseconds. Unless it says otherwise, every function may be called from any thread, inside
- * callbacks and outside, and none calls back before it returns (but oneloop_run, oneloop_turn and
- * oneloop_free, which is what they are for). Callbacks run one at a time, on the thread that drives:
+ * callbacks and outside, and none calls back before it returns (but oneloop_run and oneloop_turn,
+ * which are for that, and oneloop_close and oneloop_free, which may call destroy functions). Callbacks run one at a time, on the thread that drives:
  * the one in oneloop_run or oneloop_turn, or that of the host (tokio, async-io, another loop).
  *
  * Made by cbindgen from the Rust source; do not edit.

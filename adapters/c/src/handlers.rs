@@ -2,13 +2,12 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use oneloop::{Action, Event, HandlerId, Interest, Mode, Priority, Ready, VirtualSource};
 
 use crate::error::{Failure, call};
-use crate::user::{Ticket, User, give_id, reactor};
+use crate::user::{Ticket, User, give_id, lock, reactor};
 use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// Interest and readiness: data, a connection to accept, or the end of the stream.
@@ -304,11 +303,14 @@ pub unsafe extern "C" fn oneloop_add_idle(
                 // SAFETY: C's own function, with its own data, as the header promises.
                 unsafe { callback(r#loop, id, user.pointer()) }
             });
-            let action = action(returned.unwrap_or(ONELOOP_REMOVE));
-            if action != Action::Remove {
-                post();
+            match action(returned.unwrap_or(ONELOOP_REMOVE)) {
+                Action::Remove => Action::Remove,
+                // It is called again anyway, when there is nothing else.
+                _ => {
+                    post();
+                    Action::Continue
+                }
             }
-            action
         };
         let added = reactor.add_handler(source, Interest::READABLE, Mode::Edge, handler);
         let added = added.map(HandlerId::to_bits).map_err(oneloop::Error::from);
@@ -343,10 +345,12 @@ pub unsafe extern "C" fn oneloop_add_signal(
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
         let (user, ticket) = User::new(&reactor, user, destroy);
-        let own = Arc::new(AtomicU64::new(0));
+        // Locked until it is known: on another thread the signal may come before that.
+        let own = Arc::new(Mutex::new(0));
         let known = own.clone();
+        let mut own = lock(&own);
         let handler = move |signal: c_int| {
-            let id = known.load(SeqCst);
+            let id = *lock(&known);
             let returned = user.with_loop(|r#loop| {
                 // SAFETY: C's own function, with its own data, as the header promises.
                 unsafe { callback(r#loop, id, signal, user.pointer()) }
@@ -355,8 +359,9 @@ pub unsafe extern "C" fn oneloop_add_signal(
         };
         let added = reactor.add_signal(signal, handler).map(HandlerId::to_bits);
         if let Ok(bits) = added {
-            own.store(bits, SeqCst);
+            *own = bits;
         }
+        drop(own);
         // SAFETY: the caller's promise.
         unsafe { registered(added, ticket, id) }
     })

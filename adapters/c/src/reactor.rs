@@ -7,7 +7,7 @@ use std::time::Duration;
 use oneloop::{HandlerId, Reactor, TimerId, Turn};
 
 use crate::error::call;
-use crate::user::reactor;
+use crate::user::{hold, reactor};
 use crate::{oneloop_id, oneloop_t};
 
 /// Gives user data back that was passed along with a callback. Called exactly once, when the callback
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
 pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_close", || {
         // SAFETY: the caller's promise.
-        unsafe { reactor(r#loop) }?.close();
+        unsafe { hold(r#loop) }?.close();
         Ok(0)
     })
 }
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
 pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_run", || {
         // SAFETY: the caller's promise.
-        unsafe { reactor(r#loop) }?.run()?;
+        unsafe { hold(r#loop) }?.run()?;
         Ok(0)
     })
 }
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn oneloop_turn(
             timeout => Some(Duration::from_nanos(u64::try_from(timeout).unwrap_or(0))),
         };
         // SAFETY: the caller's promise.
-        let turn = unsafe { reactor(r#loop) }?.turn(timeout)?;
+        let turn = unsafe { hold(r#loop) }?.turn(timeout)?;
         // SAFETY: the caller's promise: null, or a place for the flags.
         if let Some(place) = unsafe { flags.as_mut() } {
             *place = turn_flags(&turn);

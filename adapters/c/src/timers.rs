@@ -1,14 +1,13 @@
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use oneloop::TimerId;
 
 use crate::error::{Failure, call};
 use crate::handlers::registered;
-use crate::user::{NEVER, User, deadline, reactor};
-use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
+use crate::user::{User, deadline, lock, reactor};
+use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// A timer that is due.
 pub type oneloop_timer_fn =
@@ -41,32 +40,33 @@ pub unsafe extern "C" fn oneloop_add_timer(
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
         let period = u64::try_from(period).map_err(|_| Failure::Argument("the period"))?;
         let (user, ticket) = User::new(&reactor, user, destroy);
-        let own = Arc::new(AtomicU64::new(0));
+        // Locked until it is known: on another thread the timer may fire before that.
+        let own = Arc::new(Mutex::new(0));
         let known = own.clone();
+        let mut own = lock(&own);
         let fire = move || {
-            let bits = known.load(SeqCst);
+            let bits = *lock(&known);
             let Some(reactor) = user.reactor() else {
                 return;
             };
             if period == 0 {
                 // Before the callback, which may say otherwise.
-                let _ = reactor.reset_timer(TimerId::from_bits(bits), deadline(&reactor, i64::MAX));
+                let never = deadline(&reactor, ONELOOP_NEVER);
+                let _ = reactor.reset_timer(TimerId::from_bits(bits), never);
             }
             // SAFETY: C's own function, with its own data, as the header promises.
             unsafe { callback(crate::as_ptr(&reactor), bits, user.pointer()) };
         };
+        let first = deadline(&reactor, delay);
         let added = match period {
-            0 => reactor.call_later(NEVER, fire),
-            _ => reactor.call_every(Duration::from_nanos(period), fire),
+            0 => reactor.call_at(first, fire),
+            _ => reactor.call_every_at(first, Duration::from_nanos(period), fire),
         };
-        // Not before its id is known does it get its deadline.
-        let added = added.and_then(|timer| {
-            own.store(timer.to_bits(), SeqCst);
-            if period == 0 || u64::try_from(delay) != Ok(period) {
-                reactor.reset_timer(timer, deadline(&reactor, delay))?;
-            }
-            Ok(timer.to_bits())
-        });
+        let added = added.map(TimerId::to_bits);
+        if let Ok(bits) = added {
+            *own = bits;
+        }
+        drop(own);
         // SAFETY: the caller's promise.
         unsafe { registered(added, ticket, id) }
     })
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
             }
             ONELOOP_REALTIME => match SystemTime::UNIX_EPOCH.checked_add(since_zero) {
                 Some(time) => reactor.reset_timer_to_system(timer, time)?,
-                None => reactor.reset_timer(timer, deadline(&reactor, i64::MAX))?,
+                None => reactor.reset_timer(timer, deadline(&reactor, ONELOOP_NEVER))?,
             },
             _ => return Err(Failure::Argument("the clock")),
         }

@@ -2,8 +2,8 @@
 
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use oneloop::{Priority, Reactor, Remote, Shared, WeakLoop};
@@ -26,6 +26,16 @@ pub(crate) unsafe fn reactor(pointer: *mut oneloop_t) -> Result<ManuallyDrop<Rea
     }))
 }
 
+/// The same, with a handle of its own, for calls during which callbacks may give up the last one.
+///
+/// # Safety
+///
+/// As [`reactor`].
+pub(crate) unsafe fn hold(pointer: *mut oneloop_t) -> Result<Reactor, Failure> {
+    // SAFETY: the caller's promise.
+    Ok(Reactor::clone(&*unsafe { reactor(pointer) }?))
+}
+
 /// Gives an id to C, if it asked for it.
 ///
 /// # Safety
@@ -36,6 +46,11 @@ pub(crate) unsafe fn give_id(place: *mut oneloop_id, id: oneloop_id) {
     if let Some(place) = unsafe { place.as_mut() } {
         *place = id;
     }
+}
+
+/// The id of a callback that is being registered, which may be called before that is over.
+pub(crate) fn lock(id: &Mutex<oneloop_id>) -> MutexGuard<'_, oneloop_id> {
+    id.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// User data of a callback, which owns this: when that is gone, `destroy` is called, in a turn of

@@ -287,6 +287,42 @@ int test_deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing(onelo
     return failures;
 }
 
+static int idle_again(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)id, (void)user;
+    if (++t.calls == 1000)
+        end(loop);
+    return ONELOOP_AGAIN;
+}
+
+int test_an_idle_callback_that_wants_again_is_called_again(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_idle(loop, idle_again, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
+/* A timer is not there before its first deadline, however short its period. */
+
+static int check_not_ticked(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)user, (void)id;
+    if (++t.calls < 20)
+        return ONELOOP_CONTINUE;
+    CHECK(oneloop_cancel_timer(loop, t.other) == 0);
+    end(loop);
+    return ONELOOP_REMOVE;
+}
+
+static void ticked(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)loop, (void)id, (void)user;
+    CHECK(!"early");
+}
+
+int test_the_first_delay_may_be_longer_than_the_period(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_timer(loop, 1000000LL * MS, 1, ticked, NULL, NULL, &t.other) == 0);
+    CHECK(oneloop_add_deferred(loop, check_not_ticked, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
 /* Posts from another thread. */
 
 #define POSTS 1000
@@ -394,6 +430,11 @@ static void stop(oneloop_t *loop, oneloop_id id, void *user) {
     CHECK(api->stop(loop) == 0);
 }
 
+static void let_go(oneloop_t *loop, void *user) {
+    t.calls++;
+    ((const oneloop_api *)user)->free(loop);
+}
+
 int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     begin();
     CHECK(oneloop_get_api(ONELOOP_API_VERSION + 1) == NULL);
@@ -421,6 +462,11 @@ int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     CHECK(api->add_deferred(loop, watch_removal, &t, destroy, NULL) == 0);
     api->free(loop);
     CHECK(t.destroyed == 5);
+    /* The last handle may go inside a callback. */
+    loop = api->new_loop();
+    CHECK(api->call_soon(loop, ONELOOP_NORMAL, let_go, (void *)api, NULL) == 0);
+    CHECK(api->run(loop) == 0);
+    CHECK(t.calls == 2);
     end(outer);
     return failures;
 }

@@ -28,6 +28,10 @@ tests! {
     a_timer_with_a_period = test_a_timer_with_a_period,
     deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing =
         test_deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing,
+    an_idle_callback_that_wants_again_is_called_again =
+        test_an_idle_callback_that_wants_again_is_called_again,
+    the_first_delay_may_be_longer_than_the_period =
+        test_the_first_delay_may_be_longer_than_the_period,
     posts_from_another_thread_in_order = test_posts_from_another_thread_in_order,
     hooks_around_the_sleep = test_hooks_around_the_sleep,
     signals_and_children = test_signals_and_children,
