@@ -21,7 +21,6 @@ pub(crate) fn generation() -> u32 {
 }
 
 /// The same, for those who have called that before: safe in a signal handler.
-#[cfg(feature = "signal")]
 pub(crate) fn seen() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }

@@ -88,7 +88,7 @@ impl Inbox {
 
     /// This is a child of the process that it belongs to.
     pub(crate) fn is_forked(&self) -> bool {
-        self.forks != fork::generation()
+        self.forks != fork::seen()
     }
 
     /// Gives the post back if the reactor is gone.
@@ -192,6 +192,9 @@ impl Inbox {
 
     /// Appends what was posted so far.
     pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) {
+        if self.signal.load(Relaxed) == 0 {
+            return;
+        }
         self.take_signal(WAKE);
         if self.take_signal(POSTS) {
             let mut queue = self.queue();
@@ -208,11 +211,13 @@ impl Inbox {
     }
 
     /// The virtual sources that became ready since the last look, in the place of `news`, which is
-    /// empty.
-    pub(super) fn take_news(&self, news: &mut Vec<Key>) {
-        if self.take_signal(NEWS) {
+    /// empty. False if there are none.
+    pub(super) fn take_news(&self, news: &mut Vec<Key>) -> bool {
+        let told = self.take_signal(NEWS);
+        if told {
             mem::swap(news, &mut self.queue().news);
         }
+        told
     }
 
     fn take_signal(&self, what: u8) -> bool {

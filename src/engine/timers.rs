@@ -208,6 +208,10 @@ impl Timers {
         self.slots.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     pub(super) fn active(&self) -> usize {
         self.active
     }

@@ -198,8 +198,9 @@ impl<'c> Driving<'c> {
             ..
         } = &mut *self.turning;
         let quiet = events.fired.is_empty();
-        core.inbox.take_news(news);
-        state.handlers.take_news(news);
+        if core.inbox.take_news(news) {
+            state.handlers.take_news(news);
+        }
         state.handlers.gather_next(batch);
         let mut haunted = [false; 2];
         for fired in &events.fired {
@@ -210,15 +211,21 @@ impl<'c> Driving<'c> {
         // Call.
         state = self.check(state)?;
         core.inbox.take_urgent(&mut self.turning.urgent);
-        state = self.call_posts(state, &mut turn, |turning| turning.urgent.pop_front())?;
+        if !self.turning.urgent.is_empty() {
+            state = self.call_posts(state, &mut turn, |turning| turning.urgent.pop_front())?;
+        }
         state = self.call_handlers(state, &mut turn)?;
         if quiet && turn.called == 0 && !self.has_work(&state) {
             self.hurry([limit, state.timers.next_deadline()]);
         }
-        state = self.call_timers(state, &mut turn)?;
+        if !state.timers.is_empty() || !self.turning.due.is_empty() {
+            state = self.call_timers(state, &mut turn)?;
+        }
         let Turning { posts, idle, .. } = &mut *self.turning;
         core.inbox.take(posts, idle);
-        state = self.call_posts(state, &mut turn, |turning| turning.posts.pop_front())?;
+        if !posts.is_empty() {
+            state = self.call_posts(state, &mut turn, |turning| turning.posts.pop_front())?;
+        }
         if quiet && turn.called == 0 && !self.is_busy(&state) {
             let mut one = true;
             state = self.call_posts(state, &mut turn, |turning| {
