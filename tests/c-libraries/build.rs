@@ -1,7 +1,15 @@
 //! Compiles the C side of each test, with what pkg-config says of its libraries.
 
+mod build {
+    pub mod hiredis;
+}
+
 /// Each is `src/NAME.c`, and the packages that it needs.
-const TESTS: &[(&str, &[&str])] = &[("dbus", &["dbus-1"]), ("pq", &["libpq"])];
+const TESTS: &[(&str, &[&str])] = &[
+    ("dbus", &["dbus-1"]),
+    ("hiredis", &["hiredis"]),
+    ("pq", &["libpq"]),
+];
 
 fn main() {
     let includes = [
@@ -32,4 +40,5 @@ fn main() {
             let _ = pkg_config::Config::new().probe(package);
         }
     }
+    build::hiredis::compile(&includes);
 }
