@@ -530,6 +530,8 @@ static void after_idling(oneloop_t *loop, oneloop_id id, void *user) {
 static void keep_busy(redisAsyncContext *ac, void *data, void *user) {
     (void)user;
     CHECK(is_text(reply_of(ac, data), REDIS_REPLY_STATUS, "PONG"));
+    if (!data)
+        return;
     if (now() - t.start < 400 * MS)
         CHECK(redisAsyncCommand(ac, keep_busy, NULL, "PING") == REDIS_OK);
     else
