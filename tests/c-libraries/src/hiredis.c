@@ -78,6 +78,8 @@ static int finished(oneloop_t *loop, oneloop_id id, void *user) {
     if (t.alive && ++t.turns < 10)
         return ONELOOP_CONTINUE;
     CHECK(t.alive == 0);
+    /* Nor is a timer left, but that of the test's host. */
+    CHECK(oneloop_next_timeout(loop) > 20000 * MS);
     CHECK(oneloop_stop(loop) == 0);
     return ONELOOP_REMOVE;
 }
@@ -114,6 +116,9 @@ static redisAsyncContext *open_context(void) {
         return NULL;
     }
     CHECK(redisOneloopAttach(ac, t.loop) == REDIS_OK);
+#if HIREDIS_MAJOR >= 1
+    CHECK(redisAsyncSetTimeout(ac, (struct timeval){10, 0}) == REDIS_OK);
+#endif
     CHECK(redisAsyncSetConnectCallback(ac, on_connect) == REDIS_OK);
     CHECK(redisAsyncSetDisconnectCallback(ac, gone) == REDIS_OK);
     return ac;
