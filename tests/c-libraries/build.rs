@@ -6,9 +6,12 @@ mod build {
 
 /// Each is `src/NAME.c`, and the packages that it needs.
 const TESTS: &[(&str, &[&str])] = &[
+const TESTS: &[(&str, &[&str])] = &[
     ("dbus", &["dbus-1"]),
     ("hiredis", &["hiredis"]),
     ("pq", &["libpq"]),
+    ("redis_bench", &["hiredis", "libevent"]),
+];
 ];
 
 fn main() {
@@ -40,5 +43,7 @@ fn main() {
             let _ = pkg_config::Config::new().probe(package);
         }
     }
+    // It has no file for pkg-config, and comes after libevent, some names of which it has, too.
+    println!("cargo::rustc-link-lib=ev");
     build::hiredis::compile(&includes);
 }
