@@ -6,12 +6,10 @@ mod build {
 
 /// Each is `src/NAME.c`, and the packages that it needs.
 const TESTS: &[(&str, &[&str])] = &[
-const TESTS: &[(&str, &[&str])] = &[
     ("dbus", &["dbus-1"]),
     ("hiredis", &["hiredis"]),
     ("pq", &["libpq"]),
     ("redis_bench", &["hiredis", "libevent"]),
-];
 ];
 
 fn main() {
