@@ -28,6 +28,16 @@ install strace strace
 install openssl openssl
 install pkg-config pkg-config
 install valgrind valgrind
+# C libraries, their servers, and what the sources of others are fetched with.
+install redis-server redis-server
+install dbus-daemon dbus
+install pg_ctlcluster postgresql
+install pip3 python3-pip
+install objcopy binutils
+for package in hiredis libevent dbus-1 libpq; do
+    pkg-config --exists $package || install "header files of $package" \
+        libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev
+done
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
 

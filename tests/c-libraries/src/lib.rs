@@ -2,6 +2,7 @@
 //! own, on a free port, and ended with it.
 
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command};
 
 pub use oneloop_c_tests::{HOSTS, check_failures, on_each_host, on_every_host};
@@ -25,6 +26,16 @@ impl Server {
         let mut server = Command::new(program);
         server.current_dir(&folder);
         command(&mut server, &folder);
+        // A test that aborts leaves none behind.
+        let die_with_the_test = || {
+            // SAFETY: a system call, which is all that the child does here.
+            match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            }
+        };
+        // SAFETY: the closure makes a system call and nothing else.
+        unsafe { server.pre_exec(die_with_the_test) };
         match server.spawn() {
             Ok(child) => Server { child, folder },
             Err(error) => panic!("{program} (tests/all.sh installs it): {error}"),
