@@ -130,6 +130,7 @@ enum Phase {
 /// Who may watch the descriptor: the host that has claimed the loop...
 pub(crate) const BY_HOST: u8 = 1;
 /// ...or anybody else.
+#[cfg(pollable)]
 pub(crate) const BY_OTHERS: u8 = 2;
 
 /// The deadline with which a prepare hook forbids to sleep: the birth of the reactor.
