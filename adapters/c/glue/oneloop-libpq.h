@@ -20,7 +20,8 @@
  * (PQsendQueryParams, PQputCopyData), call oneloop_pg_flush. Host names are looked up by libpq, which
  * waits for the answer: give hostaddr, or sockets.
  *
- * Threads: all of it on the thread that drives the loop.
+ * Threads: all of it on the thread that drives the loop. A connection that is not closed before its
+ * loop ends is closed, and freed, by that.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -45,14 +46,23 @@ struct oneloop_pg {
     void (*room)(struct oneloop_pg *pg);
     /* Called with each notification. */
     void (*notified)(struct oneloop_pg *pg, PGnotify *notify);
-    /* Called once, when the connection is lost. */
+    /* Called once, when the connection is lost; a query that was under way hears no more. */
     void (*lost)(struct oneloop_pg *pg);
     /* Its own. */
     oneloop_t *loop;
     oneloop_id handler, timer;
     int fd, connecting, busy, closed;
+    int holders; /* its handlers and its timer, while any of them may still be in a callback */
     ExecStatusType copying;
 };
+
+static inline void oneloop_pg_gone(void *user) {
+    struct oneloop_pg *pg = (struct oneloop_pg *)user;
+    if (--pg->holders > 0)
+        return;
+    PQfinish(pg->conn); /* if the loop has ended first */
+    free(pg);
+}
 
 /* Closes the connection, in whatever state. Also inside its callbacks; it is freed after those. */
 static inline void oneloop_pg_close(struct oneloop_pg *pg) {
@@ -62,12 +72,13 @@ static inline void oneloop_pg_close(struct oneloop_pg *pg) {
     oneloop_remove_handler(pg->loop, pg->handler); /* before libpq closes the socket */
     PQfinish(pg->conn);
     pg->conn = NULL;
-    oneloop_cancel_timer(pg->loop, pg->timer); /* frees it, in a turn to come */
+    oneloop_cancel_timer(pg->loop, pg->timer);
 }
 
 static inline void oneloop_pg_fail(struct oneloop_pg *pg) {
     oneloop_update_handler(pg->loop, pg->handler, 0);
     oneloop_reset_timer(pg->loop, pg->timer, ONELOOP_NEVER);
+    pg->copying = PGRES_EMPTY_QUERY;
     if (pg->connecting) {
         pg->connecting = 0;
         pg->connected(pg, 0);
@@ -121,11 +132,6 @@ static inline void oneloop_pg_receive(struct oneloop_pg *pg) {
         oneloop_pg_fail(pg);
         return;
     }
-    for (PGnotify *notify; !pg->closed && (notify = PQnotifies(pg->conn)) != NULL;) {
-        if (pg->notified)
-            pg->notified(pg, notify);
-        PQfreemem(notify);
-    }
     while (!pg->closed && pg->busy && !PQisBusy(pg->conn)) {
         if (pg->copying == PGRES_COPY_OUT && !oneloop_pg_rows(pg))
             break;
@@ -144,12 +150,26 @@ static inline void oneloop_pg_receive(struct oneloop_pg *pg) {
         else
             PQclear(result);
     }
+    /* After the results: some stand behind the last of them. */
+    for (PGnotify *notify; !pg->closed && (notify = PQnotifies(pg->conn)) != NULL;) {
+        if (pg->notified)
+            pg->notified(pg, notify);
+        PQfreemem(notify);
+    }
     if (!pg->closed)
         oneloop_pg_flush(pg);
 }
 
 static inline int oneloop_pg_ready(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,
                                    void *user);
+
+static inline int oneloop_pg_watch(struct oneloop_pg *pg, uint32_t interest) {
+    pg->fd = PQsocket(pg->conn);
+    int error = oneloop_add_handler(pg->loop, pg->fd, interest, ONELOOP_LEVEL, oneloop_pg_ready, pg,
+                                    oneloop_pg_gone, &pg->handler);
+    pg->holders += error == 0;
+    return error;
+}
 
 /* Goes on connecting. libpq may close its socket and open another, under the same number even, and
  * go on wanting the same: the kernel has to be told anew. */
@@ -161,17 +181,17 @@ static inline void oneloop_pg_connecting(struct oneloop_pg *pg, PostgresPollingS
     uint32_t interest = status == PGRES_POLLING_READING ? ONELOOP_READABLE : ONELOOP_WRITABLE;
     if (status == PGRES_POLLING_OK)
         interest = ONELOOP_READABLE;
+    int error;
     if (PQsocket(pg->conn) == pg->fd) {
         oneloop_update_handler(pg->loop, pg->handler, interest);
-        oneloop_rearm_handler(pg->loop, pg->handler);
+        error = oneloop_rearm_handler(pg->loop, pg->handler);
     } else {
         oneloop_remove_handler(pg->loop, pg->handler);
-        pg->fd = PQsocket(pg->conn);
-        if (oneloop_add_handler(pg->loop, pg->fd, interest, ONELOOP_LEVEL, oneloop_pg_ready, pg,
-                                NULL, &pg->handler) < 0) {
-            oneloop_pg_fail(pg);
-            return;
-        }
+        error = oneloop_pg_watch(pg, interest);
+    }
+    if (error < 0) {
+        oneloop_pg_fail(pg);
+        return;
     }
     if (status == PGRES_POLLING_OK) {
         PQsetnonblocking(pg->conn, 1);
@@ -203,8 +223,8 @@ static inline void oneloop_pg_late(oneloop_t *loop, oneloop_id id, void *user) {
     oneloop_pg_fail((struct oneloop_pg *)user);
 }
 
-/* Begins to connect, for `timeout` nanoseconds at most. NULL if there is no memory left; all else is
- * told to `connected`, in a turn to come. Whatever happens, it ends with oneloop_pg_close. */
+/* Begins to connect, for `timeout` nanoseconds at most. NULL if there is no memory left, or no loop
+ * any more; all else is told to `connected`, in a turn to come. Whatever happens, it ends with oneloop_pg_close. */
 static inline struct oneloop_pg *
 oneloop_pg_connect(oneloop_t *loop, const char *conninfo, int64_t timeout,
                    void (*connected)(struct oneloop_pg *pg, int ok), void *user) {
@@ -216,16 +236,15 @@ oneloop_pg_connect(oneloop_t *loop, const char *conninfo, int64_t timeout,
     pg->loop = loop;
     pg->fd = -1;
     pg->connecting = 1;
+    pg->holders = 1;
     pg->conn = PQconnectStart(conninfo);
-    if (!pg->conn || oneloop_add_timer(loop, timeout, 0, oneloop_pg_late, pg, free, &pg->timer) < 0) {
+    if (!pg->conn || oneloop_add_timer(loop, timeout, 0, oneloop_pg_late, pg, oneloop_pg_gone,
+                                       &pg->timer) < 0) {
         PQfinish(pg->conn);
         free(pg);
         return NULL;
     }
-    pg->fd = PQsocket(pg->conn);
-    if (PQstatus(pg->conn) == CONNECTION_BAD ||
-        oneloop_add_handler(loop, pg->fd, ONELOOP_WRITABLE, ONELOOP_LEVEL, oneloop_pg_ready, pg, NULL,
-                            &pg->handler) < 0)
+    if (PQstatus(pg->conn) == CONNECTION_BAD || oneloop_pg_watch(pg, ONELOOP_WRITABLE) < 0)
         oneloop_reset_timer(loop, pg->timer, 0);
     return pg;
 }

@@ -239,6 +239,82 @@ static void first_connected(struct oneloop_pg *pg, int ok) {
 
 int test_pq_notifications_and_cancel(oneloop_t *loop) { return begin(loop, first_connected); }
 
+/* A connection that hears itself: the notification comes behind the last result. */
+
+static void heard_itself(struct oneloop_pg *pg, PGnotify *notify) {
+    here();
+    CHECK(strcmp(notify->relname, "me") == 0 && strcmp(notify->extra, "hello") == 0);
+    CHECK(notify->be_pid == PQbackendPID(pg->conn));
+    finish();
+}
+
+static void talker_connected(struct oneloop_pg *pg, int ok) {
+    if (!ok) {
+        retry(pg);
+        return;
+    }
+    pg->notified = heard_itself;
+    CHECK(oneloop_pg_send(pg, "LISTEN me; NOTIFY me, 'hello'"));
+}
+
+int test_pq_notifies_itself(oneloop_t *loop) { return begin(loop, talker_connected); }
+
+/* The loop ends with a connection open: as it is told of a result, or later. */
+
+static _Thread_local int leave_inside;
+
+static void left_result(struct oneloop_pg *pg, PGresult *result) {
+    here();
+    PQclear(result);
+    if (result)
+        return;
+    if (leave_inside) {
+        oneloop_close(t.loop);
+        CHECK(PQstatus(pg->conn) == CONNECTION_OK); /* it lives as long as this is called */
+    }
+    oneloop_stop(t.loop);
+}
+
+static void left_connected(struct oneloop_pg *pg, int ok) {
+    if (!ok) {
+        retry(pg);
+        return;
+    }
+    pg->result = left_result;
+    CHECK(oneloop_pg_send(pg, "SET application_name = 'left'"));
+}
+
+int test_pq_left_open(oneloop_t *loop) {
+    leave_inside = 0;
+    return begin(loop, left_connected);
+}
+
+int test_pq_loop_closed_inside(oneloop_t *loop) {
+    leave_inside = 1;
+    return begin(loop, left_connected);
+}
+
+static void count_of_left(struct oneloop_pg *pg, PGresult *result) {
+    if (result)
+        t.rows = atoi(value(result));
+    else if (t.rows == 0)
+        finish();
+    else
+        CHECK(oneloop_pg_send(pg, "SELECT count(*) FROM pg_stat_activity"
+                                  " WHERE application_name = 'left'"));
+    PQclear(result);
+}
+
+static void counter_connected(struct oneloop_pg *pg, int ok) {
+    CHECK(ok);
+    pg->result = count_of_left;
+    t.rows = 1;
+    count_of_left(pg, NULL);
+}
+
+/* The server has seen the end of those. */
+int test_pq_none_left(oneloop_t *loop) { return begin(loop, counter_connected); }
+
 /* Several hosts, the first of which refuses: another socket under the same number. */
 
 static void hosts_result(struct oneloop_pg *pg, PGresult *result) {

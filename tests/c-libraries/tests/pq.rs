@@ -16,6 +16,10 @@ unsafe extern "C" {
     fn pq_test_server(conninfo: *const c_char);
     fn test_pq_big_things(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_notifications_and_cancel(r#loop: *mut oneloop_t) -> c_int;
+    fn test_pq_notifies_itself(r#loop: *mut oneloop_t) -> c_int;
+    fn test_pq_left_open(r#loop: *mut oneloop_t) -> c_int;
+    fn test_pq_loop_closed_inside(r#loop: *mut oneloop_t) -> c_int;
+    fn test_pq_none_left(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_several_hosts(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_no_server(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_the_server_dies(r#loop: *mut oneloop_t) -> c_int;
@@ -115,6 +119,10 @@ fn big_queries_results_and_copies_notifications_and_cancel() {
         let conninfo = by_socket(&database, port);
         run(&conninfo, host, test_pq_big_things);
         run(&conninfo, host, test_pq_notifications_and_cancel);
+        run(&conninfo, host, test_pq_notifies_itself);
+        run(&conninfo, host, test_pq_left_open);
+        run(&conninfo, host, test_pq_loop_closed_inside);
+        run(&conninfo, host, test_pq_none_left);
         let refused = free_port();
         let several =
             format!("host=127.0.0.1,127.0.0.1 port={refused},{port} user=test dbname=postgres");
