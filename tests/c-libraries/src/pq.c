@@ -315,6 +315,40 @@ static void counter_connected(struct oneloop_pg *pg, int ok) {
 /* The server has seen the end of those. */
 int test_pq_none_left(oneloop_t *loop) { return begin(loop, counter_connected); }
 
+/* The timeout is one for connecting, and for no more. */
+
+static void slow_lost(struct oneloop_pg *pg) {
+    CHECK(!"timed out");
+    (void)pg;
+    finish();
+}
+
+static void slow_result(struct oneloop_pg *pg, PGresult *result) {
+    (void)pg;
+    if (result)
+        CHECK(PQresultStatus(result) == PGRES_TUPLES_OK);
+    else
+        finish();
+    PQclear(result);
+}
+
+static void slow_connected(struct oneloop_pg *pg, int ok) {
+    if (!ok) {
+        oneloop_pg_close(pg);
+        t.pg[0] = oneloop_pg_connect(t.loop, t.conninfo, 100 * MS, slow_connected, NULL);
+        return;
+    }
+    pg->result = slow_result;
+    pg->lost = slow_lost;
+    CHECK(oneloop_pg_send(pg, "SELECT pg_sleep(0.15)"));
+}
+
+int test_pq_slow_query(oneloop_t *loop) {
+    t.loop = loop;
+    t.pg[0] = oneloop_pg_connect(loop, t.conninfo, 100 * MS, slow_connected, NULL);
+    return failures;
+}
+
 /* Several hosts, the first of which refuses: another socket under the same number. */
 
 static void hosts_result(struct oneloop_pg *pg, PGresult *result) {

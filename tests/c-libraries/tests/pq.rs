@@ -20,6 +20,7 @@ unsafe extern "C" {
     fn test_pq_left_open(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_loop_closed_inside(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_none_left(r#loop: *mut oneloop_t) -> c_int;
+    fn test_pq_slow_query(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_several_hosts(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_no_server(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_the_server_dies(r#loop: *mut oneloop_t) -> c_int;
@@ -120,6 +121,7 @@ fn big_queries_results_and_copies_notifications_and_cancel() {
         run(&conninfo, host, test_pq_big_things);
         run(&conninfo, host, test_pq_notifications_and_cancel);
         run(&conninfo, host, test_pq_notifies_itself);
+        run(&conninfo, host, test_pq_slow_query);
         run(&conninfo, host, test_pq_left_open);
         run(&conninfo, host, test_pq_loop_closed_inside);
         run(&conninfo, host, test_pq_none_left);
