@@ -5,8 +5,9 @@
  *   ... send, and add filters, as ever; the loop does the rest ...
  *   oneloop_dbus_detach(bus);
  *
- * Threads: attach, detach and callbacks on the thread that drives the loop. After
- * dbus_threads_init_default() messages may be sent from others.
+ * Threads: attach, detach and callbacks on the thread that drives the loop; the last reference is
+ * given up there, too, and before the loop ends. After dbus_threads_init_default() messages may be
+ * sent from others.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -122,8 +123,10 @@ static inline int oneloop_dbus_dispatch(oneloop_t *loop, oneloop_id id, void *da
     struct oneloop_dbus *dbus = (struct oneloop_dbus *)data;
     /* Whatever a message's handler does to the connection, it stays until the end of this. */
     DBusConnection *connection = dbus_connection_ref(dbus->connection);
-    if (dbus_connection_dispatch(connection) != DBUS_DISPATCH_DATA_REMAINS)
-        oneloop_enable(loop, id, false);
+    /* Off first: another thread that blocks on a reply may queue messages, and switch it on again. */
+    oneloop_enable(loop, id, false);
+    if (dbus_connection_dispatch(connection) != DBUS_DISPATCH_COMPLETE)
+        oneloop_enable(loop, id, true);
     dbus_connection_unref(connection);
     return ONELOOP_CONTINUE;
 }

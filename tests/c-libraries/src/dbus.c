@@ -20,7 +20,7 @@ static _Thread_local struct {
     int daemon;
     oneloop_t *loop;
     DBusConnection *ends[2];
-    pthread_t thread;
+    pthread_t thread, sender;
     int replies, signals, disconnected, done;
     int64_t start;
     char *large;
@@ -39,6 +39,8 @@ static int64_t now(void) {
 }
 
 static void finish(void) {
+    if (t.sender)
+        CHECK(pthread_join(t.sender, NULL) == 0);
     for (int n = 0; n < 2; n++) {
         dbus_connection_close(t.ends[n]);
         dbus_connection_unref(t.ends[n]);
@@ -174,9 +176,7 @@ int test_dbus_timeouts_and_other_threads(oneloop_t *loop) {
     CHECK(!dbus_error_is_set(&error));
     t.start = now();
     call(0, "Ignore", "", 100, not_answered);
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, sender, dbus_connection_ref(t.ends[1])) == 0);
-    pthread_detach(thread);
+    CHECK(pthread_create(&t.sender, NULL, sender, dbus_connection_ref(t.ends[1])) == 0);
     return failures;
 }
 
