@@ -34,9 +34,9 @@ install dbus-daemon dbus
 install pg_ctlcluster postgresql
 install pip3 python3-pip
 install objcopy binutils
-for package in hiredis libevent dbus-1 libpq; do
+for package in hiredis libevent dbus-1 libpq libcares; do
     pkg-config --exists $package || install "header files of $package" \
-        libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev
+        libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev
 done
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
