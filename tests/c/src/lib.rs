@@ -1,4 +1,6 @@
-//! Drives C code by each host.
+//! Drives C code, and what uses C libraries, by each host.
+
+pub mod http;
 
 use std::io;
 use std::time::Duration;
@@ -56,20 +58,30 @@ pub fn on_each_host(test: impl Fn(&dyn Fn(Start))) {
 }
 
 fn on_host(name: &str, drive: Drive, start: Start) {
+    on_a_loop(drive, |reactor| {
+        // SAFETY: the C side is made for this, and the loop is alive.
+        let failed = unsafe { start(as_ptr(reactor)) };
+        assert_eq!(failed, 0, "at the start, on {name}");
+    });
+    // SAFETY: reads a counter.
+    assert_eq!(unsafe { check_failures() }, 0, "on {name}");
+}
+
+/// Sets something up on a loop of its own, and drives that until it is stopped.
+///
+/// # Panics
+///
+/// If it is not done after a minute.
+pub fn on_a_loop(drive: Drive, start: impl FnOnce(&Reactor)) {
     let reactor = Reactor::new().expect("a reactor");
     let late = reactor.call_later(Duration::from_secs(60), || {
         eprintln!("not done after a minute");
         std::process::abort();
     });
     reactor.unref(late.expect("open")).expect("known");
-    // SAFETY: the C side is made for this, and the loop is alive.
-    let failed = unsafe { start(as_ptr(&reactor)) };
-    assert_eq!(failed, 0, "at the start, on {name}");
+    start(&reactor);
     drive(&reactor).expect("driving");
     reactor.close();
-    drop(reactor);
-    // SAFETY: reads a counter.
-    assert_eq!(unsafe { check_failures() }, 0, "on {name}");
 }
 
 unsafe extern "C" {

@@ -1,0 +1,252 @@
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use curl::MultiError;
+use curl::easy::Easy;
+use curl::multi::{Message, Multi};
+use curl_sys::CURL;
+use oneloop::{Reactor, Shared, WeakLoop};
+
+use crate::easy::Request;
+use crate::error::{Cause, Error};
+use crate::watches::Watches;
+
+/// Calls libcurl, and hands out what it has finished.
+///
+/// libcurl is called in callbacks of the loop only, which run one at a time: nobody ever waits for
+/// the lock.
+pub(crate) struct Driver {
+    state: Mutex<State>,
+    reactor: WeakLoop<Shared>,
+    /// The loop has dropped its callbacks: nothing will come any more.
+    over: AtomicBool,
+}
+
+struct State {
+    // In this order, in which they are dropped: the easy handles before the multi handle that they
+    // belong to, and what libcurl reports to after that.
+    running: HashMap<usize, Box<dyn Running>>,
+    multi: Multi,
+    watches: Arc<Mutex<Watches>>,
+    /// There are handles, through which more may come.
+    open: bool,
+    /// An easy handle without an address.
+    nowhere: Easy,
+}
+
+// SAFETY: libcurl's handles may be used on any thread, by one at a time. All easy handles that belong
+// to the multi handle are in `running`, what they carry is `Send` (`Request`), and the mutex around
+// this lets in one thread at a time.
+unsafe impl Send for State {}
+
+/// To be called when a transfer is over, outside of libcurl.
+type Done = Box<dyn FnOnce() + Send>;
+
+/// A transfer that libcurl has.
+trait Running {
+    fn result(&self, message: &Message) -> Option<Result<(), curl::Error>>;
+    fn raw(&self) -> *mut CURL;
+    fn unpause(&self);
+    /// Takes it away from libcurl.
+    fn finish(self: Box<Self>, multi: &Multi, result: Result<(), Cause>) -> Done;
+}
+
+struct Transfer<E: Request, F> {
+    attached: E::Attached,
+    done: F,
+}
+
+impl<E: Request, F> Running for Transfer<E, F>
+where
+    F: FnOnce(Result<E, Error<E>>) + Send + 'static,
+{
+    fn result(&self, message: &Message) -> Option<Result<(), curl::Error>> {
+        E::result(&self.attached, message)
+    }
+
+    fn raw(&self) -> *mut CURL {
+        E::raw(&self.attached)
+    }
+
+    fn unpause(&self) {
+        E::unpause(&self.attached);
+    }
+
+    fn finish(self: Box<Self>, multi: &Multi, result: Result<(), Cause>) -> Done {
+        let Transfer { attached, done } = *self;
+        let result = match (E::detach(multi, attached), result) {
+            (Ok(easy), Ok(())) => Ok(easy),
+            (Ok(easy), Err(cause)) => Err(Error::new(cause, Some(easy))),
+            (Err(_), Err(cause)) => Err(Error::new(cause, None)),
+            (Err(error), Ok(())) => Err(Error::new(Cause::Multi(error), None)),
+        };
+        Box::new(move || done(result))
+    }
+}
+
+impl Driver {
+    /// The driver of a multi handle. A timer on the loop owns it, until [`closed`](Self::closed).
+    pub(crate) fn new(reactor: &Reactor, multi: Multi) -> oneloop::Result<Arc<Driver>> {
+        let driver = Arc::new_cyclic(|driver| {
+            let watches = Watches::new(reactor.downgrade(), driver.clone());
+            let watches = Arc::new(Mutex::new(watches));
+            Watches::install(&watches, &multi);
+            Driver {
+                state: Mutex::new(State {
+                    running: HashMap::new(),
+                    multi,
+                    watches,
+                    open: true,
+                    nowhere: Easy::new(),
+                }),
+                reactor: reactor.downgrade(),
+                over: AtomicBool::new(false),
+            }
+        });
+        let owner = Owner(driver.clone());
+        let watches = lock(&driver.state).watches.clone();
+        let fire = move || owner.0.enter(|multi| multi.timeout().map(drop));
+        lock(&watches).add_timer(fire, Arc::downgrade(&watches))?;
+        Ok(driver)
+    }
+
+    /// Gives a transfer to libcurl.
+    pub(crate) fn start<E, F>(&self, key: usize, easy: E, done: F)
+    where
+        E: Request,
+        F: FnOnce(Result<E, Error<E>>) + Send + 'static,
+    {
+        self.with(|state| match easy.attach(&state.multi, key) {
+            Ok(attached) => {
+                let transfer = Transfer::<E, F> { attached, done };
+                state.running.insert(key, Box::new(transfer));
+            }
+            Err(error) => {
+                let error = Error::new(Cause::Multi(error), None);
+                self.post(move || done(Err(error)));
+            }
+        });
+    }
+
+    /// Ends a transfer, if it is not over.
+    pub(crate) fn cancel(&self, key: usize) {
+        self.with(|state| self.finish(state, key, Err(Cause::Cancelled)));
+    }
+
+    /// Goes on with a transfer that is paused.
+    pub(crate) fn unpause(&self, key: usize) {
+        self.with(|state| {
+            if let Some(transfer) = state.running.get(&key) {
+                transfer.unpause();
+            }
+        });
+    }
+
+    /// The last handle is gone: what is running comes to its end, and then so does this.
+    pub(crate) fn closed(&self) {
+        self.with(|state| state.open = false);
+    }
+
+    /// Calls libcurl.
+    pub(crate) fn enter(&self, call: impl FnOnce(&Multi) -> Result<(), MultiError>) {
+        self.with(|state| {
+            if let Err(error) = call(&state.multi) {
+                // Nothing goes on if it cannot be called.
+                let keys: Vec<usize> = state.running.keys().copied().collect();
+                for key in keys {
+                    self.finish(state, key, Err(Cause::Multi(error.clone())));
+                }
+            }
+        });
+    }
+
+    fn with(&self, call: impl FnOnce(&mut State)) {
+        {
+            let mut state = lock(&self.state);
+            call(&mut state);
+            self.settle(&mut state);
+        }
+        if self.over.load(SeqCst) {
+            self.end();
+        }
+    }
+
+    /// Hands out what is finished.
+    fn settle(&self, state: &mut State) {
+        let mut over = Vec::new();
+        state.multi.messages(|message| {
+            if let Ok(key) = message.token() {
+                let transfer = state.running.get(&key);
+                if let Some(result) = transfer.and_then(|transfer| transfer.result(&message)) {
+                    over.push((key, result.map_err(Cause::Transfer)));
+                }
+            }
+        });
+        let failed = lock(&state.watches).take_failed();
+        for (easy, error) in failed {
+            // Not there if it is one that libcurl uses for itself.
+            let found = state.running.iter().find(|(_, one)| one.raw() == easy);
+            if let Some((&key, _)) = found {
+                over.push((key, Err(Cause::Watch(error))));
+            }
+        }
+        for (key, result) in over {
+            self.finish(state, key, result);
+        }
+        if let Some(panic) = take_panic(&state.nowhere) {
+            // Not from here, where it would cost the loop a handler that libcurl counts on.
+            self.post(move || resume_unwind(panic));
+        }
+        if !state.open && state.running.is_empty() {
+            lock(&state.watches).cancel_timer();
+        }
+    }
+
+    fn finish(&self, state: &mut State, key: usize, result: Result<(), Cause>) {
+        if let Some(transfer) = state.running.remove(&key) {
+            self.post(transfer.finish(&state.multi, result));
+        }
+    }
+
+    /// Calls back in a callback of its own: what panics there harms nobody. False if the loop has
+    /// ended.
+    pub(crate) fn post(&self, callback: impl FnOnce() + Send + 'static) -> bool {
+        let reactor = self.reactor.upgrade();
+        reactor.is_some_and(|reactor| reactor.call_soon(callback).is_ok())
+    }
+
+    /// The loop has ended, and with it all transfers.
+    fn end(&self) {
+        self.over.store(true, SeqCst);
+        // Else whoever is inside does it when leaving.
+        if let Ok(mut state) = self.state.try_lock() {
+            let running = std::mem::take(&mut state.running);
+            drop(running);
+        }
+    }
+}
+
+/// Tells a driver that the loop has dropped its callbacks.
+struct Owner(Arc<Driver>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// What a callback of the user's has panicked with, inside libcurl.
+///
+/// The crate `curl` keeps it for the thread, calls nobody there from then on, and gives it out at the
+/// end of `Easy::perform` only. One without an address takes half a microsecond.
+fn take_panic(nowhere: &Easy) -> Option<Box<dyn Any + Send>> {
+    let perform = AssertUnwindSafe(|| drop(nowhere.perform()));
+    catch_unwind(perform).err()
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,80 @@
+use std::sync::{Mutex, PoisonError};
+use std::{error, fmt};
+
+/// A transfer that failed, with its easy handle, if that is still there.
+pub struct Error<E> {
+    cause: Cause,
+    // In a mutex to be `Sync`, so that `?` works in functions that return any error.
+    easy: Mutex<Option<E>>,
+}
+
+/// Why a transfer failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// libcurl's result of the transfer: no connection, a time-out, a callback that refused.
+    Transfer(curl::Error),
+    /// libcurl could not take it, or go on with any.
+    Multi(curl::MultiError),
+    /// A socket of it could not be watched.
+    Watch(oneloop::Error),
+    /// It was ended by [`Control::cancel`](crate::Control::cancel).
+    Cancelled,
+    /// The loop is closed or gone.
+    Closed,
+}
+
+impl<E> Error<E> {
+    pub(crate) fn new(cause: Cause, easy: Option<E>) -> Error<E> {
+        let easy = Mutex::new(easy);
+        Error { cause, easy }
+    }
+
+    /// Why it failed.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The easy handle, with all that was set and that arrived before it failed. `None` if the loop
+    /// ended during the transfer, or libcurl had no memory to begin it.
+    pub fn into_easy(self) -> Option<E> {
+        self.easy
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl<E> fmt::Debug for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Error").field(&self.cause).finish()
+    }
+}
+
+impl<E> error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(match &self.cause {
+            Cause::Transfer(error) => error,
+            Cause::Multi(error) => error,
+            Cause::Watch(error) => error,
+            Cause::Cancelled | Cause::Closed => return None,
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Transfer(error) => write!(f, "transfer: {error}"),
+            Cause::Multi(error) => write!(f, "libcurl: {error}"),
+            Cause::Watch(error) => write!(f, "a socket of libcurl: {error}"),
+            Cause::Cancelled => f.write_str("transfer: cancelled"),
+            Cause::Closed => f.write_str("transfer: the loop is closed"),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use std::collections::HashMap;
+use std::ffi::{c_int, c_long, c_void};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use curl::multi::{Events, Multi, Socket};
+use curl_sys::{CURL, CURLM, CURLMoption};
+use oneloop::{Event, HandlerId, Interest, Mode, Shared, TimerId, WeakLoop};
+
+use crate::driver::{Driver, lock};
+
+/// Longer than the loop can count: a timer so far away does not keep it going.
+const NEVER: Duration = Duration::from_secs(700 * 365 * 24 * 3600);
+
+/// What libcurl wants to be called for: its sockets and its one timer, as they are on the loop.
+///
+/// Apart from the rest because libcurl changes it from inside its own calls.
+pub(crate) struct Watches {
+    reactor: WeakLoop<Shared>,
+    driver: Weak<Driver>,
+    handlers: HashMap<Socket, HandlerId>,
+    timer: Option<TimerId>,
+    /// Whose sockets could not be watched.
+    failed: Vec<(*mut CURL, oneloop::Error)>,
+}
+
+// SAFETY: the pointers in `failed` are compared and nothing else.
+unsafe impl Send for Watches {}
+
+impl Watches {
+    pub(crate) fn new(reactor: WeakLoop<Shared>, driver: Weak<Driver>) -> Watches {
+        Watches {
+            reactor,
+            driver,
+            handlers: HashMap::new(),
+            timer: None,
+            failed: Vec::new(),
+        }
+    }
+
+    /// Has libcurl report to `watches`, which must live until the multi handle is gone.
+    ///
+    /// Not by what the crate `curl` has for it: that calls nobody on a thread on which a callback of
+    /// the user's has panicked, and leaves sockets unwatched for good. Nor does it say whose a socket is.
+    pub(crate) fn install(watches: &Arc<Mutex<Watches>>, multi: &Multi) {
+        let data = Arc::as_ptr(watches).cast_mut().cast::<c_void>();
+        let socket: curl_sys::curl_socket_callback = socket_changed;
+        let timer: curl_sys::curl_multi_timer_callback = timer_changed;
+        let options: [(CURLMoption, *mut c_void); 4] = [
+            (curl_sys::CURLMOPT_SOCKETFUNCTION, socket as *mut c_void),
+            (curl_sys::CURLMOPT_SOCKETDATA, data),
+            (curl_sys::CURLMOPT_TIMERFUNCTION, timer as *mut c_void),
+            (curl_sys::CURLMOPT_TIMERDATA, data),
+        ];
+        for (option, value) in options {
+            // SAFETY: the handle is alive, and each option takes a pointer of this kind. It cannot
+            // fail: these are as old as the functions that `curl` calls.
+            unsafe { curl_sys::curl_multi_setopt(multi.raw(), option, value) };
+        }
+    }
+
+    /// Adds the timer, which sleeps until libcurl asks for it. `fire` is called when it is due.
+    pub(crate) fn add_timer(
+        &mut self,
+        mut fire: impl FnMut() + Send + 'static,
+        watches: Weak<Mutex<Watches>>,
+    ) -> oneloop::Result<()> {
+        let Some(reactor) = self.reactor.upgrade() else {
+            return Ok(()); // Whoever made this has it.
+        };
+        self.timer = Some(reactor.call_later(Duration::MAX, move || {
+            if let Some(watches) = watches.upgrade() {
+                // It is there until it is cancelled. libcurl, below, may say otherwise.
+                lock(&watches).set_timer(NEVER);
+            }
+            fire();
+        })?);
+        Ok(())
+    }
+
+    /// Takes the timer, and what it owns, off the loop.
+    pub(crate) fn cancel_timer(&mut self) {
+        if let (Some(id), Some(reactor)) = (self.timer.take(), self.reactor.upgrade()) {
+            // Unknown if the loop is closed.
+            let _ = reactor.cancel_timer(id);
+        }
+    }
+
+    /// Whose sockets could not be watched, once.
+    pub(crate) fn take_failed(&mut self) -> Vec<(*mut CURL, oneloop::Error)> {
+        std::mem::take(&mut self.failed)
+    }
+
+    fn set_timer(&mut self, delay: Duration) {
+        if let (Some(id), Some(reactor)) = (self.timer, self.reactor.upgrade()) {
+            let now = reactor.now();
+            // Unknown if the loop is closed.
+            let _ = reactor.reset_timer(id, now.checked_add(delay).unwrap_or(now));
+        }
+    }
+
+    fn set_socket(&mut self, easy: *mut CURL, socket: Socket, what: c_int) {
+        let Some(reactor) = self.reactor.upgrade() else {
+            return;
+        };
+        let known = self.handlers.get(&socket).copied();
+        let interest = match what {
+            curl_sys::CURL_POLL_IN => Interest::READABLE,
+            curl_sys::CURL_POLL_OUT => Interest::WRITABLE,
+            curl_sys::CURL_POLL_INOUT => Interest::READABLE | Interest::WRITABLE,
+            curl_sys::CURL_POLL_REMOVE => {
+                if let Some(id) = self.handlers.remove(&socket) {
+                    let _ = reactor.remove_handler(id);
+                }
+                return;
+            }
+            _ => Interest::NONE,
+        };
+        if let Some(id) = known {
+            if reactor.update_handler(id, interest).is_ok() {
+                return;
+            }
+            // Closed meanwhile, and another opened under its number.
+            let _ = reactor.remove_handler(id);
+        }
+        let driver = self.driver.clone();
+        let ready = move |event: Event| {
+            if let Some(driver) = driver.upgrade() {
+                let events = events(&event);
+                driver.enter(|multi| multi.action(socket, &events).map(drop));
+            }
+        };
+        // SAFETY: libcurl says so before it closes a socket, or right after.
+        match unsafe { reactor.add_raw_handler(socket, interest, Mode::Level, ready) } {
+            Ok(id) => drop(self.handlers.insert(socket, id)),
+            Err(error) => {
+                self.handlers.remove(&socket);
+                self.failed.push((easy, error));
+            }
+        }
+    }
+}
+
+fn events(event: &Event) -> Events {
+    let mut events = Events::new();
+    events
+        .input(event.is_readable() || event.is_hangup())
+        .output(event.is_writable())
+        .error(event.is_error());
+    events
+}
+
+/// libcurl wants to watch a socket for something else.
+extern "C" fn socket_changed(
+    easy: *mut CURL,
+    socket: Socket,
+    what: c_int,
+    watches: *mut c_void,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: what `install` gave to libcurl, which lives until the multi handle is gone.
+    let watches = unsafe { &*watches.cast::<Mutex<Watches>>() };
+    lock(watches).set_socket(easy, socket, what);
+    0
+}
+
+/// libcurl wants to be called after some time: after none in a turn of its own, never in here.
+extern "C" fn timer_changed(_: *mut CURLM, milliseconds: c_long, watches: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    let watches = unsafe { &*watches.cast::<Mutex<Watches>>() };
+    let delay = u64::try_from(milliseconds).map_or(NEVER, Duration::from_millis);
+    lock(watches).set_timer(delay);
+    0
+}
