@@ -7,6 +7,7 @@ mod build {
 /// Each is `src/NAME.c`, and the packages that it needs.
 const TESTS: &[(&str, &[&str])] = &[
     ("cares", &["libcares"]),
+    ("curl", &["libcurl"]),
     ("dbus", &["dbus-1"]),
     ("hiredis", &["hiredis"]),
     ("pq", &["libpq"]),

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command};
 
-pub use oneloop_c_tests::{HOSTS, check_failures, on_each_host, on_every_host};
+pub use oneloop_c_tests::{HOSTS, check_failures, http, on_a_loop, on_each_host, on_every_host};
 pub use tempfile::TempDir;
 
 /// A server process, until it is dropped.

@@ -113,13 +113,18 @@ impl Http {
 
     /// Where something is.
     pub fn url(&self, version: Version, word: &str, number: usize) -> String {
+        format!("{}/{word}/{number}", self.root(version))
+    }
+
+    /// Where all is.
+    pub fn root(&self, version: Version) -> String {
         let port = self.state.ports[version as usize].load(Relaxed);
         let scheme = if version == Version::Tls {
             "https"
         } else {
             "http"
         };
-        format!("{scheme}://127.0.0.1:{port}/{word}/{number}")
+        format!("{scheme}://127.0.0.1:{port}")
     }
 
     /// How many connections there were.

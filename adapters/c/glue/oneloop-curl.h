@@ -1,0 +1,163 @@
+/* libcurl on a oneloop loop.
+ *
+ *   static void done(struct oneloop_curl *curl, CURL *easy, CURLcode result, void *user) {
+ *       curl_easy_cleanup(easy); // or begin the next: curl_multi_add_handle(curl->multi, easy)
+ *   }
+ *   struct oneloop_curl *curl = oneloop_curl_attach(loop, multi, done, user);
+ *   curl_multi_add_handle(multi, easy);
+ *   ... the loop does the rest ...
+ *   oneloop_curl_detach(curl);
+ *   curl_multi_cleanup(multi);
+ *
+ * `done` gets each easy handle that is finished, taken out of the multi handle. It may begin others,
+ * and detach.
+ *
+ * Threads: all on the thread that drives the loop, and before the loop ends. Pausing and unpausing,
+ * too: from other threads, by oneloop_call_soon().
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef ONELOOP_CURL_H
+#define ONELOOP_CURL_H
+
+#include <curl/curl.h>
+#include <oneloop.h>
+#include <stdlib.h>
+
+struct oneloop_curl {
+    oneloop_t *loop;
+    CURLM *multi; /* NULL once it is detached */
+    void (*done)(struct oneloop_curl *curl, CURL *easy, CURLcode result, void *user);
+    void *user;
+    oneloop_id timer;
+    struct oneloop_curl_socket *sockets;
+};
+
+/* A socket that libcurl has us watch: what it keeps with it, in a list of all. */
+struct oneloop_curl_socket {
+    struct oneloop_curl *curl;
+    struct oneloop_curl_socket *next, **place;
+    oneloop_id id;
+};
+
+/* Calls libcurl, and hands out what is finished. */
+static inline void oneloop_curl_action(struct oneloop_curl *curl, curl_socket_t fd, int events) {
+    int left;
+    CURLMsg *message;
+    if (!curl->multi)
+        return; /* closed inside the turn in which it was ready */
+    curl_multi_socket_action(curl->multi, fd, events, &left);
+    while (curl->multi && (message = curl_multi_info_read(curl->multi, &left))) {
+        /* It goes with its easy handle. */
+        CURL *easy = message->easy_handle;
+        CURLcode result = message->data.result;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_multi_remove_handle(curl->multi, easy);
+        curl->done(curl, easy, result, curl->user);
+    }
+}
+
+static inline int oneloop_curl_ready(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,
+                                     void *user) {
+    (void)loop, (void)id;
+    oneloop_curl_action(((struct oneloop_curl_socket *)user)->curl, fd,
+                        (ready & (ONELOOP_READABLE | ONELOOP_HANGUP) ? CURL_CSELECT_IN : 0) |
+                            (ready & ONELOOP_WRITABLE ? CURL_CSELECT_OUT : 0) |
+                            (ready & ONELOOP_ERROR ? CURL_CSELECT_ERR : 0));
+    return ONELOOP_CONTINUE;
+}
+
+static inline void oneloop_curl_forget(struct oneloop_curl_socket *socket) {
+    *socket->place = socket->next;
+    if (socket->next)
+        socket->next->place = socket->place;
+    /* Which frees it. */
+    oneloop_remove_handler(socket->curl->loop, socket->id);
+}
+
+static inline int oneloop_curl_socket(CURL *easy, curl_socket_t fd, int what, void *user,
+                                      void *known) {
+    struct oneloop_curl *curl = (struct oneloop_curl *)user;
+    struct oneloop_curl_socket *socket = (struct oneloop_curl_socket *)known;
+    uint32_t interest = (what & CURL_POLL_IN ? ONELOOP_READABLE : 0) |
+                        (what & CURL_POLL_OUT ? ONELOOP_WRITABLE : 0);
+    (void)easy;
+    if (what != CURL_POLL_REMOVE && socket &&
+        oneloop_update_handler(curl->loop, socket->id, interest) == 0)
+        return 0;
+    /* Removed; or closed meanwhile, and another opened under its number. */
+    if (socket) {
+        curl_multi_assign(curl->multi, fd, NULL);
+        oneloop_curl_forget(socket);
+    }
+    if (what == CURL_POLL_REMOVE)
+        return 0;
+    if (!(socket = (struct oneloop_curl_socket *)malloc(sizeof *socket)))
+        return -1;
+    socket->curl = curl;
+    if (oneloop_add_handler(curl->loop, fd, interest, ONELOOP_LEVEL, oneloop_curl_ready, socket,
+                            free, &socket->id) < 0) {
+        free(socket);
+        return -1; /* ends all transfers */
+    }
+    socket->next = curl->sockets;
+    socket->place = &curl->sockets;
+    if (socket->next)
+        socket->next->place = &socket->next;
+    curl->sockets = socket;
+    curl_multi_assign(curl->multi, fd, socket);
+    return 0;
+}
+
+static inline void oneloop_curl_expired(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)loop, (void)id;
+    oneloop_curl_action((struct oneloop_curl *)user, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* After no time is in the next turn, never in here, where libcurl cannot be called. */
+static inline int oneloop_curl_timer(CURLM *multi, long milliseconds, void *user) {
+    struct oneloop_curl *curl = (struct oneloop_curl *)user;
+    (void)multi;
+    oneloop_reset_timer(curl->loop, curl->timer,
+                        milliseconds < 0 ? ONELOOP_NEVER : milliseconds * (int64_t)1000000);
+    return 0;
+}
+
+/* Takes libcurl off the loop, before curl_multi_cleanup(). Transfers under way stay where they are. */
+static inline void oneloop_curl_detach(struct oneloop_curl *curl) {
+    curl_multi_setopt(curl->multi, CURLMOPT_SOCKETFUNCTION, NULL);
+    curl_multi_setopt(curl->multi, CURLMOPT_TIMERFUNCTION, NULL);
+    curl->multi = NULL;
+    while (curl->sockets)
+        oneloop_curl_forget(curl->sockets);
+    oneloop_cancel_timer(curl->loop, curl->timer); /* which frees it */
+}
+
+/* Puts a multi handle on a loop, before there are easy handles in it. NULL if there is no memory, or
+ * the loop is closed. */
+static inline struct oneloop_curl *
+oneloop_curl_attach(oneloop_t *loop, CURLM *multi,
+                    void (*done)(struct oneloop_curl *curl, CURL *easy, CURLcode result,
+                                 void *user),
+                    void *user) {
+    struct oneloop_curl *curl = (struct oneloop_curl *)calloc(1, sizeof *curl);
+    if (!curl)
+        return NULL;
+    curl->loop = loop;
+    curl->multi = multi;
+    curl->done = done;
+    curl->user = user;
+    if (oneloop_add_timer(loop, ONELOOP_NEVER, 0, oneloop_curl_expired, curl, free, &curl->timer) <
+        0) {
+        free(curl);
+        return NULL;
+    }
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, oneloop_curl_socket);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, curl);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, oneloop_curl_timer);
+    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, curl);
+    return curl;
+}
+
+#endif
