@@ -1,11 +1,14 @@
 //! What the tests of C libraries share: servers that are started for a test, in a folder of their
 //! own, on a free port, and ended with it.
 
+mod servers;
+
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command};
 
 pub use oneloop_c_tests::{HOSTS, check_failures, http, on_a_loop, on_each_host, on_every_host};
+pub use servers::{Database, dbus, redis};
 pub use tempfile::TempDir;
 
 /// A server process, until it is dropped.

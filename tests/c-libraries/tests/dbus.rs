@@ -1,11 +1,9 @@
 //! libdbus with a dbus-daemon of its own for each host.
 
 use std::ffi::{CString, c_char, c_int};
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
 use oneloop_c::oneloop_t;
-use oneloop_c_libraries::{Server, on_each_host};
+use oneloop_c_libraries::{dbus, on_each_host};
 
 unsafe extern "C" {
     fn dbus_test_daemon(address: *const c_char, pid: c_int);
@@ -17,19 +15,8 @@ unsafe extern "C" {
 /// Runs a test on each host, each with a new daemon.
 fn with_daemon(test: unsafe extern "C" fn(*mut oneloop_t) -> c_int) {
     on_each_host(|run| {
-        let mut server = Server::start("dbus-daemon", |command, folder| {
-            let address = format!("unix:path={}/bus", folder.path().display());
-            command.args(["--session", "--nofork", "--nopidfile", "--print-address=1"]);
-            command
-                .arg(format!("--address={address}"))
-                .stdout(Stdio::piped());
-        });
-        // It prints its address when it listens.
-        let mut address = String::new();
-        BufReader::new(server.stdout())
-            .read_line(&mut address)
-            .unwrap();
-        let address = CString::new(address.trim()).unwrap();
+        let (server, address) = dbus();
+        let address = CString::new(address).unwrap();
         // SAFETY: the address lives until the test is over.
         unsafe { dbus_test_daemon(address.as_ptr(), server.pid() as c_int) };
         run(test);

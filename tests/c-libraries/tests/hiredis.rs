@@ -4,10 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
-use std::process::Stdio;
 
 use oneloop_c::oneloop_t;
-use oneloop_c_libraries::{Server, free_port, on_every_host};
+use oneloop_c_libraries::{Server, free_port, on_every_host, redis};
 
 thread_local! {
     static PORT: Cell<u16> = const { Cell::new(0) };
@@ -18,15 +17,7 @@ thread_local! {
 extern "C" fn serve(up: bool) {
     REDIS.take();
     if up {
-        let port = PORT.get().to_string();
-        let redis = Server::start("redis-server", |command, _| {
-            command.args(["--bind", "127.0.0.1", "--port", &port]);
-            command.args(["--unixsocket", "redis.sock"]);
-            command.args(["--save", "", "--logfile", "redis.log"]);
-            // Not to keep a pipe open if the test is aborted.
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-        });
-        REDIS.set(Some(redis));
+        REDIS.set(Some(redis(PORT.get())));
     }
 }
 

@@ -1,0 +1,141 @@
+//! How each server is started.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::Server;
+
+/// A redis-server on a port, and on the socket `redis.sock` in its folder; it may take a moment to be
+/// there.
+pub fn redis(port: u16) -> Server {
+    Server::start("redis-server", |command, _| {
+        command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
+        command.args(["--unixsocket", "redis.sock"]);
+        command.args(["--save", "", "--logfile", "redis.log"]);
+        // Not to keep a pipe open if the test is aborted.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    })
+}
+
+/// A message bus, and its address.
+///
+/// # Panics
+///
+/// If it does not say where it listens.
+pub fn dbus() -> (Server, String) {
+    let mut server = Server::start("dbus-daemon", |command, folder| {
+        let address = format!("unix:path={}/bus", folder.path().display());
+        command.args(["--session", "--nofork", "--nopidfile", "--print-address=1"]);
+        command
+            .arg(format!("--address={address}"))
+            .stdout(Stdio::piped());
+    });
+    // It prints its address when it listens.
+    let mut address = String::new();
+    let mut printed = BufReader::new(server.stdout());
+    printed.read_line(&mut address).expect("an address");
+    (server, address.trim().to_owned())
+}
+
+/// A new database of PostgreSQL, in a folder of its own.
+#[derive(Debug)]
+pub struct Database(TempDir);
+
+impl Database {
+    /// Makes it.
+    ///
+    /// # Panics
+    ///
+    /// If PostgreSQL is not installed.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Database {
+        let folder = TempDir::new().expect("a temporary folder");
+        if is_root() {
+            let owner = (number_of("postgres", "-u"), number_of("postgres", "-g"));
+            let given = std::os::unix::fs::chown(folder.path(), Some(owner.0), Some(owner.1));
+            given.expect("root may");
+        }
+        let mut initdb = Command::new(program("initdb"));
+        initdb.args(["--auth=trust", "--username=test", "--no-sync"]);
+        initdb.args(["--encoding=UTF8", "--pgdata"]);
+        initdb
+            .arg(folder.path().join("data"))
+            .current_dir(&folder)
+            .stdout(Stdio::null());
+        let made = as_postgres(&mut initdb).status().expect("initdb");
+        assert!(made.success());
+        Database(folder)
+    }
+
+    /// A server for it; it may take a moment to be there.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn serve(&self, port: u16) -> Server {
+        let postgres = program("postgres");
+        Server::start(postgres.to_str().expect("Debian's path"), |command, _| {
+            let folder = self.0.path();
+            command.arg("-D").arg(folder.join("data"));
+            command.arg("-k").arg(folder);
+            command.args(["-p", &port.to_string()]);
+            command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
+            command.current_dir(folder).stderr(Stdio::null());
+            as_postgres(command);
+        })
+    }
+
+    /// How it is reached, by its socket.
+    pub fn conninfo(&self, port: u16) -> String {
+        let folder = self.0.path().display();
+        format!("host={folder} port={port} user=test dbname=postgres")
+    }
+
+    /// Waits until its server takes connections.
+    ///
+    /// # Panics
+    ///
+    /// If PostgreSQL is not installed.
+    pub fn wait(&self, port: u16) {
+        let is_ready = || {
+            let mut command = Command::new(program("pg_isready"));
+            command.args(["-q", "-d", &self.conninfo(port)]);
+            command.status().expect("pg_isready").success()
+        };
+        while !is_ready() {}
+    }
+}
+
+/// PostgreSQL's own programs, which Debian does not put into the path.
+fn program(name: &str) -> PathBuf {
+    let versions = Path::new("/usr/lib/postgresql").read_dir();
+    let versions = versions.expect("PostgreSQL (tests/all.sh installs it)");
+    let newest = versions.flatten().map(|version| version.path()).max();
+    newest.expect("a version").join("bin").join(name)
+}
+
+fn is_root() -> bool {
+    // SAFETY: reads a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// PostgreSQL does not run as root.
+fn as_postgres(command: &mut Command) -> &mut Command {
+    if is_root() {
+        command
+            .uid(number_of("postgres", "-u"))
+            .gid(number_of("postgres", "-g"));
+    }
+    command
+}
+
+/// A user's number.
+fn number_of(user: &str, which: &str) -> u32 {
+    let id = Command::new("id").args([which, user]).output();
+    let id = String::from_utf8(id.expect("id").stdout).expect("a number");
+    id.trim().parse().expect("a number")
+}
