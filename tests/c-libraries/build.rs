@@ -1,6 +1,7 @@
 //! Compiles the C side of each test, with what pkg-config says of its libraries.
 
 mod build {
+    pub mod docs;
     pub mod hiredis;
 }
 
@@ -23,6 +24,25 @@ fn main() {
     for include in includes {
         println!("cargo::rerun-if-changed={include}");
     }
+    let example = "../../examples/c/redis.c";
+    println!("cargo::rerun-if-changed={example}");
+    let mut build = cc::Build::new();
+    build.file(example).includes(includes).flag("-pthread");
+    build.define("main", "redis_example").warnings(true);
+    build.extra_warnings(true).warnings_into_errors(true);
+    build.compile("oneloop_example_redis");
+
+    // Before the packages are named to the linker, which comes to them in this order.
+    build::docs::compile(&includes, |name| {
+        let (_, packages) = TESTS.iter().find(|(test, _)| *test == name).expect(name);
+        let quiet = |package: &&str| {
+            pkg_config::Config::new()
+                .cargo_metadata(false)
+                .probe(package)
+        };
+        let found = packages.iter().flat_map(quiet);
+        found.flat_map(|library| library.include_paths).collect()
+    });
     for (name, packages) in TESTS {
         let source = format!("src/{name}.c");
         println!("cargo::rerun-if-changed={source}");

@@ -2,7 +2,8 @@
 //! hiredis and for 1.x.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::net::TcpStream;
 use std::os::unix::ffi::OsStrExt;
 
 use oneloop_c::oneloop_t;
@@ -88,4 +89,19 @@ tests! {
     the_loop_ends_first
     a_command_timeout
     a_connect_timeout
+}
+
+/// `examples/c/redis.c`.
+#[test]
+fn the_example() {
+    unsafe extern "C" {
+        fn redis_example(count: c_int, arguments: *const *const c_char) -> c_int;
+    }
+    let port = free_port();
+    let _server = redis(port);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {}
+    let port = CString::new(port.to_string()).unwrap();
+    let arguments = [c"redis", c"127.0.0.1", &port, c""].map(CStr::as_ptr);
+    // SAFETY: it is a `main`; three arguments.
+    assert_eq!(unsafe { redis_example(3, arguments.as_ptr()) }, 0);
 }
