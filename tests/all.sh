@@ -34,9 +34,10 @@ install dbus-daemon dbus
 install pg_ctlcluster postgresql
 install pip3 python3-pip
 install objcopy binutils
-for package in hiredis libevent dbus-1 libpq libcares; do
+for package in hiredis libevent dbus-1 libpq libcares libcurl; do
     pkg-config --exists $package || install "header files of $package" \
-        libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev
+        libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
+        libcurl4-openssl-dev
 done
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
@@ -58,6 +59,9 @@ cargo test --workspace --all-features
 # Those that need openssl, or the right to set the clock (to what it shows).
 cargo test -p oneloop --all-features --test tls --test clock -- --ignored
 
+step "the newest libcurl, built from source"
+cargo test -p oneloop-curl --features curl/static-curl
+
 step "the polling crate on poll(2)"
 RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
     cargo test -p oneloop-conformance --test poll_backend
@@ -70,7 +74,8 @@ old_rust() {
         /usr/bin/cargo check $libraries --all-features "$@"
 }
 step "Rust 1.85"
-old_rust
+# shellcheck disable=SC2086
+old_rust -p oneloop-curl
 
 for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
     step "type-check for $target"
@@ -102,6 +107,9 @@ for example in template tls workers; do
     step "the example $example"
     cargo run --release --example $example
 done
+
+step "the example curl_tokio"
+cargo run --release -p oneloop-curl --example curl_tokio
 
 step "benches, one round"
 cargo bench -p oneloop-benches -- --rounds 1 --json
