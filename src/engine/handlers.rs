@@ -282,7 +282,15 @@ impl Handlers {
     }
 
     /// Tells the kernel what changed since the last wait.
+    #[inline]
     pub(super) fn flush(&mut self, poller: &Poller) -> io::Result<()> {
+        match self.dirty.is_empty() {
+            true => Ok(()),
+            false => self.tell_kernel(poller),
+        }
+    }
+
+    fn tell_kernel(&mut self, poller: &Poller) -> io::Result<()> {
         while let Some(d) = self.dirty.pop() {
             let Some(descriptor) = self.descriptors.get_mut(d as usize) else {
                 continue;
@@ -324,6 +332,7 @@ impl Handlers {
     }
 
     /// Appends to `batch` whom an event concerns. False if it concerns nobody: it is a ghost's.
+    #[inline]
     pub(super) fn gather(&mut self, fired: Fired, batch: &mut Vec<Key>) -> bool {
         let descriptor = match self.descriptors.get(fired.key.slot()) {
             Some(descriptor) if descriptor.key == fired.key && !descriptor.orphaned => descriptor,
@@ -390,9 +399,6 @@ impl Handlers {
 
     /// Appends to `batch` who is to be called without the kernel's asking.
     pub(super) fn gather_next(&mut self, batch: &mut Vec<Key>) {
-        if self.next.is_empty() {
-            return;
-        }
         // Put back empty, for its room.
         let mut next = std::mem::take(&mut self.next);
         for key in next.drain(..) {
@@ -427,6 +433,7 @@ impl Handlers {
     }
 
     /// Takes the callback of a handler in the batch, unless it was removed or paused since.
+    #[inline]
     pub(super) fn start(&mut self, key: Key) -> Option<Call> {
         let handler = self.get(key)?;
         let pending = std::mem::take(&mut handler.pending);
@@ -457,6 +464,7 @@ impl Handlers {
     }
 
     /// Puts the callback back, or gives it back to be dropped.
+    #[inline]
     pub(super) fn finish(
         &mut self,
         poller: &Poller,
@@ -648,9 +656,14 @@ impl Handlers {
     }
 
     /// Has it called if that it is ready can be known without the kernel.
+    #[inline]
     fn call_if_ready(&mut self, key: Key) {
         let handler = &self.handlers[key.slot()];
-        let ready = self.descriptors[handler.descriptor as usize].ready();
+        let descriptor = &self.descriptors[handler.descriptor as usize];
+        if let Told::ByKernel = descriptor.told {
+            return;
+        }
+        let ready = descriptor.ready();
         if ready.is_some_and(|ready| !ready.seen_by(handler.interest).is_none()) {
             self.call_next_turn(key);
         }
@@ -674,6 +687,7 @@ impl Handlers {
         self.active = self.active + usize::from(counts) - usize::from(counted);
     }
 
+    #[inline]
     fn get(&mut self, key: Key) -> Option<&mut Handler> {
         let handler = self.handlers.get_mut(key.slot())?;
         (handler.serial == key.serial).then_some(handler)

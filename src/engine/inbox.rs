@@ -166,11 +166,13 @@ impl Inbox {
     }
 
     /// Whether `stop` was called since the last look.
+    #[inline]
     pub(super) fn take_stop(&self) -> bool {
         self.is_stopped() && self.stop.swap(false, SeqCst)
     }
 
     /// To be called before the loop sleeps: from now on `wake` wakes. False: do not sleep.
+    #[inline]
     pub(super) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, SeqCst);
         !self.is_signalled()
@@ -192,9 +194,6 @@ impl Inbox {
 
     /// Appends what was posted so far.
     pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) {
-        if self.signal.load(Relaxed) == 0 {
-            return;
-        }
         self.take_signal(WAKE);
         if self.take_signal(POSTS) {
             let mut queue = self.queue();
@@ -204,6 +203,7 @@ impl Inbox {
     }
 
     /// Appends what was posted with high priority so far.
+    #[inline]
     pub(super) fn take_urgent(&self, urgent: &mut VecDeque<Post>) {
         if self.take_signal(URGENT) {
             urgent.append(&mut self.queue().urgent);
@@ -212,6 +212,7 @@ impl Inbox {
 
     /// The virtual sources that became ready since the last look, in the place of `news`, which is
     /// empty. False if there are none.
+    #[inline]
     pub(super) fn take_news(&self, news: &mut Vec<Key>) -> bool {
         let told = self.take_signal(NEWS);
         if told {
@@ -220,6 +221,7 @@ impl Inbox {
         told
     }
 
+    #[inline]
     fn take_signal(&self, what: u8) -> bool {
         // A signal that is missed by this look is seen by the one before the loop sleeps.
         self.signal.load(Relaxed) & what != 0 && self.signal.fetch_and(!what, SeqCst) & what != 0

@@ -127,23 +127,29 @@ impl<'c> Driving<'c> {
         state.handlers.defer = true;
         state.stats.turns += 1;
         self.keep_left_overs(&mut state);
-        // What the hooks said after the last turn does if nothing can have happened since.
-        let sleeps = timeout != Some(Duration::ZERO) && !self.has_work(&state);
-        let limit = match state.prepared.take() {
-            Some(limit) if !sleeps => limit,
-            _ => {
-                let limit;
-                (state, limit) = self.prepare(state)?;
-                limit
-            }
-        };
+        let mut limit = None;
+        if state.hooks.is_empty() {
+            state.prepared = None;
+        } else {
+            // What the hooks said after the last turn does if nothing can have happened since.
+            let sleeps = timeout != Some(Duration::ZERO) && !self.has_work(&state);
+            limit = match state.prepared.take() {
+                Some(limit) if !sleeps => limit,
+                _ => {
+                    let limit;
+                    (state, limit) = self.prepare(state)?;
+                    limit
+                }
+            };
+        }
         let os = |error| Error::os(call, error);
         state.handlers.flush(&core.inbox.poller).map_err(os)?;
 
         // Wait.
         let mut timeout = timeout;
-        let done = self.ends && !self.is_alive(&state);
-        if limit == Some(NOT_AT_ALL) || done || self.has_work(&state) {
+        let work = self.has_work(&state);
+        let done = self.ends && !work && !self.is_alive(&state);
+        if limit == Some(NOT_AT_ALL) || done || work {
             timeout = Some(Duration::ZERO);
         }
         if timeout != Some(Duration::ZERO) {
@@ -201,15 +207,21 @@ impl<'c> Driving<'c> {
         if core.inbox.take_news(news) {
             state.handlers.take_news(news);
         }
-        state.handlers.gather_next(batch);
+        if state.handlers.has_next() {
+            state.handlers.gather_next(batch);
+        }
         let mut haunted = [false; 2];
         for fired in &events.fired {
             haunted[fired.set as usize] |= !state.handlers.gather(*fired, batch);
         }
-        self.lay_ghosts(&mut state, haunted).map_err(os)?;
+        if haunted != [false; 2] || self.turning.haunted != [0; 2] {
+            self.lay_ghosts(&mut state, haunted).map_err(os)?;
+        }
 
         // Call.
-        state = self.check(state)?;
+        if !state.hooks.is_empty() {
+            state = self.check(state)?;
+        }
         core.inbox.take_urgent(&mut self.turning.urgent);
         if !self.turning.urgent.is_empty() {
             state = self.call_posts(state, &mut turn, |turning| turning.urgent.pop_front())?;
@@ -222,7 +234,9 @@ impl<'c> Driving<'c> {
             state = self.call_timers(state, &mut turn)?;
         }
         let Turning { posts, idle, .. } = &mut *self.turning;
-        core.inbox.take(posts, idle);
+        if core.inbox.is_signalled() {
+            core.inbox.take(posts, idle);
+        }
         if !posts.is_empty() {
             state = self.call_posts(state, &mut turn, |turning| turning.posts.pop_front())?;
         }
@@ -264,6 +278,11 @@ impl<'c> Driving<'c> {
     /// nobody would report again.
     fn keep_left_overs(&mut self, state: &mut State) {
         let Turning { batch, called, .. } = &mut *self.turning;
+        if *called == batch.len() {
+            batch.clear();
+            *called = 0;
+            return;
+        }
         batch.drain(..mem::take(called));
         batch.retain(|&key| state.handlers.keep(key));
     }

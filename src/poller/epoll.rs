@@ -102,6 +102,7 @@ impl Epoll {
         Ok(epoll::delete(&self.epoll, borrow(fd)?)?)
     }
 
+    #[inline]
     pub(super) fn wait(
         &self,
         buffer: &mut Buffer,
@@ -154,6 +155,7 @@ impl Epoll {
 
     /// With a timeout of zero or none. Without epoll_pwait2 (Linux before 5.11, some sandboxes,
     /// valgrind) what is between is left to the alarm, which is as precise.
+    #[inline]
     fn pwait<'b>(
         &self,
         buffer: &'b mut Buffer,

@@ -69,7 +69,8 @@ pub(crate) struct Fired {
     pub(crate) ready: Ready,
 }
 
-/// Keys of the poller's own. Table indices stay below 2^32 - 16, so no handler has one of these.
+/// Keys of the poller's own, from `OURS` on. Table indices stay below 2^32 - 16, so no handler has one of these.
+const OURS: u64 = u64::MAX - 15;
 const WAKE: u64 = u64::MAX - 1;
 const ALARM: u64 = u64::MAX - 2;
 const EDGES: u64 = u64::MAX - 3;
@@ -147,6 +148,7 @@ impl Backend {
         }
     }
 
+    #[inline]
     fn wait(
         &self,
         set: Set,
@@ -156,16 +158,17 @@ impl Backend {
         let mut notices = Notices::default();
         let fired = &mut events.fired;
         let take = |key, ready| match key {
+            ..OURS => fired.push(Fired {
+                set,
+                key: Key::from_u64(key),
+                ready,
+            }),
             WAKE => {}
             ALARM => notices.alarm = true,
             EDGES => notices.edges = true,
             #[cfg(epoll)]
             CLOCK => notices.clock = true,
-            key => fired.push(Fired {
-                set,
-                key: Key::from_u64(key),
-                ready,
-            }),
+            _ => {}
         };
         match (self, &mut events.raw) {
             #[cfg(epoll)]
@@ -231,6 +234,7 @@ impl Poller {
     }
 
     /// Waits until something is ready, somebody calls `wake`, or the time is up.
+    #[inline]
     pub(crate) fn wait(
         &self,
         events: &mut Events,
