@@ -339,8 +339,6 @@ static void oneloop_ctx_break(verto_mod_ctx *ctx) {
         oneloop_stop(ctx->loop);
 }
 
-static void oneloop_ctx_reinitialize(verto_mod_ctx *ctx) { move_to_child(ctx); }
-
 static void oneloop_ctx_set_flags(verto_mod_ctx *ctx, const verto_ev *ev, verto_mod_ev *event) {
     enum rank rank = rank_of(ev);
     if (verto_get_type(ev) != VERTO_EV_TYPE_IDLE)
@@ -375,17 +373,36 @@ static verto_mod_ev *oneloop_ctx_add(verto_mod_ctx *ctx, const verto_ev *ev, ver
     return event;
 }
 
-static void oneloop_ctx_del(verto_mod_ctx *ctx, const verto_ev *ev, verto_mod_ev *event) {
-    verto_ev_type type = verto_get_type(ev);
+static void disarm(struct event *event) {
+    struct context *ctx = event->ctx;
+    verto_ev_type type = verto_get_type(event->ev);
+    if (is_alone(&event->all))
+        return;
     take_out(&event->all);
     take_out(&event->due);
-    if (type != VERTO_EV_TYPE_IDLE)
-        ctx->ranked[event->rank]--;
+    if (type == VERTO_EV_TYPE_IDLE)
+        return;
+    ctx->ranked[event->rank]--;
     if (type == VERTO_EV_TYPE_TIMEOUT)
         oneloop_cancel_timer(ctx->loop, event->id);
-    else if (type != VERTO_EV_TYPE_IDLE)
+    else
         oneloop_remove_handler(ctx->loop, event->id);
+}
+
+static void oneloop_ctx_del(verto_mod_ctx *ctx, const verto_ev *ev, verto_mod_ev *event) {
+    (void)ctx, (void)ev;
+    disarm(event);
     free(event);
+}
+
+static void oneloop_ctx_reinitialize(verto_mod_ctx *ctx) {
+    /* libverto has deleted all events, but for those it is called from, which it deletes later
+     * (and 0.3.1 forgets after it has added them anew). */
+    while (!is_alone(&ctx->events))
+        disarm(EVENT(ctx->events.next, all));
+    while (!is_alone(&ctx->idle))
+        disarm(EVENT(ctx->idle.next, all));
+    move_to_child(ctx);
 }
 
 /* oneloop knows no default loop: the first context that libverto makes for one is it. */
