@@ -25,11 +25,12 @@ struct ring {
 
 struct context {
     oneloop_t *loop;
-    pid_t pid;             /* whose loop it is */
-    int users;             /* the context itself, and posts that are under way */
-    struct ring events;    /* all but idle ones */
+    pid_t pid;              /* whose loop it is */
+    int users;              /* the context itself, and posts that are under way */
+    struct ring events;     /* all but idle ones */
     struct ring idle;
-    int ranked[RANKS];     /* how many of `events` there are of each rank */
+    struct ring stale;      /* without their handlers or timers */
+    int ranked[RANKS];      /* how many of `events` there are of each rank */
     struct ring due[RANKS]; /* to be called, in order */
     bool calling_due, calling_idle; /* a post that does so is under way */
 };
@@ -42,6 +43,7 @@ struct event {
     enum rank rank;
     int status;  /* of a child */
     bool reaped; /* by another event for the same child */
+    bool stale;
 };
 
 #define EVENT(link, member) ((struct event *)((char *)(link)-offsetof(struct event, member)))
@@ -76,6 +78,7 @@ static struct context *make(oneloop_t *loop) {
     ctx->users = 1;
     ring_init(&ctx->events);
     ring_init(&ctx->idle);
+    ring_init(&ctx->stale);
     for (int rank = 0; rank < RANKS; rank++)
         ring_init(&ctx->due[rank]);
     return ctx;
@@ -341,6 +344,8 @@ static void oneloop_ctx_break(verto_mod_ctx *ctx) {
 
 static void oneloop_ctx_set_flags(verto_mod_ctx *ctx, const verto_ev *ev, verto_mod_ev *event) {
     enum rank rank = rank_of(ev);
+    if (!event)
+        return;
     if (verto_get_type(ev) != VERTO_EV_TYPE_IDLE)
         ctx->ranked[event->rank]--, ctx->ranked[rank]++;
     if (rank != event->rank && !is_alone(&event->due))
@@ -351,15 +356,25 @@ static void oneloop_ctx_set_flags(verto_mod_ctx *ctx, const verto_ev *ev, verto_
 }
 
 static verto_mod_ev *oneloop_ctx_add(verto_mod_ctx *ctx, const verto_ev *ev, verto_ev_flag *flags) {
-    struct event *event = calloc(1, sizeof *event);
-    if (!event)
+    struct event *event = NULL;
+    struct ring *link;
+    if (!move_to_child(ctx))
         return NULL;
+    for (link = ctx->stale.next; link != &ctx->stale && !event; link = link->next) {
+        if (EVENT(link, all)->ev == ev)
+            event = EVENT(link, all);
+    }
+    if (!event && !(event = calloc(1, sizeof *event)))
+        return NULL;
+    if (event->stale)
+        take_out(&event->all);
+    event->stale = false;
     event->ctx = ctx;
     event->ev = (verto_ev *)ev;
     event->rank = rank_of(ev);
     ring_init(&event->all);
     ring_init(&event->due);
-    if (!move_to_child(ctx) || !arm(event)) {
+    if (!arm(event)) {
         free(event);
         return NULL;
     }
@@ -376,32 +391,41 @@ static verto_mod_ev *oneloop_ctx_add(verto_mod_ctx *ctx, const verto_ev *ev, ver
 static void disarm(struct event *event) {
     struct context *ctx = event->ctx;
     verto_ev_type type = verto_get_type(event->ev);
-    if (is_alone(&event->all))
-        return;
     take_out(&event->all);
     take_out(&event->due);
-    if (type == VERTO_EV_TYPE_IDLE)
-        return;
-    ctx->ranked[event->rank]--;
+    if (type != VERTO_EV_TYPE_IDLE)
+        ctx->ranked[event->rank]--;
     if (type == VERTO_EV_TYPE_TIMEOUT)
         oneloop_cancel_timer(ctx->loop, event->id);
-    else
+    else if (type != VERTO_EV_TYPE_IDLE)
         oneloop_remove_handler(ctx->loop, event->id);
+    event->id = 0;
 }
 
 static void oneloop_ctx_del(verto_mod_ctx *ctx, const verto_ev *ev, verto_mod_ev *event) {
     (void)ctx, (void)ev;
-    disarm(event);
+    if (!event)
+        return; /* verto_reinitialize could not add it */
+    if (!event->stale)
+        disarm(event);
+    take_out(&event->all);
     free(event);
 }
 
+static void make_stale(struct ring *ring) {
+    while (!is_alone(ring)) {
+        struct event *event = EVENT(ring->next, all);
+        disarm(event);
+        event->stale = true;
+        append(&event->ctx->stale, &event->all);
+    }
+}
+
 static void oneloop_ctx_reinitialize(verto_mod_ctx *ctx) {
-    /* libverto has deleted all events, but for those it is called from, which it deletes later
-     * (and 0.3.1 forgets after it has added them anew). */
-    while (!is_alone(&ctx->events))
-        disarm(EVENT(ctx->events.next, all));
-    while (!is_alone(&ctx->idle))
-        disarm(EVENT(ctx->idle.next, all));
+    /* libverto has deleted all events, but for one that is being called. 0.3.1 adds that anew before
+     * it deletes it, later ones delete what it was. */
+    make_stale(&ctx->events);
+    make_stale(&ctx->idle);
     move_to_child(ctx);
 }
 

@@ -869,6 +869,29 @@ static void reinitialized_in_a_child(void) {
     CHECK(verto_add_child(t.ctx, 0, the_child_is_fine, pid) != NULL);
 }
 
+/* A child of the parent is none of the child's. */
+static void an_event_that_cannot_be_made_anew(void) {
+    t.pid = getpid();
+    pair(0);
+    io("a", AGAIN | PERSIST | READ, read_in_the_child, 0);
+    t.events[0] = named("c", verto_add_child(t.ctx, AGAIN, never, child(7, 0)));
+    timeout("a", AGAIN | PERSIST, late_in_the_child, 20);
+    put(0, "a");
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(30);
+        CHECK(verto_reinitialize(t.ctx) == 0);
+        verto_set_flags(t.events[0], AGAIN | HIGH);
+        verto_run(t.ctx);
+        end_the_child();
+    }
+    CHECK(verto_add_child(t.ctx, 0, the_child_is_fine, pid) != NULL);
+    verto_proc other = verto_get_proc(t.events[0]);
+    verto_del(t.events[0]);
+    open_the_gate();
+    CHECK(waitpid(other, NULL, 0) == other);
+}
+
 static void the_other_was_deleted(void) {
     CHECK(t.calls == 1 && t.freed == 2);
     over();
@@ -916,6 +939,12 @@ static void count_in_the_child(verto_ctx *ctx, verto_ev *ev) {
     t.reads++;
 }
 
+static void until_all_was_called(verto_ctx *ctx, verto_ev *ev) {
+    (void)ctx, (void)ev;
+    if (getpid() != t.pid && t.calls == 1 && t.reads == 2)
+        over();
+}
+
 static void raise_in_the_child(verto_ctx *ctx, verto_ev *ev) {
     (void)ctx, (void)ev;
     raise(SIGUSR1);
@@ -926,7 +955,7 @@ static void forked_and_not_reinitialized(void) {
     t.pid = getpid();
     pair(0);
     io("a", PERSIST | READ, read_in_the_child, 0);
-    timeout("t", PERSIST, late_in_the_child, 20);
+    timeout("t", PERSIST, until_all_was_called, 1);
     verto_ev *quiet = idle("i", 0, count_in_the_child);
     verto_ev *signal = named("s", verto_add_signal(t.ctx, 0, count_in_the_child, SIGUSR1));
     put(0, "a");
@@ -935,7 +964,6 @@ static void forked_and_not_reinitialized(void) {
         alarm(30);
         timeout("r", 0, raise_in_the_child, 0);
         verto_run(t.ctx);
-        CHECK(t.reads == 2);
         end_the_child();
     }
     verto_del(signal);
@@ -994,6 +1022,7 @@ static const struct test tests[] = {
     TEST(what_was_read_is_not_reported_to_lower_ones),
     TEST(reinitialized_in_a_child),
     TEST(reinitialized_without_a_fork),
+    TEST(an_event_that_cannot_be_made_anew),
 #ifdef PROGRAM
     TEST(a_callback_forks),
     TEST(forked_and_not_reinitialized),
