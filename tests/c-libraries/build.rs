@@ -2,6 +2,7 @@
 
 mod build {
     pub mod hiredis;
+    pub mod verto;
 }
 
 /// Each is `src/NAME.c`, and the packages that it needs.
@@ -45,4 +46,5 @@ fn main() {
     // It has no file for pkg-config, and comes after libevent, some names of which it has, too.
     println!("cargo::rustc-link-lib=ev");
     build::hiredis::compile(&includes);
+    build::verto::compile(&includes);
 }
