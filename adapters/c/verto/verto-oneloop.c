@@ -322,19 +322,10 @@ static void oneloop_ctx_run(verto_mod_ctx *ctx) {
     } while (ctx->loop != loop || ctx->pid != getpid());
 }
 
-static bool has_events(const struct context *ctx) {
-    return !is_alone(&ctx->events) || !is_alone(&ctx->idle);
-}
-
 static void oneloop_ctx_run_once(verto_mod_ctx *ctx) {
-    uint32_t flags = 0;
-    int called;
-    do {
-        if (!move_to_child(ctx))
-            return;
-        called = oneloop_turn(ctx->loop, has_events(ctx) ? ONELOOP_NEVER : 0, &flags);
-        /* It may have been woken for nothing. */
-    } while (called == 0 && !(flags & ONELOOP_TURN_STOPPED) && has_events(ctx));
+    bool waits = !is_alone(&ctx->events) || !is_alone(&ctx->idle);
+    if (move_to_child(ctx))
+        oneloop_turn(ctx->loop, waits ? ONELOOP_NEVER : 0, NULL);
 }
 
 static void oneloop_ctx_break(verto_mod_ctx *ctx) {

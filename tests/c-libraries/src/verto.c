@@ -809,6 +809,24 @@ static void what_was_read_is_not_reported_to_lower_ones(void) {
     io("h", PERSIST | READ | HIGH, take_all, 0);
 }
 
+static void hung_up_in_order(verto_ctx *ctx, verto_ev *ev) {
+    (void)ctx;
+    note(ev);
+    if (strcmp(t.order, "hl") != 0)
+        return;
+    CHECK(verto_get_fd_state(ev) == READ);
+    over();
+}
+
+static void a_hangup_of_low_priority(void) {
+    CHECK(pipe2(t.ends[0], O_CLOEXEC | O_NONBLOCK) == 0);
+    close(t.ends[0][1]);
+    t.ends[0][1] = 0;
+    io("l", LOW | READ, hung_up_in_order, 0);
+    pair(1);
+    io("h", HIGH | WRITE, hung_up_in_order, 1);
+}
+
 /* Forks. */
 
 static void read_in_the_child(verto_ctx *ctx, verto_ev *ev) {
@@ -949,8 +967,10 @@ static void until_all_was_called(verto_ctx *ctx, verto_ev *ev) {
         over();
 }
 
-static void raise_in_the_child(verto_ctx *ctx, verto_ev *ev) {
-    (void)ctx, (void)ev;
+static void read_and_raise(verto_ctx *ctx, verto_ev *ev) {
+    if (getpid() == t.pid)
+        return;
+    read_in_the_child(ctx, ev);
     raise(SIGUSR1);
 }
 
@@ -958,7 +978,7 @@ static void raise_in_the_child(verto_ctx *ctx, verto_ev *ev) {
 static void forked_and_not_reinitialized(void) {
     t.pid = getpid();
     pair(0);
-    io("a", PERSIST | READ, read_in_the_child, 0);
+    io("a", PERSIST | READ, read_and_raise, 0);
     timeout("t", PERSIST, until_all_was_called, 1);
     verto_ev *quiet = idle("i", 0, count_in_the_child);
     verto_ev *signal = named("s", verto_add_signal(t.ctx, 0, count_in_the_child, SIGUSR1));
@@ -966,7 +986,6 @@ static void forked_and_not_reinitialized(void) {
     pid_t pid = fork();
     if (pid == 0) {
         alarm(30);
-        timeout("r", 0, raise_in_the_child, 0);
         verto_run(t.ctx);
         end_the_child();
     }
@@ -1024,6 +1043,7 @@ static const struct test tests[] = {
     TEST(priorities_of_idle_events),
     TEST(priorities_are_changed),
     TEST(what_was_read_is_not_reported_to_lower_ones),
+    TEST(a_hangup_of_low_priority),
     TEST(reinitialized_in_a_child),
     TEST(reinitialized_without_a_fork),
     TEST(an_event_that_cannot_be_made_anew),

@@ -123,6 +123,8 @@ everywhere! {
     priorities_of_idle_events: [GLIB],
     priorities_are_changed: [GLIB],
     what_was_read_is_not_reported_to_lower_ones: [GLIB],
+    // With glib it is an error.
+    a_hangup_of_low_priority: [],
     reinitialized_in_a_child: [LIBEV, GLIB],
     reinitialized_without_a_fork: [LIBEV, GLIB],
     an_event_that_cannot_be_made_anew: [],
