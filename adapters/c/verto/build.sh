@@ -7,10 +7,9 @@ set -eu
 folder=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 
-# It stays when libverto closes it: there are signal handlers in it.
 # shellcheck disable=SC2046,SC2086
 ${CC:-cc} ${CFLAGS:--O2} -Wall -Wextra -shared -fPIC -I../include -o "$folder/libverto-oneloop.so" \
     verto-oneloop.c "$folder/liboneloop.so" $(pkg-config --cflags --libs libverto) \
-    -Wl,-z,nodelete -Wl,-rpath,"$folder"
+    -Wl,-rpath,"$folder"
 # The name by which libverto finds it, if that is in the same folder.
 ln -sf libverto-oneloop.so "$folder/libverto-oneloop.so.1"
