@@ -1100,6 +1100,27 @@ int verto_test_start(oneloop_t *loop) {
     return failures;
 }
 
+static void nothing_more(verto_ctx *ctx, verto_ev *ev) {
+    (void)ctx;
+    note(ev);
+}
+
+/* Without a host, in a program that has the module in it. */
+int verto_test_own_loops(void) {
+    verto_ctx *made[] = {verto_new_oneloop(), verto_default_oneloop()};
+    CHECK(verto_convert_oneloop(NULL) == NULL);
+    for (int n = 0; n < 2; n++) {
+        memset(&t, 0, sizeof t);
+        t.ctx = made[n];
+        CHECK(t.ctx != NULL);
+        timeout("o", 0, nothing_more, 1);
+        verto_run(t.ctx);
+        CHECK(t.calls == 1);
+        verto_free(t.ctx);
+    }
+    return failures;
+}
+
 /* When the host has let go of the loop. */
 int verto_test_end(void) {
     end();

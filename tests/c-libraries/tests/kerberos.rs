@@ -138,6 +138,17 @@ fn children(pid: u32) -> Vec<u32> {
     children.map(|pid| pid.parse().unwrap()).collect()
 }
 
+/// The number in a file, as soon as it is there.
+fn number_in(path: &str) -> u32 {
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if let (true, Ok(number)) = (text.ends_with('\n'), text.trim().parse()) {
+            return number;
+        }
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn tickets_signals_and_a_good_end() {
     let realm = Realm::new();
@@ -182,10 +193,7 @@ fn a_daemon() {
     start.env("LD_LIBRARY_PATH", realm.modules.folder());
     start.arg("-P").arg(realm.path("pid"));
     assert!(start.status().unwrap().success());
-    // The file is made by the daemon, sooner or later.
-    realm.log_in("udp");
-    let pid = fs::read_to_string(realm.path("pid")).unwrap();
-    let daemon = Daemon(pid.trim().parse().unwrap());
+    let daemon = Daemon(number_in(&realm.path("pid")));
     uses_oneloop(daemon.0);
     realm.log_in_often();
     signal(daemon.0, libc::SIGTERM);

@@ -13,6 +13,7 @@ unsafe extern "C" {
     fn verto_test_select(name: *const c_char) -> c_int;
     fn verto_test_start(r#loop: *mut oneloop_t) -> c_int;
     fn verto_test_end() -> c_int;
+    fn verto_test_own_loops() -> c_int;
 }
 
 const PROGRAM: &str = env!("VERTO_PROGRAM");
@@ -160,6 +161,12 @@ fn run_and_break() {
     );
     on_module(LIBEV, "run_once_is_one_call_for_each_that_is_ready");
     on_module(ours.oneloop(), "run_inside_a_callback");
+}
+
+#[test]
+fn own_loops_of_a_program_with_the_module_in_it() {
+    // SAFETY: a test in C, on a thread of its own.
+    assert_eq!(unsafe { verto_test_own_loops() }, 0);
 }
 
 #[test]
