@@ -29,7 +29,7 @@ struct context {
     int users;              /* the context itself, and posts that are under way */
     struct ring events;     /* all but idle ones */
     struct ring idle;
-    struct ring stale;      /* without their handlers or timers */
+    struct ring stale;      /* disarmed by verto_reinitialize, but not deleted */
     int ranked[RANKS];      /* how many of `events` there are of each rank */
     struct ring due[RANKS]; /* to be called, in order */
     bool calling_due, calling_idle; /* a post that does so is under way */
@@ -43,7 +43,7 @@ struct event {
     enum rank rank;
     int status;  /* of a child */
     bool reaped; /* by another event for the same child */
-    bool stale;
+    bool stale;  /* as in the context */
 };
 
 #define EVENT(link, member) ((struct event *)((char *)(link)-offsetof(struct event, member)))
@@ -335,7 +335,7 @@ static void oneloop_ctx_break(verto_mod_ctx *ctx) {
 
 static void oneloop_ctx_set_flags(verto_mod_ctx *ctx, const verto_ev *ev, verto_mod_ev *event) {
     enum rank rank = rank_of(ev);
-    if (!event)
+    if (!event || event->stale)
         return;
     if (verto_get_type(ev) != VERTO_EV_TYPE_IDLE)
         ctx->ranked[event->rank]--, ctx->ranked[rank]++;
