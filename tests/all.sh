@@ -32,12 +32,15 @@ install valgrind valgrind
 install redis-server redis-server
 install dbus-daemon dbus
 install pg_ctlcluster postgresql
+install /usr/sbin/krb5kdc krb5-kdc
+install /usr/sbin/kadmin.local krb5-admin-server
+install kinit krb5-user
 install pip3 python3-pip
 install objcopy binutils
-for package in hiredis libevent dbus-1 libpq libcares libcurl; do
+for package in hiredis libevent dbus-1 libpq libcares libcurl libverto; do
     pkg-config --exists $package || install "header files of $package" \
         libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
-        libcurl4-openssl-dev
+        libcurl4-openssl-dev libverto-dev
 done
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
@@ -94,6 +97,10 @@ cc -o target/echo-static examples/c/echo.c $(pkg-config --cflags oneloop) "$pref
     -lpthread -ldl -lm
 valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
     --errors-for-leak-kinds=definite target/echo-static
+
+step "libverto's module, installed"
+cc -DPROGRAM -Itests/c/src -o target/verto tests/c-libraries/src/verto.c -lverto
+target/verto "$prefix/lib/libverto-oneloop.so" run reads timeouts_fire_in_order_and_not_early signals
 
 step "system calls"
 tests/syscalls.sh

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds liboneloop and installs it: library, header, glue for known libraries, pkg-config file.
+# Builds liboneloop and installs it: library, header, glue for known libraries, pkg-config file; and,
+# if libverto's header files are there, a libverto module.
 #
 #   adapters/c/install.sh PREFIX
 set -eu
@@ -22,3 +23,9 @@ for glue in glue/*.h; do
     [ ! -e "$glue" ] || cp "$glue" "$prefix/include/"
 done
 sed "s|@PREFIX@|$prefix|; s|@VERSION@|$version|" oneloop.pc.in >"$prefix/lib/pkgconfig/oneloop.pc"
+if pkg-config --exists libverto; then
+    cp verto/verto-oneloop.h "$prefix/include/"
+    verto/build.sh "$prefix/lib"
+else
+    echo "no module for libverto: its header files are not installed" >&2
+fi

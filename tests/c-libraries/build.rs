@@ -3,6 +3,7 @@
 mod build {
     pub mod docs;
     pub mod hiredis;
+    pub mod verto;
 }
 
 /// Each is `src/NAME.c`, and the packages that it needs.
@@ -66,4 +67,5 @@ fn main() {
     // It has no file for pkg-config, and comes after libevent, some names of which it has, too.
     println!("cargo::rustc-link-lib=ev");
     build::hiredis::compile(&includes);
+    build::verto::compile(&includes);
 }

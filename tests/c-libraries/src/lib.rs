@@ -5,7 +5,9 @@ mod servers;
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
+
+pub mod verto;
 
 pub use oneloop_c_tests::{HOSTS, check_failures, http, on_a_loop, on_each_host, on_every_host};
 pub use servers::{Database, dbus, redis};
@@ -52,6 +54,24 @@ impl Server {
     /// If it was not, or is asked for twice.
     pub fn stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().expect("a pipe")
+    }
+
+    /// What it complains about, if that was piped.
+    ///
+    /// # Panics
+    ///
+    /// If it was not, or is asked for twice.
+    pub fn stderr(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("a pipe")
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If somebody else has waited for it.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("a child")
     }
 
     /// Its process number.
