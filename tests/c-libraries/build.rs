@@ -14,6 +14,9 @@ const TESTS: &[(&str, &[&str])] = &[
     ("hiredis", &["hiredis"]),
     ("pq", &["libpq"]),
     ("redis_bench", &["hiredis", "libevent"]),
+    ("sd_bus", &["libsystemd"]),
+    ("xcb", &["xcb"]),
+    ("zmq", &["libzmq"]),
 ];
 
 fn main() {

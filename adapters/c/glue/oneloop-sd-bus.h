@@ -1,0 +1,131 @@
+/* sd-bus (libsystemd) on a oneloop loop.
+ *
+ *   sd_bus *bus;
+ *   sd_bus_open_user(&bus);
+ *   struct oneloop_sd_bus *on = oneloop_sd_bus_attach(loop, bus, lost, user);
+ *   sd_bus_call_method_async(bus, ...);
+ *   ...
+ *   oneloop_sd_bus_detach(on);
+ *   sd_bus_flush_close_unref(bus);
+ *
+ * What it waits for, and until when, is asked before every sleep, so that messages which were read
+ * while somebody waited for a reply (sd_bus_call) are not forgotten. `lost` is called once if the
+ * connection is.
+ *
+ * Threads: all of it on the thread that drives the loop.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef ONELOOP_SD_BUS_H
+#define ONELOOP_SD_BUS_H
+
+#include <oneloop.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <systemd/sd-bus.h>
+#include <time.h>
+
+struct oneloop_sd_bus {
+    oneloop_t *loop;
+    sd_bus *bus; /* NULL once it is detached, or lost */
+    /* The connection is lost; `error` is a negative errno value. */
+    void (*lost)(struct oneloop_sd_bus *on, int error);
+    void *user;
+    oneloop_id handler, hook;
+    int users;
+};
+
+static inline void oneloop_sd_bus_release(void *user) {
+    struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)user;
+    if (--on->users == 0)
+        free(on);
+}
+
+/* Takes it off the loop, also inside callbacks. */
+static inline void oneloop_sd_bus_detach(struct oneloop_sd_bus *on) {
+    on->bus = NULL;
+    oneloop_remove_handler(on->loop, on->handler);
+    oneloop_remove_hook(on->loop, on->hook);
+}
+
+/* A message or so; others have their turn in between. */
+static inline void oneloop_sd_bus_process(struct oneloop_sd_bus *on) {
+    sd_bus *bus = on->bus;
+    int result;
+    if (!bus)
+        return;
+    sd_bus_ref(bus); /* until it is left, whatever is called */
+    result = sd_bus_process(bus, NULL);
+    if (result < 0 && on->bus) {
+        on->bus = NULL;
+        oneloop_update_handler(on->loop, on->handler, 0);
+        if (on->lost)
+            on->lost(on, result);
+    }
+    sd_bus_unref(bus);
+}
+
+/* Nanoseconds until it has something to do of itself. */
+static inline int64_t oneloop_sd_bus_delay(struct oneloop_sd_bus *on) {
+    struct timespec now;
+    uint64_t until, micros;
+    if (!on->bus || sd_bus_get_timeout(on->bus, &until) < 0 || until == UINT64_MAX)
+        return ONELOOP_NEVER;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    micros = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return until > micros ? (int64_t)(until - micros) * 1000 : 0;
+}
+
+static inline int oneloop_sd_bus_ready(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,
+                                       void *user) {
+    (void)loop, (void)id, (void)fd, (void)ready;
+    oneloop_sd_bus_process((struct oneloop_sd_bus *)user);
+    return ONELOOP_CONTINUE;
+}
+
+static inline int64_t oneloop_sd_bus_prepare(oneloop_t *loop, void *user) {
+    struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)user;
+    int events = on->bus ? sd_bus_get_events(on->bus) : 0;
+    if (events < 0)
+        oneloop_sd_bus_process(on); /* which tells of the error */
+    if (on->bus)
+        oneloop_update_handler(loop, on->handler,
+                               (events > 0 && events & POLLIN ? ONELOOP_READABLE : 0) |
+                                   (events > 0 && events & POLLOUT ? ONELOOP_WRITABLE : 0));
+    return oneloop_sd_bus_delay(on);
+}
+
+static inline void oneloop_sd_bus_check(oneloop_t *loop, void *user) {
+    struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)user;
+    (void)loop;
+    if (oneloop_sd_bus_delay(on) == 0)
+        oneloop_sd_bus_process(on);
+}
+
+/* Puts a bus on a loop. NULL if that is not possible. */
+static inline struct oneloop_sd_bus *
+oneloop_sd_bus_attach(oneloop_t *loop, sd_bus *bus,
+                      void (*lost)(struct oneloop_sd_bus *on, int error), void *user) {
+    struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)calloc(1, sizeof *on);
+    if (!on)
+        return NULL;
+    on->loop = loop;
+    on->bus = bus;
+    on->lost = lost;
+    on->user = user;
+    if (oneloop_add_handler(loop, sd_bus_get_fd(bus), 0, ONELOOP_LEVEL, oneloop_sd_bus_ready, on,
+                            oneloop_sd_bus_release, &on->handler) < 0) {
+        free(on);
+        return NULL;
+    }
+    on->users = 1;
+    if (oneloop_add_hook(loop, oneloop_sd_bus_prepare, oneloop_sd_bus_check, on,
+                         oneloop_sd_bus_release, &on->hook) < 0) {
+        oneloop_remove_handler(loop, on->handler);
+        return NULL;
+    }
+    on->users = 2;
+    return on;
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* A socket of ZeroMQ (libzmq) on a oneloop loop.
+ *
+ *   static void ready(struct oneloop_zmq *zmq, int events) {
+ *       char text[100];
+ *       zmq_recv(zmq->socket, text, sizeof text, ZMQ_DONTWAIT); // one, or as many as there are
+ *   }
+ *   struct oneloop_zmq *zmq = oneloop_zmq_attach(loop, socket, ZMQ_POLLIN, ready, user);
+ *
+ * Called in every turn in which the socket is ready for what was asked, as ZMQ_EVENTS has it. Its
+ * descriptor tells only that this may have changed, and not even that after zmq_send and zmq_recv.
+ *
+ * Threads: all of it on the thread that drives the loop, as for the socket. Detach before zmq_close().
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef ONELOOP_ZMQ_H
+#define ONELOOP_ZMQ_H
+
+#include <errno.h>
+#include <oneloop.h>
+#include <stdlib.h>
+#include <zmq.h>
+
+struct oneloop_zmq {
+    oneloop_t *loop;
+    void *socket; /* NULL once it is detached */
+    int wanted;   /* ZMQ_POLLIN, ZMQ_POLLOUT, both or 0; may be changed */
+    void (*ready)(struct oneloop_zmq *zmq, int events);
+    void *user;
+    oneloop_id handler, hook;
+    int users;
+};
+
+static inline void oneloop_zmq_release(void *user) {
+    struct oneloop_zmq *zmq = (struct oneloop_zmq *)user;
+    if (--zmq->users == 0)
+        free(zmq);
+}
+
+/* What it is ready for, of what is wanted. To ask also quiets the descriptor. */
+static inline int oneloop_zmq_events(struct oneloop_zmq *zmq) {
+    int events = 0;
+    size_t size = sizeof events;
+    if (!zmq->socket || zmq_getsockopt(zmq->socket, ZMQ_EVENTS, &events, &size) < 0)
+        return 0;
+    return events & zmq->wanted;
+}
+
+static inline int oneloop_zmq_woken(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,
+                                    void *user) {
+    (void)loop, (void)id, (void)fd, (void)ready, (void)user;
+    return ONELOOP_CONTINUE; /* It only had to wake: `check` has asked already. */
+}
+
+static inline int64_t oneloop_zmq_prepare(oneloop_t *loop, void *user) {
+    (void)loop;
+    return oneloop_zmq_events((struct oneloop_zmq *)user) ? 0 : ONELOOP_NEVER;
+}
+
+static inline void oneloop_zmq_check(oneloop_t *loop, void *user) {
+    struct oneloop_zmq *zmq = (struct oneloop_zmq *)user;
+    int events = oneloop_zmq_events(zmq);
+    (void)loop;
+    if (events)
+        zmq->ready(zmq, events);
+}
+
+/* Takes it off the loop, also inside its callback. */
+static inline void oneloop_zmq_detach(struct oneloop_zmq *zmq) {
+    zmq->socket = NULL;
+    oneloop_remove_handler(zmq->loop, zmq->handler);
+    oneloop_remove_hook(zmq->loop, zmq->hook);
+}
+
+/* Puts a socket on a loop. NULL if that is not possible. */
+static inline struct oneloop_zmq *
+oneloop_zmq_attach(oneloop_t *loop, void *socket, int wanted,
+                   void (*ready)(struct oneloop_zmq *zmq, int events), void *user) {
+    struct oneloop_zmq *zmq = (struct oneloop_zmq *)calloc(1, sizeof *zmq);
+    int fd;
+    size_t size = sizeof fd;
+    if (!zmq)
+        return NULL;
+    zmq->loop = loop;
+    zmq->socket = socket;
+    zmq->wanted = wanted;
+    zmq->ready = ready;
+    zmq->user = user;
+    if (zmq_getsockopt(socket, ZMQ_FD, &fd, &size) < 0 ||
+        oneloop_add_handler(loop, fd, ONELOOP_READABLE, ONELOOP_LEVEL, oneloop_zmq_woken, zmq,
+                            oneloop_zmq_release, &zmq->handler) < 0) {
+        free(zmq);
+        return NULL;
+    }
+    zmq->users = 1;
+    if (oneloop_add_hook(loop, oneloop_zmq_prepare, oneloop_zmq_check, zmq, oneloop_zmq_release,
+                         &zmq->hook) < 0) {
+        oneloop_remove_handler(loop, zmq->handler);
+        return NULL;
+    }
+    zmq->users = 2;
+    return zmq;
+}
+
+#endif

@@ -1,0 +1,21 @@
+//! libzmq on each host: 1,000 messages, in order.
+
+use std::ffi::c_int;
+
+use oneloop_c::oneloop_t;
+use oneloop_c_libraries::on_every_host;
+
+unsafe extern "C" {
+    fn test_zmq_one_at_a_time(r#loop: *mut oneloop_t) -> c_int;
+    fn test_zmq_drained(r#loop: *mut oneloop_t) -> c_int;
+}
+
+#[test]
+fn one_message_for_each_call() {
+    on_every_host(test_zmq_one_at_a_time);
+}
+
+#[test]
+fn as_many_as_there_are_for_each_call() {
+    on_every_host(test_zmq_drained);
+}
