@@ -13,6 +13,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("dbus", &["dbus-1"]),
     ("hiredis", &["hiredis"]),
     ("pq", &["libpq"]),
+    ("pulse", &["libpulse"]),
     ("redis_bench", &["hiredis", "libevent"]),
     ("sd_bus", &["libsystemd"]),
     ("xcb", &["xcb"]),
