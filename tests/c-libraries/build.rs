@@ -8,6 +8,7 @@ mod build {
 
 /// Each is `src/NAME.c`, and the packages that it needs.
 const TESTS: &[(&str, &[&str])] = &[
+    ("avahi", &["avahi-client"]),
     ("cares", &["libcares"]),
     ("curl", &["libcurl"]),
     ("dbus", &["dbus-1"]),
