@@ -31,16 +31,21 @@ install valgrind valgrind
 # C libraries, their servers, and what the sources of others are fetched with.
 install redis-server redis-server
 install dbus-daemon dbus
+install avahi-daemon avahi-daemon
+install pulseaudio pulseaudio
+install Xvfb xvfb
 install pg_ctlcluster postgresql
 install /usr/sbin/krb5kdc krb5-kdc
 install /usr/sbin/kadmin.local krb5-admin-server
 install kinit krb5-user
 install pip3 python3-pip
 install objcopy binutils
-for package in hiredis libevent dbus-1 libpq libcares libcurl libverto; do
+for package in hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \
+    avahi-client xcb libzmq libsystemd; do
     pkg-config --exists $package || install "header files of $package" \
         libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
-        libcurl4-openssl-dev libverto-dev
+        libcurl4-openssl-dev libverto-dev libpulse-dev libavahi-client-dev libxcb1-dev libzmq3-dev \
+        libsystemd-dev
 done
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src

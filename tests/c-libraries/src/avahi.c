@@ -157,7 +157,8 @@ static void due(AvahiTimeout *timeout, void *user) {
         timeradd(&now, &later, &t.due);
         t.poll->timeout_update(timeout, &t.due);
     } else if (t.again < 3 || t.read < 3) {
-        /* As soon as possible, not at once; and others have their turn. */
+        /* As soon as possible, not at once; and others have their turn, as they had before. */
+        CHECK(t.read >= 3);
         t.again++;
         timerclear(&t.due);
         t.poll->timeout_update(timeout, &t.due);
@@ -184,10 +185,12 @@ static void in(AvahiWatch *watch, int fd, AvahiWatchEvent events, void *user) {
     CHECK(watch == t.in && fd == t.ends[0] && events == AVAHI_WATCH_IN);
     CHECK(t.poll->watch_get_events(watch) == AVAHI_WATCH_IN);
     CHECK(t.poll->watch_get_events(t.out) == 0);
-    t.poll->watch_update(watch, (AvahiWatchEvent)0);
+    /* A part of what is there; the rest shows again, and after a pause, too. */
     CHECK(read(fd, &byte, 1) == 1);
-    t.poll->watch_update(watch, AVAHI_WATCH_IN);
-    t.read++;
+    if (++t.read == 2) {
+        t.poll->watch_update(watch, (AvahiWatchEvent)0);
+        t.poll->watch_update(watch, AVAHI_WATCH_IN);
+    }
     if (t.other) {
         t.poll->watch_free(t.other);
         t.other = NULL;

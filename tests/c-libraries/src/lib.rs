@@ -10,7 +10,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 pub mod verto;
 
 pub use oneloop_c_tests::{HOSTS, check_failures, http, on_a_loop, on_each_host, on_every_host};
-pub use servers::{Database, dbus, redis};
+pub use servers::{Database, dbus, pulseaudio, redis, xvfb};
 pub use tempfile::TempDir;
 
 /// A server process, until it is dropped.

@@ -204,7 +204,8 @@ static void due(pa_mainloop_api *api, pa_time_event *event, const struct timeval
         timeradd(&now, &later, &t.due);
         api->time_restart(event, &t.due);
     } else if (t.io < 3 || t.again < 3) {
-        /* As soon as possible; and others have their turn nevertheless. */
+        /* As soon as possible, not at once; and others have their turn, as they had before. */
+        CHECK(t.io >= 3);
         t.again++;
         timerclear(&t.due);
         api->time_restart(event, &t.due);
@@ -238,18 +239,19 @@ static void once(pa_mainloop_api *api, pa_defer_event *event, void *user) {
     api->defer_free(event);
 }
 
-/* Drops its interest, reads a part, and takes it up again: what is left shows again. */
+/* Reads a part; what is left shows again, and after a pause, too. */
 static void in(pa_mainloop_api *api, pa_io_event *event, int fd, pa_io_event_flags_t flags,
                void *user) {
     char byte;
     (void)user;
     here();
     CHECK(event == t.in && fd == t.ends[0] && flags == PA_IO_EVENT_INPUT);
-    api->io_enable(event, PA_IO_EVENT_NULL);
     CHECK(read(fd, &byte, 1) == 1);
-    api->io_enable(event, PA_IO_EVENT_INPUT);
+    if (++t.io == 2) {
+        api->io_enable(event, PA_IO_EVENT_NULL);
+        api->io_enable(event, PA_IO_EVENT_INPUT);
+    }
     api->defer_enable(t.defer, 1);
-    t.io++;
     if (t.other) {
         /* Another's, on another descriptor, that would have been called. */
         api->io_free(t.other);

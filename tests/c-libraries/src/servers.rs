@@ -1,6 +1,7 @@
 //! How each server is started.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,6 +40,46 @@ pub fn dbus() -> (Server, String) {
     let mut printed = BufReader::new(server.stdout());
     printed.read_line(&mut address).expect("an address");
     (server, address.trim().to_owned())
+}
+
+/// A PulseAudio with a sink that makes no sound, and its address.
+pub fn pulseaudio() -> (Server, String) {
+    let server = Server::start("pulseaudio", |command, folder| {
+        let folder = folder.path();
+        for variable in ["HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH"] {
+            command.env(variable, folder);
+        }
+        let socket = folder.join("pulse.sock");
+        let socket = socket.display();
+        command.args(["-n", "--exit-idle-time=-1"]);
+        command.args(["--daemonize=no", "--use-pid-file=no"]);
+        command.args(["-L", "module-null-sink", "-L"]);
+        command.arg(format!(
+            "module-native-protocol-unix auth-anonymous=1 socket={socket}"
+        ));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    });
+    let socket = server.folder.path().join("pulse.sock");
+    while UnixStream::connect(&socket).is_err() {}
+    let address = format!("unix:{}", socket.display());
+    (server, address)
+}
+
+/// An X server without a screen, and its name.
+///
+/// # Panics
+///
+/// If it does not say which it is.
+pub fn xvfb() -> (Server, String) {
+    let mut server = Server::start("Xvfb", |command, _| {
+        // It looks for a number that is free, and says which when it listens.
+        command.args(["-displayfd", "1", "-nolisten", "tcp", "-terminate"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+    });
+    let mut number = String::new();
+    let mut printed = BufReader::new(server.stdout());
+    printed.read_line(&mut number).expect("a number");
+    (server, format!(":{}", number.trim()))
 }
 
 /// A new database of PostgreSQL, in a folder of its own.

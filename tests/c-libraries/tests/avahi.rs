@@ -9,6 +9,8 @@ use std::ptr::null;
 use oneloop_c::oneloop_t;
 use oneloop_c_libraries::{Server, dbus, on_each_host, on_every_host};
 
+mod program;
+
 unsafe extern "C" {
     fn avahi_test_daemon(bus: *const c_char, pid: c_int);
     fn test_avahi_publishes_and_browses(r#loop: *mut oneloop_t) -> c_int;
@@ -49,6 +51,9 @@ fn a_service_is_published_and_found_and_the_daemon_dies() {
         unsafe { avahi_test_daemon(bus.as_ptr(), 0) };
         run(test_avahi_publishes_and_browses);
     });
+    // The program of the documents.
+    let printed = program::run("avahi", &[("DBUS_SYSTEM_BUS_ADDRESS", &address)]);
+    assert!(!printed.trim().is_empty());
     drop(server);
     on_each_host(|run| {
         let server = daemon(&address);

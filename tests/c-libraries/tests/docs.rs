@@ -1,21 +1,14 @@
 //! The programs of `docs/c-libraries.md`, on tokio, against real servers.
 
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::thread;
 
 use oneloop::Reactor;
 use oneloop_c_libraries::http::{Http, Version};
-use oneloop_c_libraries::{Database, dbus, free_port, redis};
+use oneloop_c_libraries::{Database, dbus, free_port, pulseaudio, redis, xvfb};
 
-/// What a program prints.
-fn run(program: &str, environment: &[(&str, &str)]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_on_tokio"));
-    command.env("PROGRAM", program).stderr(Stdio::inherit());
-    let output = command.envs(environment.iter().copied()).output().unwrap();
-    assert!(output.status.success(), "{program}: {}", output.status);
-    String::from_utf8(output.stdout).unwrap()
-}
+mod program;
+use program::run;
 
 #[test]
 fn a_program_of_hiredis() {
@@ -63,16 +56,41 @@ fn a_program_of_libcurl() {
     assert_eq!(program.join().unwrap(), "No error\n");
 }
 
-/// Each block of C that the page has is a program that runs here.
+#[test]
+fn a_program_of_sd_bus() {
+    let (_server, address) = dbus();
+    let printed = run("sd_bus", &[("DBUS_SESSION_BUS_ADDRESS", &address)]);
+    let id = printed.strip_prefix("the bus is ").unwrap().trim();
+    assert_eq!(id.len(), 32, "{id}");
+}
+
+#[test]
+fn a_program_of_pulseaudio() {
+    let (_server, address) = pulseaudio();
+    assert_eq!(run("pulse", &[("PULSE_SERVER", &address)]), "ready\n");
+}
+
+#[test]
+fn a_program_of_xcb() {
+    let (_server, display) = xvfb();
+    assert_eq!(run("xcb", &[("DISPLAY", &display)]), "a window was made\n");
+}
+
+#[test]
+fn a_program_of_libzmq() {
+    assert_eq!(run("zmq", &[]), "hello\n");
+}
+
+/// Each block of C that the page has is a program that runs here, or in `avahi.rs`.
 #[test]
 fn each_program_of_the_page_is_run() {
     let page = include_str!("../../../docs/c-libraries.md");
-    let tests = include_str!("docs.rs");
+    let tests = [include_str!("docs.rs"), include_str!("avahi.rs")].concat();
     let names = page.lines().filter_map(|line| line.strip_prefix("```c "));
     let mut count = 0;
     for name in names {
         assert!(tests.contains(&format!("run(\"{name}\"")), "{name}");
         count += 1;
     }
-    assert!(count >= 5);
+    assert!(count >= 10);
 }

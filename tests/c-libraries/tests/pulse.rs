@@ -1,11 +1,9 @@
 //! PulseAudio's table on each host: with a pulseaudio of its own, and without.
 
 use std::ffi::{CString, c_char, c_int};
-use std::os::unix::net::UnixStream;
-use std::process::Stdio;
 
 use oneloop_c::oneloop_t;
-use oneloop_c_libraries::{Server, on_each_host, on_every_host};
+use oneloop_c_libraries::{on_each_host, on_every_host, pulseaudio};
 
 type Test = unsafe extern "C" fn(*mut oneloop_t) -> c_int;
 
@@ -18,28 +16,8 @@ unsafe extern "C" {
 
 fn with_server(test: Test) {
     on_each_host(|run| {
-        let server = Server::start("pulseaudio", |command, folder| {
-            let folder = folder.path();
-            for variable in ["HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH"] {
-                command.env(variable, folder);
-            }
-            let socket = folder.join("pulse.sock");
-            let socket = socket.display();
-            command.args([
-                "-n",
-                "--exit-idle-time=-1",
-                "--daemonize=no",
-                "--use-pid-file=no",
-            ]);
-            command.args(["-L", "module-null-sink", "-L"]);
-            command.arg(format!(
-                "module-native-protocol-unix auth-anonymous=1 socket={socket}"
-            ));
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-        });
-        let socket = server.folder.path().join("pulse.sock");
-        while UnixStream::connect(&socket).is_err() {}
-        let address = CString::new(format!("unix:{}", socket.display())).unwrap();
+        let (server, address) = pulseaudio();
+        let address = CString::new(address).unwrap();
         // SAFETY: the address lives until the test is over.
         unsafe { pulse_test_server(address.as_ptr(), server.pid() as c_int) };
         run(test);
