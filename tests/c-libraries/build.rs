@@ -16,6 +16,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("pq", &["libpq"]),
     ("pulse", &["libpulse"]),
     ("redis_bench", &["hiredis", "libevent"]),
+    ("rubbish", &["hiredis", "libpq"]),
     ("sd_bus", &["libsystemd"]),
     ("xcb", &["xcb"]),
     ("zmq", &["libzmq"]),

@@ -5,13 +5,13 @@ use std::ffi::{CString, c_char, c_int};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use oneloop::Reactor;
 use oneloop_benches::{Bench, Peer};
 use oneloop_c::{as_ptr, oneloop_t};
-use oneloop_c_libraries::{HOSTS, Server};
+use oneloop_c_libraries::{HOSTS, free_port, redis as redis_server};
 
 /// A workload.
 struct Pipeline {
@@ -50,15 +50,12 @@ unsafe extern "C" {
 }
 
 fn main() -> ExitCode {
-    let redis = Server::start("redis-server", |command, _| {
-        command.args(["--port", "0", "--unixsocket", "redis.sock"]);
-        command.args(["--save", "", "--logfile", "redis.log"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-    });
+    let redis = redis_server(free_port());
     let path = redis.folder.path().join("redis.sock");
     while std::os::unix::net::UnixStream::connect(&path).is_err() {
         std::thread::yield_now();
     }
+    let url = format!("redis+unix://{}", path.display());
     let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL in it");
 
     let pipeline = |depth, set| Pipeline { depth, set };
@@ -92,7 +89,7 @@ fn main() -> ExitCode {
         name: "redis",
         about: "\
 hiredis sends a pipeline of commands to a redis-server, and the next when all are answered. An event
-is one command. The yardstick is hiredis on libev.",
+is one command. The yardstick is hiredis on libev. The crate `redis` shares no code with these.",
         workloads: vec![
             pipeline(1, false),
             pipeline(100, false),
@@ -104,9 +101,42 @@ is one command. The yardstick is hiredis on libev.",
             oneloop("oneloop built-in", "built-in"),
             oneloop("oneloop on tokio", "tokio"),
             oneloop("oneloop on async-io", "async-io"),
+            Peer::new(
+                "the redis crate on tokio",
+                move |work: &Pipeline, events| {
+                    measure(work, events, |rounds| redis_crate(&url, rounds, work))
+                },
+            ),
         ],
     };
     bench.main()
+}
+
+/// The same pipelines by the crate `redis`.
+fn redis_crate(url: &str, rounds: c_int, work: &Pipeline) -> io::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build()?;
+    let all = async {
+        let client = redis::Client::open(url)?;
+        let mut redis = client.get_multiplexed_async_connection().await?;
+        let mut pipeline = redis::pipe();
+        for n in 0..work.depth {
+            match work.set {
+                true => pipeline.cmd("SET").arg(format!("key:{n}")).arg("value"),
+                false => pipeline.cmd("PING"),
+            };
+        }
+        for _ in 0..rounds {
+            let answers: Vec<String> = pipeline.query_async(&mut redis).await?;
+            if answers.len() != pipeline.len() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    runtime
+        .block_on(all)
+        .map_err(|error: redis::RedisError| io::Error::other(error))
 }
 
 /// The time for whole rounds of pipelines, at least that many events.
