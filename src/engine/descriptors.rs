@@ -1,6 +1,7 @@
 //! One descriptor, what its handlers want of the kernel together, and what the kernel was told.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub(super) struct Descriptor {
     pub(super) key: Key,
     pub(super) told: Told,
     /// The first of the handlers on it; each knows the next.
-    pub(super) first: Option<u32>,
+    pub(super) first: Option<Link>,
     main: Kernel,
     edges: Kernel,
     /// Its file was closed behind our back and the number belongs to another descriptor now.
@@ -26,12 +27,32 @@ pub(super) struct Descriptor {
     pub(super) force: bool,
 }
 
+/// The index of a handler, which takes four bytes as an `Option`, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link(NonZeroU32);
+
+impl Link {
+    pub(super) fn new(index: u32) -> Link {
+        // Indices stay below the largest number: see `Key::new`.
+        Link(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    pub(super) fn index(self) -> u32 {
+        self.0.get() - 1
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.index() as usize
+    }
+}
+
 /// Who tells whether it is ready.
 pub(super) enum Told {
     ByKernel,
     /// Nobody: the kernel refuses to watch what is always ready, a regular file or a directory.
     Always,
-    By(Watched),
+    // In a box, for the many that have none to be small.
+    By(Box<Watched>),
 }
 
 /// A virtual source that tells this loop; until it is dropped.

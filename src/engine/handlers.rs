@@ -1,7 +1,6 @@
 //! The table of handlers: who is registered where, who is to be called, and when the kernel has to
 //! be told. Never calls user code.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::Location;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::descriptors::{Descriptor, Stale, Told, Wanted, Watched, is, is_gone};
+use super::descriptors::{Descriptor, Link, Stale, Told, Wanted, Watched, is, is_gone};
 use super::{Inbox, On};
 use crate::id::Key;
 use crate::poller::{Fired, Poller, Set};
@@ -22,7 +21,7 @@ pub(super) struct Handlers {
     handlers: Slab<Handler>,
     descriptors: Slab<Descriptor>,
     /// Who has the number now. Descriptors whose number was taken by another are not in it.
-    by_fd: HashMap<RawFd, u32>,
+    by_fd: ByNumber,
     /// Descriptors to be synchronised with the kernel before the next wait.
     dirty: Vec<u32>,
     /// Handlers to be called in the next turn without asking the kernel.
@@ -48,7 +47,7 @@ pub(super) struct Handler {
     /// Index of its descriptor.
     pub(super) descriptor: u32,
     /// The next handler on the same descriptor.
-    sibling: Option<u32>,
+    sibling: Option<Link>,
     pub(super) interest: Interest,
     pub(super) mode: Mode,
     /// False for a one-shot that was called and not armed again.
@@ -121,7 +120,8 @@ impl Handlers {
                     None => {
                         let d = self.new_descriptor(-1);
                         let descriptor = &mut self.descriptors[d as usize];
-                        descriptor.told = Told::By(Watched::new(&source, inbox, descriptor.key));
+                        let watched = Watched::new(&source, inbox, descriptor.key);
+                        descriptor.told = Told::By(Box::new(watched));
                         d
                     }
                 };
@@ -339,14 +339,14 @@ impl Handlers {
             _ => return false,
         };
         let mut next = descriptor.first;
-        while let Some(h) = next {
-            let handler = &mut self.handlers[h as usize];
+        while let Some(link) = next {
+            let handler = &mut self.handlers[link.slot()];
             next = handler.sibling;
             let seen = fired.ready.seen_by(handler.interest);
             if handler.armed && !seen.is_none() && descriptor.is_for(fired.set, handler.mode) {
                 if handler.pending.is_none() {
                     batch.push(Key {
-                        index: h,
+                        index: link.index(),
                         serial: handler.serial,
                     });
                 }
@@ -383,11 +383,11 @@ impl Handlers {
                 _ => continue,
             };
             let mut next = self.descriptors[key.slot()].first;
-            while let Some(index) = next {
-                let handler = &self.handlers[index as usize];
+            while let Some(link) = next {
+                let handler = &self.handlers[link.slot()];
                 next = handler.sibling;
                 let key = Key {
-                    index,
+                    index: link.index(),
                     serial: handler.serial,
                 };
                 if !news.seen_by(handler.interest).is_none() {
@@ -493,7 +493,7 @@ impl Handlers {
     /// Puts a handler on the descriptor that has the number `fd`, or on a new one if the number
     /// now means another file.
     fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
-        if let Some(&d) = self.by_fd.get(&fd) {
+        if let Some(d) = self.by_fd.get(fd) {
             match self.attach_to(poller, key, d) {
                 Err(error) if is(&error, libc::ENOENT) || is(&error, libc::EPERM) => {
                     self.orphan(d);
@@ -502,8 +502,10 @@ impl Handlers {
             }
         }
         let d = self.new_descriptor(fd);
-        self.by_fd.insert(fd, d);
-        self.attach_to(poller, key, d)
+        self.attach_to(poller, key, d)?;
+        // Not before: a number that is not open may be of any size.
+        self.by_fd.set(fd, d);
+        Ok(())
     }
 
     /// Links, tells the kernel, and undoes both if it refuses.
@@ -562,8 +564,8 @@ impl Handlers {
     fn forget(&mut self, poller: &Poller, d: u32) {
         let mut descriptor = self.descriptors.remove(d as usize);
         descriptor.release(poller);
-        if self.by_fd.get(&descriptor.fd) == Some(&d) {
-            self.by_fd.remove(&descriptor.fd);
+        if self.by_fd.get(descriptor.fd) == Some(d) {
+            self.by_fd.remove(descriptor.fd);
         }
     }
 
@@ -572,7 +574,7 @@ impl Handlers {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.orphaned = true;
         descriptor.told = Told::ByKernel;
-        self.by_fd.remove(&descriptor.fd);
+        self.by_fd.remove(descriptor.fd);
         self.for_all_on(d, Self::count);
     }
 
@@ -581,25 +583,25 @@ impl Handlers {
         handler.descriptor = d;
         handler.sibling = None;
         let Some(mut last) = self.descriptors[d as usize].first else {
-            self.descriptors[d as usize].first = Some(key.index);
+            self.descriptors[d as usize].first = Some(Link::new(key.index));
             return;
         };
-        while let Some(next) = self.handlers[last as usize].sibling {
+        while let Some(next) = self.handlers[last.slot()].sibling {
             last = next;
         }
-        self.handlers[last as usize].sibling = Some(key.index);
+        self.handlers[last.slot()].sibling = Some(Link::new(key.index));
     }
 
     fn unlink(&mut self, key: Key) {
         let handler = &self.handlers[key.slot()];
         let (d, sibling) = (handler.descriptor as usize, handler.sibling);
         let mut place = &mut self.descriptors[d].first;
-        while let Some(h) = *place {
-            if h == key.index {
+        while let Some(link) = *place {
+            if link.index() == key.index {
                 *place = sibling;
                 return;
             }
-            place = &mut self.handlers[h as usize].sibling;
+            place = &mut self.handlers[link.slot()].sibling;
         }
     }
 
@@ -609,8 +611,8 @@ impl Handlers {
             ..Wanted::default()
         };
         let mut next = self.descriptors[d as usize].first;
-        while let Some(h) = next {
-            let handler = &self.handlers[h as usize];
+        while let Some(link) = next {
+            let handler = &self.handlers[link.slot()];
             next = handler.sibling;
             match handler.mode {
                 Mode::Edge => wanted.edge |= handler.interest,
@@ -648,9 +650,10 @@ impl Handlers {
 
     fn for_all_on(&mut self, d: u32, each: fn(&mut Self, Key)) {
         let mut next = self.descriptors[d as usize].first;
-        while let Some(index) = next {
-            let serial = self.handlers[index as usize].serial;
-            next = self.handlers[index as usize].sibling;
+        while let Some(link) = next {
+            let handler = &self.handlers[link.slot()];
+            let (index, serial) = (link.index(), handler.serial);
+            next = handler.sibling;
             each(self, Key { index, serial });
         }
     }
@@ -691,6 +694,36 @@ impl Handlers {
     fn get(&mut self, key: Key) -> Option<&mut Handler> {
         let handler = self.handlers.get_mut(key.slot())?;
         (handler.serial == key.serial).then_some(handler)
+    }
+}
+
+/// Descriptors by their number. The system gives out the smallest that is free, so a plain table does.
+#[derive(Default)]
+struct ByNumber(Vec<u32>);
+
+impl ByNumber {
+    const NOBODY: u32 = u32::MAX;
+
+    fn get(&self, fd: RawFd) -> Option<u32> {
+        let d = *self.0.get(usize::try_from(fd).ok()?)?;
+        (d != Self::NOBODY).then_some(d)
+    }
+
+    /// For a number that is open.
+    fn set(&mut self, fd: RawFd, d: u32) {
+        let Ok(fd) = usize::try_from(fd) else {
+            return;
+        };
+        if fd >= self.0.len() {
+            self.0.resize(fd + 1, Self::NOBODY);
+        }
+        self.0[fd] = d;
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        if let Some(d) = usize::try_from(fd).ok().and_then(|fd| self.0.get_mut(fd)) {
+            *d = Self::NOBODY;
+        }
     }
 }
 
