@@ -110,6 +110,9 @@ target/verto "$prefix/lib/libverto-oneloop.so" run reads timeouts_fire_in_order_
 step "system calls"
 tests/syscalls.sh
 
+step "instructions and system calls for each event, beside what they were"
+tests/counts.sh
+
 step "the main job, on each host"
 for host in builtin tokio async-io; do
     cargo run --release --example one_loop -- --host $host

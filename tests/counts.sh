@@ -1,0 +1,46 @@
+#!/bin/sh
+# Counts instructions of the process and system calls for each event, and fails if either is more by a
+# twentieth than tests/counts.txt says. With --write it writes that file: after a change that is worth
+# it, or a new compiler. Needs valgrind and strace.
+set -eu
+cd "$(dirname "$0")/.."
+baseline=tests/counts.txt
+cargo build --quiet --release -p oneloop-benches --bin counts
+counts=${CARGO_TARGET_DIR:-target}/release/counts
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+instructions() {
+    valgrind -q --tool=callgrind --callgrind-out-file="$folder/out" "$counts" "$1" "$2" \
+        >"$folder/log" 2>&1 || { cat "$folder/log" >&2; return 1; }
+    awk '/^(totals|summary):/ { print $2; exit }' "$folder/out"
+}
+
+calls() {
+    strace -f -c -U calls,name -o "$folder/out" "$counts" "$1" "$2"
+    awk '$2 == "total" { print $1 }' "$folder/out"
+}
+
+# What more events cost, without what it takes to begin.
+each() {
+    few=$("$1" "$2" 5000)
+    many=$("$1" "$2" 25000)
+    awk "BEGIN { printf \"%.$3f\", ($many - $few) / 20000 }"
+}
+
+for workload in ring ring-50 toggle timer-fire timer-cancel timer-reset post; do
+    echo "$workload $(each instructions $workload 0) $(each calls $workload 2)"
+done >"$folder/now"
+echo "# for each event: instructions, system calls"
+if [ "${1:-}" = --write ]; then
+    cp "$folder/now" $baseline
+    cat $baseline
+    exit
+fi
+awk 'NR == FNR { instructions[$1] = $2; calls[$1] = $3; next }
+    {
+        more = $2 > instructions[$1] * 1.05 || $3 > calls[$1] * 1.05 + 0.01
+        print $0, more ? "<-- were " instructions[$1] " and " calls[$1] : ""
+        failed = failed || more
+    }
+    END { exit failed }' $baseline "$folder/now"
