@@ -28,7 +28,7 @@ pub fn ring(pairs: usize, tokens: usize) -> io::Result<Vec<Station>> {
     for token in 0..tokens {
         put(&sinks[token * pairs / tokens])?;
     }
-    sinks.rotate_left(1);
+    sinks.rotate_left(pairs.min(1));
     let stations = sources.into_iter().zip(sinks);
     let stations = stations.map(|(source, next)| Station { source, next });
     Ok(stations.collect())
