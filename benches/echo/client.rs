@@ -147,7 +147,9 @@ struct Log {
     server: CpuClock,
     /// To come before the timed ones.
     warm_up: u64,
-    /// Of the timed ones, as many as there have been.
+    /// To be timed.
+    messages: usize,
+    /// Of these, as many as there have been.
     trips: Vec<Duration>,
     start: Option<Mark>,
     end: Option<Mark>,
@@ -162,6 +164,7 @@ impl Log {
             server,
             // A few for each connection.
             warm_up: (messages / 8).max(4 * connections as u64),
+            messages: messages as usize,
             trips: Vec::with_capacity(messages as usize),
             start: None,
             end: None,
@@ -175,9 +178,9 @@ impl Log {
             if self.warm_up == 0 {
                 self.start = Some((now, self.server.read()?));
             }
-        } else if self.trips.len() < self.trips.capacity() {
+        } else if self.trips.len() < self.messages {
             self.trips.push(trip);
-            if self.trips.len() == self.trips.capacity() {
+            if self.trips.len() == self.messages {
                 self.end = Some((now, self.server.read()?));
             }
         }
