@@ -46,6 +46,14 @@ impl Replies {
     // Not inlined: the same code at the same place for all servers.
     #[inline(never)]
     pub fn serve(&mut self, socket: &TcpStream) -> io::Result<Next> {
+        match self.exchange(socket) {
+            // The client has given up, and says why.
+            Err(Errno::CONNRESET | Errno::PIPE) => Ok(Next::End),
+            next => Ok(next?),
+        }
+    }
+
+    fn exchange(&mut self, socket: &TcpStream) -> Result<Next, Errno> {
         static SPREAD: Spread = Spread::new();
         let mut page = [MaybeUninit::uninit(); PAGE + ROOM];
         if !self.unsent.is_empty() {
@@ -60,9 +68,7 @@ impl Replies {
             let received = match rustix::io::read(socket, window) {
                 Ok((received, _)) => &*received,
                 Err(Errno::AGAIN) => return Ok(Next::Read),
-                // The client has given up, and says why.
-                Err(Errno::CONNRESET) => return Ok(Next::End),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
             if received.is_empty() {
                 return Ok(Next::End);
@@ -79,9 +85,9 @@ impl Replies {
     }
 }
 
-fn send(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn send(socket: &TcpStream, bytes: &[u8]) -> Result<usize, Errno> {
     match rustix::io::write(socket, bytes) {
         Err(Errno::AGAIN) => Ok(0),
-        sent => Ok(sent?),
+        sent => sent,
     }
 }
