@@ -2,6 +2,8 @@
 //! it takes next to nothing.
 
 mod async_io;
+#[cfg(feature = "c-peers")]
+mod c_loops;
 mod calloop;
 mod epoll;
 mod mio;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oneloop_benches::{Bench, Peer, Stopwatch};
-use station::Station;
+use station::{Station, Witness};
 
 /// A workload.
 struct Ring {
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         about: "\
 Tokens go round in a ring of Unix socket pairs: whenever one becomes readable, a byte is read and
 written into the next. An event is one read and one write. The yardstick is an epoll loop with
-nothing around it.",
+nothing around it. With the feature c-peers, libev, libevent and libuv are measured, too.",
         workloads: vec![ring(100, 1), ring(100, 50), ring(1000, 100)],
         yardstick: peer("bare epoll", epoll::run),
         peers: vec![
@@ -52,6 +54,12 @@ nothing around it.",
             peer("calloop", calloop::run),
             peer("mio", mio::run),
             peer("polling", polling::run),
+            #[cfg(feature = "c-peers")]
+            peer("libev", c_loops::libev),
+            #[cfg(feature = "c-peers")]
+            peer("libevent", c_loops::libevent),
+            #[cfg(feature = "c-peers")]
+            peer("libuv", c_loops::libuv),
         ],
     };
     bench.main()
@@ -67,7 +75,10 @@ fn peer(name: &'static str, run: Run) -> Peer<Ring> {
 
 fn measure(run: Run, ring: &Ring, events: u64) -> io::Result<Duration> {
     let stopwatch = Stopwatch::new(events);
-    run(station::ring(ring.pairs, ring.tokens)?, &stopwatch)?;
+    let stations = station::ring(ring.pairs, ring.tokens)?;
+    let witness = Witness::new(&stations, ring.tokens)?;
+    run(stations, &stopwatch)?;
+    witness.check()?;
     let ended_early = || io::Error::other("it ended before all events were handled");
     stopwatch.elapsed().ok_or_else(ended_early)
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+#[cfg(feature = "c-peers")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use oneloop_benches::{PAGE, Spread};
@@ -26,10 +28,45 @@ pub fn ring(pairs: usize, tokens: usize) -> io::Result<Vec<Station>> {
     for token in 0..tokens {
         put(&sinks[token * pairs / tokens])?;
     }
-    sinks.rotate_left(1);
+    sinks.rotate_left(pairs.min(1));
     let stations = sources.into_iter().zip(sinks);
     let stations = stations.map(|(source, next)| Station { source, next });
     Ok(stations.collect())
+}
+
+#[cfg(feature = "c-peers")]
+impl AsFd for Station {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+/// Sees to it that no token is lost, and none comes from nowhere.
+pub struct Witness {
+    sources: Vec<UnixStream>,
+    tokens: usize,
+}
+
+impl Witness {
+    pub fn new(stations: &[Station], tokens: usize) -> io::Result<Witness> {
+        let sources = stations.iter().map(|station| station.source.try_clone());
+        let sources = sources.collect::<io::Result<_>>()?;
+        Ok(Witness { sources, tokens })
+    }
+
+    /// After the loop has ended: all tokens lie somewhere.
+    pub fn check(&self) -> io::Result<()> {
+        let mut found = 0;
+        for source in &self.sources {
+            while take(source).is_ok() {
+                found += 1;
+            }
+        }
+        match found == self.tokens {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{found} tokens are left"))),
+        }
+    }
 }
 
 /// Handles an event.

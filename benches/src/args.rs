@@ -23,7 +23,7 @@ Usage: cargo bench -p oneloop-benches --bench {name} -- [OPTIONS]
 
   --rounds N         rounds, each of which measures every loop once (default: {ROUNDS})
   --only SUBSTRING   only loops with this in their name, beside the yardstick
-  --json             one JSON object per line: workload, loop, ns_per_event, ratio
+  --json             one JSON object per line: workload, loop, ns_per_event or another unit, ratio
   --help             this text
 "
     )

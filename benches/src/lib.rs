@@ -10,7 +10,10 @@
 //! says where to put the few bytes that an event reads or writes.
 
 mod args;
+#[cfg(feature = "c-peers")]
+pub mod c_loops;
 mod limit;
+mod patience;
 mod report;
 mod rounds;
 mod spread;
@@ -28,7 +31,34 @@ pub use stopwatch::Stopwatch;
 
 /// Handles a given number of events of a workload, and says how long that took: without what it
 /// takes to set the loop up, to warm up, and to tear it down.
-pub type Measure<W> = Box<dyn Fn(&W, u64) -> io::Result<Duration>>;
+pub type Measure<W> = Box<dyn Fn(&W, u64) -> io::Result<Measured>>;
+
+/// What a measurement gave: how long the events took, and what else there is to tell.
+pub struct Measured {
+    time: Duration,
+    others: Vec<Figure>,
+}
+
+impl Measured {
+    /// Adds a figure of another kind, which gets a row of its own.
+    pub fn with(mut self, unit: &'static str, value: f64) -> Measured {
+        self.others.push(Figure { unit, value });
+        self
+    }
+}
+
+impl From<Duration> for Measured {
+    fn from(time: Duration) -> Measured {
+        let others = Vec::new();
+        Measured { time, others }
+    }
+}
+
+struct Figure {
+    /// Its name in JSON: words with underscores between them.
+    unit: &'static str,
+    value: f64,
+}
 
 /// A loop that is measured.
 pub struct Peer<W> {
@@ -38,13 +68,13 @@ pub struct Peer<W> {
 
 impl<W> Peer<W> {
     /// A loop, named for the report.
-    pub fn new(
+    pub fn new<M: Into<Measured>>(
         name: &'static str,
-        measure: impl Fn(&W, u64) -> io::Result<Duration> + 'static,
+        measure: impl Fn(&W, u64) -> io::Result<M> + 'static,
     ) -> Peer<W> {
         Peer {
             name,
-            measure: Box::new(measure),
+            measure: Box::new(move |workload, events| measure(workload, events).map(M::into)),
         }
     }
 }

@@ -14,52 +14,82 @@ impl Report {
     pub(crate) fn print(&self, bench: &str, workload: &str, results: &Results) {
         match self.json {
             true => {
-                for row in &results.rows {
+                for row in results.tables.iter().flatten() {
                     println!("{}", object(workload, row));
                 }
             }
-            false => table(bench, workload, results),
+            false => {
+                let Results { rounds, events, .. } = results;
+                println!("{bench}, {workload} (medians of {rounds} rounds of {events} events)");
+                results.tables.iter().for_each(|rows| table(rows));
+                println!();
+            }
         }
     }
 }
 
 /// Names are plain ASCII, for which Rust's quotes are JSON's.
 fn object(workload: &str, row: &Row) -> String {
-    format!(
-        r#"{{"workload":{workload:?},"loop":{:?},"ns_per_event":{:.1},"ratio":{:.4}}}"#,
-        row.name, row.ns_per_event, row.ratio
-    )
+    let Row { name, unit, .. } = row;
+    let value = number(row.value);
+    let ratio = match row.ratio {
+        Some(ratio) => format!("{:.4}", ratio.median),
+        None => "null".into(),
+    };
+    format!(r#"{{"workload":{workload:?},"loop":{name:?},"{unit}":{value},"ratio":{ratio}}}"#)
 }
 
-fn table(bench: &str, workload: &str, results: &Results) {
-    let Results { rounds, events, .. } = results;
-    let rows = &results.rows;
-    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+fn table(rows: &[Row]) {
+    let name_width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let unit = rows[0].unit.replace("_per_", "/").replace('_', " ");
+    let unit_width = unit.len().max(8);
     let times = format!("times {}", rows[0].name);
-    let column = times.len();
-    println!("{bench}, {workload} (medians of {rounds} rounds of {events} events)");
-    println!("  {:width$}  ns/event  {times}  quartiles", "");
+    let times_width = times.len();
+    println!(
+        "  {:name_width$}  {unit:>unit_width$}  {times}  quartiles",
+        ""
+    );
     for row in rows {
-        let Row { name, ratio, .. } = row;
-        let (ns, (low, high)) = (row.ns_per_event, row.quartiles);
-        println!("  {name:width$}  {ns:8.0}  {ratio:column$.2}  {low:.2} to {high:.2}");
+        let (name, value) = (row.name, number(row.value));
+        print!("  {name:name_width$}  {value:>unit_width$}");
+        if let Some(ratio) = row.ratio {
+            let (median, (low, high)) = (ratio.median, ratio.quartiles);
+            print!("  {median:times_width$.2}  {low:.2} to {high:.2}");
+        }
+        println!();
     }
-    println!();
+}
+
+/// With as many digits as mean something.
+fn number(value: f64) -> String {
+    match value {
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rounds::{Ratio, TIME};
 
     #[test]
     fn an_object_per_row() {
-        let row = Row {
+        let mut row = Row {
             name: "mio",
-            ns_per_event: 1234.56,
-            ratio: 1.25,
-            quartiles: (1.2, 1.3),
+            unit: TIME,
+            value: 1234.56,
+            ratio: Some(Ratio {
+                median: 1.25,
+                quartiles: (1.2, 1.3),
+            }),
         };
         let json = r#"{"workload":"w","loop":"mio","ns_per_event":1234.6,"ratio":1.2500}"#;
+        assert_eq!(object("w", &row), json);
+        row.unit = "calls_per_message";
+        row.value = 0.5;
+        row.ratio = None;
+        let json = r#"{"workload":"w","loop":"mio","calls_per_message":0.500,"ratio":null}"#;
         assert_eq!(object("w", &row), json);
     }
 }
