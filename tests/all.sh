@@ -41,11 +41,11 @@ install kinit krb5-user
 install pip3 python3-pip
 install objcopy binutils
 for package in hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \
-    avahi-client xcb libzmq libsystemd; do
+    avahi-client xcb libzmq libsystemd libuv; do
     pkg-config --exists $package || install "header files of $package" \
         libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
         libcurl4-openssl-dev libverto-dev libpulse-dev libavahi-client-dev libxcb1-dev libzmq3-dev \
-        libsystemd-dev
+        libsystemd-dev libuv1-dev
 done
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
@@ -127,6 +127,6 @@ step "the example curl_tokio"
 cargo run --release -p oneloop-curl --example curl_tokio
 
 step "benches, one round"
-cargo bench -p oneloop-benches -- --rounds 1 --json
+cargo bench -p oneloop-benches --all-features -- --rounds 1 --json
 
 step "all is well"

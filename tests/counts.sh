@@ -5,19 +5,19 @@
 set -eu
 cd "$(dirname "$0")/.."
 baseline=tests/counts.txt
-cargo build --quiet --release -p oneloop-benches --bin counts
-counts=${CARGO_TARGET_DIR:-target}/release/counts
+cargo build --quiet --release -p oneloop-benches --bin oneloop-benches
+counts=${CARGO_TARGET_DIR:-target}/release/oneloop-benches
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 instructions() {
-    valgrind -q --tool=callgrind --callgrind-out-file="$folder/out" "$counts" "$1" "$2" \
+    valgrind -q --tool=callgrind --callgrind-out-file="$folder/out" "$counts" count "$1" "$2" \
         >"$folder/log" 2>&1 || { cat "$folder/log" >&2; return 1; }
     awk '/^(totals|summary):/ { print $2; exit }' "$folder/out"
 }
 
 calls() {
-    strace -f -c -U calls,name -o "$folder/out" "$counts" "$1" "$2"
+    strace -f -c -U calls,name -o "$folder/out" "$counts" count "$1" "$2"
     awk '$2 == "total" { print $1 }' "$folder/out"
 }
 

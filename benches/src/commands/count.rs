@@ -1,5 +1,5 @@
 //! Does one thing many times on the built-in loop, for `tests/counts.sh`, which counts instructions and
-//! system calls: `counts WORKLOAD EVENTS`.
+//! system calls.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Action, Interest, LocalReactor, Mode};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let workload = arguments.next().unwrap_or_default();
-    let events = arguments.next().unwrap_or_default().parse()?;
+pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
     let reactor = LocalReactor::new()?;
-    match &*workload {
+    match workload {
         "ring" => ring(&reactor, 1, events),
         "ring-50" => ring(&reactor, 50, events),
         "toggle" => toggle(&reactor, events),
