@@ -28,7 +28,7 @@ each() {
     awk "BEGIN { printf \"%.$3f\", ($many - $few) / 20000 }"
 }
 
-for workload in ring ring-50 toggle timer-fire timer-cancel timer-reset post; do
+for workload in ring ring-50 ring-on-tokio toggle timer-fire timer-cancel timer-reset post; do
     echo "$workload $(each instructions $workload 0) $(each calls $workload 2)"
 done >"$folder/now"
 echo "# for each event: instructions, system calls"

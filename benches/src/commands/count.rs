@@ -13,8 +13,20 @@ use oneloop::{Action, Interest, LocalReactor, Mode};
 pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
     let reactor = LocalReactor::new()?;
     match workload {
-        "ring" => ring(&reactor, 1, events),
-        "ring-50" => ring(&reactor, 50, events),
+        "ring" => {
+            ring(&reactor, 1, events)?;
+            Ok(reactor.run()?)
+        }
+        "ring-50" => {
+            ring(&reactor, 50, events)?;
+            Ok(reactor.run()?)
+        }
+        "ring-on-tokio" => {
+            ring(&reactor, 1, events)?;
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_io().build()?;
+            Ok(runtime.block_on(oneloop_tokio::drive(&reactor))?)
+        }
         "toggle" => toggle(&reactor, events),
         "timer-fire" => timer_fire(&reactor, events),
         "timer-cancel" => timer_cancel(&reactor, events),
@@ -47,7 +59,7 @@ fn ring(reactor: &LocalReactor, tokens: usize, events: usize) -> Result<(), Box<
             }
         })?;
     }
-    Ok(reactor.run()?)
+    Ok(())
 }
 
 /// A message to and fro, with write interest on and off around each, as C clients do.
