@@ -30,7 +30,8 @@ pub use spread::{PAGE, Spread};
 pub use stopwatch::Stopwatch;
 
 /// Handles a given number of events of a workload, and says how long that took: without what it
-/// takes to set the loop up, to warm up, and to tear it down.
+/// takes to set the loop up, to warm up, and to tear it down. A loop that cannot do a workload says so by
+/// an error of the kind `Unsupported`, and has no row there.
 pub type Measure<W> = Box<dyn Fn(&W, u64) -> io::Result<Measured>>;
 
 /// What a measurement gave: how long the events took, and what else there is to tell.
