@@ -1,0 +1,180 @@
+//! How late timers are on a loop that has nothing else to do. None may be early.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use oneloop::Reactor;
+use oneloop_benches::{Bench, Measured, Peer};
+use rustix::event::Timespec;
+use rustix::event::epoll;
+
+/// One after another, all of these.
+struct Delays(&'static [u64]);
+
+const DELAYS: Delays = Delays(&[200, 500, 1_000, 2_000, 5_000, 10_000, 20_000]);
+
+impl fmt::Display for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timers of 0.2 to 20 ms")
+    }
+}
+
+/// So many events are one timer: it is slow work.
+const EVENTS: u64 = 100;
+
+fn main() -> ExitCode {
+    let bench = Bench {
+        name: "lateness",
+        about: "\
+How late a timer of 0.2 to 20 ms fires on a loop that has nothing else to do; one that is early is an
+error. The yardstick is epoll_pwait2, whose timeout is in nanoseconds.",
+        workloads: vec![DELAYS],
+        yardstick: peer("bare epoll_pwait2", bare),
+        peers: vec![
+            peer("oneloop built-in", |delays| oneloop(delays, |it| Ok(it.run()?))),
+            peer("oneloop on tokio", |delays| oneloop(delays, on_tokio)),
+            peer("oneloop on async-io", |delays| oneloop(delays, on_async_io)),
+            peer("calloop", calloop),
+            peer("tokio sleep", tokio),
+            peer("async-io Timer", async_io),
+        ],
+    };
+    bench.main()
+}
+
+/// Waits for each of the delays in turn, and gives how late each was.
+type Run = fn(Vec<Duration>) -> io::Result<Vec<Duration>>;
+
+fn peer(name: &'static str, run: Run) -> Peer<Delays> {
+    Peer::new(name, move |delays: &Delays, events| {
+        let count = (events / EVENTS).max(delays.0.len() as u64) as usize;
+        let all = delays.0.iter().copied().map(Duration::from_micros);
+        let mut late = run(all.cycle().take(count).collect())?;
+        if late.len() != count {
+            return Err(io::Error::other("a timer was lost"));
+        }
+        late.sort_unstable();
+        let mean = late.iter().sum::<Duration>() / count as u32;
+        let median = late[count / 2].as_nanos() as f64;
+        let measured = Measured::from(mean.mul_f64(events as f64));
+        Ok(measured.with("late_by_ns", median))
+    })
+}
+
+/// How late it is after a delay from `start`.
+fn late(start: Instant, delay: Duration) -> io::Result<Duration> {
+    let early = || io::Error::other("a timer was early");
+    start.elapsed().checked_sub(delay).ok_or_else(early)
+}
+
+fn bare(delays: Vec<Duration>) -> io::Result<Vec<Duration>> {
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let mut room = [MaybeUninit::uninit(); 1];
+    let wait = |delay: Duration| {
+        let timeout = Timespec {
+            tv_sec: delay.as_secs() as _,
+            tv_nsec: delay.subsec_nanos() as _,
+        };
+        let start = Instant::now();
+        epoll::wait(&set, &mut room[..], Some(&timeout))?;
+        late(start, delay)
+    };
+    delays.into_iter().map(wait).collect()
+}
+
+fn oneloop(
+    delays: Vec<Duration>,
+    drive: fn(&Reactor) -> io::Result<()>,
+) -> io::Result<Vec<Duration>> {
+    /// Sets the next timer, or stops.
+    fn next(reactor: &Reactor, left: Arc<Mutex<Left>>) {
+        let Some(delay) = left.lock().expect("one thread").delays.pop() else {
+            return reactor.stop();
+        };
+        let (start, weak) = (Instant::now(), reactor.downgrade());
+        let set = reactor.call_later(delay, move || {
+            left.lock()
+                .expect("one thread")
+                .late
+                .push(late(start, delay));
+            next(&weak.upgrade().expect("it runs"), left.clone());
+        });
+        set.expect("it is open");
+    }
+    struct Left {
+        delays: Vec<Duration>,
+        late: Vec<io::Result<Duration>>,
+    }
+
+    let reactor = Reactor::new()?;
+    let late = Vec::new();
+    let left = Arc::new(Mutex::new(Left { delays, late }));
+    next(&reactor, left.clone());
+    drive(&reactor)?;
+    let late = std::mem::take(&mut left.lock().expect("one thread").late);
+    late.into_iter().collect()
+}
+
+fn on_tokio(reactor: &Reactor) -> io::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_io().build()?;
+    runtime.block_on(oneloop_tokio::drive(reactor))
+}
+
+fn on_async_io(reactor: &Reactor) -> io::Result<()> {
+    async_io::block_on(oneloop_async_io::drive(reactor))
+}
+
+fn calloop(delays: Vec<Duration>) -> io::Result<Vec<Duration>> {
+    use calloop::EventLoop;
+    use calloop::timer::{TimeoutAction, Timer};
+
+    let mut events = EventLoop::<Option<io::Result<Duration>>>::try_new()?;
+    let mut wait = |delay: Duration| {
+        let start = Instant::now();
+        let fired = move |_, (): &mut (), to: &mut Option<_>| {
+            *to = Some(late(start, delay));
+            TimeoutAction::Drop
+        };
+        let inserted = events
+            .handle()
+            .insert_source(Timer::from_duration(delay), fired);
+        inserted.map_err(|refused| refused.error)?;
+        let mut fired = None;
+        while fired.is_none() {
+            events.dispatch(None, &mut fired)?;
+        }
+        fired.expect("it has fired")
+    };
+    delays.into_iter().map(&mut wait).collect()
+}
+
+fn tokio(delays: Vec<Duration>) -> io::Result<Vec<Duration>> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build()?;
+    runtime.block_on(async {
+        let mut all = Vec::new();
+        for delay in delays {
+            let start = Instant::now();
+            tokio::time::sleep(delay).await;
+            all.push(late(start, delay)?);
+        }
+        Ok(all)
+    })
+}
+
+fn async_io(delays: Vec<Duration>) -> io::Result<Vec<Duration>> {
+    async_io::block_on(async {
+        let mut all = Vec::new();
+        for delay in delays {
+            let start = Instant::now();
+            async_io::Timer::after(delay).await;
+            all.push(late(start, delay)?);
+        }
+        Ok(all)
+    })
+}
