@@ -193,9 +193,11 @@ impl Descriptor {
         }
         let (main, edges) = split(wanted);
         let fresh = !self.is_known();
-        let result = self
-            .tell(poller, Set::Main, main, force, stale)
-            .and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
+        let mut result = self.tell(poller, Set::Main, main, force, stale);
+        // Hardly anybody has handlers of both kinds on one descriptor.
+        if self.edges != Kernel::Absent || edges.is_some() {
+            result = result.and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
+        }
         match result {
             Err(error) if fresh && is(&error, libc::EPERM) => {
                 self.told = Told::Always;

@@ -578,6 +578,7 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     fn enter(&self, call: &'static str) -> Result<StateGuard<'_>> {
         if self.inbox.is_forked() {
             return Err(Error::new(call, Cause::Forked));
@@ -612,6 +613,7 @@ impl Core {
         }
         let mut wake = state.handlers.has_next();
         match state.phase {
+            Phase::Resting if self.watched.load(Ordering::SeqCst) == 0 => {}
             Phase::Waiting(until) => {
                 let next = state.timers.next_deadline();
                 wake |= next.is_some_and(|next| until.is_none_or(|until| next < until));

@@ -221,14 +221,17 @@ impl Poller {
         each!(&self.main, it => it.supports_edge())
     }
 
+    #[inline]
     pub(crate) fn add(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
         each!(self.set(set)?, it => it.add(fd, key.to_u64(), watch))
     }
 
+    #[inline]
     pub(crate) fn modify(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
         each!(self.set(set)?, it => it.modify(fd, key.to_u64(), watch))
     }
 
+    #[inline]
     pub(crate) fn delete(&self, set: Set, fd: RawFd) -> io::Result<()> {
         each!(self.set(set)?, it => it.delete(fd))
     }
@@ -317,8 +320,11 @@ impl Poller {
         self.changes.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn set(&self, set: Set) -> io::Result<&Backend> {
-        self.changes.fetch_add(1, Ordering::Relaxed);
+        // Only changed under the engine's lock, and a read-modify-write costs more.
+        let changes = self.changes.load(Ordering::Relaxed);
+        self.changes.store(changes + 1, Ordering::Relaxed);
         match set {
             Set::Main => Ok(&self.main),
             Set::Edges => self.edges(),
