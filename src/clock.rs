@@ -190,6 +190,11 @@ impl Clock {
         self.now().saturating_add(nanoseconds(delay))
     }
 
+    /// How long it is until then.
+    pub(crate) fn until(&self, deadline: u64) -> Duration {
+        Duration::from_nanos(deadline.saturating_sub(self.now()))
+    }
+
     /// When the system clock will show `time`, if nobody sets it.
     pub(crate) fn deadline_of(&self, time: SystemTime) -> u64 {
         // Read in this order, so that what passes in between makes it later and not earlier.

@@ -8,8 +8,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// Converts into [`io::Error`] of the same kind, which has it inside
 /// ([`get_ref`](io::Error::get_ref)).
+// In a box, so that what can fail costs next to nothing when it does not.
 #[derive(Debug)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     call: &'static str,
     about: Option<About>,
     cause: Cause,
@@ -58,11 +62,8 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(call: &'static str, cause: Cause) -> Error {
-        Error {
-            call,
-            about: None,
-            cause,
-        }
+        let about = None;
+        Error(Box::new(Inner { call, about, cause }))
     }
 
     pub(crate) fn os(call: &'static str, error: io::Error) -> Error {
@@ -74,25 +75,25 @@ impl Error {
     }
 
     pub(crate) fn with_fd(mut self, fd: RawFd) -> Error {
-        self.about = Some(About::Descriptor(fd));
+        self.0.about = Some(About::Descriptor(fd));
         self
     }
 
     #[cfg(feature = "signal")]
     pub(crate) fn with_signal(mut self, signal: i32) -> Error {
-        self.about = Some(About::Signal(signal));
+        self.0.about = Some(About::Signal(signal));
         self
     }
 
     #[cfg(feature = "signal")]
     pub(crate) fn with_process(mut self, pid: u32) -> Error {
-        self.about = Some(About::Process(pid));
+        self.0.about = Some(About::Process(pid));
         self
     }
 
     /// What kind of failure it was.
     pub fn kind(&self) -> ErrorKind {
-        match self.cause {
+        match self.0.cause {
             Cause::Os(_) => ErrorKind::Os,
             Cause::UnknownId => ErrorKind::UnknownId,
             Cause::AlreadyDriven(_) => ErrorKind::AlreadyDriven,
@@ -105,12 +106,12 @@ impl Error {
 
     /// The name of the method that failed.
     pub fn call(&self) -> &'static str {
-        self.call
+        self.0.call
     }
 
     /// The descriptor that the call was about.
     pub fn fd(&self) -> Option<RawFd> {
-        match self.about {
+        match self.0.about {
             Some(About::Descriptor(fd)) => Some(fd),
             _ => None,
         }
@@ -118,7 +119,7 @@ impl Error {
 
     /// The operating system's error code, if it was the one who refused.
     pub fn raw_os_error(&self) -> Option<i32> {
-        match &self.cause {
+        match &self.0.cause {
             Cause::Os(error) => error.raw_os_error(),
             _ => None,
         }
@@ -127,8 +128,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.call)?;
-        match self.about {
+        write!(f, "{}: ", self.0.call)?;
+        match self.0.about {
             Some(About::Descriptor(fd)) => write!(f, "descriptor {fd}: ")?,
             #[cfg(feature = "signal")]
             Some(About::Signal(signal)) => write!(f, "signal {signal}: ")?,
@@ -136,7 +137,7 @@ impl fmt::Display for Error {
             Some(About::Process(pid)) => write!(f, "process {pid}: ")?,
             None => {}
         }
-        match &self.cause {
+        match &self.0.cause {
             Cause::Os(error) => error.fmt(f),
             Cause::UnknownId => f.write_str("unknown id (removed, fired, or of another reactor)"),
             Cause::AlreadyDriven(by) => write!(f, "the reactor is already being driven by {by}"),
@@ -150,7 +151,7 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match &self.cause {
+        match &self.0.cause {
             Cause::Os(error) => Some(error),
             _ => None,
         }
@@ -159,7 +160,7 @@ impl error::Error for Error {
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
-        let kind = match &error.cause {
+        let kind = match &error.0.cause {
             Cause::Os(os) => os.kind(),
             Cause::UnknownId => io::ErrorKind::NotFound,
             Cause::AlreadyDriven(_) => io::ErrorKind::ResourceBusy,

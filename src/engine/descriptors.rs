@@ -142,6 +142,10 @@ impl Descriptor {
         }
     }
 
+    pub(super) fn is_told_by_kernel(&self) -> bool {
+        matches!(self.told, Told::ByKernel)
+    }
+
     pub(super) fn is_always_ready(&self) -> bool {
         matches!(self.told, Told::Always)
     }

@@ -334,7 +334,7 @@ impl Handlers {
     /// Appends to `batch` whom an event concerns. False if it concerns nobody: it is a ghost's.
     #[inline]
     pub(super) fn gather(&mut self, fired: Fired, batch: &mut Vec<Key>) -> bool {
-        let descriptor = match self.descriptors.get(fired.key.slot()) {
+        let descriptor = match self.descriptors.get_mut(fired.key.slot()) {
             Some(descriptor) if descriptor.key == fired.key && !descriptor.orphaned => descriptor,
             _ => return false,
         };
@@ -353,7 +353,7 @@ impl Handlers {
                 handler.pending |= seen;
             }
         }
-        if self.descriptors[fired.key.slot()].fired(fired.set) {
+        if descriptor.fired(fired.set) {
             self.mark(fired.key.index, false);
         }
         true
@@ -485,7 +485,10 @@ impl Handlers {
             self.call_next_turn(key);
             self.count(key);
         } else if handler.mode == Mode::Level {
-            self.call_if_ready(key);
+            let d = handler.descriptor;
+            if !self.descriptors[d as usize].is_told_by_kernel() {
+                self.call_if_ready(key);
+            }
         }
         None
     }
@@ -659,13 +662,9 @@ impl Handlers {
     }
 
     /// Has it called if that it is ready can be known without the kernel.
-    #[inline]
     fn call_if_ready(&mut self, key: Key) {
         let handler = &self.handlers[key.slot()];
         let descriptor = &self.descriptors[handler.descriptor as usize];
-        if let Told::ByKernel = descriptor.told {
-            return;
-        }
         let ready = descriptor.ready();
         if ready.is_some_and(|ready| !ready.seen_by(handler.interest).is_none()) {
             self.call_next_turn(key);

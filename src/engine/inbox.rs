@@ -192,39 +192,47 @@ impl Inbox {
         self.signal.load(SeqCst) & (POSTS | URGENT) != 0
     }
 
-    /// Appends what was posted so far.
-    pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) {
-        self.take_signal(WAKE);
-        if self.take_signal(POSTS) {
+    /// Appends what was posted so far. False if there is nothing.
+    #[inline]
+    pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) -> bool {
+        let told = self.take_signal(WAKE | POSTS) & POSTS != 0;
+        if told {
             let mut queue = self.queue();
             posts.append(&mut queue.posts);
             idle.append(&mut queue.idle);
         }
+        told
     }
 
-    /// Appends what was posted with high priority so far.
+    /// Appends what was posted with high priority so far. False if there is nothing.
     #[inline]
-    pub(super) fn take_urgent(&self, urgent: &mut VecDeque<Post>) {
-        if self.take_signal(URGENT) {
+    pub(super) fn take_urgent(&self, urgent: &mut VecDeque<Post>) -> bool {
+        let told = self.take_signal(URGENT) != 0;
+        if told {
             urgent.append(&mut self.queue().urgent);
         }
+        told
     }
 
     /// The virtual sources that became ready since the last look, in the place of `news`, which is
     /// empty. False if there are none.
     #[inline]
     pub(super) fn take_news(&self, news: &mut Vec<Key>) -> bool {
-        let told = self.take_signal(NEWS);
+        let told = self.take_signal(NEWS) != 0;
         if told {
             mem::swap(news, &mut self.queue().news);
         }
         told
     }
 
+    /// What of this was signalled.
     #[inline]
-    fn take_signal(&self, what: u8) -> bool {
+    fn take_signal(&self, what: u8) -> u8 {
         // A signal that is missed by this look is seen by the one before the loop sleeps.
-        self.signal.load(Relaxed) & what != 0 && self.signal.fetch_and(!what, SeqCst) & what != 0
+        match self.signal.load(Relaxed) & what {
+            0 => 0,
+            _ => self.signal.fetch_and(!what, SeqCst) & what,
+        }
     }
 
     /// How many posts wait to be taken.

@@ -108,9 +108,9 @@ struct State {
     host: Option<&'static str>,
     closed: bool,
     /// The deadline that the poller's alarm is set to.
-    alarm: Option<u64>,
+    alarm: u64,
     /// If the prepare hooks were called after the last turn: until when they let the host sleep.
-    prepared: Option<Option<u64>>,
+    prepared: Option<u64>,
     /// The kernel's set has to be made anew, and whoever watches the descriptor was not told yet.
     haunted: bool,
     stats: Stats,
@@ -122,7 +122,7 @@ enum Phase {
     /// Between turns. A host may be asleep, watching the descriptor.
     Resting,
     /// In the kernel, not longer than to this deadline.
-    Waiting(Option<u64>),
+    Waiting(u64),
     /// Calling callbacks, and sure to look at everything before it waits again.
     Calling,
 }
@@ -133,8 +133,11 @@ pub(crate) const BY_HOST: u8 = 1;
 #[cfg(pollable)]
 pub(crate) const BY_OTHERS: u8 = 2;
 
-/// The deadline with which a prepare hook forbids to sleep: the birth of the reactor.
+// Deadlines are nanoseconds since the birth of the reactor. Two of them are none:
+/// Until then nobody sleeps.
 const NOT_AT_ALL: u64 = 0;
+/// It never comes.
+const NEVER: u64 = u64::MAX;
 
 impl State {
     /// Something is registered that could call back, and is not taken out of the count.
@@ -167,7 +170,7 @@ impl Core {
                 driver: None,
                 host: None,
                 closed: false,
-                alarm: None,
+                alarm: NEVER,
                 prepared: None,
                 haunted: false,
                 stats: Stats::default(),
@@ -327,8 +330,10 @@ impl Core {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let deadline = self.try_state()?.timers.next_deadline()?;
-        self.clock.instant_of(deadline)
+        match self.try_state()?.timers.next_deadline() {
+            NEVER => None,
+            deadline => self.clock.instant_of(deadline),
+        }
     }
 
     // Hooks.
@@ -415,6 +420,7 @@ impl Core {
             turning,
             resting: false,
             call: host.unwrap_or(call),
+            patience: None,
             ends: false,
             built_in: false,
         })
@@ -425,12 +431,9 @@ impl Core {
         driving.ends = true;
         driving.built_in = true;
         let mut state = self.state();
-        while driving.is_alive(&state) {
-            let turn;
-            (state, turn) = driving.turn(state, None)?;
-            if turn.stopped {
-                break;
-            }
+        let mut turn = Turn::default();
+        while !turn.stopped && driving.is_alive(&state) {
+            state = driving.turn(state, NEVER, &mut turn)?;
         }
         // Before `driving`, whose drop takes the lock.
         drop(state);
@@ -439,8 +442,18 @@ impl Core {
 
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
         let mut driving = self.drive("turn", None)?;
-        let (state, mut turn) = driving.turn(self.state(), timeout)?;
-        drop(state);
+        let until = match timeout {
+            None => NEVER,
+            Some(Duration::ZERO) => NOT_AT_ALL,
+            Some(timeout) if self.clock.test().is_none() => self.clock.deadline_in(timeout),
+            // Its time and that of the clock are not the same.
+            Some(timeout) => {
+                driving.patience = Some(timeout);
+                NEVER
+            }
+        };
+        let mut turn = Turn::default();
+        drop(driving.turn(self.state(), until, &mut turn)?);
         // Whoever calls this may sleep next, whatever it says.
         let may_sleep = !turn.stopped && driving.rest()?;
         turn.idle &= may_sleep;
@@ -452,11 +465,11 @@ impl Core {
     pub(crate) fn host_turns(&self, host: &'static str, budget: usize) -> Result<Turn> {
         let mut driving = self.drive(host, Some(host))?;
         let mut sum = Turn::default();
+        let mut turn = Turn::default();
         let mut spent = 0;
         let mut state = self.state();
         while !sum.idle && !sum.stopped && spent < budget.max(1) {
-            let turn;
-            (state, turn) = driving.turn(state, Some(Duration::ZERO))?;
+            state = driving.turn(state, NOT_AT_ALL, &mut turn)?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
             // A turn that calls nobody is not for nothing.
@@ -491,6 +504,7 @@ impl Core {
         let woken = Arc::new(Woken(AtomicBool::new(true), self.inbox.clone()));
         let waker = Waker::from(woken.clone());
         let mut future = pin!(future);
+        let mut turn = Turn::default();
         loop {
             if woken.0.swap(false, Ordering::SeqCst) {
                 let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
@@ -498,8 +512,7 @@ impl Core {
                     return Ok(output);
                 }
             }
-            let (state, turn) = driving.turn(driving.state()?, None)?;
-            drop(state);
+            drop(driving.turn(driving.state()?, NEVER, &mut turn)?);
             if turn.stopped {
                 return Err(Error::new(CALL, Cause::Stopped));
             }
@@ -615,8 +628,7 @@ impl Core {
         match state.phase {
             Phase::Resting if self.watched.load(Ordering::SeqCst) == 0 => {}
             Phase::Waiting(until) => {
-                let next = state.timers.next_deadline();
-                wake |= next.is_some_and(|next| until.is_none_or(|until| next < until));
+                wake |= state.timers.next_deadline() < until;
                 // With nothing left to wait for, `run` ends.
                 wake |= !state.can_call();
             }
@@ -634,16 +646,15 @@ impl Core {
         if self.watched.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let deadlines = [state.timers.next_deadline(), state.prepared.flatten()];
-        let next = deadlines.into_iter().flatten().min();
+        let next = state.timers.next_deadline();
+        let next = next.min(state.prepared.unwrap_or(NEVER));
         if self.clock.test().is_some() {
             // Who moves it wakes us; there is nothing to wait for but what is due already.
-            if next.is_some_and(|next| next <= self.clock.now()) {
+            if next <= self.clock.now() {
                 self.inbox.wake();
             }
         } else if next != state.alarm {
-            let now = self.clock.now();
-            let delay = next.map(|next| Duration::from_nanos(next.saturating_sub(now)));
+            let delay = (next != NEVER).then(|| self.clock.until(next));
             state.alarm = next;
             // Setting a timer that exists to a valid time has no way to fail.
             let _ = self.inbox.poller.set_alarm(delay);

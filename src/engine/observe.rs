@@ -27,6 +27,7 @@ impl Observer {
     }
 
     /// Calls a callback. Without a threshold no clock is read.
+    #[inline]
     pub(super) fn call<R>(
         &self,
         kind: CallbackKind,

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use slab::Slab;
 
+use super::NEVER;
 use crate::id::Key;
 
 pub(super) type Callback = Box<dyn FnMut()>;
@@ -216,14 +217,13 @@ impl Timers {
         self.active
     }
 
-    /// The earliest deadline, exactly: what is stale at the top is cleared away first. Never is none.
-    pub(super) fn next_deadline(&mut self) -> Option<u64> {
-        loop {
-            let Entry { deadline, key } = *self.heap.peek()?;
+    /// The earliest deadline, exactly: what is stale at the top is cleared away first.
+    pub(super) fn next_deadline(&mut self) -> u64 {
+        while let Some(&Entry { deadline, key }) = self.heap.peek() {
             match self.get(key) {
                 Some(timer) if timer.queued == deadline => {
                     if timer.deadline == deadline {
-                        return (deadline < LAST).then_some(deadline);
+                        return if deadline < LAST { deadline } else { NEVER };
                     }
                     let deadline = timer.deadline;
                     timer.queued = deadline;
@@ -238,11 +238,12 @@ impl Timers {
                 }
             }
         }
+        NEVER
     }
 
     /// Moves what is due to the end of `due`, in order.
     pub(super) fn take_due(&mut self, now: u64, due: &mut VecDeque<Key>) {
-        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+        while self.next_deadline() <= now {
             let Some(Entry { key, .. }) = self.heap.pop() else {
                 return;
             };
@@ -347,7 +348,7 @@ mod tests {
         timers.reset(a, 50, None);
         timers.reset(b, 10, None);
         timers.reset(b, 20, None);
-        assert_eq!(timers.next_deadline(), Some(20));
+        assert_eq!(timers.next_deadline(), 20);
         assert_eq!(due(&mut timers, 30), [b]);
         assert_eq!(due(&mut timers, 1000), [a]);
     }
@@ -384,7 +385,7 @@ mod tests {
         assert_eq!(due(&mut timers, 37), [a]);
         let callback = timers.start(a).unwrap().callback;
         assert!(timers.finish(a, callback, || 37).is_none());
-        assert_eq!(timers.next_deadline(), Some(40));
+        assert_eq!(timers.next_deadline(), 40);
     }
 
     #[test]
@@ -407,11 +408,11 @@ mod tests {
         let a = timer(&mut timers, 10);
         timers.reset(a, 5, None);
         timers.reset(a, 10, None);
-        assert_eq!(timers.next_deadline(), Some(10));
+        assert_eq!(timers.next_deadline(), 10);
         let others: Vec<Key> = (0..100).map(|n| timer(&mut timers, 100 + n)).collect();
         others.iter().for_each(|&one| drop(timers.cancel(one)));
         assert_eq!(due(&mut timers, 10), [a]);
-        assert_eq!(timers.next_deadline(), None);
+        assert_eq!(timers.next_deadline(), NEVER);
     }
 
     #[test]
@@ -435,6 +436,6 @@ mod tests {
             .map(|&key| timers.get(key).unwrap().deadline)
             .collect();
         assert!(deadlines.is_sorted());
-        assert_eq!(timers.next_deadline(), None);
+        assert_eq!(timers.next_deadline(), NEVER);
     }
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 use std::{io, mem};
 
 use super::inbox::Post;
-use super::{Core, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
-use crate::clock::nanoseconds;
+use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
 use crate::error::Cause;
 use crate::id::Key;
 use crate::poller::{Events, Set};
@@ -56,12 +55,9 @@ impl Turning {
         Some(key)
     }
 
-    /// There is something to call, but for idle posts.
-    fn has_work(&self) -> bool {
-        self.called < self.batch.len()
-            || !self.due.is_empty()
-            || !self.urgent.is_empty()
-            || !self.posts.is_empty()
+    /// A turn that was stopped, or in which a callback panicked, has left something over.
+    fn has_left_overs(&self) -> bool {
+        self.called < self.batch.len() || !self.due.is_empty()
     }
 }
 
@@ -73,6 +69,8 @@ pub(crate) struct Driving<'a> {
     pub(super) resting: bool,
     /// What was called to drive.
     pub(super) call: &'static str,
+    /// How long to wait, really, for a clock of which nobody knows when it will be moved.
+    pub(super) patience: Option<Duration>,
     /// It is not to wait when nothing is left that could call back.
     pub(super) ends: bool,
     /// The loop's own wait drives: nobody can be told anything.
@@ -93,7 +91,7 @@ impl<'c> Driving<'c> {
     pub(super) fn is_alive(&self, state: &State) -> bool {
         // Not `has_work`: a handler that is to be called next may have been taken out of the count.
         state.can_call()
-            || self.turning.has_work()
+            || self.turning.has_left_overs()
             || !self.turning.idle.is_empty()
             || self.core.inbox.has_posts()
             || self.core.inbox.is_stopped()
@@ -106,33 +104,53 @@ impl<'c> Driving<'c> {
 
     /// The same, but for idle posts.
     fn is_busy(&self, state: &State) -> bool {
-        self.turning.has_work() || state.handlers.has_next() || self.core.inbox.is_signalled()
+        let signalled = self.core.inbox.is_signalled();
+        signalled || state.handlers.has_next() || self.turning.has_left_overs()
     }
 
-    /// One turn. Waits no longer than `timeout`, the next timer, or what hooks allow.
+    /// How long to wait, and in the poller's terms.
+    #[inline]
+    fn timeout(&self, until: u64) -> Option<Duration> {
+        let clock = &self.core.clock;
+        match until {
+            NOT_AT_ALL => Some(Duration::ZERO),
+            NEVER => self.patience,
+            _ => match clock.test() {
+                None => Some(clock.until(until)),
+                // It stands still: sleep until somebody moves it, unless that is enough already.
+                Some(test) if !test.is_eager() && clock.now() < until => self.patience,
+                Some(_) => Some(Duration::ZERO),
+            },
+        }
+    }
+
+    /// One turn, and what it did. Waits no longer than until then, the next timer, or what hooks
+    /// allow.
     pub(super) fn turn(
         &mut self,
         mut state: StateGuard<'c>,
-        timeout: Option<Duration>,
-    ) -> Result<(StateGuard<'c>, Turn)> {
+        until: u64,
+        turn: &mut Turn,
+    ) -> Result<StateGuard<'c>> {
         let core = self.core;
         let call = self.call;
-        let mut turn = Turn::default();
+        let os = |error| Error::os(call, error);
+        *turn = Turn::default();
         if core.inbox.take_stop() {
             turn.stopped = true;
-            return Ok((state, turn));
+            return Ok(state);
         }
         self.resting = false;
         state.phase = Phase::Calling;
         state.handlers.defer = true;
         state.stats.turns += 1;
-        self.keep_left_overs(&mut state);
-        let mut limit = None;
+        self.begin_batch(&mut state);
+        let mut limit = NEVER;
         if state.hooks.is_empty() {
             state.prepared = None;
         } else {
             // What the hooks said after the last turn does if nothing can have happened since.
-            let sleeps = timeout != Some(Duration::ZERO) && !self.has_work(&state);
+            let sleeps = until != NOT_AT_ALL && !self.has_work(&state);
             limit = match state.prepared.take() {
                 Some(limit) if !sleeps => limit,
                 _ => {
@@ -142,43 +160,24 @@ impl<'c> Driving<'c> {
                 }
             };
         }
-        let os = |error| Error::os(call, error);
         state.handlers.flush(&core.inbox.poller).map_err(os)?;
 
         // Wait.
-        let mut timeout = timeout;
-        let work = self.has_work(&state);
-        let done = self.ends && !work && !self.is_alive(&state);
-        if limit == Some(NOT_AT_ALL) || done || work {
-            timeout = Some(Duration::ZERO);
-        }
-        if timeout != Some(Duration::ZERO) {
-            let mut until = [limit, state.timers.next_deadline()]
-                .into_iter()
-                .flatten()
-                .min();
-            if let Some(test) = core.clock.test() {
-                // It stands still: sleep until somebody moves it, unless that is enough already.
-                let now = core.clock.now();
-                if until.is_some_and(|until| test.is_eager() || until <= now) {
-                    timeout = Some(Duration::ZERO);
-                }
-            } else if until.is_some() || timeout.is_some() {
-                let now = core.clock.now();
-                let end =
-                    timeout.map_or(u64::MAX, |timeout| now.saturating_add(nanoseconds(timeout)));
-                let earliest = until.map_or(end, |until| until.min(end));
-                timeout = Some(Duration::from_nanos(earliest.saturating_sub(now)));
-                until = Some(earliest);
-            }
+        let work = self.has_work(&state) || self.ends && !self.is_alive(&state);
+        let until = match work {
+            true => NOT_AT_ALL,
+            false => until.min(limit).min(state.timers.next_deadline()),
+        };
+        let mut timeout = self.timeout(until);
+        if until == NOT_AT_ALL {
+            drop(state);
+        } else {
             state.phase = Phase::Waiting(until);
             state.handlers.defer = false;
             drop(state);
             if !core.inbox.fall_asleep() {
                 timeout = Some(Duration::ZERO);
             }
-        } else {
-            drop(state);
         }
         let waited = core.inbox.poller.wait(&mut self.turning.events, timeout);
         core.inbox.wake_up();
@@ -187,22 +186,23 @@ impl<'c> Driving<'c> {
         let mut state = core.state();
         state.phase = Phase::Calling;
         state.handlers.defer = true;
-        let notices = waited.map_err(os)?;
-        if notices.alarm {
-            state.alarm = None;
-        }
-        if notices.clock {
-            core.inbox.poller.watch_clock().map_err(os)?;
-        }
-        if notices.clock || core.clock.test().is_some() {
-            state.timers.follow(|time| core.clock.deadline_of(time));
-        }
+        waited.map_err(os)?;
         let Turning {
             events,
             news,
             batch,
+            haunted,
             ..
         } = &mut *self.turning;
+        if events.notices.alarm {
+            state.alarm = NEVER;
+        }
+        if events.notices.clock {
+            core.inbox.poller.watch_clock().map_err(os)?;
+        }
+        if events.notices.clock || core.clock.test().is_some() {
+            state.timers.follow(|time| core.clock.deadline_of(time));
+        }
         let quiet = events.fired.is_empty();
         if core.inbox.take_news(news) {
             state.handlers.take_news(news);
@@ -210,48 +210,61 @@ impl<'c> Driving<'c> {
         if state.handlers.has_next() {
             state.handlers.gather_next(batch);
         }
-        let mut haunted = [false; 2];
+        let mut ghosts = [false; 2];
         for fired in &events.fired {
-            haunted[fired.set as usize] |= !state.handlers.gather(*fired, batch);
+            if !state.handlers.gather(*fired, batch) {
+                ghosts[fired.set as usize] = true;
+            }
         }
-        if haunted != [false; 2] || self.turning.haunted != [0; 2] {
-            self.lay_ghosts(&mut state, haunted).map_err(os)?;
+        if ghosts != [false; 2] || *haunted != [0; 2] {
+            self.lay_ghosts(&mut state, ghosts).map_err(os)?;
         }
 
         // Call.
         if !state.hooks.is_empty() {
             state = self.check(state)?;
         }
-        core.inbox.take_urgent(&mut self.turning.urgent);
-        if !self.turning.urgent.is_empty() {
-            state = self.call_posts(state, &mut turn, |turning| turning.urgent.pop_front())?;
+        if core.inbox.take_urgent(&mut self.turning.urgent) {
+            state = self.call_posts(state, turn, |turning| turning.urgent.pop_front())?;
         }
-        state = self.call_handlers(state, &mut turn)?;
-        if quiet && turn.called == 0 && !self.has_work(&state) {
-            self.hurry([limit, state.timers.next_deadline()]);
+        state = self.call_handlers(state, turn)?;
+        if core.clock.test().is_some() && quiet && turn.called == 0 && !self.has_work(&state) {
+            self.hurry(limit.min(state.timers.next_deadline()));
         }
         if !state.timers.is_empty() || !self.turning.due.is_empty() {
-            state = self.call_timers(state, &mut turn)?;
+            state = self.call_timers(state, turn)?;
         }
         let Turning { posts, idle, .. } = &mut *self.turning;
-        if core.inbox.is_signalled() {
-            core.inbox.take(posts, idle);
+        if core.inbox.take(posts, idle) {
+            state = self.call_posts(state, turn, |turning| turning.posts.pop_front())?;
         }
-        if !posts.is_empty() {
-            state = self.call_posts(state, &mut turn, |turning| turning.posts.pop_front())?;
-        }
-        if quiet && turn.called == 0 && !self.is_busy(&state) {
+        let some = !self.turning.idle.is_empty();
+        if some && quiet && turn.called == 0 && !self.is_busy(&state) {
             let mut one = true;
-            state = self.call_posts(state, &mut turn, |turning| {
+            state = self.call_posts(state, turn, |turning| {
                 mem::take(&mut one).then(|| turning.idle.pop_front())?
             })?;
         }
         turn.stopped = core.inbox.take_stop();
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
-        Ok((state, turn))
+        Ok(state)
+    }
+
+    /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
+    /// nobody would report again.
+    fn begin_batch(&mut self, state: &mut State) {
+        let Turning { batch, called, .. } = &mut *self.turning;
+        let called = mem::take(called);
+        if called == batch.len() {
+            batch.clear();
+        } else {
+            batch.drain(..called);
+            batch.retain(|&key| state.handlers.keep(key));
+        }
     }
 
     /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
+    #[cold]
     fn lay_ghosts(&mut self, state: &mut State, haunted: [bool; 2]) -> io::Result<()> {
         let core = self.core;
         for set in [Set::Main, Set::Edges] {
@@ -274,26 +287,13 @@ impl<'c> Driving<'c> {
         Ok(())
     }
 
-    /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
-    /// nobody would report again.
-    fn keep_left_overs(&mut self, state: &mut State) {
-        let Turning { batch, called, .. } = &mut *self.turning;
-        if *called == batch.len() {
-            batch.clear();
-            *called = 0;
-            return;
-        }
-        batch.drain(..mem::take(called));
-        batch.retain(|&key| state.handlers.keep(key));
-    }
-
     fn call_handlers(
         &mut self,
         mut state: StateGuard<'c>,
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        while let Some(key) = self.core.unless_stopped(|| self.turning.next_in_batch()) {
+        while let Some(key) = core.unless_stopped(|| self.turning.next_in_batch()) {
             let Some(call) = state.handlers.start(key) else {
                 continue;
             };
@@ -306,8 +306,9 @@ impl<'c> Driving<'c> {
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.remove_handler(key)));
-            let observer = &core.observer;
-            let action = observer.call(CallbackKind::Handler, place, || callback(event));
+            let action = core
+                .observer
+                .call(CallbackKind::Handler, place, || callback(event));
             mem::forget(guard);
             state = self.state()?;
             let poller = &core.inbox.poller;
@@ -326,7 +327,7 @@ impl<'c> Driving<'c> {
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        if state.timers.next_deadline().is_some() {
+        if state.timers.next_deadline() != NEVER {
             let now = core.clock.now();
             state.timers.take_due(now, &mut self.turning.due);
         }
@@ -390,20 +391,20 @@ impl<'c> Driving<'c> {
         Ok(state)
     }
 
-    /// There is nothing to do: an eager test clock moves to the next of these deadlines.
-    fn hurry(&self, deadlines: [Option<u64>; 2]) {
+    /// There is nothing to do: an eager test clock moves to the next deadline.
+    #[cold]
+    fn hurry(&self, next: u64) {
         let clock = &self.core.clock;
-        let next = deadlines.into_iter().flatten().min();
-        if let (Some(next), Some(test)) = (next, clock.test().filter(|test| test.is_eager())) {
-            let ahead = next.saturating_sub(clock.now());
-            test.advance(Duration::from_nanos(ahead));
+        if let Some(test) = clock.test().filter(|test| test.is_eager() && next != NEVER) {
+            test.advance(clock.until(next));
         }
     }
 
     /// Calls the prepare hooks. Gives until when the loop may sleep.
-    fn prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, Option<u64>)> {
+    #[inline(never)]
+    fn prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
         let core = self.core;
-        let mut limit: Option<u64> = None;
+        let mut limit = NEVER;
         for key in state.hooks.keys() {
             let Some(hook) = state.hooks.get(key) else {
                 continue;
@@ -415,12 +416,12 @@ impl<'c> Driving<'c> {
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
             let wish = core.observer.call(CallbackKind::Hook, place, &mut prepare);
-            let wish = wish.map(|wish| match wish {
-                Duration::ZERO => NOT_AT_ALL,
-                wish => core.clock.deadline_in(wish),
-            });
             mem::forget(guard);
-            limit = [limit, wish].into_iter().flatten().min();
+            limit = limit.min(match wish {
+                None => NEVER,
+                Some(Duration::ZERO) => NOT_AT_ALL,
+                Some(wish) => core.clock.deadline_in(wish),
+            });
             state = self.state()?;
             match state.hooks.get(key) {
                 Some(hook) => hook.prepare = Some(prepare),
@@ -434,6 +435,7 @@ impl<'c> Driving<'c> {
         Ok((state, limit))
     }
 
+    #[inline(never)]
     fn check(&self, mut state: StateGuard<'c>) -> Result<StateGuard<'c>> {
         let core = self.core;
         for key in state.hooks.keys() {
@@ -467,7 +469,7 @@ impl<'c> Driving<'c> {
         let core = self.core;
         let (mut state, limit) = self.prepare(self.state()?)?;
         state.prepared = (!state.hooks.is_empty()).then_some(limit);
-        if limit == Some(NOT_AT_ALL) || self.has_work(&state) {
+        if limit == NOT_AT_ALL || self.has_work(&state) {
             return Ok(false);
         }
         let flushed = state.handlers.flush(&core.inbox.poller);
@@ -505,7 +507,7 @@ impl Drop for Driving<'_> {
             ..
         } = &mut *self.turning;
         let closed = core.inbox.put_back([urgent, posts, idle].map(mem::take));
-        let zero = state.prepared == Some(Some(NOT_AT_ALL));
+        let zero = state.prepared == Some(NOT_AT_ALL);
         let failed = state.handlers.flush(&core.inbox.poller).is_err();
         let work = zero || failed || self.has_work(&state);
         self.leave(state);

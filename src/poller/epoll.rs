@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -21,8 +22,8 @@ pub(super) struct Epoll {
     epoll: OwnedFd,
     wake: OwnedFd,
     alarm: OwnedFd,
-    /// The kernel takes timeouts in nanoseconds.
-    has_pwait2: bool,
+    /// The kernel takes timeouts in nanoseconds, as far as we know.
+    has_pwait2: AtomicBool,
 }
 
 pub(super) type Buffer = Vec<MaybeUninit<Event>>;
@@ -34,10 +35,6 @@ pub(super) fn buffer() -> Buffer {
 impl Epoll {
     pub(super) fn new() -> io::Result<Epoll> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let has_pwait2 = {
-            let mut one = [MaybeUninit::uninit()];
-            epoll::wait(&epoll, &mut one, Some(&Timespec::default())).is_ok()
-        };
         Ok(Epoll {
             epoll,
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -45,7 +42,7 @@ impl Epoll {
                 TimerfdClockId::Monotonic,
                 TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
             )?,
-            has_pwait2,
+            has_pwait2: AtomicBool::new(true),
         })
     }
 
@@ -109,62 +106,59 @@ impl Epoll {
         timeout: Option<Duration>,
         mut take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
-        let events = match timeout {
-            // Not epoll_pwait2, which has a timespec to copy even to say zero.
-            None | Some(Duration::ZERO) => self.pwait(buffer, timeout)?,
-            Some(_) if self.has_pwait2 => self.pwait2(buffer, timeout)?,
-            Some(_) => {
-                // It was set to something else before.
-                take(ALARM, Ready::NONE);
-                self.set_alarm(timeout)?;
-                self.pwait(buffer, timeout)?
-            }
+        let found = match self.has_pwait2.load(Ordering::Relaxed) {
+            true => self.pwait2(buffer, timeout)?,
+            false => None,
         };
-        for event in events {
+        let found = match found {
+            Some(found) => found,
+            None => self.pwait(buffer, timeout, &mut take)?,
+        };
+        for event in &buffer[..found] {
+            // SAFETY: both waits count what the kernel has written.
+            let event = unsafe { event.assume_init_ref() };
             let flags = event.flags;
             take(event.data.u64(), Ready::from_poll(flags.bits()));
         }
         Ok(())
     }
 
-    fn pwait2<'b>(
-        &self,
-        buffer: &'b mut Buffer,
-        timeout: Option<Duration>,
-    ) -> io::Result<&'b [Event]> {
+    /// `None` if the kernel has no such call: Linux before 5.11, some sandboxes, valgrind.
+    #[inline]
+    fn pwait2(&self, buffer: &mut Buffer, timeout: Option<Duration>) -> io::Result<Option<usize>> {
         let mut timeout = timeout.map(timespec);
         let mut until = None;
-        let found = loop {
+        loop {
             match epoll::wait(&self.epoll, buffer.as_mut_slice(), timeout.as_ref()) {
-                Ok((events, _)) => break events.len(),
-                Err(Errno::INTR) => {
-                    // The clock is only read once a signal came; until then it costs nothing.
-                    if let Some(left) = timeout {
-                        let left = Duration::new(left.tv_sec as u64, left.tv_nsec as u32);
-                        let now = Instant::now();
-                        let until = *until.get_or_insert(now.checked_add(left));
-                        let left = until.map(|until| until.saturating_duration_since(now));
-                        timeout = left.map(timespec);
-                    }
+                Ok((found, _)) => return Ok(Some(found.len())),
+                Err(Errno::INTR) => shorten(&mut timeout, &mut until),
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    self.has_pwait2.store(false, Ordering::Relaxed);
+                    return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
             }
-        };
-        Ok(initialised(buffer, found))
+        }
     }
 
-    /// With a timeout of zero or none. Without epoll_pwait2 (Linux before 5.11, some sandboxes,
-    /// valgrind) what is between is left to the alarm, which is as precise.
-    #[inline]
-    fn pwait<'b>(
+    /// Whose timeouts are in milliseconds: what is neither nothing nor for ever is left to the alarm,
+    /// which is as precise.
+    #[cold]
+    fn pwait(
         &self,
-        buffer: &'b mut Buffer,
+        buffer: &mut Buffer,
         timeout: Option<Duration>,
-    ) -> io::Result<&'b [Event]> {
-        let milliseconds = if timeout == Some(Duration::ZERO) {
-            0
-        } else {
-            -1
+        take: &mut impl FnMut(u64, Ready),
+    ) -> io::Result<usize> {
+        let milliseconds = match timeout {
+            Some(Duration::ZERO) => 0,
+            None => -1,
+            Some(_) => {
+                // It was set to something else before.
+                take(ALARM, Ready::NONE);
+                self.set_alarm(timeout)?;
+                -1
+            }
         };
         loop {
             // SAFETY: the buffer has room for BATCH events of the kernel's layout, and is not
@@ -174,7 +168,7 @@ impl Epoll {
                 libc::epoll_wait(self.epoll.as_raw_fd(), events, BATCH as _, milliseconds)
             };
             if let Ok(found) = usize::try_from(found) {
-                return Ok(initialised(buffer, found));
+                return Ok(found);
             }
             let error = io::Error::last_os_error();
             if error.kind() != io::ErrorKind::Interrupted {
@@ -223,11 +217,19 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-/// The first `found` events of the buffer, which the kernel has filled in.
-fn initialised(buffer: &Buffer, found: usize) -> &[Event] {
-    let events = &buffer[..found];
-    // SAFETY: both waits report only what they have written.
-    unsafe { &*(std::ptr::from_ref(events) as *const [Event]) }
+fn duration(timespec: Timespec) -> Duration {
+    Duration::new(timespec.tv_sec as u64, timespec.tv_nsec as u32)
+}
+
+/// After a signal came: the clock is only read then; until then it costs nothing.
+#[cold]
+fn shorten(timeout: &mut Option<Timespec>, until: &mut Option<Instant>) {
+    if let Some(whole) = *timeout {
+        let now = Instant::now();
+        *until = until.or_else(|| now.checked_add(duration(whole)));
+        // Beyond what a clock can say is for ever.
+        *timeout = until.map(|until| timespec(until.saturating_duration_since(now)));
+    }
 }
 
 fn flags(watch: Watch) -> EventFlags {
@@ -249,8 +251,8 @@ mod tests {
 
     #[test]
     fn without_pwait2_a_wait_is_as_precise_and_can_be_woken() {
-        let mut epoll = Epoll::new().unwrap();
-        epoll.has_pwait2 = false;
+        let epoll = Epoll::new().unwrap();
+        epoll.has_pwait2.store(false, Ordering::Relaxed);
         epoll.add_wake_and_alarm().unwrap();
         let mut buffer = buffer();
         let mut wait = |timeout| {
@@ -272,5 +274,16 @@ mod tests {
         epoll.wake().unwrap();
         assert_eq!(wait(None), [WAKE]);
         assert_eq!(wait(Some(Duration::ZERO)), []);
+    }
+
+    #[test]
+    fn a_signal_shortens_a_wait_by_the_time_that_has_passed() {
+        let (mut timeout, mut until) = (Some(timespec(Duration::from_secs(1000))), None);
+        shorten(&mut timeout, &mut until);
+        let first = timeout.map(duration).unwrap();
+        assert_eq!(first, Duration::from_secs(1000));
+        while until.unwrap().saturating_duration_since(Instant::now()) == first {}
+        shorten(&mut timeout, &mut until);
+        assert!(timeout.map(duration).unwrap() < first);
     }
 }

@@ -107,6 +107,7 @@ enum Backend {
 pub(crate) struct Events {
     raw: Raw,
     pub(crate) fired: Vec<Fired>,
+    pub(crate) notices: Notices,
 }
 
 enum Raw {
@@ -149,14 +150,12 @@ impl Backend {
     }
 
     #[inline]
-    fn wait(
-        &self,
-        set: Set,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<Notices> {
-        let mut notices = Notices::default();
-        let fired = &mut events.fired;
+    fn wait(&self, set: Set, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let Events {
+            raw,
+            fired,
+            notices,
+        } = events;
         let take = |key, ready| match key {
             ..OURS => fired.push(Fired {
                 set,
@@ -170,15 +169,14 @@ impl Backend {
             CLOCK => notices.clock = true,
             _ => {}
         };
-        match (self, &mut events.raw) {
+        match (self, raw) {
             #[cfg(epoll)]
-            (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, take)?,
+            (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, take),
             #[cfg(portable)]
-            (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, take)?,
+            (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, take),
             #[allow(unreachable_patterns)]
-            _ => return Err(io::ErrorKind::InvalidInput.into()),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
         }
-        Ok(notices)
     }
 }
 
@@ -214,6 +212,7 @@ impl Poller {
                 Backend::Portable(_) => Raw::Portable(portable::buffer()),
             },
             fired: Vec::new(),
+            notices: Notices::default(),
         }
     }
 
@@ -238,17 +237,16 @@ impl Poller {
 
     /// Waits until something is ready, somebody calls `wake`, or the time is up.
     #[inline]
-    pub(crate) fn wait(
-        &self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<Notices> {
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.fired.clear();
-        let notices = self.main.wait(Set::Main, events, timeout)?;
-        if let (true, Some(edges)) = (notices.edges, self.edges.get()) {
-            edges.wait(Set::Edges, events, Some(Duration::ZERO))?;
+        events.notices = Notices::default();
+        self.main.wait(Set::Main, events, timeout)?;
+        match self.edges.get() {
+            Some(edges) if events.notices.edges => {
+                edges.wait(Set::Edges, events, Some(Duration::ZERO))
+            }
+            _ => Ok(()),
         }
-        Ok(notices)
     }
 
     /// Ends the wait that is going on, or else the next one. Any thread.
