@@ -155,6 +155,12 @@ impl Descriptor {
         self.main != Kernel::Absent || self.edges != Kernel::Absent
     }
 
+    /// The kernel has it in the main set.
+    #[inline]
+    pub(super) fn is_in_main(&self) -> bool {
+        self.main != Kernel::Absent
+    }
+
     /// Whether an event of `set` is for the handlers of this mode.
     pub(super) fn is_for(&self, set: Set, mode: Mode) -> bool {
         let edge = match (set, self.main) {

@@ -173,9 +173,10 @@ impl Handlers {
             }
             return Some(Err((fd, error)));
         }
-        match again {
-            true => self.call_next_turn(key),
-            false => self.call_if_ready(key),
+        if again {
+            self.call_next_turn(key);
+        } else if !self.descriptors[d as usize].is_told_by_kernel() {
+            self.call_if_ready(key);
         }
         self.count(key);
         self.changes += 1;
@@ -634,6 +635,11 @@ impl Handlers {
     /// What the handlers of a descriptor want has changed. Within a turn the kernel is told before
     /// the next wait, unless it might refuse, which the caller has to know.
     fn change(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
+        // Only edge handlers, which are forced, may need another set than the main one.
+        if self.defer && !force && self.descriptors[d as usize].is_in_main() {
+            self.mark(d, force);
+            return Ok(());
+        }
         let wanted = self.wanted(d);
         let descriptor = &mut self.descriptors[d as usize];
         if self.defer && !descriptor.grows(wanted) {
