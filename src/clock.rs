@@ -170,6 +170,11 @@ impl Clock {
         self.test.as_ref()
     }
 
+    #[inline]
+    pub(crate) fn is_test(&self) -> bool {
+        self.test.is_some()
+    }
+
     pub(crate) fn instant(&self) -> Instant {
         match &self.test {
             None => Instant::now(),

@@ -61,11 +61,13 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    #[cold]
     pub(crate) fn new(call: &'static str, cause: Cause) -> Error {
         let about = None;
         Error(Box::new(Inner { call, about, cause }))
     }
 
+    #[cold]
     pub(crate) fn os(call: &'static str, error: io::Error) -> Error {
         // An error of our own has words, one of the system has a code.
         match (error.kind(), error.raw_os_error()) {

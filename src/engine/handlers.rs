@@ -221,6 +221,7 @@ impl Handlers {
 
     /// Takes the handler out, and out of the kernel's set. Gives the callback back for the caller
     /// to drop, unless it is running.
+    #[inline(never)]
     pub(super) fn remove(&mut self, poller: &Poller, key: Key) -> Option<Option<Callback>> {
         self.get(key)?;
         self.detach(poller, key);
@@ -282,16 +283,14 @@ impl Handlers {
         callbacks
     }
 
-    /// Tells the kernel what changed since the last wait.
+    /// Something changed since the last wait.
     #[inline]
-    pub(super) fn flush(&mut self, poller: &Poller) -> io::Result<()> {
-        match self.dirty.is_empty() {
-            true => Ok(()),
-            false => self.tell_kernel(poller),
-        }
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
-    fn tell_kernel(&mut self, poller: &Poller) -> io::Result<()> {
+    /// Tells the kernel what changed since the last wait.
+    pub(super) fn flush(&mut self, poller: &Poller) -> io::Result<()> {
         while let Some(d) = self.dirty.pop() {
             let Some(descriptor) = self.descriptors.get_mut(d as usize) else {
                 continue;
@@ -377,6 +376,7 @@ impl Handlers {
     }
 
     /// Virtual sources became ready.
+    #[inline(never)]
     pub(super) fn take_news(&mut self, news: &mut Vec<Key>) {
         for key in news.drain(..) {
             let news = match self.descriptors.get(key.slot()) {
@@ -399,6 +399,7 @@ impl Handlers {
     }
 
     /// Appends to `batch` who is to be called without the kernel's asking.
+    #[inline(never)]
     pub(super) fn gather_next(&mut self, batch: &mut Vec<Key>) {
         // Put back empty, for its room.
         let mut next = std::mem::take(&mut self.next);
@@ -446,15 +447,8 @@ impl Handlers {
         handler.last = ready;
         handler.calls += 1;
         let place = handler.place;
-        let mut recount = std::mem::take(&mut handler.again);
-        if handler.mode == Mode::Oneshot {
-            handler.armed = false;
-            recount = true;
-            let d = handler.descriptor;
-            self.mark(d, false);
-        }
-        if recount {
-            self.count(key);
+        if handler.again || handler.mode == Mode::Oneshot {
+            self.spend(key);
         }
         let event = Event::new(HandlerId(key), ready);
         Some(Call {
@@ -462,6 +456,19 @@ impl Handlers {
             event,
             place,
         })
+    }
+
+    /// What asked for this call was for one.
+    #[cold]
+    fn spend(&mut self, key: Key) {
+        let handler = &mut self.handlers[key.slot()];
+        handler.again = false;
+        if handler.mode == Mode::Oneshot {
+            handler.armed = false;
+            let d = handler.descriptor;
+            self.mark(d, false);
+        }
+        self.count(key);
     }
 
     /// Puts the callback back, or gives it back to be dropped.
@@ -481,15 +488,13 @@ impl Handlers {
             return Some(callback);
         }
         handler.callback = Some(callback);
-        handler.again |= action == Action::Again;
-        if handler.again {
+        let (mode, d) = (handler.mode, handler.descriptor);
+        if handler.again || action == Action::Again {
+            handler.again = true;
             self.call_next_turn(key);
             self.count(key);
-        } else if handler.mode == Mode::Level {
-            let d = handler.descriptor;
-            if !self.descriptors[d as usize].is_told_by_kernel() {
-                self.call_if_ready(key);
-            }
+        } else if mode == Mode::Level && !self.descriptors[d as usize].is_told_by_kernel() {
+            self.call_if_ready(key);
         }
         None
     }
@@ -649,6 +654,7 @@ impl Handlers {
         descriptor.sync(poller, wanted, force, Stale::Mend)
     }
 
+    #[inline(never)]
     fn mark(&mut self, d: u32, force: bool) {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.force |= force;
@@ -668,6 +674,7 @@ impl Handlers {
     }
 
     /// Has it called if that it is ready can be known without the kernel.
+    #[inline(never)]
     fn call_if_ready(&mut self, key: Key) {
         let handler = &self.handlers[key.slot()];
         let descriptor = &self.descriptors[handler.descriptor as usize];
@@ -677,6 +684,7 @@ impl Handlers {
         }
     }
 
+    #[inline(never)]
     fn call_next_turn(&mut self, key: Key) {
         let handler = &mut self.handlers[key.slot()];
         let due = handler.is_active() || handler.again;

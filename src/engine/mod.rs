@@ -353,7 +353,12 @@ impl Core {
 
     pub(crate) fn remove_hook(&self, key: Key) -> Result<()> {
         const CALL: &str = "remove_hook";
-        let removed = self.enter(CALL)?.hooks.remove(key);
+        let mut state = self.enter(CALL)?;
+        let removed = state.hooks.remove(key);
+        if state.hooks.is_empty() {
+            state.prepared = None;
+        }
+        drop(state);
         known(CALL, removed).map(drop)
     }
 

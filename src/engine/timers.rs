@@ -218,7 +218,15 @@ impl Timers {
     }
 
     /// The earliest deadline, exactly: what is stale at the top is cleared away first.
+    #[inline]
     pub(super) fn next_deadline(&mut self) -> u64 {
+        match self.heap.is_empty() {
+            true => NEVER,
+            false => self.earliest(),
+        }
+    }
+
+    fn earliest(&mut self) -> u64 {
         while let Some(&Entry { deadline, key }) = self.heap.peek() {
             match self.get(key) {
                 Some(timer) if timer.queued == deadline => {

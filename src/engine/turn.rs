@@ -1,10 +1,10 @@
 //! Driving: one turn after the other, and leaving the loop as the next must find it.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::{io, mem};
 
 use super::inbox::Post;
 use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
@@ -57,7 +57,7 @@ impl Turning {
 
     /// A turn that was stopped, or in which a callback panicked, has left something over.
     fn has_left_overs(&self) -> bool {
-        self.called < self.batch.len() || !self.due.is_empty()
+        (self.called < self.batch.len()) | !self.due.is_empty()
     }
 }
 
@@ -99,13 +99,13 @@ impl<'c> Driving<'c> {
 
     /// There is something to call without waiting.
     fn has_work(&self, state: &State) -> bool {
-        !self.turning.idle.is_empty() || self.is_busy(state)
+        !self.turning.idle.is_empty() | self.is_busy(state)
     }
 
     /// The same, but for idle posts.
     fn is_busy(&self, state: &State) -> bool {
         let signalled = self.core.inbox.is_signalled();
-        signalled || state.handlers.has_next() || self.turning.has_left_overs()
+        signalled | state.handlers.has_next() | self.turning.has_left_overs()
     }
 
     /// How long to wait, and in the poller's terms.
@@ -133,8 +133,6 @@ impl<'c> Driving<'c> {
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        let call = self.call;
-        let os = |error| Error::os(call, error);
         *turn = Turn::default();
         if core.inbox.take_stop() {
             turn.stopped = true;
@@ -145,22 +143,11 @@ impl<'c> Driving<'c> {
         state.handlers.defer = true;
         state.stats.turns += 1;
         self.begin_batch(&mut state);
+        // What is rare is looked for with one branch for all of it, here and below, and is elsewhere.
         let mut limit = NEVER;
-        if state.hooks.is_empty() {
-            state.prepared = None;
-        } else {
-            // What the hooks said after the last turn does if nothing can have happened since.
-            let sleeps = until != NOT_AT_ALL && !self.has_work(&state);
-            limit = match state.prepared.take() {
-                Some(limit) if !sleeps => limit,
-                _ => {
-                    let limit;
-                    (state, limit) = self.prepare(state)?;
-                    limit
-                }
-            };
+        if !state.hooks.is_empty() | state.handlers.is_dirty() {
+            (state, limit) = self.prepare(state, until)?;
         }
-        state.handlers.flush(&core.inbox.poller).map_err(os)?;
 
         // Wait.
         let work = self.has_work(&state) || self.ends && !self.is_alive(&state);
@@ -169,15 +156,13 @@ impl<'c> Driving<'c> {
             false => until.min(limit).min(state.timers.next_deadline()),
         };
         let mut timeout = self.timeout(until);
-        if until == NOT_AT_ALL {
-            drop(state);
-        } else {
+        if until != NOT_AT_ALL {
             state.phase = Phase::Waiting(until);
             state.handlers.defer = false;
-            drop(state);
-            if !core.inbox.fall_asleep() {
-                timeout = Some(Duration::ZERO);
-            }
+        }
+        drop(state);
+        if until != NOT_AT_ALL && !core.inbox.fall_asleep() {
+            timeout = Some(Duration::ZERO);
         }
         let waited = core.inbox.poller.wait(&mut self.turning.events, timeout);
         core.inbox.wake_up();
@@ -186,64 +171,37 @@ impl<'c> Driving<'c> {
         let mut state = core.state();
         state.phase = Phase::Calling;
         state.handlers.defer = true;
-        waited.map_err(os)?;
+        waited.map_err(|error| Error::os(self.call, error))?;
+        let noticed = self.turning.events.notices.any();
+        if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
+            self.gather_unseen(&mut state)?;
+        }
         let Turning {
             events,
-            news,
             batch,
             haunted,
             ..
         } = &mut *self.turning;
-        if events.notices.alarm {
-            state.alarm = NEVER;
-        }
-        if events.notices.clock {
-            core.inbox.poller.watch_clock().map_err(os)?;
-        }
-        if events.notices.clock || core.clock.test().is_some() {
-            state.timers.follow(|time| core.clock.deadline_of(time));
-        }
         let quiet = events.fired.is_empty();
-        if core.inbox.take_news(news) {
-            state.handlers.take_news(news);
-        }
-        if state.handlers.has_next() {
-            state.handlers.gather_next(batch);
-        }
         let mut ghosts = [false; 2];
         for fired in &events.fired {
             if !state.handlers.gather(*fired, batch) {
                 ghosts[fired.set as usize] = true;
             }
         }
-        if ghosts != [false; 2] || *haunted != [0; 2] {
-            self.lay_ghosts(&mut state, ghosts).map_err(os)?;
+        if (ghosts != [false; 2]) | (*haunted != [0; 2]) {
+            self.lay_ghosts(&mut state, ghosts)?;
         }
 
         // Call.
-        if !state.hooks.is_empty() {
-            state = self.check(state)?;
-        }
-        if core.inbox.take_urgent(&mut self.turning.urgent) {
-            state = self.call_posts(state, turn, |turning| turning.urgent.pop_front())?;
+        if !state.hooks.is_empty() | core.inbox.is_signalled() {
+            state = self.call_first(state, turn)?;
         }
         state = self.call_handlers(state, turn)?;
-        if core.clock.test().is_some() && quiet && turn.called == 0 && !self.has_work(&state) {
-            self.hurry(limit.min(state.timers.next_deadline()));
-        }
-        if !state.timers.is_empty() || !self.turning.due.is_empty() {
-            state = self.call_timers(state, turn)?;
-        }
-        let Turning { posts, idle, .. } = &mut *self.turning;
-        if core.inbox.take(posts, idle) {
-            state = self.call_posts(state, turn, |turning| turning.posts.pop_front())?;
-        }
-        let some = !self.turning.idle.is_empty();
-        if some && quiet && turn.called == 0 && !self.is_busy(&state) {
-            let mut one = true;
-            state = self.call_posts(state, turn, |turning| {
-                mem::take(&mut one).then(|| turning.idle.pop_front())?
-            })?;
+        let timers = !state.timers.is_empty() | !self.turning.due.is_empty();
+        let posts = core.inbox.is_signalled() | !self.turning.idle.is_empty();
+        if timers | posts | core.clock.is_test() {
+            state = self.call_last(state, turn, quiet, limit)?;
         }
         turn.stopped = core.inbox.take_stop();
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
@@ -252,25 +210,58 @@ impl<'c> Driving<'c> {
 
     /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
     /// nobody would report again.
+    #[inline]
     fn begin_batch(&mut self, state: &mut State) {
-        let Turning { batch, called, .. } = &mut *self.turning;
-        let called = mem::take(called);
-        if called == batch.len() {
-            batch.clear();
-        } else {
+        #[cold]
+        fn keep_left_overs(batch: &mut Vec<Key>, called: usize, state: &mut State) {
             batch.drain(..called);
             batch.retain(|&key| state.handlers.keep(key));
         }
+
+        let Turning { batch, called, .. } = &mut *self.turning;
+        match mem::take(called) {
+            all if all == batch.len() => batch.clear(),
+            called => keep_left_overs(batch, called, state),
+        }
+    }
+
+    /// What does not come as an event of a descriptor.
+    #[inline(never)]
+    fn gather_unseen(&mut self, state: &mut State) -> Result<()> {
+        let core = self.core;
+        let Turning {
+            events,
+            news,
+            batch,
+            ..
+        } = &mut *self.turning;
+        if events.notices.alarm {
+            state.alarm = NEVER;
+        }
+        if events.notices.clock {
+            let watched = core.inbox.poller.watch_clock();
+            watched.map_err(|error| Error::os(self.call, error))?;
+        }
+        if events.notices.clock || core.clock.is_test() {
+            state.timers.follow(|time| core.clock.deadline_of(time));
+        }
+        if core.inbox.take_news(news) {
+            state.handlers.take_news(news);
+        }
+        if state.handlers.has_next() {
+            state.handlers.gather_next(batch);
+        }
+        Ok(())
     }
 
     /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
     #[cold]
-    fn lay_ghosts(&mut self, state: &mut State, haunted: [bool; 2]) -> io::Result<()> {
+    fn lay_ghosts(&mut self, state: &mut State, ghosts: [bool; 2]) -> Result<()> {
         let core = self.core;
         for set in [Set::Main, Set::Edges] {
             let turns = &mut self.turning.haunted[set as usize];
             // One such event may be of a handler that another thread has just removed.
-            *turns = if haunted[set as usize] { *turns + 1 } else { 0 };
+            *turns = if ghosts[set as usize] { *turns + 1 } else { 0 };
             if *turns < HAUNTED {
                 continue;
             }
@@ -281,10 +272,23 @@ impl<'c> Driving<'c> {
             let watched = set == Set::Main && core.watched.load(Ordering::SeqCst) != 0;
             state.haunted |= watched;
             if !watched || self.built_in {
-                state.handlers.exorcise(&core.inbox.poller, set)?;
+                let exorcised = state.handlers.exorcise(&core.inbox.poller, set);
+                exorcised.map_err(|error| Error::os(self.call, error))?;
             }
         }
         Ok(())
+    }
+
+    /// Check hooks, and urgent posts.
+    #[inline(never)]
+    fn call_first(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
+        if !state.hooks.is_empty() {
+            state = self.check(state)?;
+        }
+        match self.core.inbox.take_urgent(&mut self.turning.urgent) {
+            true => self.call_posts(state, turn, |turning| turning.urgent.pop_front()),
+            false => Ok(state),
+        }
     }
 
     fn call_handlers(
@@ -317,6 +321,32 @@ impl<'c> Driving<'c> {
                 drop(dead);
                 state = self.state()?;
             }
+        }
+        Ok(state)
+    }
+
+    /// Timers, then posts.
+    #[inline(never)]
+    fn call_last(
+        &mut self,
+        mut state: StateGuard<'c>,
+        turn: &mut Turn,
+        quiet: bool,
+        limit: u64,
+    ) -> Result<StateGuard<'c>> {
+        if quiet && turn.called == 0 && !self.has_work(&state) {
+            self.hurry(limit.min(state.timers.next_deadline()));
+        }
+        state = self.call_timers(state, turn)?;
+        let Turning { posts, idle, .. } = &mut *self.turning;
+        if self.core.inbox.take(posts, idle) {
+            state = self.call_posts(state, turn, |turning| turning.posts.pop_front())?;
+        }
+        if quiet && turn.called == 0 && !self.is_busy(&state) {
+            let mut one = true;
+            state = self.call_posts(state, turn, |turning| {
+                mem::take(&mut one).then(|| turning.idle.pop_front())?
+            })?;
         }
         Ok(state)
     }
@@ -365,6 +395,7 @@ impl<'c> Driving<'c> {
     }
 
     /// Calls the posts that `next` takes out.
+    #[inline(never)]
     fn call_posts(
         &mut self,
         state: StateGuard<'c>,
@@ -400,9 +431,28 @@ impl<'c> Driving<'c> {
         }
     }
 
-    /// Calls the prepare hooks. Gives until when the loop may sleep.
+    /// Hooks, then changes for the kernel. Gives until when the loop may sleep.
     #[inline(never)]
-    fn prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
+    fn prepare(&self, mut state: StateGuard<'c>, until: u64) -> Result<(StateGuard<'c>, u64)> {
+        let mut limit = NEVER;
+        if !state.hooks.is_empty() {
+            // What the hooks said after the last turn does if nothing can have happened since.
+            let sleeps = until != NOT_AT_ALL && !self.has_work(&state);
+            match state.prepared.take() {
+                Some(said) if !sleeps => limit = said,
+                _ => (state, limit) = self.call_prepare(state)?,
+            }
+        }
+        self.flush(&mut state)?;
+        Ok((state, limit))
+    }
+
+    fn flush(&self, state: &mut State) -> Result<()> {
+        let flushed = state.handlers.flush(&self.core.inbox.poller);
+        flushed.map_err(|error| Error::os(self.call, error))
+    }
+
+    fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
         let core = self.core;
         let mut limit = NEVER;
         for key in state.hooks.keys() {
@@ -435,7 +485,6 @@ impl<'c> Driving<'c> {
         Ok((state, limit))
     }
 
-    #[inline(never)]
     fn check(&self, mut state: StateGuard<'c>) -> Result<StateGuard<'c>> {
         let core = self.core;
         for key in state.hooks.keys() {
@@ -467,13 +516,12 @@ impl<'c> Driving<'c> {
     /// False if the host must not sleep.
     pub(super) fn rest(&mut self) -> Result<bool> {
         let core = self.core;
-        let (mut state, limit) = self.prepare(self.state()?)?;
+        let (mut state, limit) = self.call_prepare(self.state()?)?;
         state.prepared = (!state.hooks.is_empty()).then_some(limit);
         if limit == NOT_AT_ALL || self.has_work(&state) {
             return Ok(false);
         }
-        let flushed = state.handlers.flush(&core.inbox.poller);
-        flushed.map_err(|error| Error::os(self.call, error))?;
+        self.flush(&mut state)?;
         self.leave(state);
         self.resting = core.inbox.fall_asleep();
         Ok(self.resting)

@@ -190,6 +190,14 @@ pub(crate) struct Notices {
     edges: bool,
 }
 
+impl Notices {
+    /// There is one for the engine.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.alarm | self.clock
+    }
+}
+
 impl Poller {
     pub(crate) fn new(kind: PollerKind) -> io::Result<Poller> {
         let main = Backend::new(kind)?;
