@@ -191,6 +191,7 @@ macro_rules! __cases {
                 hooks_run_around_the_sleep
                 a_prepare_hook_limits_the_sleep
                 a_prepare_hook_of_zero_lets_nothing_wait
+                a_hook_that_is_gone_lets_the_loop_sleep
                 prepare_is_asked_before_every_sleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over
                 a_prepare_hook_may_post_and_register;

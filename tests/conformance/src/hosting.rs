@@ -497,6 +497,28 @@ pub fn a_prepare_hook_of_zero_lets_nothing_wait(stage: &mut Stage) {
     assert_eq!(handled.len(), 20);
 }
 
+/// Once a hook that let nothing sleep is gone, the loop sleeps.
+pub fn a_hook_that_is_gone_lets_the_loop_sleep(stage: &mut Stage) {
+    let hook = stage.reactor.add_hook(|| Some(Duration::ZERO), || {});
+    let hook = hook.expect("open");
+    let turns = Log::default();
+    let (before, after) = (turns.clone(), turns.clone());
+    let (remover, stopper) = (stage.reactor.clone(), stage.reactor.clone());
+    let remove = move || {
+        remover.remove_hook(hook).expect("known");
+        before.push(remover.stats().turns);
+    };
+    let stop = move || {
+        after.push(stopper.stats().turns);
+        stopper.stop();
+    };
+    stage.reactor.call_later(2 * MS, remove).expect("open");
+    stage.reactor.call_later(40 * MS, stop).expect("open");
+    stage.run();
+    let turns = turns.take();
+    assert!(turns[1] - turns[0] <= 8, "{turns:?}");
+}
+
 /// What the loop's owner leaves in a library's queue between two turns is not slept over either.
 pub fn prepare_is_asked_before_every_sleep(stage: &mut Stage) {
     let queue = Arc::new(AtomicBool::new(false));
