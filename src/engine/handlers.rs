@@ -133,7 +133,10 @@ impl Handlers {
             self.handlers.remove(key.slot());
             return Err(error);
         }
-        self.call_if_ready(key);
+        let d = self.handlers[key.slot()].descriptor;
+        if !self.descriptors[d as usize].is_told_by_kernel() {
+            self.call_if_ready(key);
+        }
         self.count(key);
         self.modes[mode as usize] += 1;
         self.changes += 1;
@@ -510,14 +513,27 @@ impl Handlers {
                 result => return result,
             }
         }
-        let d = self.new_descriptor(fd);
-        self.attach_to(poller, key, d)?;
+        self.attach_to_new(poller, key, fd)
+    }
+
+    fn attach_to_new(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
+        let handler = &mut self.handlers[key.slot()];
+        let entry = self.descriptors.vacant_entry();
+        let mut descriptor = Descriptor::new(fd, Key::new(entry.key()));
+        descriptor.sync(poller, wanted([&*handler]), false, Stale::Mend)?;
+        if !descriptor.is_known() && !descriptor.is_always_ready() {
+            exists(fd)?;
+        }
+        descriptor.first = Some(Link::new(key.index));
+        handler.descriptor = descriptor.key.index;
+        handler.sibling = None;
         // Not before: a number that is not open may be of any size.
-        self.by_fd.set(fd, d);
+        self.by_fd.set(fd, handler.descriptor);
+        entry.insert(descriptor);
         Ok(())
     }
 
-    /// Links, tells the kernel, and undoes both if it refuses.
+    /// Links to a descriptor that others are on, tells the kernel, and undoes both if it refuses.
     fn attach_to(&mut self, poller: &Poller, key: Key, d: u32) -> io::Result<()> {
         let descriptor = &self.descriptors[d as usize];
         let known = descriptor.is_known();
@@ -535,21 +551,14 @@ impl Handlers {
         if result.is_ok() && !descriptor.is_known() && !descriptor.is_always_ready() {
             result = exists(fd);
         }
-        if let Err(error) = result {
+        result.inspect_err(|error| {
             self.unlink(key);
-            match self.descriptors[d as usize].first {
-                None => self.forget(poller, d),
-                Some(_) => {
-                    let wanted = self.wanted(d);
-                    let descriptor = &mut self.descriptors[d as usize];
-                    if !is_gone(&error) {
-                        let _ = descriptor.sync(poller, wanted, false, Stale::Report);
-                    }
-                }
+            if !is_gone(error) {
+                let wanted = self.wanted(d);
+                let descriptor = &mut self.descriptors[d as usize];
+                let _ = descriptor.sync(poller, wanted, false, Stale::Report);
             }
-            return Err(error);
-        }
-        Ok(())
+        })
     }
 
     fn detach(&mut self, poller: &Poller, key: Key) {
@@ -614,27 +623,15 @@ impl Handlers {
         }
     }
 
+    /// All handlers on a descriptor.
+    fn on(&self, d: u32) -> impl Iterator<Item = &Handler> {
+        let at = |link: Link| &self.handlers[link.slot()];
+        let first = self.descriptors[d as usize].first.map(at);
+        std::iter::successors(first, move |handler| handler.sibling.map(at))
+    }
+
     fn wanted(&self, d: u32) -> Wanted {
-        let mut wanted = Wanted {
-            only_oneshots: true,
-            ..Wanted::default()
-        };
-        let mut next = self.descriptors[d as usize].first;
-        while let Some(link) = next {
-            let handler = &self.handlers[link.slot()];
-            next = handler.sibling;
-            match handler.mode {
-                Mode::Edge => wanted.edge |= handler.interest,
-                mode => {
-                    wanted.has_level = true;
-                    if handler.is_active() {
-                        wanted.level |= handler.interest;
-                        wanted.only_oneshots &= mode == Mode::Oneshot;
-                    }
-                }
-            }
-        }
-        wanted
+        wanted(self.on(d))
     }
 
     /// What the handlers of a descriptor want has changed. Within a turn the kernel is told before
@@ -708,6 +705,27 @@ impl Handlers {
         let handler = self.handlers.get_mut(key.slot())?;
         (handler.serial == key.serial).then_some(handler)
     }
+}
+
+/// What these handlers, who are on the same descriptor, want of the kernel together.
+fn wanted<'a>(handlers: impl IntoIterator<Item = &'a Handler>) -> Wanted {
+    let mut wanted = Wanted {
+        only_oneshots: true,
+        ..Wanted::default()
+    };
+    for handler in handlers {
+        match handler.mode {
+            Mode::Edge => wanted.edge |= handler.interest,
+            mode => {
+                wanted.has_level = true;
+                if handler.is_active() {
+                    wanted.level |= handler.interest;
+                    wanted.only_oneshots &= mode == Mode::Oneshot;
+                }
+            }
+        }
+    }
+    wanted
 }
 
 /// Descriptors by their number. The system gives out the smallest that is free, so a plain table does.
