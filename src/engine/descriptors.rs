@@ -231,9 +231,10 @@ impl Descriptor {
             Set::Edges => &mut self.edges,
         };
         let result = match (*known, wanted) {
-            (Kernel::Absent | Kernel::Disarmed, None) => return Ok(()),
+            (Kernel::Absent, None) => return Ok(()),
+            (Kernel::Disarmed, None) if !force => return Ok(()),
             (Kernel::Armed(watch), Some(wanted)) if watch == wanted && !force => return Ok(()),
-            (Kernel::Armed(_), None) => poller.delete(set, fd),
+            (_, None) => poller.delete(set, fd),
             (Kernel::Absent, Some(wanted)) => poller.add(set, fd, key, wanted),
             (_, Some(wanted)) => poller.modify(set, fd, key, wanted),
         };

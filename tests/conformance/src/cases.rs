@@ -77,6 +77,7 @@ macro_rules! __cases {
                 removed_by_another_thread_while_it_runs
                 closed_behind_the_back_it_goes_quiet
                 a_reused_number_is_really_armed
+                a_number_reused_after_a_oneshot_has_fired
                 a_stale_handler_cannot_take_the_number_back
                 a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop
                 nor_does_one_with_an_edge_handler

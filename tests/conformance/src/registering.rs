@@ -857,6 +857,33 @@ pub fn a_reused_number_is_really_armed(stage: &mut Stage) {
     }
 }
 
+/// A one-shot that has fired is still in the kernel's set, mute. Who comes to its number is not taken
+/// for its neighbour, even if he wants nothing yet.
+pub fn a_number_reused_after_a_oneshot_has_fired(stage: &mut Stage) {
+    for (mode, first_interest) in [(Mode::Level, Interest::NONE), (Mode::Edge, READ)] {
+        let (a, _b) = readable();
+        let (c, mut d) = pair();
+        let number = Number::of(&a);
+        drop(a);
+        let old = stage.watch_number(number.get(), READ, Mode::Oneshot);
+        stage.turns(2);
+        assert_eq!(old.take(), 1);
+        number.mean(&c);
+        let first = stage.watch_number(number.get(), first_interest, mode);
+        let second = stage.watch_number(number.get(), WRITE, Mode::Level);
+        stage.reactor.update_handler(first.id, READ).expect("open");
+        d.write_all(b"x").expect("room");
+        stage.turns(2);
+        assert!(first.take() > 0, "{mode:?}");
+        assert!(second.take() > 0);
+        assert_eq!(old.take(), 0);
+        for one in [old, first, second] {
+            stage.reactor.remove_handler(one.id).expect("no error");
+        }
+        number.close();
+    }
+}
+
 /// An update of a handler whose number has another owner says so, and touches nobody.
 pub fn a_stale_handler_cannot_take_the_number_back(stage: &mut Stage) {
     let (a, _b) = readable();
