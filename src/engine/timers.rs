@@ -262,6 +262,18 @@ impl Timers {
         }
     }
 
+    /// Takes back what a turn has left over, so that it is called in order with what became due since,
+    /// by the deadline that it has by now.
+    pub(super) fn take_back(&mut self, due: &mut VecDeque<Key>) {
+        for key in due.drain(..) {
+            if let Some(timer) = self.get(key).filter(|timer| timer.queued == DUE) {
+                let deadline = timer.deadline;
+                timer.queued = deadline;
+                self.heap.push(Entry { deadline, key });
+            }
+        }
+    }
+
     /// Takes the callback of a due timer, unless it was cancelled or reset since.
     pub(super) fn start(&mut self, key: Key) -> Option<Call> {
         let timer = self.get(key).filter(|timer| timer.queued == DUE)?;

@@ -357,6 +357,9 @@ impl<'c> Driving<'c> {
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
+        if !self.turning.due.is_empty() {
+            state.timers.take_back(&mut self.turning.due);
+        }
         if state.timers.next_deadline() != NEVER {
             let now = core.clock.now();
             state.timers.take_due(now, &mut self.turning.due);

@@ -140,6 +140,7 @@ macro_rules! __cases {
                 timers_never_fire_early
                 timers_fire_by_deadline_then_by_creation
                 a_thousand_timers_due_at_once_fire_in_order
+                timers_that_a_stop_left_over_fire_by_deadline
                 short_timers_are_good_to_well_under_a_millisecond
                 a_timer_set_by_another_thread_while_the_loop_sleeps
                 a_timer_set_by_the_hosts_own_code_while_the_loop_sleeps

@@ -71,6 +71,34 @@ pub fn a_thousand_timers_due_at_once_fire_in_order(stage: &mut Stage) {
     assert!(log.is_sorted());
 }
 
+/// Timers that a stop has left over fire in order with those that became due since, and each by the
+/// deadline that it has by then.
+pub fn timers_that_a_stop_left_over_fire_by_deadline(stage: &mut Stage) {
+    let base = Instant::now();
+    let log = Log::default();
+    let reactor = stage.reactor.clone();
+    let timer = |nanoseconds: u64, entry: &'static str| {
+        let (seen, due) = (log.clone(), base + Duration::from_nanos(nanoseconds));
+        let set = reactor.call_at(due, move || seen.push(entry));
+        set.expect("open")
+    };
+    let stopper = stage.reactor.clone();
+    let stop = move || stopper.stop();
+    stage.reactor.call_at(base, stop).expect("open");
+    let moved = timer(10, "third");
+    timer(20, "second");
+    // They have to be due, all of them.
+    while base.elapsed() < Duration::from_micros(1) {}
+    stage.run();
+    timer(5, "first");
+    stage
+        .reactor
+        .reset_timer(moved, base + Duration::from_nanos(30))
+        .expect("left over");
+    stage.turns(3);
+    log.expect(&["first", "second", "third"]);
+}
+
 /// A short timer is good to well under a millisecond, on Linux under every host. One good one of
 /// many is enough: the machine may be busy with other things.
 pub fn short_timers_are_good_to_well_under_a_millisecond(stage: &mut Stage) {
