@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use args::Asked;
+pub use limit::raise_descriptors;
 use report::Report;
 pub use spread::{PAGE, Spread};
 pub use stopwatch::Stopwatch;
@@ -111,7 +112,7 @@ impl<W: Display> Bench<W> {
                 return self.wrong(&format!("no loop has {part:?} in its name"));
             }
         }
-        limit::raise_descriptors();
+        raise_descriptors();
         let report = Report::new(args.json);
         for workload in &self.workloads {
             match rounds::run(&self, workload, args.rounds) {

@@ -1,10 +1,12 @@
 //! `cargo run --release -p oneloop-benches -- report` runs every bench and writes what came of it, with
-//! pictures. (`count` is for `tests/counts.sh`.)
+//! pictures; `soak` does everything at once for minutes, and says whether anything was lost. (`count` is
+//! for `tests/counts.sh`.)
 
 mod commands {
     pub mod count;
     pub mod pictures;
     pub mod report;
+    pub mod soak;
 }
 
 use std::error::Error;
@@ -23,8 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     match words[..] {
         ["count", workload, events] => commands::count::run(workload, events.parse()?),
         ["report", ref options @ ..] => commands::report::run(options),
+        ["soak", ref options @ ..] => commands::soak::run(options),
         ["--help" | "-h"] => {
-            print!("{HELP}");
+            print!("{HELP}{}", commands::soak::HELP);
             Ok(())
         }
         _ => Err(HELP.into()),

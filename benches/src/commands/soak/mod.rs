@@ -1,0 +1,69 @@
+//! All that a loop can do, at once and for minutes, with the books kept: of everything that is given to
+//! the loop it is written down that it came back, once, in its order, and not too early. In waves, after
+//! each of which the process must be where it was: memory, descriptors, and what the kernel watches.
+
+mod books;
+mod children;
+mod client;
+mod conductor;
+mod crowd;
+mod endpoint;
+mod footprint;
+mod gate;
+mod hosts;
+mod idle;
+mod line;
+mod message;
+mod options;
+mod outside;
+mod periods;
+mod posts;
+mod report;
+mod sabotage;
+mod server;
+mod signals;
+mod sleepers;
+mod stream;
+mod timers;
+mod virtual_sources;
+
+use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use oneloop::{Reactor, Shared, WeakLoop};
+
+use books::Books;
+use crowd::Crowd;
+use gate::Gate;
+use sabotage::Sabotage;
+
+pub const HELP: &str = options::HELP;
+
+pub fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
+    let options = options::parse(words)?;
+    conductor::run(&options)
+}
+
+/// What all who take part have in common.
+struct Soak {
+    reactor: WeakLoop<Shared>,
+    books: Books,
+    gate: Gate,
+    crowd: Crowd,
+    sabotage: Sabotage,
+    /// How long something may take before it counts as lost.
+    patience: Duration,
+}
+
+impl Soak {
+    /// The reactor, which is there as long as anybody takes part.
+    fn reactor(&self) -> Option<Reactor> {
+        self.reactor.upgrade()
+    }
+}
+
+/// A panic in a callback is a fault of its own, and not one of all who come after it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

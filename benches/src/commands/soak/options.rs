@@ -1,0 +1,106 @@
+//! The command line.
+
+use std::time::Duration;
+
+use super::sabotage::Harm;
+
+pub struct Options {
+    pub time: Duration,
+    pub host: Host,
+    pub connections: usize,
+    pub idle: Duration,
+    pub patience: Duration,
+    pub harm: Option<Harm>,
+}
+
+/// Who drives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    Builtin,
+    Tokio,
+    AsyncIo,
+    /// Each in turn, from one to the next when the loop is stopped.
+    Moving,
+}
+
+pub const HELP: &str = "\
+  soak [--minutes N | --seconds N]  everything at once for a minute or so long, and then idle; fails if
+       [--host HOST]                anything is lost, late beyond patience, early, or left behind
+                                    HOST: builtin (default), tokio, async-io, or moving among these
+       [--connections N]            at once, beside some others (default: 2000)
+       [--idle SECONDS]             in which no thread may wake up (default: 10)
+       [--patience SECONDS]         after which something is lost (default: 30)
+       [--sabotage WHAT]            does a wrong that must be found: message, order, timer, early, post,
+                                    item, child, signal, descriptor, registration, memory, wake
+";
+
+pub fn parse(words: &[&str]) -> Result<Options, String> {
+    let mut options = Options {
+        time: Duration::from_secs(60),
+        host: Host::Builtin,
+        connections: 2000,
+        idle: Duration::from_secs(10),
+        patience: Duration::from_secs(30),
+        harm: None,
+    };
+    let mut words = words.iter();
+    while let Some(option) = words.next() {
+        let value = words
+            .next()
+            .ok_or_else(|| format!("{option} needs a value"))?;
+        let number = || match value.parse() {
+            Ok(number @ 1..=1_000_000) => Ok(number),
+            _ => Err(format!(
+                "{option} is a number from 1 to 1000000, not {value:?}"
+            )),
+        };
+        match *option {
+            "--minutes" => options.time = Duration::from_secs(60 * number()?),
+            "--seconds" => options.time = Duration::from_secs(number()?),
+            "--connections" => options.connections = number()? as usize,
+            "--idle" => options.idle = Duration::from_secs(number()?),
+            "--patience" => options.patience = Duration::from_secs(number()?),
+            "--host" => options.host = host(value)?,
+            "--sabotage" => options.harm = Some(Harm::named(value)?),
+            _ => return Err(format!("there is no option {option:?}")),
+        }
+    }
+    Ok(options)
+}
+
+fn host(name: &str) -> Result<Host, String> {
+    match name {
+        "builtin" => Ok(Host::Builtin),
+        "tokio" => Ok(Host::Tokio),
+        "async-io" => Ok(Host::AsyncIo),
+        "moving" => Ok(Host::Moving),
+        _ => Err(format!("there is no host {name:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_and_seconds_are_the_same_thing() {
+        let minutes = parse(&["--minutes", "2", "--host", "tokio"]).unwrap();
+        let seconds = parse(&["--seconds", "120", "--connections", "5"]).unwrap();
+        assert_eq!(minutes.time, seconds.time);
+        assert_eq!(minutes.host, Host::Tokio);
+        assert_eq!(seconds.connections, 5);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for words in [
+            &["--seconds"][..],
+            &["--seconds", "0"],
+            &["--host", "glib"],
+            &["--sabotage", "everything"],
+            &["60", "seconds"],
+        ] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
+}
