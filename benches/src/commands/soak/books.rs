@@ -156,11 +156,14 @@ impl Books {
         Duration::from_nanos(lock(&self.lateness).value_at_percentile(percent))
     }
 
+    /// Something is wrong, which is said at once, too: the end may be far away.
     pub fn fault(&self, what: impl Into<String>) {
         let mut faults = lock(&self.faults);
         faults.count += 1;
         if faults.first.len() < FIRST {
-            faults.first.push(what.into());
+            let what = what.into();
+            eprintln!("fault: {what}");
+            faults.first.push(what);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Begins, interrupts and ends it all, and looks at what is left.
 
 use std::error::Error;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io, mem, process, thread};
@@ -234,7 +235,7 @@ impl Stage {
             mem::forget(fs::File::open("/dev/null")?);
         }
         if sabotage.strikes(Harm::Memory) {
-            mem::forget(vec![1u8; 16 << 20]);
+            mem::forget(black_box(vec![1u8; 16 << 20]));
         }
         if let (true, Some(reactor)) = (sabotage.strikes(Harm::Registration), self.soak.reactor()) {
             let listener = listen_unix(&format!("oneloop-soak-{}", process::id()))?.0;

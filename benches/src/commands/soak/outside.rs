@@ -1,6 +1,6 @@
 //! Clients on threads of their own, with blocking sockets.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
 use super::Soak;
@@ -64,8 +64,10 @@ fn talk(soak: &Soak) -> io::Result<()> {
         plan.check(heard, &echo).map_err(io::Error::other)?;
         soak.books.close(Kind::Message);
     }
-    if plan.ending != Ending::Abrupt && (&*stream).read(&mut buffer)? != 0 {
-        return Err(io::Error::other("more than was asked for"));
+    // Nothing but the end.
+    while plan.ending != Ending::Abrupt && line.read(&mut buffer)? && !line.has_rest() {}
+    match (plan.ending, line.end()) {
+        (Ending::Abrupt, _) | (_, Some(_)) => Ok(()),
+        (_, None) => Err(io::Error::other(format!("{plan:?} did not get the end"))),
     }
-    Ok(())
 }

@@ -51,7 +51,7 @@ fn post(soak: &Arc<Soak>, remote: &Remote, at: usize, number: u64, called: &Arc<
     let (around, called) = (soak.clone(), called.clone());
     let post = move || {
         around.books.close(Kind::Post);
-        let due = called[at].fetch_add(1, Ordering::Relaxed);
+        let due = called[at].swap(number + 1, Ordering::Relaxed);
         if due != number {
             let priority = PRIORITIES[at];
             let what = format!("the post {number} ({priority:?}) came where {due} was due");

@@ -73,8 +73,7 @@ impl Report {
         }
         let late = |percent| books.lateness(percent);
         println!(
-            "\ntimers, under load, were late by {:?} (half of them by less), {:?} (99 %), {:?} (99.9 %), \
-             {:?} at most; early: see faults",
+            "\ntimers, under load, were late by {:?} (half of them by less), {:?} (99 %), {:?} (99.9 %), {:?} at most",
             late(50.0),
             late(99.0),
             late(99.9),

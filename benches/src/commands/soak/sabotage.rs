@@ -10,11 +10,11 @@ pub enum Harm {
     Order,
     /// A timer is not set.
     Timer,
-    /// A timer is due before it should be.
+    /// A timer is said to have been due later than it was.
     Early,
     /// A callback is not posted.
     Post,
-    /// A virtual source does not say that there is something.
+    /// What a virtual source was to bring is not there.
     Item,
     /// A child ends with another status.
     Child,

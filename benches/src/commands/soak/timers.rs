@@ -22,8 +22,8 @@ struct Slot {
     serial: u64,
     deadline: Instant,
     timer: Option<TimerId>,
-    /// The last that another thread cancelled or reset when it was due. It may have been about to be
-    /// called, and no call can be taken back.
+    /// Of one that another thread cancelled or reset when it was due: it may have been about to be called,
+    /// and no call can be taken back.
     doubt: Option<u64>,
 }
 
@@ -85,13 +85,8 @@ impl Timers {
         slot.serial += 1;
         slot.deadline = reactor.now() + delay();
         let (timers, around, serial) = (self.clone(), soak.clone(), slot.serial);
-        let early = match soak.sabotage.strikes(Harm::Early) {
-            true => Duration::from_millis(10),
-            false => Duration::ZERO,
-        };
-        slot.deadline += early;
         let call = move || timers.fired(&around, at, serial);
-        match reactor.call_at(slot.deadline - early, call) {
+        match reactor.call_at(slot.deadline, call) {
             Ok(timer) => slot.timer = Some(timer),
             Err(error) => return soak.books.fault(error.to_string()),
         }
@@ -107,17 +102,37 @@ impl Timers {
         };
         let now = reactor.now();
         let mut slot = lock(&self.slots[at]);
-        let gone = slot.serial != serial || slot.timer.is_none();
-        if (gone || now < slot.deadline) && slot.doubt == Some(serial) {
-            slot.doubt = None;
-            return;
+        // There is one call at a time: what was in doubt is this one, or over.
+        let doubt = slot.doubt.take() == Some(serial);
+        match (slot.timer.take(), slot.serial == serial) {
+            (Some(timer), true) if doubt => {
+                // The call for the deadline that it had before, or for that of now: be it the last.
+                let _ = reactor.cancel_timer(timer);
+            }
+            (Some(_), true) => self.check(soak, &reactor, now, &mut slot),
+            (other, _) => {
+                slot.timer = other;
+                if !doubt {
+                    soak.books
+                        .fault("a timer fired after it had fired or was cancelled");
+                }
+                return;
+            }
         }
-        if gone {
-            return soak
-                .books
-                .fault("a timer fired after it had fired or was cancelled");
+        soak.books.close(Kind::Timer);
+        if soak.gate.is_open() {
+            self.set(soak, &reactor, at, &mut slot);
         }
-        slot.timer = None;
+        drop(slot);
+        if fastrand::u8(0..4) == 0 {
+            self.meddle(soak, true);
+        }
+    }
+
+    fn check(&self, soak: &Soak, reactor: &Reactor, now: Instant, slot: &mut Slot) {
+        if soak.sabotage.strikes(Harm::Early) {
+            slot.deadline = now + Duration::from_millis(10);
+        }
         match now.checked_duration_since(slot.deadline) {
             Some(late) => soak.books.late(late),
             None => {
@@ -127,14 +142,6 @@ impl Timers {
             }
         }
         self.check_order(soak, reactor.stats().turns, slot.deadline);
-        soak.books.close(Kind::Timer);
-        if soak.gate.is_open() {
-            self.set(soak, &reactor, at, &mut slot);
-        }
-        drop(slot);
-        if fastrand::u8(0..4) == 0 {
-            self.meddle(soak, true);
-        }
     }
 
     /// In one turn, timers fire by their deadlines.
@@ -156,7 +163,10 @@ impl Timers {
         };
         let at = fastrand::usize(0..self.slots.len());
         let mut slot = lock(&self.slots[at]);
-        let Some(timer) = slot.timer else {
+        if on_loop {
+            slot.doubt = None;
+        }
+        let (Some(timer), None) = (slot.timer, slot.doubt) else {
             return;
         };
         if fastrand::bool() {

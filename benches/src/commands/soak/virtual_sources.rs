@@ -66,12 +66,12 @@ fn bring(soak: &Soak, queue: &Queue, next: &mut u64) {
         return;
     }
     soak.books.open(Kind::Item);
-    items.push_back(*next);
-    *next += 1;
-    // The last word on whether there are any is said under the lock, as in `take`.
     if !soak.sabotage.strikes(Harm::Item) {
-        queue.readiness.set(Ready::READABLE);
+        items.push_back(*next);
     }
+    *next += 1;
+    // Under the lock, as in `take`: the last word is right.
+    queue.readiness.set(Ready::READABLE);
 }
 
 /// Some if it is level-triggered, and else all there are.
