@@ -14,7 +14,8 @@ pub(crate) fn generation() -> u32 {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
         // SAFETY: the handler only touches an atomic, which is async-signal-safe, and lives as
-        // long as the process. Should the call fail for want of memory, forks go unnoticed.
+        // long as the code it is in: if that is unloaded, the C library forgets it. Should the call
+        // fail for want of memory, forks go unnoticed.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
     FORKS.load(Ordering::Relaxed)

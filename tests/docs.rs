@@ -1,6 +1,8 @@
 //! The documents say what is there.
 
-use std::fs::read_to_string;
+use std::collections::BTreeMap;
+use std::fs::{read_dir, read_to_string};
+use std::path::Path;
 
 #[test]
 fn the_contract_names_every_case_and_no_other() {
@@ -25,6 +27,54 @@ fn the_contract_names_every_case_and_no_other() {
         // A case has a name of three words at least; what has fewer is a method.
         if word.matches('_').count() >= 2 && !word.contains(['/', '-', '.']) {
             assert!(cases.contains(&word), "{word} is no case");
+        }
+    }
+}
+
+#[test]
+fn what_is_unsafe_is_listed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = BTreeMap::new();
+    count_unsafe(root, &root.join("src"), &mut found);
+    for adapter in read_dir(root.join("adapters")).unwrap() {
+        count_unsafe(root, &adapter.unwrap().path().join("src"), &mut found);
+    }
+    let page = read_to_string(root.join("docs/unsafe.md")).unwrap();
+    let mut listed = BTreeMap::new();
+    for line in page.lines() {
+        if let [_, file, places, argument, _] = line.split('|').collect::<Vec<_>>()[..] {
+            let file = file.trim().trim_matches('`').to_owned();
+            if file.ends_with(".rs") {
+                assert!(argument.len() > 20, "{line}");
+                *listed.entry(file).or_insert(0) += places.trim().parse::<usize>().unwrap();
+            }
+        }
+    }
+    assert!(found.len() > 10);
+    assert_eq!(
+        found, listed,
+        "found in the code, and listed in docs/unsafe.md"
+    );
+}
+
+/// Adds the files of a folder that have `unsafe` blocks or `impl`s, and how many.
+fn count_unsafe(root: &Path, folder: &Path, found: &mut BTreeMap<String, usize>) {
+    for entry in read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            count_unsafe(root, &path, found);
+            continue;
+        }
+        let text = read_to_string(&path).unwrap();
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let count =
+            |line: &str| line.matches("unsafe {").count() + line.matches("unsafe impl").count();
+        let places: usize = code.map(count).sum();
+        if places > 0 {
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+            found.insert(name.to_owned(), places);
         }
     }
 }
