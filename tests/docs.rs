@@ -32,6 +32,25 @@ fn the_contract_names_every_case_and_no_other() {
 }
 
 #[test]
+fn every_package_keeps_the_lints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut packages = vec![root.to_owned(), root.join("benches")];
+    for folder in ["adapters", "tests"] {
+        let entries = read_dir(root.join(folder)).unwrap();
+        packages.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    packages.retain(|package| package.join("Cargo.toml").exists());
+    assert!(packages.len() > 8);
+    for package in packages {
+        let manifest = read_to_string(package.join("Cargo.toml")).unwrap();
+        assert!(
+            manifest.contains("\n[lints]\nworkspace = true"),
+            "{package:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_unsafe_is_listed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeMap::new();
