@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use oneloop::{Reactor, TimerId};
+use oneloop::{Priority, Reactor, TimerId};
 
 use super::books::{Count, Kind};
 use super::endpoint::{self, Endpoint, Result, Role};
@@ -132,21 +132,8 @@ impl Role for Client {
         reactor: &Reactor,
         endpoint: Weak<Mutex<Endpoint<Client>>>,
     ) -> Result {
-        let plan = self.plan;
-        self.endpoint = endpoint.clone();
-        let (weak, patience) = (soak.reactor.clone(), soak.patience);
-        let set = reactor.call_later(patience, move || {
-            if let (Some(endpoint), Some(reactor)) = (endpoint.upgrade(), weak.upgrade()) {
-                let mut endpoint = lock(&endpoint);
-                endpoint.role.guard = None;
-                let heard = endpoint.role.heard;
-                let what =
-                    format!("{plan:?} heard nothing for {patience:?} after {heard} messages");
-                endpoint.end(&reactor, None, Err(what));
-            }
-        });
-        self.guard = Some(set.map_err(|error| error.to_string())?);
-        Ok(())
+        self.endpoint = endpoint;
+        self.watch(soak, reactor)
     }
 
     fn say(&mut self, soak: &Soak, line: &mut Line) -> Result {
@@ -223,6 +210,14 @@ impl Role for Client {
 }
 
 impl Client {
+    /// Sets the guard.
+    fn watch(&mut self, soak: &Arc<Soak>, reactor: &Reactor) -> Result {
+        let (endpoint, around) = (self.endpoint.clone(), soak.clone());
+        let set = reactor.call_later(soak.patience, move || suspect(&around, &endpoint));
+        self.guard = Some(set.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
     fn pause(&mut self, soak: &Arc<Soak>, reactor: &Reactor) -> Result {
         let (endpoint, around) = (self.endpoint.clone(), soak.clone());
         let delay = Duration::from_micros(fastrand::u64(0..20_000));
@@ -237,5 +232,39 @@ impl Client {
         self.pause = Some(set.map_err(|error| error.to_string())?);
         soak.books.open(Kind::Timer);
         Ok(())
+    }
+}
+
+/// Nothing has come for long. If that is still so when the loop has nothing else to do, it is lost.
+fn suspect(soak: &Arc<Soak>, client: &Weak<Mutex<Endpoint<Client>>>) {
+    let (Some(client), Some(reactor)) = (client.upgrade(), soak.reactor()) else {
+        return;
+    };
+    let mut endpoint = lock(&client);
+    endpoint.role.guard = None;
+    let heard = endpoint.role.heard;
+    drop(endpoint);
+    let around = soak.clone();
+    let look = move || {
+        let mut endpoint = lock(&client);
+        let client = &endpoint.role;
+        let Some(reactor) = around.reactor().filter(|_| !endpoint.is_over()) else {
+            return;
+        };
+        let result = match client.heard == heard && client.pause.is_none() {
+            true => Err(format!(
+                "{:?} heard nothing for {:?} after {heard} messages: {}",
+                client.plan,
+                around.patience,
+                endpoint.describe()
+            )),
+            false => endpoint.role.watch(&around, &reactor),
+        };
+        if result.is_err() {
+            endpoint.end(&reactor, None, result);
+        }
+    };
+    if reactor.call_soon_with(Priority::Idle, look).is_err() {
+        soak.books.fault("a post was refused");
     }
 }

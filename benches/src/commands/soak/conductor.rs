@@ -57,13 +57,15 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let warm_up = (options.time / 4).min(Duration::from_secs(10));
     let rest = options.time - warm_up;
     let waves = (rest.as_secs() / 30).max(1) as u32;
-    let mut settled = None;
     for wave in 0..=waves {
         stage.wave(wave, if wave == 0 { warm_up } else { rest / waves })?;
         if let Err(error) = stage.drain() {
             // Whoever is stuck would be waited for for ever.
             stage.report.print(&stage.soak.books);
             eprintln!("{error}");
+            if stage.driver.has_ended() {
+                eprintln!("nobody drives any more: {:?}", stage.driver.end());
+            }
             process::exit(1);
         }
         if wave == waves {
@@ -71,13 +73,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         let now = stage.settled(Some(at_rest))?;
         stage.compare("after a wave", at_rest, now);
-        match settled {
-            None => settled = Some(now),
-            Some(first) => stage.compare_memory(first, now),
-        }
         stage.report.footprints.push(now);
         stage.soak.sabotage.arm();
     }
+    stage.compare_memory();
     stage.report.idle = Some(idle::watch(&stage.soak, options.idle)?);
     stage.end(before)
 }
@@ -168,20 +167,27 @@ impl Stage {
     fn drain(&self) -> Result<(), String> {
         let soak = &self.soak;
         soak.gate.close();
+        self.wait_for("some threads are stuck", || soak.gate.is_quiet())?;
         self.timers.drain(soak);
         self.periods.drain(soak);
         let called = self.sleepers.call_the_roll(soak);
         called.map_err(|error| format!("a sleeper: {error}"))?;
+        self.wait_for("something is lost", || soak.books.is_balanced())
+    }
+
+    /// For as long as anything comes at all.
+    fn wait_for(&self, failure: &str, is_so: impl Fn() -> bool) -> Result<(), String> {
+        let books = &self.soak.books;
         let (mut progress, mut since) = (0, Instant::now());
-        while !soak.books.is_balanced() {
+        while !is_so() {
             thread::sleep(Duration::from_millis(10));
-            let now = soak.books.progress();
+            let now = books.progress();
             if now != progress {
                 (progress, since) = (now, Instant::now());
             }
-            if since.elapsed() > 2 * soak.patience || self.driver.has_ended() {
-                let left: Vec<_> = soak.books.outstanding().collect();
-                return Err(format!("given and not come back, or too often: {left:?}"));
+            if since.elapsed() > 3 * self.soak.patience || self.driver.has_ended() {
+                let left: Vec<_> = books.outstanding().collect();
+                return Err(format!("{failure}; given and not come back: {left:?}"));
             }
         }
         Ok(())
@@ -213,18 +219,26 @@ impl Stage {
         }
     }
 
-    /// Tables and the allocator's own reserves grow a little with the longest queue there ever was.
-    fn compare_memory(&self, before: Footprint, after: Footprint) {
-        let much = |before: usize| before + before / 4 + (2 << 20);
-        let live = before.live.zip(after.live);
-        if live.is_some_and(|(before, after)| after > much(before)) {
-            let what = format!("memory has grown: {live:?} bytes in use");
-            self.soak.books.fault(what);
-        }
-        if after.resident > before.resident * 3 / 2 + (16 << 20) {
-            let sizes = (before.resident, after.resident);
-            let what = format!("memory has grown: {sizes:?} bytes resident");
-            self.soak.books.fault(what);
+    /// Beside that of the first half. Tables, and the allocator's own reserves, grow with the longest
+    /// queue there ever was: on a busy machine it takes some waves until all have been long.
+    fn compare_memory(&self) {
+        let all = &self.report.footprints;
+        let (half, Some(last)) = (all.len().div_ceil(2), all.last()) else {
+            return;
+        };
+        let fault = |what: &str, before: Option<usize>, after: Option<usize>, play: usize| {
+            if let (Some(before), Some(after)) = (before, after) {
+                if after > before + before / 4 + play {
+                    let what = format!("memory has grown: {after} bytes {what}, from {before}");
+                    self.soak.books.fault(what);
+                }
+            }
+        };
+        let live = all[..half].iter().filter_map(|it| it.live).max();
+        fault("in use", live, last.live, 2 << 20);
+        if all.len() >= 4 {
+            let resident = all[..half].iter().map(|it| it.resident).max();
+            fault("resident", resident, Some(last.resident), 16 << 20);
         }
     }
 

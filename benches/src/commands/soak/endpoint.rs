@@ -7,6 +7,7 @@ use oneloop::{Action, Event, HandlerId, Interest, Mode, Reactor};
 
 use super::books::Count;
 use super::line::Line;
+use super::manner::{Manner, Part, Shape};
 use super::message::Message;
 use super::stream::Stream;
 use super::{Soak, lock};
@@ -51,48 +52,6 @@ struct Handler {
     mode: Mode,
     part: Part,
     asked: Interest,
-}
-
-/// What of a line is a handler's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Both,
-    Reading,
-    Writing,
-}
-
-/// How an endpoint goes about it.
-pub struct Manner {
-    shape: Shape,
-    /// It writes only when it is told that it can, as many C libraries do.
-    toggles: bool,
-}
-
-enum Shape {
-    One(Mode),
-    /// One handler that reads and one that writes.
-    Two(Mode, Mode),
-    /// By number. The descriptor is closed before the handler is removed.
-    Raw(Mode),
-}
-
-impl Manner {
-    pub fn any() -> Manner {
-        let mode = || match fastrand::u8(0..3) {
-            0 => Mode::Level,
-            1 => Mode::Edge,
-            _ => Mode::Oneshot,
-        };
-        let shape = match fastrand::u8(0..4) {
-            0 | 1 => Shape::One(mode()),
-            2 => Shape::Two(mode(), mode()),
-            _ => Shape::Raw(mode()),
-        };
-        Manner {
-            shape,
-            toggles: fastrand::bool(),
-        }
-    }
 }
 
 /// Puts an endpoint on the loop.
@@ -288,6 +247,23 @@ impl<R: Role> Endpoint<R> {
             }
             self.soak.books.count(Count::Toggled);
         }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.line.is_none()
+    }
+
+    /// How it stands, for whoever wonders why nothing happens.
+    pub fn describe(&self) -> String {
+        let handler = |handler: &Handler| {
+            let Handler {
+                mode, part, asked, ..
+            } = handler;
+            format!("{mode:?} {part:?} {asked:?}")
+        };
+        let handlers: Vec<_> = self.handlers.iter().map(handler).collect();
+        let line = self.line.as_ref().map(Line::describe);
+        format!("{handlers:?}, {line:?}")
     }
 
     /// Closes the line. `called` is the handler that is being called, and removed by its answer.

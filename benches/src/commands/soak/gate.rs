@@ -34,16 +34,14 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Returns when all workers rest.
     pub fn close(&self) {
-        let mut state = lock(&self.state);
         self.open.store(false, Ordering::Relaxed);
-        while state.resting < state.workers {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+    }
+
+    /// Whether all workers rest.
+    pub fn is_quiet(&self) -> bool {
+        let state = lock(&self.state);
+        state.resting == state.workers
     }
 
     /// Returns when all workers are gone.
@@ -63,7 +61,6 @@ impl Gate {
         }
         let mut state = lock(&self.state);
         state.resting += 1;
-        self.changed.notify_all();
         while !self.is_open() && !state.ended {
             state = self
                 .changed

@@ -107,6 +107,16 @@ impl Line {
         self.seen < self.unread.len()
     }
 
+    pub fn describe(&self) -> String {
+        let kind = if self.stream.is_tcp() { "TCP" } else { "Unix" };
+        let there = rustix::io::ioctl_fionread(&*self.stream).unwrap_or(0);
+        format!(
+            "{kind}, {there} bytes to read, {} to be written, {:?}",
+            self.unwritten.len() - self.written,
+            self.end
+        )
+    }
+
     pub fn end(&self) -> Option<End> {
         self.end
     }

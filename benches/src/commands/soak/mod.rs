@@ -13,6 +13,7 @@ mod gate;
 mod hosts;
 mod idle;
 mod line;
+mod manner;
 mod message;
 mod options;
 mod outside;
@@ -28,10 +29,11 @@ mod timers;
 mod virtual_sources;
 
 use std::error::Error;
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use oneloop::{Reactor, Shared, WeakLoop};
+use oneloop::{Priority, Reactor, Shared, WeakLoop};
 
 use books::Books;
 use crowd::Crowd;
@@ -52,11 +54,26 @@ struct Soak {
     gate: Gate,
     crowd: Crowd,
     sabotage: Sabotage,
-    /// How long something may take before it counts as lost.
+    /// How long nothing may come before that counts as a loss.
     patience: Duration,
 }
 
 impl Soak {
+    /// Waits until the loop had a turn with nothing else to do: what has not come by then is lost, and not
+    /// just late because the machine is busy.
+    fn wait_until_idle(&self) {
+        let (sender, idle) = channel();
+        let post = move || {
+            let _ = sender.send(());
+        };
+        let posted = self
+            .reactor()
+            .map(|reactor| reactor.call_soon_with(Priority::Idle, post).is_ok());
+        if posted == Some(true) {
+            let _ = idle.recv();
+        }
+    }
+
     /// The reactor, which is there as long as anybody takes part.
     fn reactor(&self) -> Option<Reactor> {
         self.reactor.upgrade()

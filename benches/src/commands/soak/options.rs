@@ -60,7 +60,7 @@ pub fn parse(words: &[&str]) -> Result<Options, String> {
             "--connections" => options.connections = number()? as usize,
             "--idle" => options.idle = Duration::from_secs(number()?),
             "--patience" => options.patience = Duration::from_secs(number()?),
-            "--host" => options.host = host(value)?,
+            "--host" => options.host = Host::named(value)?,
             "--sabotage" => options.harm = Some(Harm::named(value)?),
             _ => return Err(format!("there is no option {option:?}")),
         }
@@ -68,13 +68,22 @@ pub fn parse(words: &[&str]) -> Result<Options, String> {
     Ok(options)
 }
 
-fn host(name: &str) -> Result<Host, String> {
-    match name {
-        "builtin" => Ok(Host::Builtin),
-        "tokio" => Ok(Host::Tokio),
-        "async-io" => Ok(Host::AsyncIo),
-        "moving" => Ok(Host::Moving),
-        _ => Err(format!("there is no host {name:?}")),
+const HOSTS: [(&str, Host); 4] = [
+    ("builtin", Host::Builtin),
+    ("tokio", Host::Tokio),
+    ("async-io", Host::AsyncIo),
+    ("moving", Host::Moving),
+];
+
+impl Host {
+    fn named(name: &str) -> Result<Host, String> {
+        let found = HOSTS.iter().find(|(known, _)| *known == name);
+        let found = found.map(|(_, host)| *host);
+        found.ok_or_else(|| format!("there is no host {name:?}"))
+    }
+
+    pub fn name(self) -> &'static str {
+        HOSTS[self as usize].0
     }
 }
 

@@ -56,7 +56,7 @@ fn talk(soak: &Soak) -> io::Result<()> {
             if let Some(echo) = line.next_message().map_err(io::Error::other)? {
                 break echo;
             }
-            if !line.read(&mut buffer)? {
+            if !read(soak, &mut line, &mut buffer)? {
                 let what = format!("{plan:?} got no more after {heard} messages");
                 return Err(io::Error::other(what));
             }
@@ -65,9 +65,20 @@ fn talk(soak: &Soak) -> io::Result<()> {
         soak.books.close(Kind::Message);
     }
     // Nothing but the end.
-    while plan.ending != Ending::Abrupt && line.read(&mut buffer)? && !line.has_rest() {}
+    while plan.ending != Ending::Abrupt && read(soak, &mut line, &mut buffer)? && !line.has_rest() {
+    }
     match (plan.ending, line.end()) {
         (Ending::Abrupt, _) | (_, Some(_)) => Ok(()),
         (_, None) => Err(io::Error::other(format!("{plan:?} did not get the end"))),
     }
+}
+
+/// False if nothing comes any more.
+fn read(soak: &Soak, line: &mut Line, buffer: &mut [u8]) -> io::Result<bool> {
+    if line.read(buffer)? || line.end().is_some() {
+        return Ok(line.end().is_none());
+    }
+    // Nothing has come for long.
+    soak.wait_until_idle();
+    line.read(buffer)
 }

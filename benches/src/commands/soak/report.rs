@@ -57,7 +57,7 @@ impl Report {
 
     pub fn print(&self, books: &Books) {
         let time = self.begun.elapsed().as_secs();
-        println!("\nsoak on {:?}, {time} s\n", self.host);
+        println!("\nsoak on {}, {time} s\n", self.host.name());
         println!(
             "{:30} {:>14} {:>14} {:>8}",
             "", "given", "came back", "lost"

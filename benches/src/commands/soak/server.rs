@@ -125,8 +125,9 @@ impl Role for Server {
         match self.last && !line.has_rest() && !line.has_output() {
             true => Ok(()),
             false => Err(format!(
-                "a server was left after {} messages, before the end",
-                self.heard
+                "a server was left after {} messages, before the end: {}",
+                self.heard,
+                line.describe()
             )),
         }
     }

@@ -57,6 +57,9 @@ fn send(soak: &Soak, seen: &Receiver<()>) {
         }
     }
     if seen.recv_timeout(soak.patience).is_err() {
-        soak.books.fault("a signal was not seen");
+        soak.wait_until_idle();
+        if seen.try_recv().is_err() {
+            soak.books.fault("a signal was not seen");
+        }
     }
 }
