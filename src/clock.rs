@@ -1,8 +1,9 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::engine::Inbox;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A clock that stands still until it is told to move, for tests of code that sets timers: hours go
 /// by in no time, and always the same way. Give it to [`Builder::clock`](crate::Builder::clock);

@@ -2,7 +2,7 @@ use std::fmt;
 #[cfg(pollable)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-#[cfg(pollable)]
+#[cfg(any(pollable, loom))]
 use crate::engine::BY_HOST;
 use crate::{Loop, Result, Threads};
 
@@ -99,6 +99,16 @@ impl<K: Threads> Host<K> {
     /// The reactor.
     pub fn reactor(&self) -> &Loop<K> {
         &self.reactor
+    }
+}
+
+/// For `tests/loom`, where there is no descriptor to watch.
+#[cfg(loom)]
+impl<K: Threads> Host<K> {
+    /// Sleeps until the descriptor would be readable.
+    pub fn sleep(&self) {
+        self.reactor.core.watch(BY_HOST);
+        self.reactor.core.inbox.sleep();
     }
 }
 

@@ -97,6 +97,7 @@ mod signal;
 mod slow;
 mod source;
 mod stats;
+mod sync;
 mod threads;
 
 #[cfg(feature = "signal")]

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::Ready;
 use crate::engine::Inbox;
 use crate::id::Key;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a handler can be on: everything that has a descriptor, and [`VirtualSource`].
 ///

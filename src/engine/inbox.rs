@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::Location;
-use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU8};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::error::Cause;
 use crate::id::Key;
 use crate::poller::Poller;
+use crate::sync::atomic::AtomicU8;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Priority, fork};
 
 /// A posted callback, and where it was posted.
@@ -18,7 +19,7 @@ pub(super) struct Post {
     pub(super) place: &'static Location<'static>,
 }
 
-// What a signal may say: what is in the queue.
+// What the flags say: what is in the queue...
 /// Posts of normal and idle priority.
 const POSTS: u8 = 1;
 /// Posts of high priority.
@@ -27,19 +28,21 @@ const URGENT: u8 = 2;
 const NEWS: u8 = 4;
 /// Nothing: only another turn is asked for.
 const WAKE: u8 = 8;
+/// ...that somebody wants the loop to take another turn before it sleeps...
+const SIGNALS: u8 = POSTS | URGENT | NEWS | WAKE;
+/// ...that whoever drives is to stop...
+const STOP: u8 = 16;
+/// ...and that the loop may be asleep, so that whoever sets a signal has to wake it.
+const ASLEEP: u8 = 32;
 
 /// What outlives the reactor in the hands of a `Remote`. It never holds a callback after the
 /// reactor is gone: see `close`.
 pub(crate) struct Inbox {
     pub(super) poller: Poller,
     queue: Mutex<Queue>,
-    /// Whoever drives is to stop.
-    stop: AtomicBool,
-    /// Somebody wants the loop to take another turn before it sleeps, and what for.
-    signal: AtomicU8,
-    /// The loop may be asleep, so whoever sets `signal` has to wake it. Each side writes its own
-    /// flag first and reads the other's then, so that one of them always sees the other.
-    asleep: AtomicBool,
+    /// All in one: whoever sets a signal and the loop that falls asleep each write first and look
+    /// then, so that the second of them sees the first.
+    flags: AtomicU8,
     /// The process that it belongs to.
     forks: u32,
 }
@@ -79,9 +82,7 @@ impl Inbox {
         Inbox {
             poller,
             queue: Mutex::default(),
-            stop: AtomicBool::new(false),
-            signal: AtomicU8::new(0),
-            asleep: AtomicBool::new(true),
+            flags: AtomicU8::new(ASLEEP),
             forks: fork::generation(),
         }
     }
@@ -131,10 +132,9 @@ impl Inbox {
     /// Makes the loop take another turn, and wakes it if it sleeps. Any thread.
     pub(crate) fn wake(&self) {
         // The parent is not a child's to wake.
-        if self.is_forked() {
-            return;
+        if !self.is_forked() {
+            self.signal(WAKE);
         }
-        self.signal(WAKE);
     }
 
     fn signal(&self, what: u8) {
@@ -145,9 +145,8 @@ impl Inbox {
 
     /// Asks for another turn. True if the loop sleeps, and it is up to the caller to `rouse` it.
     fn ask_for(&self, what: u8) -> bool {
-        self.signal.fetch_or(what, SeqCst);
-        // Most often it is up, and looking costs less than writing.
-        self.asleep.load(SeqCst) && self.asleep.swap(false, SeqCst)
+        self.flags.fetch_or(what, AcqRel);
+        self.take_flags(ASLEEP) != 0
     }
 
     /// Wakes a loop that sleeps.
@@ -156,46 +155,62 @@ impl Inbox {
         let _ = self.poller.wake();
     }
 
+    /// Until there is something to see on the poller's descriptor.
+    #[cfg(loom)]
+    pub(crate) fn sleep(&self) {
+        self.poller.sleep();
+    }
+
     pub(crate) fn stop(&self) {
-        self.stop.store(true, SeqCst);
-        self.wake();
+        if !self.is_forked() {
+            self.signal(STOP | WAKE);
+        }
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(SeqCst)
+        self.has(STOP)
     }
 
     /// Whether `stop` was called since the last look.
     #[inline]
     pub(super) fn take_stop(&self) -> bool {
-        self.is_stopped() && self.stop.swap(false, SeqCst)
+        self.take_flags(STOP) != 0
     }
 
     /// To be called before the loop sleeps: from now on `wake` wakes. False: do not sleep.
     #[inline]
     pub(super) fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, SeqCst);
+        self.flags.fetch_or(ASLEEP, AcqRel);
         !self.is_signalled()
     }
 
     /// The loop is up again. That another thread may not have seen it yet costs a wake at most.
+    #[inline]
     pub(super) fn wake_up(&self) {
-        self.asleep.store(false, Release);
+        if self.has(ASLEEP) {
+            self.flags.fetch_and(!ASLEEP, AcqRel);
+        }
     }
 
+    #[inline]
     pub(super) fn is_signalled(&self) -> bool {
-        self.signal.load(SeqCst) != 0
+        self.has(SIGNALS)
     }
 
     /// Somebody has posted.
     pub(super) fn has_posts(&self) -> bool {
-        self.signal.load(SeqCst) & (POSTS | URGENT) != 0
+        self.has(POSTS | URGENT)
+    }
+
+    #[inline]
+    fn has(&self, flags: u8) -> bool {
+        self.flags.load(Acquire) & flags != 0
     }
 
     /// Appends what was posted so far. False if there is nothing.
     #[inline]
     pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) -> bool {
-        let told = self.take_signal(WAKE | POSTS) & POSTS != 0;
+        let told = self.take_flags(WAKE | POSTS) & POSTS != 0;
         if told {
             let mut queue = self.queue();
             posts.append(&mut queue.posts);
@@ -207,7 +222,7 @@ impl Inbox {
     /// Appends what was posted with high priority so far. False if there is nothing.
     #[inline]
     pub(super) fn take_urgent(&self, urgent: &mut VecDeque<Post>) -> bool {
-        let told = self.take_signal(URGENT) != 0;
+        let told = self.take_flags(URGENT) != 0;
         if told {
             urgent.append(&mut self.queue().urgent);
         }
@@ -218,20 +233,20 @@ impl Inbox {
     /// empty. False if there are none.
     #[inline]
     pub(super) fn take_news(&self, news: &mut Vec<Key>) -> bool {
-        let told = self.take_signal(NEWS) != 0;
+        let told = self.take_flags(NEWS) != 0;
         if told {
             mem::swap(news, &mut self.queue().news);
         }
         told
     }
 
-    /// What of this was signalled.
+    /// Which of these flags were set.
     #[inline]
-    fn take_signal(&self, what: u8) -> u8 {
-        // A signal that is missed by this look is seen by the one before the loop sleeps.
-        match self.signal.load(Relaxed) & what {
+    fn take_flags(&self, flags: u8) -> u8 {
+        // Most often there are none, and looking costs less than writing.
+        match self.flags.load(Relaxed) & flags {
             0 => 0,
-            _ => self.signal.fetch_and(!what, SeqCst) & what,
+            _ => self.flags.fetch_and(!flags, AcqRel) & flags,
         }
     }
 
@@ -257,7 +272,7 @@ impl Inbox {
                 signal |= what;
             }
         }
-        self.signal.fetch_or(signal, SeqCst);
+        self.flags.fetch_or(signal, AcqRel);
         Default::default()
     }
 

@@ -20,8 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
@@ -40,6 +39,8 @@ use crate::error::Cause;
 use crate::host::Turn;
 use crate::id::Key;
 use crate::poller::{Poller, Set};
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{
     Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Stats, TestClock,
     VirtualSource,
@@ -578,6 +579,13 @@ impl Core {
 
     #[cfg(pollable)]
     pub(crate) fn as_fd(&self, by: u8) -> BorrowedFd<'_> {
+        self.watch(by);
+        self.inbox.poller.as_fd()
+    }
+
+    /// From now on, somebody may watch the descriptor.
+    #[cfg(any(pollable, loom))]
+    pub(crate) fn watch(&self, by: u8) {
         let watched = self.watched.fetch_or(by, Ordering::SeqCst) != 0;
         // The parent's alarm is not a child's to set.
         if !watched && !self.inbox.is_forked() {
@@ -586,7 +594,6 @@ impl Core {
                 self.set_alarm(&mut state);
             }
         }
-        self.inbox.poller.as_fd()
     }
 
     // Helpers.

@@ -1,9 +1,10 @@
 //! What is seen of callbacks from outside: how long they take, and `tracing` spans.
 
 use std::panic::Location;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::sync::Mutex;
 use crate::{CallbackKind, SlowCallback};
 
 /// Who is told of slow callbacks.

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::inbox::Post;
@@ -11,6 +9,8 @@ use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers}
 use crate::error::Cause;
 use crate::id::Key;
 use crate::poller::{Events, Set};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 use crate::{CallbackKind, Error, Result, Turn};
 
 /// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use futures_core::Stream;
 
 use crate::engine::When;
 use crate::id::Key;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Loop, Shared, Threads};
 
 /// A timer of a loop as a future, or as a stream of ticks.

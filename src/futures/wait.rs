@@ -9,13 +9,14 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
 use crate::engine::{Core, On};
 use crate::id::Key;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Action, Error, Event, Interest, Loop, Mode, Source, Threads};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,13 @@
 //! Who asks the kernel. A [`Poller`] is a set of descriptors under keys; [`Poller::wait`] tells
 //! which are ready. What that means for handlers is the engine's business.
+#![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(epoll)]
 mod clock;
 #[cfg(epoll)]
 mod epoll;
+#[cfg(loom)]
+mod loom;
 #[cfg(portable)]
 mod portable;
 
@@ -13,10 +16,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::id::Key;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Interest, Mode, Ready};
 
 /// Which poller a reactor asks; see [`Builder::poller`](crate::Builder::poller).
@@ -30,6 +33,9 @@ pub enum PollerKind {
     /// The `polling` crate: kqueue and others, and epoll too. The default everywhere else.
     #[cfg(portable)]
     Polling,
+    /// No kernel at all, for `tests/loom`.
+    #[cfg(loom)]
+    Loom,
 }
 
 impl PollerKind {
@@ -39,9 +45,13 @@ impl PollerKind {
         {
             PollerKind::Epoll
         }
-        #[cfg(not(epoll))]
+        #[cfg(all(portable, not(epoll)))]
         {
             PollerKind::Polling
+        }
+        #[cfg(loom)]
+        {
+            PollerKind::Loom
         }
     };
 }
@@ -101,6 +111,8 @@ enum Backend {
     Epoll(epoll::Epoll),
     #[cfg(portable)]
     Portable(portable::Portable),
+    #[cfg(loom)]
+    Loom(loom::Loom),
 }
 
 /// Where [`Poller::wait`] puts what it finds.
@@ -115,6 +127,8 @@ enum Raw {
     Epoll(epoll::Buffer),
     #[cfg(portable)]
     Portable(portable::Buffer),
+    #[cfg(loom)]
+    Loom,
 }
 
 /// Calls the same method on whichever backend it is.
@@ -125,6 +139,8 @@ macro_rules! each {
             Backend::Epoll($it) => $call,
             #[cfg(portable)]
             Backend::Portable($it) => $call,
+            #[cfg(loom)]
+            Backend::Loom($it) => $call,
         }
     };
 }
@@ -136,6 +152,8 @@ impl Backend {
             PollerKind::Epoll => Backend::Epoll(epoll::Epoll::new()?),
             #[cfg(portable)]
             PollerKind::Polling => Backend::Portable(portable::Portable::new()?),
+            #[cfg(loom)]
+            PollerKind::Loom => Backend::Loom(loom::Loom::default()),
         })
     }
 
@@ -174,6 +192,11 @@ impl Backend {
             (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, take),
             #[cfg(portable)]
             (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, take),
+            #[cfg(loom)]
+            (Backend::Loom(it), Raw::Loom) => {
+                it.wait(timeout, take);
+                Ok(())
+            }
             #[allow(unreachable_patterns)]
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
@@ -218,6 +241,8 @@ impl Poller {
                 Backend::Epoll(_) => Raw::Epoll(epoll::buffer()),
                 #[cfg(portable)]
                 Backend::Portable(_) => Raw::Portable(portable::buffer()),
+                #[cfg(loom)]
+                Backend::Loom(_) => Raw::Loom,
             },
             fired: Vec::new(),
             notices: Notices::default(),
@@ -260,6 +285,12 @@ impl Poller {
     /// Ends the wait that is going on, or else the next one. Any thread.
     pub(crate) fn wake(&self) -> io::Result<()> {
         each!(&self.main, it => it.wake())
+    }
+
+    /// Sleeps until `wait` would find something.
+    #[cfg(loom)]
+    pub(crate) fn sleep(&self) {
+        each!(&self.main, it => it.sleep());
     }
 
     /// Makes the poller's own descriptor readable after `delay`; `None` calls that off.

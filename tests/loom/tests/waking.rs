@@ -1,0 +1,256 @@
+//! Whatever another thread does, a loop that falls asleep or sleeps is woken for it.
+#![cfg(loom)]
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use loom::thread;
+use oneloop::{Action, Event, Interest, Mode, Priority, Reactor, Ready, TestClock, VirtualSource};
+use oneloop_loom::{Count, explore, explore_both, join};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn posts_of_two_threads() {
+    explore_both("posts_of_two_threads", |until| {
+        let reactor = Reactor::new().unwrap();
+        let count = Count::default();
+        let threads = [Priority::Normal, Priority::High].map(|priority| {
+            let (remote, count) = (reactor.remote(), count.clone());
+            thread::spawn(move || remote.call_soon_with(priority, move || count.up()).unwrap())
+        });
+        until(&reactor, &count, 2);
+        join(threads);
+        assert_eq!(count.get(), 2);
+    });
+}
+
+#[test]
+fn posts_of_one_thread_in_order() {
+    explore_both("posts_of_one_thread_in_order", |until| {
+        let reactor = Reactor::new().unwrap();
+        let (count, log) = (Count::default(), Arc::new(Mutex::new(Vec::new())));
+        let (remote, ran, log_of_posts) = (reactor.remote(), count.clone(), log.clone());
+        let thread = thread::spawn(move || {
+            for n in 0..3 {
+                let (ran, log) = (ran.clone(), log_of_posts.clone());
+                let post = move || {
+                    log.lock().unwrap().push(n);
+                    ran.up();
+                };
+                remote.call_soon(post).unwrap();
+            }
+        });
+        until(&reactor, &count, 3);
+        thread.join().unwrap();
+        assert_eq!(*log.lock().unwrap(), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn a_timer_of_another_thread() {
+    explore_both("a_timer_of_another_thread", |until| {
+        let reactor = Reactor::new().unwrap();
+        reactor.call_later(HOUR, || {}).unwrap();
+        let (other, count) = (reactor.clone(), Count::default());
+        let fired = count.clone();
+        let set = move || other.call_later(Duration::ZERO, move || fired.up());
+        let thread = thread::spawn(set);
+        until(&reactor, &count, 1);
+        thread.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_timer_that_another_thread_moves() {
+    explore_both("a_timer_that_another_thread_moves", |until| {
+        let reactor = Reactor::new().unwrap();
+        let (other, count) = (reactor.clone(), Count::default());
+        let fired = count.clone();
+        let timer = reactor.call_later(HOUR, move || fired.up()).unwrap();
+        let thread = thread::spawn(move || other.reset_timer(timer, other.now()).unwrap());
+        until(&reactor, &count, 1);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_clock_that_another_thread_moves() {
+    explore_both("a_clock_that_another_thread_moves", |until| {
+        let clock = TestClock::new();
+        let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+        let count = Count::default();
+        let fired = count.clone();
+        reactor.call_later(HOUR, move || fired.up()).unwrap();
+        let thread = thread::spawn(move || clock.advance(HOUR));
+        until(&reactor, &count, 1);
+        thread.join().unwrap();
+    });
+}
+
+/// Each bit arrives, whoever sets it.
+#[test]
+fn a_source_that_two_threads_set() {
+    explore_both("a_source_that_two_threads_set", |until| {
+        let reactor = Reactor::new().unwrap();
+        let (source, readiness) = VirtualSource::pair();
+        let (count, mut told) = (Count::default(), [false; 2]);
+        let counted = count.clone();
+        let handler = move |_: &mut VirtualSource, event: Event| {
+            let ready = [event.is_readable(), event.is_writable()];
+            for (told, ready) in told.iter_mut().zip(ready) {
+                if ready && !std::mem::replace(told, true) {
+                    counted.up();
+                }
+            }
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let added = reactor.add_handler(source, both, Mode::Edge, handler);
+        let threads = [Ready::READABLE, Ready::WRITABLE].map(|ready| {
+            let readiness = readiness.clone();
+            thread::spawn(move || readiness.set(ready))
+        });
+        until(&reactor, &count, 2);
+        assert_eq!(join(threads), [true; 2]);
+        added.unwrap();
+    });
+}
+
+/// Whether it is set before or after somebody has a handler on it.
+#[test]
+fn a_source_that_is_set_while_its_handler_is_added() {
+    explore_both("a_source_that_is_set_while_its_handler_is_added", |until| {
+        let reactor = Reactor::new().unwrap();
+        let (source, readiness) = VirtualSource::pair();
+        let (other, count) = (reactor.clone(), Count::default());
+        let called = count.clone();
+        let handler = move |_: &mut VirtualSource, _| {
+            called.up();
+            Action::Remove
+        };
+        let add = move || {
+            let what = (Interest::READABLE, Mode::Edge);
+            other.add_handler(source, what.0, what.1, handler).is_ok()
+        };
+        let set = move || {
+            let _watched = readiness.set(Ready::READABLE);
+            true
+        };
+        let threads = [thread::spawn(add), thread::spawn(set)];
+        until(&reactor, &count, 1);
+        assert_eq!(join(threads), [true; 2]);
+        assert_eq!(count.get(), 1);
+    });
+}
+
+/// The last that could make it ready is gone: a hang-up.
+#[test]
+fn a_source_whose_readiness_other_threads_drop() {
+    explore_both("a_source_whose_readiness_other_threads_drop", |until| {
+        let reactor = Reactor::new().unwrap();
+        let (source, readiness) = VirtualSource::pair();
+        let count = Count::default();
+        let told = count.clone();
+        let handler = move |_: &mut VirtualSource, event: Event| {
+            assert!(event.is_hangup());
+            told.up();
+        };
+        let what = (Interest::READABLE, Mode::Oneshot);
+        let added = reactor.add_handler(source, what.0, what.1, handler);
+        let threads = [readiness.clone(), readiness].map(|one| thread::spawn(|| drop(one)));
+        until(&reactor, &count, 1);
+        join(threads);
+        assert_eq!(count.get(), 1);
+        added.unwrap();
+    });
+}
+
+#[test]
+fn a_stop_of_another_thread() {
+    explore("a_stop_of_another_thread, built-in", || {
+        let reactor = Reactor::new().unwrap();
+        reactor.call_later(HOUR, || {}).unwrap();
+        let remote = reactor.remote();
+        let thread = thread::spawn(move || remote.stop());
+        reactor.run().unwrap();
+        thread.join().unwrap();
+    });
+    explore("a_stop_of_another_thread, hosted", || {
+        let reactor = Reactor::new().unwrap();
+        let remote = reactor.remote();
+        let thread = thread::spawn(move || remote.stop());
+        let mut host = reactor.host("loom").unwrap();
+        loop {
+            let turn = host.turn(1).unwrap();
+            if turn.stopped {
+                break;
+            }
+            if turn.idle {
+                host.sleep();
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// What was posted runs, or stays for the next to drive.
+#[test]
+fn a_stop_loses_no_post() {
+    explore_both("a_stop_loses_no_post", |until| {
+        let reactor = Reactor::new().unwrap();
+        let anchor = reactor.call_later(HOUR, || {}).unwrap();
+        let (count, stopper, remote) = (Count::default(), reactor.remote(), reactor.remote());
+        let ran = count.clone();
+        let post = move || remote.call_soon(move || ran.up()).unwrap();
+        let threads = [thread::spawn(post), thread::spawn(move || stopper.stop())];
+        reactor.run().unwrap();
+        reactor.cancel_timer(anchor).unwrap();
+        until(&reactor, &count, 1);
+        join(threads);
+        assert_eq!(count.get(), 1);
+    });
+}
+
+#[test]
+fn the_last_handler_and_timer_go_while_it_sleeps() {
+    explore("the_last_handler_and_timer_go_while_it_sleeps", || {
+        let reactor = Reactor::new().unwrap();
+        let (source, _readiness) = VirtualSource::pair();
+        let (interest, mode) = (Interest::READABLE, Mode::Level);
+        let handler = reactor.add_handler(source, interest, mode, |_, _| {});
+        let handler = handler.unwrap();
+        let timer = reactor.call_later(HOUR, || {}).unwrap();
+        let (one, two) = (reactor.clone(), reactor.clone());
+        let remove = move || one.remove_handler(handler).unwrap();
+        let unref = move || two.unref(timer).unwrap();
+        let threads = [thread::spawn(remove), thread::spawn(unref)];
+        reactor.run().unwrap();
+        join(threads);
+    });
+}
+
+#[test]
+fn a_future_that_another_thread_wakes() {
+    explore("a_future_that_another_thread_wakes", || {
+        let reactor = Reactor::new().unwrap();
+        let done = Count::default();
+        let mut thread = None;
+        let future = poll_fn(|cx| {
+            let (waker, set) = (cx.waker().clone(), done.clone());
+            thread.get_or_insert_with(|| {
+                thread::spawn(move || {
+                    set.up();
+                    waker.wake();
+                })
+            });
+            match done.get() {
+                0 => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        });
+        reactor.block_on(future).unwrap();
+        thread.unwrap().join().unwrap();
+    });
+}
