@@ -3,6 +3,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::Location;
 use std::process::{Child, ExitStatus};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
@@ -135,8 +136,9 @@ impl<K: Threads> Loop<K> {
             })
         };
         let what = (Interest::READABLE, Mode::Level);
+        let place = Location::caller();
         let parts = (child, ending, callback);
-        match self.core.add_handler(CALL, on, what, parts, make) {
+        match self.core.add_handler(CALL, on, what, place, parts, make) {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, (child, ..))) => Err(AddError::new(error.with_process(pid), child)),
         }

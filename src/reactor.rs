@@ -201,9 +201,10 @@ impl<K: Threads> Loop<K> {
         let on = On::from(source.origin());
         let parts = (source, callback);
         let make = |(source, callback)| boxed(source, callback);
+        let (what, place) = ((interest, mode), Location::caller());
         match self
             .core
-            .add_handler("add_handler", on, (interest, mode), parts, make)
+            .add_handler("add_handler", on, what, place, parts, make)
         {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, (source, _))) => Err(AddError::new(error, source)),
@@ -240,9 +241,10 @@ impl<K: Threads> Loop<K> {
         A: Into<Action>,
     {
         let make = |()| boxed((), move |_, event| callback(event));
+        let (what, place) = ((interest, mode), Location::caller());
         match self
             .core
-            .add_handler("add_raw_handler", On::Fd(fd), (interest, mode), (), make)
+            .add_handler("add_raw_handler", On::Fd(fd), what, place, (), make)
         {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, ())) => Err(error),

@@ -1,6 +1,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::Location;
 use std::sync::Arc;
 
 use signal_hook::SigId;
@@ -58,7 +59,8 @@ impl<K: Threads> Loop<K> {
             })
         };
         let what = (Interest::READABLE, Mode::Level);
-        match self.core.add_handler(CALL, on, what, pipe, make) {
+        let place = Location::caller();
+        match self.core.add_handler(CALL, on, what, place, pipe, make) {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, _)) => Err(error.with_signal(signal)),
         }

@@ -1,10 +1,15 @@
 //! Seeing inside: statistics, the dump, slow callbacks.
 
-use std::os::unix::net::UnixStream;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use futures_lite::StreamExt;
+use futures_lite::future::poll_once;
+use oneloop::futures::{Async, Timer};
 use oneloop::{CallbackKind, Interest, Mode, Reactor, Ready, VirtualSource};
 
 const MS: Duration = Duration::from_millis(1);
@@ -108,6 +113,100 @@ fn the_dump_names_all_that_is_there_and_where_it_came_from() {
         .unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
     assert!(inside.recv().unwrap().contains("turn is driving"));
+}
+
+/// Asserts that the dump has so many handlers, hooks and timers, all of them from this file.
+fn expect_from_here(reactor: &Reactor, added: usize, set: usize) {
+    let dump = reactor.dump();
+    for (word, number) in [(" added at ", added), (" set at ", set)] {
+        let lines: Vec<_> = dump.lines().filter(|line| line.contains(word)).collect();
+        assert_eq!(lines.len(), number, "{dump}");
+        let here = |line: &&str| line.contains("at tests/seeing.rs:");
+        assert!(lines.iter().all(here), "{dump}");
+    }
+}
+
+#[test]
+fn whatever_is_registered_tells_where() {
+    let reactor = Reactor::new().unwrap();
+    let (a, b) = UnixStream::pair().unwrap();
+    let day = Duration::from_secs(86_400);
+    let tomorrow = reactor.now() + day;
+    reactor
+        .add_handler(a, Interest::READABLE, Mode::Level, |_, _| {})
+        .unwrap();
+    // SAFETY: the socket is open to the end.
+    unsafe { reactor.add_raw_handler(b.as_raw_fd(), Interest::READABLE, Mode::Edge, |_| {}) }
+        .unwrap();
+    reactor.add_hook(|| None, || {}).unwrap();
+    reactor.call_at(tomorrow, || {}).unwrap();
+    reactor.call_later(day, || {}).unwrap();
+    reactor.call_every(day, || {}).unwrap();
+    reactor.call_every_at(tomorrow, day, || {}).unwrap();
+    let by_the_system = SystemTime::now() + day;
+    reactor.call_at_system(by_the_system, || {}).unwrap();
+    expect_from_here(&reactor, 3, 5);
+}
+
+#[cfg(feature = "signal")]
+#[test]
+fn signals_and_children_tell_where_too() {
+    let reactor = Reactor::new().unwrap();
+    reactor.add_signal(libc::SIGUSR1, |_| {}).unwrap();
+    let child = std::process::Command::new("true").spawn().unwrap();
+    reactor.add_child(child, drop).unwrap();
+    expect_from_here(&reactor, 2, 0);
+}
+
+/// Also by an async function, whoever polls it.
+#[test]
+fn what_futures_wait_for_tells_where_too() {
+    let reactor = Reactor::new().unwrap();
+    let path = std::env::temp_dir().join(format!("oneloop-seeing-{}", std::process::id()));
+    let paths = ["stream", "datagram"].map(|name| path.with_extension(name));
+    let (source, _readiness) = VirtualSource::pair();
+    let localhost = ([127, 0, 0, 1], 0);
+    let _sources = [
+        Async::new(&reactor, source.clone()).unwrap(),
+        Async::new_nonblocking(&reactor, source).unwrap(),
+    ];
+    let _udp = Async::<UdpSocket>::bind(&reactor, localhost).unwrap();
+    let _datagrams = [
+        Async::<UnixDatagram>::bind(&reactor, &paths[1]).unwrap(),
+        Async::<UnixDatagram>::unbound(&reactor).unwrap(),
+    ];
+    let _datagram_pair = Async::<UnixDatagram>::pair(&reactor).unwrap();
+    let _stream_pair = Async::<UnixStream>::pair(&reactor).unwrap();
+    let tcp = Async::<TcpListener>::bind(&reactor, localhost).unwrap();
+    let unix = Async::<UnixListener>::bind(&reactor, &paths[0]).unwrap();
+    let address = tcp.get_ref().local_addr().unwrap();
+
+    let day = Duration::from_secs(86_400);
+    let tomorrow = reactor.now() + day;
+    let mut timers = [
+        Timer::at(&reactor, tomorrow),
+        Timer::after(&reactor, day),
+        Timer::interval(&reactor, day),
+        Timer::interval_at(&reactor, tomorrow, day),
+    ];
+    let work = async {
+        let by_tcp = [(); 2].map(|()| Async::<TcpStream>::connect(&reactor, address));
+        let by_path = [(); 2].map(|()| Async::<UnixStream>::connect(&reactor, &paths[0]));
+        let [one, two] = by_tcp;
+        let [three, four] = by_path;
+        let connected = (one.await, two.await, three.await, four.await);
+        let accepted = (tcp.accept().await, unix.accept().await);
+        let incoming = (tcp.incoming().next().await, unix.incoming().next().await);
+        for timer in &mut timers {
+            assert!(poll_once(timer).await.is_none());
+        }
+        (connected, accepted, incoming)
+    };
+    let _streams = reactor.block_on(work).unwrap();
+    for path in paths {
+        std::fs::remove_file(path).unwrap();
+    }
+    expect_from_here(&reactor, 11 + 8, 4);
 }
 
 #[test]

@@ -186,16 +186,15 @@ impl Core {
     // Handlers.
 
     /// Gives `parts`, of which `make` would have made the callback, back if it fails.
-    #[track_caller]
     pub(crate) fn add_handler<P>(
         &self,
         call: &'static str,
         on: On,
         (interest, mode): (Interest, Mode),
+        place: &'static Location<'static>,
         parts: P,
         make: impl FnOnce(P) -> handlers::Callback,
     ) -> std::result::Result<Key, (Error, P)> {
-        let place = Location::caller();
         let fd = match on {
             On::Fd(fd) => Some(fd),
             On::Virtual(_) => None,

@@ -36,6 +36,7 @@ mod wait;
 use std::future::Future;
 use std::io::{ErrorKind, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::panic::Location;
 use std::task::{Context, Poll};
 use std::{fmt, result};
 
@@ -72,7 +73,16 @@ impl<S: Source, K: Threads> Async<S, K> {
     /// As [`add_handler`](Loop::add_handler), with the source in it.
     #[track_caller]
     pub fn new(reactor: &Loop<K>, source: S) -> result::Result<Async<S, K>, AddError<S>> {
-        let made = Async::new_nonblocking(reactor, source)?;
+        Async::add(reactor, source, Location::caller())
+    }
+
+    /// What was asked for at `place`.
+    fn add(
+        reactor: &Loop<K>,
+        source: S,
+        place: &'static Location<'static>,
+    ) -> result::Result<Async<S, K>, AddError<S>> {
+        let made = Async::add_nonblocking(reactor, source, place)?;
         // Not before: a source that is refused comes back as it was.
         match set_nonblocking(&made.source) {
             Ok(()) => Ok(made),
@@ -86,7 +96,15 @@ impl<S: Source, K: Threads> Async<S, K> {
         reactor: &Loop<K>,
         source: S,
     ) -> result::Result<Async<S, K>, AddError<S>> {
-        match Registration::new(reactor, &source) {
+        Async::add_nonblocking(reactor, source, Location::caller())
+    }
+
+    fn add_nonblocking(
+        reactor: &Loop<K>,
+        source: S,
+        place: &'static Location<'static>,
+    ) -> result::Result<Async<S, K>, AddError<S>> {
+        match Registration::new(reactor, &source, place) {
             Ok(registration) => Ok(Async {
                 registration,
                 source,

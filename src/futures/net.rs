@@ -1,9 +1,11 @@
 //! Sockets of the standard library.
 
+use std::future::Future;
 use std::io::{self, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::panic::Location;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,39 +26,49 @@ impl<K: Threads> Async<TcpListener, K> {
     /// # Errors
     ///
     /// The operating system's, as for the other functions here.
+    #[track_caller]
     pub fn bind(reactor: &Loop<K>, address: impl Into<SocketAddr>) -> Result<Self> {
-        new(reactor, TcpListener::bind(address.into())?)
+        Ok(Async::new(reactor, TcpListener::bind(address.into())?)?)
     }
 
     /// The next connection.
-    pub async fn accept(&self) -> Result<(Async<TcpStream, K>, SocketAddr)> {
-        let (stream, address) = self.read_with(TcpListener::accept).await?;
-        Ok((new(self.reactor(), stream)?, address))
+    #[track_caller]
+    pub fn accept(&self) -> impl Future<Output = Result<(Async<TcpStream, K>, SocketAddr)>> {
+        let place = Location::caller();
+        async move {
+            let (stream, address) = self.read_with(TcpListener::accept).await?;
+            Ok((Async::add(self.reactor(), stream, place)?, address))
+        }
     }
 
     /// The connections, one after the other; without end.
+    #[track_caller]
     pub fn incoming(&self) -> IncomingTcp<'_, K> {
-        IncomingTcp(self)
+        IncomingTcp(Incoming::new(self))
     }
 }
 
 /// TCP connections.
 impl<K: Threads> Async<TcpStream, K> {
     /// Connects.
-    pub async fn connect(reactor: &Loop<K>, address: impl Into<SocketAddr>) -> Result<Self> {
-        let address = address.into();
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let stream = new(
-            reactor,
-            TcpStream::from(begin_to_connect(family, &address)?),
-        )?;
-        stream.writable().await?;
-        match stream.get_ref().take_error()? {
-            Some(error) => Err(error),
-            None => Ok(stream),
+    #[track_caller]
+    pub fn connect(
+        reactor: &Loop<K>,
+        address: impl Into<SocketAddr>,
+    ) -> impl Future<Output = Result<Self>> {
+        let (address, place) = (address.into(), Location::caller());
+        async move {
+            let family = match address {
+                SocketAddr::V4(_) => AddressFamily::INET,
+                SocketAddr::V6(_) => AddressFamily::INET6,
+            };
+            let stream = TcpStream::from(begin_to_connect(family, &address)?);
+            let stream = Async::add(reactor, stream, place)?;
+            stream.writable().await?;
+            match stream.get_ref().take_error()? {
+                Some(error) => Err(error),
+                None => Ok(stream),
+            }
         }
     }
 
@@ -69,8 +81,9 @@ impl<K: Threads> Async<TcpStream, K> {
 /// UDP.
 impl<K: Threads> Async<UdpSocket, K> {
     /// A socket on an address; port 0 means any that is free.
+    #[track_caller]
     pub fn bind(reactor: &Loop<K>, address: impl Into<SocketAddr>) -> Result<Self> {
-        new(reactor, UdpSocket::bind(address.into())?)
+        Ok(Async::new(reactor, UdpSocket::bind(address.into())?)?)
     }
 
     /// Receives a datagram, and says from whom.
@@ -104,59 +117,76 @@ impl<K: Threads> Async<UdpSocket, K> {
 /// Listeners on Unix sockets.
 impl<K: Threads> Async<UnixListener, K> {
     /// A listener on a path, which must not exist.
+    #[track_caller]
     pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        new(reactor, UnixListener::bind(path)?)
+        Ok(Async::new(reactor, UnixListener::bind(path)?)?)
     }
 
     /// The next connection.
-    pub async fn accept(&self) -> Result<(Async<UnixStream, K>, UnixSocketAddr)> {
-        let (stream, address) = self.read_with(UnixListener::accept).await?;
-        Ok((new(self.reactor(), stream)?, address))
+    #[track_caller]
+    pub fn accept(&self) -> impl Future<Output = Result<(Async<UnixStream, K>, UnixSocketAddr)>> {
+        let place = Location::caller();
+        async move {
+            let (stream, address) = self.read_with(UnixListener::accept).await?;
+            Ok((Async::add(self.reactor(), stream, place)?, address))
+        }
     }
 
     /// The connections, one after the other; without end.
+    #[track_caller]
     pub fn incoming(&self) -> IncomingUnix<'_, K> {
-        IncomingUnix(self)
+        IncomingUnix(Incoming::new(self))
     }
 }
 
 /// Connections on Unix sockets.
 impl<K: Threads> Async<UnixStream, K> {
     /// Connects.
-    pub async fn connect(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        let address = SocketAddrUnix::new(path.as_ref())?;
-        let stream = UnixStream::from(begin_to_connect(AddressFamily::UNIX, &address)?);
-        let stream = new(reactor, stream)?;
-        stream.writable().await?;
-        match stream.get_ref().take_error()? {
-            Some(error) => Err(error),
-            None => Ok(stream),
+    #[track_caller]
+    pub fn connect(
+        reactor: &Loop<K>,
+        path: impl AsRef<Path>,
+    ) -> impl Future<Output = Result<Self>> {
+        let place = Location::caller();
+        async move {
+            let address = SocketAddrUnix::new(path.as_ref())?;
+            let stream = UnixStream::from(begin_to_connect(AddressFamily::UNIX, &address)?);
+            let stream = Async::add(reactor, stream, place)?;
+            stream.writable().await?;
+            match stream.get_ref().take_error()? {
+                Some(error) => Err(error),
+                None => Ok(stream),
+            }
         }
     }
 
     /// Two that are connected with each other.
+    #[track_caller]
     pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
         let (a, b) = UnixStream::pair()?;
-        Ok((new(reactor, a)?, new(reactor, b)?))
+        Ok((Async::new(reactor, a)?, Async::new(reactor, b)?))
     }
 }
 
 /// Datagrams on Unix sockets.
 impl<K: Threads> Async<UnixDatagram, K> {
     /// A socket on a path, which must not exist.
+    #[track_caller]
     pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        new(reactor, UnixDatagram::bind(path)?)
+        Ok(Async::new(reactor, UnixDatagram::bind(path)?)?)
     }
 
     /// A socket without a name.
+    #[track_caller]
     pub fn unbound(reactor: &Loop<K>) -> Result<Self> {
-        new(reactor, UnixDatagram::unbound()?)
+        Ok(Async::new(reactor, UnixDatagram::unbound()?)?)
     }
 
     /// Two that are connected with each other.
+    #[track_caller]
     pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
         let (a, b) = UnixDatagram::pair()?;
-        Ok((new(reactor, a)?, new(reactor, b)?))
+        Ok((Async::new(reactor, a)?, Async::new(reactor, b)?))
     }
 
     /// Receives a datagram, and says from whom.
@@ -183,17 +213,17 @@ impl<K: Threads> Async<UnixDatagram, K> {
 
 /// Connections as they come; see [`Async::<TcpListener>::incoming`](Async::incoming).
 #[derive(Debug)]
-pub struct IncomingTcp<'a, K: Threads = Shared>(&'a Async<TcpListener, K>);
+pub struct IncomingTcp<'a, K: Threads = Shared>(Incoming<'a, TcpListener, K>);
 
 /// Connections as they come; see `Async::<UnixListener>::incoming`.
 #[derive(Debug)]
-pub struct IncomingUnix<'a, K: Threads = Shared>(&'a Async<UnixListener, K>);
+pub struct IncomingUnix<'a, K: Threads = Shared>(Incoming<'a, UnixListener, K>);
 
 impl<K: Threads> Stream for IncomingTcp<'_, K> {
     type Item = Result<Async<TcpStream, K>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        poll_accept(self.0, cx, |listener| Ok(listener.accept()?.0))
+        self.0.poll(cx, |listener| Ok(listener.accept()?.0))
     }
 }
 
@@ -201,24 +231,37 @@ impl<K: Threads> Stream for IncomingUnix<'_, K> {
     type Item = Result<Async<UnixStream, K>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        poll_accept(self.0, cx, |listener| Ok(listener.accept()?.0))
+        self.0.poll(cx, |listener| Ok(listener.accept()?.0))
     }
 }
 
-fn poll_accept<L, S: Source, K: Threads>(
-    listener: &Async<L, K>,
-    cx: &mut Context<'_>,
-    accept: impl Fn(&L) -> Result<S>,
-) -> Poll<Option<Result<Async<S, K>>>> {
-    let attempt = || accept(&listener.source);
-    let accepted = listener
-        .registration
-        .poll_with(Direction::Read, cx, attempt);
-    accepted.map(|stream| Some(stream.and_then(|stream| new(listener.reactor(), stream))))
+#[derive(Debug)]
+struct Incoming<'a, L, K: Threads> {
+    listener: &'a Async<L, K>,
+    /// Where they were asked for.
+    place: &'static Location<'static>,
 }
 
-fn new<S: Source, K: Threads>(reactor: &Loop<K>, source: S) -> Result<Async<S, K>> {
-    Ok(Async::new(reactor, source)?)
+impl<'a, L, K: Threads> Incoming<'a, L, K> {
+    #[track_caller]
+    fn new(listener: &'a Async<L, K>) -> Incoming<'a, L, K> {
+        let place = Location::caller();
+        Incoming { listener, place }
+    }
+
+    fn poll<S: Source>(
+        &self,
+        cx: &mut Context<'_>,
+        accept: impl Fn(&L) -> Result<S>,
+    ) -> Poll<Option<Result<Async<S, K>>>> {
+        let Incoming { listener, place } = *self;
+        let attempt = || accept(&listener.source);
+        let accepted = listener
+            .registration
+            .poll_with(Direction::Read, cx, attempt);
+        let add = |stream| Ok(Async::add(listener.reactor(), stream, place)?);
+        accepted.map(|stream| Some(stream.and_then(add)))
+    }
 }
 
 /// A socket that is being connected; it is writable when that has ended.

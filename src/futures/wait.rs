@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -67,8 +67,11 @@ struct Way {
 }
 
 impl<K: Threads> Registration<K> {
-    #[track_caller]
-    pub(super) fn new(reactor: &Loop<K>, source: &impl Source) -> Result<Registration<K>, Error> {
+    pub(super) fn new(
+        reactor: &Loop<K>,
+        source: &impl Source,
+        place: &'static Location<'static>,
+    ) -> Result<Registration<K>, Error> {
         let way = || Way {
             hopeful: true,
             reported: false,
@@ -92,7 +95,10 @@ impl<K: Threads> Registration<K> {
         };
         let on = On::from(source.origin());
         let what = (Interest::NONE, Mode::Level);
-        match reactor.core.add_handler("Async::new", on, what, (), make) {
+        match reactor
+            .core
+            .add_handler("Async::new", on, what, place, (), make)
+        {
             Ok(key) => Ok(Registration {
                 reactor: reactor.clone(),
                 key,
