@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
 use oneloop::futures::{Async, Timer};
-use oneloop::{CallbackKind, Interest, Mode, Reactor, Ready, VirtualSource};
+use oneloop::{
+    CallbackKind, Interest, Mode, Priority, Reactor, Ready, SlowCallback, VirtualSource,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -55,6 +57,34 @@ fn handlers_are_counted_by_mode_and_saved_calls_are_counted() {
     let stats = reactor.stats();
     assert_eq!(stats.handlers, 0);
     assert_eq!(stats.level_handlers + stats.edge_handlers, 0);
+}
+
+#[test]
+fn what_was_called_is_counted() {
+    let reactor = Reactor::new().unwrap();
+    let (source, readiness) = VirtualSource::pair();
+    reactor
+        .add_handler(source, Interest::READABLE, Mode::Edge, |_, _| {})
+        .unwrap();
+    let turns = 5;
+    for turn in 0..turns {
+        readiness.set(Ready::READABLE);
+        for _ in 0..turn {
+            reactor.call_later(Duration::ZERO, || {}).unwrap();
+        }
+        for priority in [Priority::High, Priority::Normal] {
+            reactor.call_soon_with(priority, || {}).unwrap();
+        }
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    reactor.call_soon_with(Priority::Idle, || {}).unwrap();
+    reactor.call_later(Duration::from_secs(9), || {}).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let stats = reactor.stats();
+    assert_eq!((stats.turns, stats.events), (turns + 1, turns));
+    assert_eq!((stats.timers, stats.pending_timers), (1 + 2 + 3 + 4, 1));
+    assert_eq!(stats.posts, 2 * turns + 1);
+    assert!(stats.longest_callback.is_none(), "nothing was timed");
 }
 
 #[test]
@@ -255,6 +285,25 @@ fn a_slow_callback_is_reported_with_file_and_line() {
         longest.took,
         reports.iter().map(|(.., took)| *took).max().unwrap()
     );
+}
+
+#[test]
+fn the_longest_callback_is_known_whatever_the_threshold_and_hooks_count() {
+    let builder = Reactor::builder();
+    let never = |slow: &SlowCallback| panic!("{slow}");
+    let reactor = builder.slow_callback(Duration::MAX, never).build().unwrap();
+    let line = line!() + 2;
+    let slow = || thread::sleep(60 * MS);
+    reactor.add_hook(|| None, slow).unwrap();
+    reactor.call_soon(|| {}).unwrap(); // after it
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let longest = reactor.stats().longest_callback.unwrap();
+    assert_eq!(longest.kind, CallbackKind::Hook);
+    assert_eq!(
+        (longest.place.file(), longest.place.line()),
+        (file!(), line)
+    );
+    assert!(longest.took >= 60 * MS);
 }
 
 #[test]
