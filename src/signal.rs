@@ -120,3 +120,17 @@ impl Drop for SignalPipe {
         unregister(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_it_is_dropped_the_signal_has_nothing_of_it() {
+        let pipe = SignalPipe::new(libc::SIGUSR1).unwrap();
+        let writer = Arc::downgrade(&pipe.writer);
+        assert!(writer.upgrade().is_some());
+        drop(pipe);
+        assert!(writer.upgrade().is_none());
+    }
+}

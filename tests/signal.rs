@@ -104,6 +104,28 @@ fn signals_that_come_before_the_turn_are_one_call_and_removal_ends_it() {
 }
 
 #[test]
+fn no_signal_is_blocked() {
+    let blocked = || {
+        // SAFETY: only asks for the mask, which a zeroed set has room for.
+        unsafe {
+            let mut mask = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut mask);
+            (1..32).any(|signal| libc::sigismember(&mask, signal) == 1)
+        }
+    };
+    let reactor = Reactor::new().unwrap();
+    let (sender, inside) = channel();
+    let look = move |_| sender.send(blocked()).unwrap();
+    reactor.add_signal(libc::SIGCONT, look).unwrap();
+    raise(libc::SIGCONT);
+    self::look(&reactor);
+    assert_eq!(
+        (blocked(), inside.try_iter().collect()),
+        (false, vec![false])
+    );
+}
+
+#[test]
 fn a_signal_that_cannot_be_caught_is_refused() {
     let reactor = Reactor::new().unwrap();
     for signal in [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV] {
@@ -165,6 +187,20 @@ fn exit_codes_and_killing_signals() {
     let killed = killed_ended.recv().unwrap().unwrap();
     assert_eq!(killed.signal(), Some(libc::SIGTERM));
     assert_eq!(reactor.stats().handlers, 0);
+}
+
+/// Linux says so in what it tells of a descriptor.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_is_watched_by_a_pidfd() {
+    let reactor = Reactor::new().unwrap();
+    let child = sh("cat");
+    let pid = child.id();
+    let id = reactor.add_child(child, drop).unwrap();
+    let fd = reactor.handler_fd(id).unwrap();
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+    assert!(info.contains(&format!("Pid:\t{pid}\n")), "{info}");
+    reactor.run().unwrap();
 }
 
 #[test]
