@@ -240,33 +240,135 @@ fn monotonic_timers_do_not_care_and_a_reset_makes_a_timer_one_of_them() {
     assert_eq!(fired.try_iter().collect::<Vec<_>>(), ["reset"]);
 }
 
-/// The kernel's notice, by setting the clock to what it shows. Needs to be root.
+/// The system's own clock. Needs to be root.
 #[cfg(target_os = "linux")]
-#[test]
-#[ignore = "sets the system clock (to what it shows); tests/all.sh runs it"]
-fn a_real_clock_that_is_set_wakes_the_loop() {
+mod a_real_clock {
+    use super::*;
     use oneloop::PollerKind;
+    use rustix::fs::Timespec;
+    use rustix::time::{ClockId, clock_gettime, clock_settime};
+    use std::sync::{Mutex, MutexGuard};
     use std::time::SystemTime;
 
-    for poller in [PollerKind::Epoll, PollerKind::Polling] {
-        let reactor = Reactor::builder().poller(poller).build().unwrap();
-        reactor
-            .call_at_system(SystemTime::now() + HOUR, || {})
-            .unwrap();
-        for _ in 0..3 {
-            while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
-            let setter = thread::spawn(|| {
-                let clock = rustix::time::ClockId::Realtime;
-                let now = rustix::time::clock_gettime(clock);
-                rustix::time::clock_settime(clock, now).expect("the right to set the clock");
-            });
-            // Returns because of the notice: there is nothing else.
-            let start = Instant::now();
-            let turn = reactor.turn(Some(20 * SECOND)).unwrap();
-            assert!(start.elapsed() < 20 * SECOND);
-            assert_eq!(turn.called, 0);
-            setter.join().unwrap();
+    /// Sets the clock, and puts it back.
+    struct Setter {
+        before: SystemTime,
+        since: Instant,
+        _one_at_a_time: MutexGuard<'static, ()>,
+    }
+
+    impl Setter {
+        fn new() -> Setter {
+            static LOCK: Mutex<()> = Mutex::new(());
+            let one_at_a_time = LOCK.lock().unwrap_or_else(|failed| failed.into_inner());
+            Setter {
+                before: SystemTime::now(),
+                since: Instant::now(),
+                _one_at_a_time: one_at_a_time,
+            }
         }
-        assert_eq!(reactor.stats().pending_timers, 1);
+
+        /// What it would show by itself.
+        fn right(&self) -> SystemTime {
+            self.before + self.since.elapsed()
+        }
+    }
+
+    fn set(time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let time = Timespec {
+            tv_sec: since.as_secs() as _,
+            tv_nsec: since.subsec_nanos() as _,
+        };
+        clock_settime(ClockId::Realtime, time).expect("the right to set the clock");
+    }
+
+    impl Drop for Setter {
+        fn drop(&mut self) {
+            set(self.right());
+        }
+    }
+
+    fn reactors() -> impl Iterator<Item = Reactor> {
+        let pollers = [PollerKind::Epoll, PollerKind::Polling].into_iter();
+        pollers.map(|poller| Reactor::builder().poller(poller).build().unwrap())
+    }
+
+    /// Waits no longer than that for a turn that calls somebody.
+    fn turn(reactor: &Reactor, limit: Duration) -> bool {
+        let start = Instant::now();
+        while let Some(left) = limit.checked_sub(start.elapsed()) {
+            if reactor.turn(Some(left)).unwrap().called > 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Also while the loop sleeps, also again and again; and it sleeps on.
+    #[test]
+    #[ignore = "sets the system clock (to what it shows); tests/all.sh runs it"]
+    fn that_is_set_wakes_the_loop() {
+        for reactor in reactors() {
+            reactor
+                .call_at_system(SystemTime::now() + HOUR, || {})
+                .unwrap();
+            let _setter = Setter::new();
+            for _ in 0..3 {
+                look(&reactor);
+                let setter = thread::spawn(|| {
+                    let now = clock_gettime(ClockId::Realtime);
+                    clock_settime(ClockId::Realtime, now).expect("the right to set the clock");
+                });
+                // Returns because of the notice: there is nothing else.
+                let start = Instant::now();
+                let turn = reactor.turn(Some(20 * SECOND)).unwrap();
+                assert!(start.elapsed() < 20 * SECOND);
+                assert_eq!(turn.called, 0);
+                setter.join().unwrap();
+            }
+            assert_eq!(reactor.stats().pending_timers, 1);
+        }
+    }
+
+    /// By a few seconds, for a moment. The timer would be due in so many, but for that.
+    #[test]
+    #[ignore = "sets the system clock, for a moment; tests/all.sh runs it"]
+    fn that_is_set_forward_fires_what_it_has_passed() {
+        for reactor in reactors() {
+            let time = SystemTime::now() + 10 * SECOND;
+            reactor
+                .call_at_system(time, move || assert!(SystemTime::now() >= time))
+                .unwrap();
+            look(&reactor);
+            let setter = Setter::new();
+            let jump = thread::spawn(move || set(time));
+            assert!(turn(&reactor, 5 * SECOND), "as if it had not been set");
+            jump.join().unwrap();
+            drop(setter);
+            assert_eq!(reactor.stats().pending_timers, 0);
+        }
+    }
+
+    #[test]
+    #[ignore = "sets the system clock, for a moment; tests/all.sh runs it"]
+    fn that_is_set_back_puts_off_what_it_has_not_come_to() {
+        for reactor in reactors() {
+            let soon = 100 * Duration::from_millis(1);
+            let time = SystemTime::now() + soon;
+            reactor
+                .call_at_system(time, move || assert!(SystemTime::now() >= time))
+                .unwrap();
+            let setter = Setter::new();
+            set(setter.right() - 5 * SECOND);
+            assert!(
+                !turn(&reactor, 3 * soon),
+                "it shows {:?}",
+                SystemTime::now()
+            );
+            // Put right, it has passed the time.
+            drop(setter);
+            assert!(turn(&reactor, 10 * SECOND));
+        }
     }
 }
