@@ -64,6 +64,39 @@ pub struct Host<K: Threads> {
     name: &'static str,
 }
 
+/// A host that has still to come to its first turn, such as a future that was spawned and not polled
+/// yet: while it lives, nobody is warned that futures wait on a loop that nobody drives. It claims
+/// nothing, and anybody may drive.
+pub struct ExpectedHost<K: Threads>(Loop<K>);
+
+impl<K: Threads> ExpectedHost<K> {
+    pub(crate) fn new(reactor: Loop<K>) -> ExpectedHost<K> {
+        reactor.core.expect_host(true);
+        ExpectedHost(reactor)
+    }
+
+    /// It has come: as [`Loop::host`].
+    ///
+    /// # Errors
+    ///
+    /// If something else drives the reactor already.
+    pub fn claim(self, name: &'static str) -> Result<Host<K>> {
+        self.0.host(name)
+    }
+}
+
+impl<K: Threads> Drop for ExpectedHost<K> {
+    fn drop(&mut self) {
+        self.0.core.expect_host(false);
+    }
+}
+
+impl<K: Threads> fmt::Debug for ExpectedHost<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExpectedHost")
+    }
+}
+
 impl<K: Threads> Host<K> {
     pub(crate) fn new(reactor: Loop<K>, name: &'static str) -> Result<Host<K>> {
         reactor.core.claim_host(name)?;

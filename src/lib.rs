@@ -105,7 +105,7 @@ pub use child::ChildProcess;
 pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};
 pub use event::{Action, Event, Interest, Mode, Ready};
-pub use host::{Host, Turn};
+pub use host::{ExpectedHost, Host, Turn};
 pub use id::{HandlerId, HookId, Id, TimerId};
 pub use poller::PollerKind;
 pub use priority::Priority;

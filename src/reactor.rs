@@ -12,9 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::engine::BY_OTHERS;
 use crate::engine::{Core, Inbox, On, SlowReport, When, boxed};
 use crate::{
-    Action, AddError, Error, Event, Fits, HandlerId, HookId, Host, Id, Interest, Local, Mode,
-    PollerKind, PostError, Priority, Result, Shared, SlowCallback, Source, Stats, TestClock,
-    Threads, TimerId, Turn,
+    Action, AddError, Error, Event, ExpectedHost, Fits, HandlerId, HookId, Host, Id, Interest,
+    Local, Mode, PollerKind, PostError, Priority, Result, Shared, SlowCallback, Source, Stats,
+    TestClock, Threads, TimerId, Turn,
 };
 
 /// The loop for everybody: its handles may be cloned and sent to any thread, and every method may
@@ -535,6 +535,11 @@ impl<K: Threads> Loop<K> {
         Host::new(self.clone(), name)
     }
 
+    /// Says that a host is about to come; see [`ExpectedHost`].
+    pub fn expect_host(&self) -> ExpectedHost<K> {
+        ExpectedHost::new(self.clone())
+    }
+
     /// Makes the kernel's set of descriptors anew, under the number of [`AsFd`]; see
     /// [`Turn::haunted`], which asks for it.
     pub fn renew(&self) -> Result<()> {
@@ -571,6 +576,9 @@ impl<K: Threads> Loop<K> {
     /// Whether somebody drives: a call of [`run`](Self::run) and the like is under way, or a
     /// [`Host`] has its claim, asleep or not. While nobody does, nothing is called, and futures
     /// that wait on the loop wait for ever.
+    ///
+    /// A loop of your own that calls [`turn`](Self::turn) now and then drives just for that long,
+    /// unless it has such a claim.
     pub fn is_driven(&self) -> bool {
         self.core.is_driven()
     }

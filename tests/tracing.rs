@@ -1,15 +1,18 @@
 //! What the `tracing` feature shows.
 #![cfg(feature = "tracing")]
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use futures_lite::AsyncReadExt;
+use futures_lite::future::zip;
 use oneloop::Reactor;
-use oneloop::futures::Timer;
+use oneloop::futures::{Async, Timer};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 #[derive(Clone, Default)]
@@ -51,21 +54,85 @@ fn every_callback_is_in_a_span_with_its_place() {
     assert!(inside.contains(&place), "{log}");
 }
 
+fn warnings(log: &str) -> usize {
+    log.matches("WARN").count()
+}
+
+fn poll(future: impl Future) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(pin!(future).poll(&mut cx).is_pending());
+}
+
 #[test]
 fn a_future_on_a_loop_that_nobody_drives_is_warned_of_once() {
+    let second = Duration::from_secs(1);
     let reactor = Reactor::new().unwrap();
-    let mut cx = Context::from_waker(Waker::noop());
+    let log = logged(|| (0..3).for_each(|_| poll(Timer::after(&reactor, second))));
+    assert_eq!(warnings(&log), 1, "{log}");
+    assert!(log.contains("nobody drives"), "{log}");
+
+    let mut byte = [0];
+    let ways: [&mut dyn FnMut(&mut Async<UnixStream>); 3] = [
+        &mut |stream| poll(stream.readable()),
+        &mut |stream| poll(poll_fn(|cx| stream.poll_readable(cx))),
+        &mut |stream| poll(stream.read(&mut byte)),
+    ];
+    for way in ways {
+        let reactor = Reactor::new().unwrap();
+        let (mut stream, _peer) = Async::<UnixStream>::pair(&reactor).unwrap();
+        let log = logged(|| (0..3).for_each(|_| way(&mut stream)));
+        assert_eq!(warnings(&log), 1, "{log}");
+    }
+}
+
+#[test]
+fn nobody_is_warned_of_a_loop_that_is_driven() {
+    let moment = Duration::from_micros(10);
     let log = logged(|| {
-        for _ in 0..3 {
-            let timer = pin!(Timer::after(&reactor, Duration::from_secs(1)));
-            assert!(timer.poll(&mut cx).is_pending());
+        let reactor = Reactor::new().unwrap();
+        let timer = Timer::after(&reactor, moment);
+        reactor.block_on(timer).unwrap();
+        // A host need not be awake.
+        let _host = reactor.host("a host").unwrap();
+        poll(Timer::after(&reactor, Duration::from_secs(1)));
+    });
+    assert_eq!(warnings(&log), 0, "{log}");
+}
+
+/// A spawned `drive` may come to its first poll later than those who wait for the loop.
+#[test]
+fn nor_of_one_that_is_about_to_be() {
+    let moment = Duration::from_micros(10);
+    let log = logged(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        { runtime }.enable_io().build().unwrap().block_on(async {
+            let reactor = Reactor::new().unwrap();
+            let driver = tokio::spawn(oneloop_tokio::drive(&reactor));
+            Timer::after(&reactor, moment).await;
+            reactor.stop();
+            driver.await.unwrap().unwrap();
+        });
+        let reactor = Reactor::new().unwrap();
+        let driver = oneloop_async_io::drive(&reactor);
+        let wait = async {
+            Timer::after(&reactor, moment).await;
+            reactor.stop();
+        };
+        async_io::block_on(zip(wait, driver)).1.unwrap();
+    });
+    assert_eq!(warnings(&log), 0, "{log}");
+}
+
+#[test]
+fn but_of_one_whose_drive_is_over_or_dropped() {
+    let (one, two) = (Reactor::new().unwrap(), Reactor::new().unwrap());
+    one.stop();
+    let log = logged(|| {
+        async_io::block_on(oneloop_async_io::drive(&one)).unwrap();
+        drop(oneloop_tokio::drive(&two));
+        for reactor in [&one, &two] {
+            poll(Timer::after(reactor, Duration::from_secs(1)));
         }
     });
-    assert_eq!(log.matches("WARN").count(), 1, "{log}");
-    assert!(log.contains("nobody drives"), "{log}");
-    let log = logged(|| {
-        let timer = Timer::after(&reactor, Duration::from_micros(10));
-        reactor.block_on(timer).unwrap();
-    });
-    assert!(!log.contains("WARN"), "{log}");
+    assert_eq!(warnings(&log), 2, "{log}");
 }

@@ -39,7 +39,7 @@ use crate::error::Cause;
 use crate::host::Turn;
 use crate::id::Key;
 use crate::poller::{Poller, Set};
-use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
     Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Stats, TestClock,
@@ -55,6 +55,8 @@ pub(crate) struct Core {
     watched: AtomicU8,
     pub(crate) clock: Clock,
     observer: Observer,
+    /// How many hosts are about to come.
+    expected_hosts: AtomicUsize,
     /// There was a warning that nobody drives.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     has_warned: AtomicBool,
@@ -178,6 +180,7 @@ impl Core {
             }),
             turning: Mutex::new(Turning::new(events)),
             watched: AtomicU8::new(0),
+            expected_hosts: AtomicUsize::new(0),
             #[cfg(all(feature = "futures", feature = "tracing"))]
             has_warned: AtomicBool::new(false),
         })
@@ -372,6 +375,14 @@ impl Core {
         Ok(())
     }
 
+    /// One more is about to come, or one fewer.
+    pub(crate) fn expect_host(&self, comes: bool) {
+        match comes {
+            true => self.expected_hosts.fetch_add(1, Ordering::Relaxed),
+            false => self.expected_hosts.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
     pub(crate) fn release_host(&self) {
         self.watched.fetch_and(!BY_HOST, Ordering::SeqCst);
         if let Some(mut state) = self.try_state() {
@@ -562,7 +573,8 @@ impl Core {
     /// A future is about to wait for a loop that may never turn.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     pub(crate) fn warn_if_not_driven(&self) {
-        if !self.is_driven() && !self.has_warned.swap(true, Ordering::Relaxed) {
+        let expected = self.expected_hosts.load(Ordering::Relaxed) > 0;
+        if !expected && !self.is_driven() && !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 target: "oneloop",
                 "a future waits on a loop that nobody drives: it will wait until somebody does"

@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_io::Async;
-use oneloop::{Host, Loop, Threads};
+use oneloop::{ExpectedHost, Host, Loop, Threads};
 use pin_project::pin_project;
 
 /// After about how many callbacks async-io's own tasks and I/O get their turn. One would be
@@ -47,7 +47,7 @@ const BUDGET: usize = 128;
 /// If a callback does. Drive anew to go on.
 pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
     Drive {
-        state: State::New(reactor.clone()),
+        state: State::New(reactor.expect_host()),
     }
 }
 
@@ -59,7 +59,7 @@ pub struct Drive<K: Threads> {
 }
 
 enum State<K: Threads> {
-    New(Loop<K>),
+    New(ExpectedHost<K>),
     /// More to do than one poll allows. The executor comes back by itself, and async-io is not
     /// bothered with what happens on the descriptor meanwhile.
     Busy(Host<K>),
@@ -76,7 +76,7 @@ impl<K: Threads> Future for Drive<K> {
         loop {
             // An error on the way leaves it done, and the reactor to others.
             match std::mem::replace(state, State::Done) {
-                State::New(reactor) => *state = State::Busy(reactor.host("async-io")?),
+                State::New(expected) => *state = State::Busy(expected.claim("async-io")?),
                 State::Busy(mut host) => {
                     let turn = host.turn(BUDGET)?;
                     if turn.stopped {

@@ -32,7 +32,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 pub use io::Io;
-use oneloop::{Host, Loop, Threads, Turn};
+use oneloop::{ExpectedHost, Host, Loop, Threads, Turn};
 use pin_project::pin_project;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -59,7 +59,7 @@ const BUDGET: usize = 128;
 /// driver (`enable_io`).
 pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
     Drive {
-        state: State::New(reactor.clone()),
+        state: State::New(reactor.expect_host()),
     }
 }
 
@@ -71,7 +71,7 @@ pub struct Drive<K: Threads> {
 }
 
 enum State<K: Threads> {
-    New(Loop<K>),
+    New(ExpectedHost<K>),
     /// More to do than one poll allows. tokio comes back without being woken, and is not bothered
     /// with what happens on the descriptor meanwhile.
     Busy(Host<K>),
@@ -88,7 +88,7 @@ impl<K: Threads> Future for Drive<K> {
         loop {
             // An error on the way leaves it done, and the reactor to others.
             match std::mem::replace(state, State::Done) {
-                State::New(reactor) => *state = State::Busy(reactor.host("tokio")?),
+                State::New(expected) => *state = State::Busy(expected.claim("tokio")?),
                 State::Busy(mut host) => {
                     let turn = turns(&mut host, cx)?;
                     if turn.stopped {
