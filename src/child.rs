@@ -217,6 +217,7 @@ mod tests {
     use crate::Reactor;
     use std::process::Command;
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     /// What other systems do, here.
     #[test]
@@ -237,5 +238,23 @@ mod tests {
         let mut codes: Vec<_> = ended.try_iter().collect();
         codes.sort();
         assert_eq!(codes, (0..10).collect::<Vec<_>>());
+    }
+
+    /// No signal comes for it any more.
+    #[test]
+    fn by_the_signal_one_that_has_ended_before_is_noticed_too() {
+        let reactor = Reactor::new().unwrap();
+        let child = Command::new("true").spawn().unwrap();
+        let pid = number(child.id()).unwrap();
+        waitid(
+            WaitId::Pid(pid),
+            WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+        )
+        .unwrap();
+        let callback = |status: io::Result<ExitStatus>| assert!(status.unwrap().success());
+        let add = reactor.add_child_by(Ending::by_signal, child, callback);
+        add.unwrap();
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 1);
+        assert_eq!(reactor.stats().handlers, 0);
     }
 }

@@ -316,6 +316,23 @@ fn polls_in_both_directions_have_a_waker_each() {
 }
 
 #[test]
+fn of_those_who_poll_in_one_direction_the_last_is_woken() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let ((first, one), (last, two)) = (wakes(), wakes());
+    for waker in [&one, &two] {
+        assert!(
+            stream
+                .poll_readable(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    }
+    peer.write_all(b"x").unwrap();
+    look(&reactor);
+    assert_eq!((first.take(), last.take()), (0, 1));
+}
+
+#[test]
 fn two_on_one_descriptor_beside_a_handler() {
     let reactor = Reactor::new().unwrap();
     let (socket, mut peer) = UnixStream::pair().unwrap();
@@ -548,6 +565,7 @@ fn datagrams() {
             b.get_ref().connect(to_a).unwrap();
             b.send(b"pong!").await.unwrap();
             assert_eq!(a.peek_from(&mut bytes).await.unwrap(), (5, to_b));
+            assert_eq!(a.peek(&mut bytes).await.unwrap(), 5);
             assert_eq!(a.recv(&mut bytes).await.unwrap(), 5);
 
             let (c, d) = Async::<UnixDatagram>::pair(&reactor).unwrap();
@@ -555,6 +573,61 @@ fn datagrams() {
             assert_eq!((received.unwrap(), sent.unwrap()), (4, 4));
         })
         .unwrap();
+}
+
+#[test]
+fn unix_datagrams_with_and_without_a_name() {
+    let reactor = Reactor::new().unwrap();
+    let path = std::env::temp_dir().join(format!("oneloop-datagram-{}", std::process::id()));
+    let named = Async::<UnixDatagram>::bind(&reactor, &path).unwrap();
+    let nameless = Async::<UnixDatagram>::unbound(&reactor).unwrap();
+    let mut bytes = [0; 10];
+    let talk = zip(
+        named.recv_from(&mut bytes),
+        nameless.send_to(b"hello", &path),
+    );
+    let (received, sent) = reactor.block_on(talk).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (length, from) = received.unwrap();
+    assert_eq!((length, sent.unwrap()), (5, 5));
+    assert!(from.is_unnamed());
+}
+
+#[test]
+fn tcp_by_ipv6_and_a_look_at_what_is_to_be_read() {
+    let reactor = Reactor::new().unwrap();
+    let localhost = (std::net::Ipv6Addr::LOCALHOST, 0);
+    let listener = Async::<TcpListener>::bind(&reactor, localhost).unwrap();
+    let address = listener.get_ref().local_addr().unwrap();
+    let mut bytes = [0; 10];
+    let talk = async {
+        let connect = Async::<TcpStream>::connect(&reactor, address);
+        let (accepted, connected) = zip(listener.accept(), connect).await;
+        let ((mut server, peer), client) = (accepted.unwrap(), connected.unwrap());
+        assert_eq!(peer, client.get_ref().local_addr().unwrap());
+        let (seen, sent) = zip(client.peek(&mut bytes), server.write_all(b"hello")).await;
+        sent.unwrap();
+        assert_eq!(seen.unwrap(), 5);
+        assert_eq!((&client).read(&mut bytes).await.unwrap(), 5);
+    };
+    reactor.block_on(talk).unwrap();
+}
+
+/// What the kernel refuses to watch is always ready.
+#[test]
+fn a_regular_file_can_be_awaited() {
+    let reactor = Reactor::new().unwrap();
+    let path = file!();
+    let expected = std::fs::read_to_string(path).unwrap();
+    let file = std::fs::File::open(path).unwrap();
+    let mut file = Async::new(&reactor, file).unwrap();
+    let mut text = String::new();
+    let read = async {
+        file.readable().await.unwrap();
+        file.read_to_string(&mut text).await.unwrap();
+    };
+    reactor.block_on(read).unwrap();
+    assert_eq!(text, expected);
 }
 
 #[test]

@@ -102,6 +102,12 @@ impl<K: Threads> Async<UdpSocket, K> {
         self.write_with(|socket| socket.send_to(bytes, to)).await
     }
 
+    /// Receives from the peer that the socket was [connected](UdpSocket::connect) to, without
+    /// taking from the queue.
+    pub async fn peek(&self, buffer: &mut [u8]) -> Result<usize> {
+        self.read_with(|socket| socket.peek(buffer)).await
+    }
+
     /// Receives a datagram from the peer that the socket was
     /// [connected](UdpSocket::connect) to.
     pub async fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
