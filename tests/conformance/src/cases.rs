@@ -102,6 +102,7 @@ macro_rules! __cases {
                 oneshot_is_at_most_once_an_arming
                 a_oneshot_can_rearm_itself
                 oneshots_for_different_things_stay_armed_apart
+                a_neighbour_that_rearms_calls_no_oneshot_twice
                 a_hangup_reaches_a_reader
                 a_hangup_reaches_a_writer
                 a_hangup_reaches_everybody
@@ -214,6 +215,7 @@ macro_rules! __cases {
                 cleared_before_the_loop_looked_nobody_is_called
                 sets_from_many_threads_are_not_lost
                 many_sets_cost_one_wake
+                set_in_its_own_callback_it_is_called_in_a_later_turn
                 one_source_on_two_loops
                 an_error_of_a_virtual_source_reaches_everybody
                 the_last_readiness_that_goes_is_a_hangup
@@ -276,6 +278,7 @@ macro_rules! __virtual_cases {
                 oneshot_is_at_most_once_an_arming
                 a_oneshot_can_rearm_itself
                 oneshots_for_different_things_stay_armed_apart
+                a_neighbour_that_rearms_calls_no_oneshot_twice
                 a_hangup_reaches_a_reader
                 a_hangup_reaches_a_writer
                 a_hangup_reaches_everybody
@@ -295,9 +298,12 @@ macro_rules! __virtual_cases {
                 a_descriptor_that_stays_ready_starves_nobody
                 nobody_is_called_twice_before_everybody_was_once
                 more_ready_descriptors_than_one_wait_fetches
+                every_method_can_be_called_in_every_callback
                 a_panicking_handler_is_removed_and_the_rest_goes_on
                 after_a_panic_the_next_run_needs_no_new_event
                 a_panic_in_a_drop_takes_nothing_with_it;
+            posting:
+                urgent_posts_run_before_the_handlers;
             hosting:
                 resumed_by_the_hosts_own_code_while_the_loop_sleeps
                 bytes_that_come_while_the_loop_sleeps
@@ -305,10 +311,17 @@ macro_rules! __virtual_cases {
                 driven_again_after_each_stop_nothing_is_lost
                 driven_on_another_thread_and_back
                 run_returns_when_nothing_is_left
+                run_returns_when_the_last_thing_is_taken_away
                 unref_takes_out_of_the_count
                 a_stop_starts_no_other_callback
                 an_idle_loop_stays_asleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over;
+            descriptor:
+                all_that_is_to_do_shows_on_the_descriptor
+                a_reactor_hosts_a_reactor;
+            faults:
+                any_calls_from_any_threads
+                after_a_fork_the_child_is_told;
             libraries:
                 two_watches_on_one_descriptor_are_toggled_apart
                 the_read_half_of_an_event_may_free_the_write_half

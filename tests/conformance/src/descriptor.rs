@@ -1,13 +1,12 @@
 //! Clauses 1 and 22, as far as they are about the loop's own descriptor.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use oneloop::{Action, Interest, Mode, Reactor};
 
-use crate::stage::readable;
-use crate::{Log, Stage, pair};
+use crate::{Log, Stage};
 
 const READ: Interest = Interest::READABLE;
 const MS: Duration = Duration::from_millis(1);
@@ -41,9 +40,10 @@ fn settle(reactor: &Reactor) {
 
 /// I/O, timers, posts and `Again` all show on the descriptor, and only they.
 pub fn all_that_is_to_do_shows_on_the_descriptor(stage: &mut Stage) {
+    let sources = stage.sources;
     let reactor = &stage.reactor;
     settle(reactor);
-    let (a, mut b) = pair();
+    let (a, mut b) = sources.pair();
     let id = reactor
         .add_handler(a, READ, Mode::Level, |stream, _| {
             let _ = stream.read(&mut [0; 8]);
@@ -63,7 +63,7 @@ pub fn all_that_is_to_do_shows_on_the_descriptor(stage: &mut Stage) {
     settle(reactor);
 
     let mut left = 3;
-    let (c, _d) = readable();
+    let (c, _d) = sources.readable();
     reactor
         .add_handler(c, READ, Mode::Edge, move |_, _| {
             left -= 1;
@@ -79,7 +79,8 @@ pub fn all_that_is_to_do_shows_on_the_descriptor(stage: &mut Stage) {
     settle(reactor);
 
     reactor.remove_handler(id).expect("known");
-    b.write_all(b"x").expect_err("the peer is gone");
+    let gone = b.write_all(b"x").expect_err("the peer is gone");
+    assert_eq!(gone.kind(), ErrorKind::BrokenPipe);
     assert!(!shows(reactor));
 }
 
@@ -105,13 +106,14 @@ pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
 
 /// A reactor hosts another one.
 pub fn a_reactor_hosts_a_reactor(stage: &mut Stage) {
+    let sources = stage.sources;
     let inner = Reactor::builder()
         .poller(stage.poller)
         .build()
         .expect("a reactor");
     let outer = stage.reactor.clone();
     let log = Log::default();
-    let (a, b) = pair();
+    let (a, b) = sources.pair();
     let (seen, stopper) = (log.clone(), outer.clone());
     inner
         .add_handler(a, READ, Mode::Level, move |stream, _| {
@@ -125,7 +127,7 @@ pub fn a_reactor_hosts_a_reactor(stage: &mut Stage) {
         .call_later(MS, move || {
             seen.push("timer");
             let seen = seen.clone();
-            let (post, mut b) = (poster.clone(), b.try_clone().expect("dup"));
+            let (post, mut b) = (poster.clone(), b.clone());
             post.call_soon(move || {
                 seen.push("post");
                 b.write_all(b"x").expect("room");

@@ -199,6 +199,22 @@ pub fn oneshots_for_different_things_stay_armed_apart(stage: &mut Stage) {
     assert_eq!((reader.take(), writer.take()), (1, 0));
 }
 
+/// One-shot: a neighbour that has the descriptor taken anew does not arm it.
+pub fn a_neighbour_that_rearms_calls_no_oneshot_twice(stage: &mut Stage) {
+    let sources = stage.sources;
+    let (a, _b) = sources.readable();
+    let reactor = stage.reactor.clone();
+    stage
+        .reactor
+        .add_handler(a.clone(), READ, Mode::Level, move |_, event| {
+            reactor.rearm_handler(event.handler()).expect("known");
+        })
+        .expect("add_handler");
+    let calls = stage.watch(a, READ, Mode::Oneshot);
+    stage.turns(5);
+    assert_eq!(calls.take(), 1);
+}
+
 // Clause 10.
 
 /// A hang-up reaches a reader as readable.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use oneloop::{ErrorKind, Interest, Mode, Reactor};
 
 use crate::stage::{Drops, readable};
-use crate::{Log, Stage, pair};
+use crate::{Log, Sources, Stage, pair};
 
 const READ: Interest = Interest::READABLE;
 
@@ -74,12 +74,13 @@ pub fn signals_interrupt_nothing(stage: &mut Stage) {
 /// Ids and calls in any order from many threads, while the loop is driven: no panic, no deadlock,
 /// and every closure is dropped exactly once.
 pub fn any_calls_from_any_threads(stage: &mut Stage) {
+    let sources = stage.sources;
     let drops = Drops::default();
     let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let threads: Vec<_> = (0..4_u32)
         .map(|seed| {
             let (reactor, drops, made) = (stage.reactor.clone(), drops.clone(), made.clone());
-            thread::spawn(move || churn(&reactor, seed, &drops, &made))
+            thread::spawn(move || churn(&reactor, sources, seed, &drops, &made))
         })
         .collect();
     let stopper = stage.reactor.clone();
@@ -97,7 +98,8 @@ pub fn any_calls_from_any_threads(stage: &mut Stage) {
 }
 
 fn churn(
-    reactor: &oneloop::Reactor,
+    reactor: &Reactor,
+    sources: Sources,
     seed: u32,
     drops: &Drops,
     made: &std::sync::atomic::AtomicUsize,
@@ -121,8 +123,7 @@ fn churn(
         let interest = interests[dice(4) as usize];
         match dice(10) {
             0 | 1 => {
-                let (a, b) = readable();
-                let a = Arc::new(a);
+                let (a, b) = sources.readable();
                 for _ in 0..=dice(2) {
                     let guard = drops.guard();
                     made.fetch_add(1, SeqCst);
@@ -210,7 +211,7 @@ pub fn the_last_handle_may_go_while_callbacks_are_pending(stage: &mut Stage) {
 /// After a fork, using the parent's reactor in the child is an error that says so, and harms
 /// nothing in the parent.
 pub fn after_a_fork_the_child_is_told(stage: &mut Stage) {
-    let (a, mut b) = pair();
+    let (a, mut b) = stage.sources.pair();
     let calls = stage.watch(a, READ, Mode::Level);
     stage.turns(1);
     // SAFETY: the child calls what neither allocates nor takes a lock that another thread may

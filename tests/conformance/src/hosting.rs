@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use oneloop::{Action, ErrorKind, Id, Interest, Mode, Reactor};
 
 use crate::stage::{after_turns, readable};
-use crate::{End, Log, Stage, pair};
+use crate::{End, Log, Stage};
 
 const READ: Interest = Interest::READABLE;
 const MS: Duration = Duration::from_millis(1);
@@ -220,6 +220,7 @@ pub fn run_returns_when_nothing_is_left(stage: &mut Stage) {
 
 /// Nor does it sleep on if another thread, or a hook, takes the last thing away.
 pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
+    let sources = stage.sources;
     type Take = fn(&Reactor, Id);
     let ways: [(bool, Take); 5] = [
         (true, |reactor, id| match id {
@@ -241,7 +242,7 @@ pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
         for by_hook in [true, false] {
             let reactor = Reactor::builder().poller(stage.poller).build();
             let reactor = reactor.expect("a reactor");
-            let (a, _b) = pair();
+            let (a, _b) = sources.pair();
             let id: Id = match on_handler {
                 true => reactor
                     .add_handler(a, READ, Mode::Level, |_, _| {})

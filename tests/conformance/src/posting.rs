@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oneloop::{ErrorKind, Interest, Mode, Priority, Reactor};
 
-use crate::stage::{Drops, after_turns, readable};
+use crate::stage::{Drops, after_turns};
 use crate::{Log, Stage};
 
 // Clause 20.
@@ -129,7 +129,7 @@ pub fn many_posts_cost_one_wake(stage: &mut Stage) {
 
 /// A turn is: urgent posts, handlers, timers, posts.
 pub fn urgent_posts_run_before_the_handlers(stage: &mut Stage) {
-    let (a, _b) = readable();
+    let (a, _b) = stage.sources.readable();
     let log = Log::default();
     let reactor = &stage.reactor;
     let note = |name: &'static str| {

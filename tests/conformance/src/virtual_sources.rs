@@ -98,6 +98,27 @@ pub fn many_sets_cost_one_wake(stage: &mut Stage) {
     assert!(stage.reactor.stats().turns - before < 6);
 }
 
+/// Set by its own handler, which an edge handler is told in a later turn.
+pub fn set_in_its_own_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
+    let (source, readiness) = VirtualSource::pair();
+    let (log, reactor) = (Log::default(), stage.reactor.clone());
+    readiness.set(Ready::READABLE);
+    let seen = log.clone();
+    stage
+        .reactor
+        .add_handler(source, READ, Mode::Edge, move |_, _| {
+            seen.push("call");
+            if seen.len() < 3 {
+                assert!(readiness.set(Ready::READABLE));
+                let seen = seen.clone();
+                reactor.call_soon(move || seen.push("end")).expect("open");
+            }
+        })
+        .expect("add_handler");
+    stage.turns(5);
+    log.expect(&["call", "end", "call"]);
+}
+
 /// One source on two reactors.
 pub fn one_source_on_two_loops(stage: &mut Stage) {
     let other = Reactor::new().expect("a reactor");
