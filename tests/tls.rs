@@ -8,10 +8,11 @@ mod session;
 mod upper;
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use config::Config;
@@ -664,23 +665,33 @@ fn a_peer_that_vanishes_amid_a_record_or_after_one_is_a_truncation() {
     }
 }
 
-/// Text goes in, capitals come out, and then the end of the text ends it all.
-fn openssl_gets_its_text_back(version: &str) {
+/// As one does that crashes with bytes unread.
+#[test]
+fn a_peer_that_resets_the_connection_is_an_error() {
     let stage = Stage::new(ALL_VERSIONS);
-    let reactor = &stage.reactor;
+    let healthy = Healthy::start(&stage);
+    let reset = |socket: &mut TcpStream| rustix::net::connect_unspec(socket).unwrap();
+    let (_, server) = interfere(&stage, reset);
+    stage.run(Host::BuiltIn);
+    server.over.expect_failure(ErrorKind::ConnectionReset);
+    healthy.expect_undisturbed();
+}
+
+/// The openssl program as the client of a server that sends capitals back.
+fn serve_openssl(stage: &Stage, version: &str) -> (Child, Over) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let mut openssl = Command::new("openssl")
+    let openssl = Command::new("openssl")
         .args(["s_client", "-quiet", "-no_ign_eof", version])
         .args(["-connect", &address])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the openssl program, which this test needs");
 
     let (served, ended) = stage.over();
-    let (server, weak) = (stage.config.server().unwrap(), reactor.downgrade());
+    let (server, weak) = (stage.config.server().unwrap(), stage.reactor.downgrade());
     let mut serve = Some((server, Upper::new(ended)));
     let accept = move |listener: &mut TcpListener, _| {
         let (server, upper) = serve.take().unwrap();
@@ -688,10 +699,18 @@ fn openssl_gets_its_text_back(version: &str) {
         session.open(&weak.upgrade().unwrap(), upper).unwrap();
         Action::Remove
     };
-    reactor
+    stage
+        .reactor
         .add_handler(listener, Interest::READABLE, Mode::Level, accept)
         .unwrap();
+    (openssl, served)
+}
 
+/// Text goes in, capitals come out, and then the end of the text ends it all.
+fn openssl_gets_its_text_back(version: &str) {
+    let stage = Stage::new(ALL_VERSIONS);
+    let reactor = &stage.reactor;
+    let (mut openssl, served) = serve_openssl(&stage, version);
     let text: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
     let stdin = openssl.stdin.take().unwrap();
     let flags = fcntl_getfl(&stdin).unwrap();
@@ -750,4 +769,34 @@ fn openssl_gets_its_text_back_under_tls_1_2() {
 #[ignore = "needs the openssl program; tests/all.sh runs it"]
 fn openssl_gets_its_text_back_under_tls_1_3() {
     openssl_gets_its_text_back("-tls1_3");
+}
+
+/// It is told to by a line with a K: to change its own keys, and to ask the server to.
+#[test]
+#[ignore = "needs the openssl program; tests/all.sh runs it"]
+fn openssl_changes_keys() {
+    let stage = Stage::new(ALL_VERSIONS);
+    let (mut openssl, served) = serve_openssl(&stage, "-tls1_3");
+    let (mut stdin, mut stdout) = (
+        openssl.stdin.take().unwrap(),
+        openssl.stdout.take().unwrap(),
+    );
+    let stderr = BufReader::new(openssl.stderr.take().unwrap());
+    let talk = thread::spawn(move || {
+        let mut says = stderr.lines().map(Result::unwrap);
+        let mut answer = [0; 6];
+        for round in 0..3 {
+            let line = format!("line{round}\n");
+            stdin.write_all(line.as_bytes()).unwrap();
+            stdout.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, *line.to_uppercase().as_bytes());
+            stdin.write_all(b"K\n").unwrap();
+            // What came with it would be lost.
+            assert!(says.any(|line| line == "KEYUPDATE"));
+        }
+    });
+    stage.run(Host::BuiltIn);
+    served.expect_well();
+    talk.join().unwrap();
+    assert!(openssl.wait().unwrap().success());
 }
