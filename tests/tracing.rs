@@ -71,11 +71,10 @@ fn a_future_on_a_loop_that_nobody_drives_is_warned_of_once() {
     assert_eq!(warnings(&log), 1, "{log}");
     assert!(log.contains("nobody drives"), "{log}");
 
-    let mut byte = [0];
-    let ways: [&mut dyn FnMut(&mut Async<UnixStream>); 3] = [
-        &mut |stream| poll(stream.readable()),
-        &mut |stream| poll(poll_fn(|cx| stream.poll_readable(cx))),
-        &mut |stream| poll(stream.read(&mut byte)),
+    let ways: [fn(&mut Async<UnixStream>); 3] = [
+        |stream| poll(stream.readable()),
+        |stream| poll(poll_fn(|cx| stream.poll_readable(cx))),
+        |stream| poll(stream.read(&mut [0])),
     ];
     for way in ways {
         let reactor = Reactor::new().unwrap();
