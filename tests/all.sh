@@ -79,7 +79,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 
 step "tests, doctests and examples"
 cargo test --workspace --all-features
-# Those that need openssl, or the right to set the clock (to what it shows).
+# Those that need openssl, or the right to set the clock, by some seconds and for a moment.
 cargo test -p oneloop --all-features --test tls --test clock -- --ignored
 
 step "the newest libcurl, built from source"
