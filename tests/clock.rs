@@ -216,6 +216,28 @@ fn timers_by_the_system_clock_follow_it_when_it_is_set() {
 }
 
 #[test]
+fn set_back_in_a_callback_it_holds_back_what_was_due_with_that() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    let noon = clock.system_now() + HOUR;
+    let setter = clock.clone();
+    reactor
+        .call_later(HOUR, move || setter.set_system(noon - HOUR))
+        .unwrap();
+    let fired = note(&reactor, |note| {
+        reactor.call_at_system(noon, move || note(())).unwrap();
+    });
+    let start = clock.now();
+    clock.advance(HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().count(), 0);
+    clock.advance(HOUR);
+    look(&reactor);
+    let fired: Vec<_> = fired.try_iter().collect();
+    assert_eq!(fired, [((), start + 2 * HOUR)]);
+}
+
+#[test]
 fn monotonic_timers_do_not_care_and_a_reset_makes_a_timer_one_of_them() {
     let clock = TestClock::new();
     let reactor = on(&clock);
@@ -310,10 +332,10 @@ mod a_real_clock {
     #[ignore = "sets the system clock (to what it shows); tests/all.sh runs it"]
     fn that_is_set_wakes_the_loop() {
         for reactor in reactors() {
+            let _setter = Setter::new();
             reactor
                 .call_at_system(SystemTime::now() + HOUR, || {})
                 .unwrap();
-            let _setter = Setter::new();
             for _ in 0..3 {
                 look(&reactor);
                 let setter = thread::spawn(|| {
@@ -326,6 +348,11 @@ mod a_real_clock {
                 assert!(start.elapsed() < 20 * SECOND);
                 assert_eq!(turn.called, 0);
                 setter.join().unwrap();
+                // Once noticed it is over.
+                look(&reactor);
+                let (start, moment) = (Instant::now(), Duration::from_millis(20));
+                reactor.turn(Some(moment)).unwrap();
+                assert!(start.elapsed() >= moment);
             }
             assert_eq!(reactor.stats().pending_timers, 1);
         }
@@ -336,12 +363,12 @@ mod a_real_clock {
     #[ignore = "sets the system clock, for a moment; tests/all.sh runs it"]
     fn that_is_set_forward_fires_what_it_has_passed() {
         for reactor in reactors() {
+            let setter = Setter::new();
             let time = SystemTime::now() + 10 * SECOND;
             reactor
                 .call_at_system(time, move || assert!(SystemTime::now() >= time))
                 .unwrap();
             look(&reactor);
-            let setter = Setter::new();
             let jump = thread::spawn(move || set(time));
             assert!(turn(&reactor, 5 * SECOND), "as if it had not been set");
             jump.join().unwrap();
@@ -354,12 +381,12 @@ mod a_real_clock {
     #[ignore = "sets the system clock, for a moment; tests/all.sh runs it"]
     fn that_is_set_back_puts_off_what_it_has_not_come_to() {
         for reactor in reactors() {
+            let setter = Setter::new();
             let soon = 100 * Duration::from_millis(1);
             let time = SystemTime::now() + soon;
             reactor
                 .call_at_system(time, move || assert!(SystemTime::now() >= time))
                 .unwrap();
-            let setter = Setter::new();
             set(setter.right() - 5 * SECOND);
             assert!(
                 !turn(&reactor, 3 * soon),
