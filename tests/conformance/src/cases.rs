@@ -171,6 +171,7 @@ macro_rules! __cases {
                 many_posts_cost_one_wake
                 urgent_posts_run_before_the_handlers
                 idle_posts_run_when_there_is_nothing_else
+                idle_posts_have_turns_of_their_own
                 idle_posts_let_nothing_sleep
                 after_the_reactor_is_gone_a_post_comes_back
                 after_close_every_call_says_so
@@ -303,7 +304,8 @@ macro_rules! __virtual_cases {
                 after_a_panic_the_next_run_needs_no_new_event
                 a_panic_in_a_drop_takes_nothing_with_it;
             posting:
-                urgent_posts_run_before_the_handlers;
+                urgent_posts_run_before_the_handlers
+                idle_posts_have_turns_of_their_own;
             hosting:
                 resumed_by_the_hosts_own_code_while_the_loop_sleeps
                 bytes_that_come_while_the_loop_sleeps

@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{ErrorKind, Interest, Mode, Priority, Reactor};
+use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor};
 
 use crate::stage::{Drops, after_turns};
-use crate::{Log, Stage};
+use crate::{Log, Outside, Stage};
 
 // Clause 20.
 
@@ -194,6 +194,51 @@ pub fn idle_posts_run_when_there_is_nothing_else(stage: &mut Stage) {
     assert_eq!(log.take(), expected);
 }
 
+/// None shares a turn with a handler, a timer or another post.
+pub fn idle_posts_have_turns_of_their_own(stage: &mut Stage) {
+    type Add = fn(&Stage, Outside);
+    let others: [Add; 3] = [
+        |stage, other| {
+            let (a, b) = stage.sources.readable();
+            let mut other = Some(other);
+            let handle = move |_: &mut _, _| {
+                let _ = &b;
+                other.take().into_iter().for_each(|other| other());
+                Action::Remove
+            };
+            let add = { &stage.reactor }.add_handler(a, Interest::READABLE, Mode::Level, handle);
+            add.expect("add_handler");
+        },
+        |stage, other| {
+            let mut other = Some(other);
+            let fire = move || other.take().into_iter().for_each(|other| other());
+            stage
+                .reactor
+                .call_later(Duration::ZERO, fire)
+                .expect("open");
+        },
+        |stage, other| stage.reactor.call_soon(other).expect("open"),
+    ];
+    for add in others {
+        let turns = Log::default();
+        let [other, idle] = [(); 2].map(|()| {
+            let (turns, reactor) = (turns.clone(), stage.reactor.clone());
+            move || turns.push(reactor.stats().turns)
+        });
+        let stopper = stage.reactor.clone();
+        let idle = move || {
+            idle();
+            stopper.stop();
+        };
+        let posted = stage.reactor.call_soon_with(Priority::Idle, idle);
+        posted.expect("open");
+        add(stage, Box::new(other));
+        stage.run();
+        let turns = turns.take();
+        assert!(turns.len() == 2 && turns[0] < turns[1], "{turns:?}");
+    }
+}
+
 /// The loop does not sleep while there are idle posts.
 pub fn idle_posts_let_nothing_sleep(stage: &mut Stage) {
     fn again(reactor: &Reactor, left: usize) {
@@ -203,7 +248,7 @@ pub fn idle_posts_let_nothing_sleep(stage: &mut Stage) {
             _ => again(&next, left - 1),
         };
         reactor
-            .call_soon_with(Priority::Idle, Box::new(idle) as crate::Outside)
+            .call_soon_with(Priority::Idle, Box::new(idle) as Outside)
             .expect("open");
     }
     again(&stage.reactor, 10);
