@@ -751,6 +751,28 @@ fn a_timer_that_is_moved_wakes_who_waits_whatever_it_was_before() {
     assert_eq!(woken.take(), 3);
 }
 
+#[test]
+fn what_a_timer_waits_for_no_more_is_not_in_the_loop() {
+    let reactor = Reactor::new().unwrap();
+    let pending = || reactor.stats().pending_timers;
+    let mut timer = Timer::after(&reactor, MS * 60_000);
+    assert_eq!(pending(), 0, "nobody has polled it");
+    let poll = |timer: &mut Timer| {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(timer).poll(&mut cx).is_pending());
+    };
+    for _ in 0..3 {
+        poll(&mut timer);
+        assert_eq!(pending(), 1);
+    }
+    timer.set_after(Duration::MAX);
+    assert_eq!(pending(), 0);
+    timer.set_after(MS * 60_000);
+    assert_eq!(pending(), 1);
+    drop(timer);
+    assert_eq!(pending(), 0);
+}
+
 /// The loop may fire for the waker before just when a poll brings another.
 #[test]
 fn a_timer_that_is_given_another_waker_as_it_fires_wakes_that_one() {
