@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,23 +28,24 @@ pub fn signals_interrupt_nothing(stage: &mut Stage) {
         action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as usize;
         libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut());
     }
-    let due = Instant::now() + Duration::from_millis(20);
     let done = Arc::new(AtomicBool::new(false));
     // SAFETY: the id of the calling thread.
     let target = unsafe { libc::pthread_self() } as usize;
+    let (blows, begun) = channel();
     let storm = {
         let done = done.clone();
         thread::spawn(move || {
-            let mut sent = 0;
             while !done.load(SeqCst) {
                 // SAFETY: the thread that runs the case waits for this one to end.
                 unsafe { libc::pthread_kill(target as libc::pthread_t, libc::SIGUSR2) };
-                sent += 1;
+                let _ = blows.send(());
                 thread::yield_now();
             }
-            sent
         })
     };
+    begun.recv().expect("no panic");
+    drop(begun);
+    let due = Instant::now() + Duration::from_millis(20);
     let log = Log::default();
     let (seen, stopper) = (log.clone(), stage.reactor.clone());
     let timer = move || {
@@ -64,7 +66,7 @@ pub fn signals_interrupt_nothing(stage: &mut Stage) {
             .expect("EINTR is retried");
     }
     done.store(true, SeqCst);
-    assert!(storm.join().expect("no panic") > 0);
+    storm.join().expect("no panic");
     log.expect(&[true]);
     assert_eq!(calls.take(), 1);
 }
