@@ -862,6 +862,99 @@ fn a_source_that_keeps_bytes_inside_is_read_until_it_has_none() {
         .unwrap();
 }
 
+/// Counts the attempts to read.
+struct Counted {
+    socket: UnixStream,
+    reads: usize,
+    is_direct: bool,
+}
+
+impl Source for Counted {
+    fn origin(&self) -> oneloop::Origin<'_> {
+        self.socket.origin()
+    }
+
+    fn is_direct(&self) -> bool {
+        self.is_direct
+    }
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.reads += 1;
+        self.socket.read(buffer)
+    }
+}
+
+#[test]
+fn a_short_read_saves_the_attempt_that_would_say_that_there_is_no_more() {
+    for (is_direct, expected) in [(true, 1), (false, 2)] {
+        let reactor = Reactor::new().unwrap();
+        let (socket, mut peer) = UnixStream::pair().unwrap();
+        let counted = Counted {
+            socket,
+            reads: 0,
+            is_direct,
+        };
+        let mut counted = Async::new(&reactor, counted).unwrap();
+        peer.write_all(b"short").unwrap();
+        let mut buffer = [0; 100];
+        reactor
+            .block_on(async {
+                assert_eq!(counted.read(&mut buffer).await.unwrap(), 5);
+                let more = future::poll_once(counted.read(&mut buffer)).await;
+                assert!(more.is_none());
+            })
+            .unwrap();
+        assert_eq!(counted.get_ref().reads, expected);
+    }
+}
+
+/// Takes all that it is given, and passes it on when it is flushed.
+struct Buffered {
+    socket: UnixStream,
+    bytes: Vec<u8>,
+}
+
+impl Source for Buffered {
+    fn origin(&self) -> oneloop::Origin<'_> {
+        self.socket.origin()
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        while !self.bytes.is_empty() {
+            let n = self.socket.write(&self.bytes)?;
+            self.bytes.drain(..n);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_flush_that_would_block_is_waited_for() {
+    const BYTES: usize = 1_000_000;
+    let reactor = Reactor::new().unwrap();
+    let (socket, peer) = UnixStream::pair().unwrap();
+    let bytes = Vec::new();
+    let mut buffered = Async::new(&reactor, Buffered { socket, bytes }).unwrap();
+    let mut peer = Async::new(&reactor, peer).unwrap();
+    let send = async {
+        buffered.write_all(&[7; BYTES]).await.unwrap();
+        buffered.close().await.unwrap();
+    };
+    let mut received = Vec::new();
+    let receive = peer.read_to_end(&mut received);
+    let (_, read) = reactor.block_on(zip(send, receive)).unwrap();
+    assert_eq!((read.unwrap(), received), (BYTES, vec![7; BYTES]));
+}
+
 #[test]
 fn what_nobody_waits_for_any_more_does_not_keep_run_going() {
     let reactor = Reactor::new().unwrap();
