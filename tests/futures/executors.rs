@@ -1,0 +1,206 @@
+//! Whoever polls, and whoever drives.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use async_executor::{Executor, LocalExecutor};
+use futures_lite::future::{self, zip};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use oneloop::futures::{Async, Timer};
+use oneloop::{LocalReactor, Reactor};
+
+use crate::{LOCALHOST, MS, pair};
+
+/// Fifty clients that talk to a server, all of them tasks.
+async fn conversations(reactor: &Reactor) {
+    const CLIENTS: usize = 50;
+    let executor = Rc::new(LocalExecutor::new());
+    let listener = Async::<TcpListener>::bind(reactor, LOCALHOST).unwrap();
+    let address = listener.get_ref().local_addr().unwrap();
+    let spawner = executor.clone();
+    let server = async move {
+        let mut incoming = listener.incoming().take(CLIENTS);
+        let mut served = Vec::new();
+        while let Some(stream) = incoming.next().await {
+            let stream = stream.unwrap();
+            served.push(spawner.spawn(async move {
+                let copied = futures_lite::io::copy(&stream, &stream).await.unwrap();
+                (&stream).close().await.unwrap();
+                copied
+            }));
+        }
+        let mut copied = 0;
+        for one in served {
+            copied += one.await;
+        }
+        copied
+    };
+    let server = executor.spawn(server);
+    let client = |number: usize| async move {
+        let mut stream = Async::<TcpStream>::connect(reactor, address).await.unwrap();
+        let mut sent = 0;
+        for size in [1, 10, 1000, 30_000].map(|size| size + number) {
+            let bytes = vec![number as u8; size];
+            stream.write_all(&bytes).await.unwrap();
+            let mut back = vec![0; size];
+            stream.read_exact(&mut back).await.unwrap();
+            assert!(back == bytes);
+            sent += size as u64;
+            Timer::after(reactor, Duration::from_micros(50)).await;
+        }
+        stream.close().await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        sent
+    };
+    let clients = async {
+        let tasks = (0..CLIENTS).map(|number| Box::pin(client(number)));
+        let mut tasks: Vec<_> = tasks.collect();
+        let mut sums = vec![None; CLIENTS];
+        poll_fn(|cx| {
+            for (task, sum) in tasks.iter_mut().zip(&mut sums) {
+                if sum.is_none() {
+                    if let Poll::Ready(sent) = task.as_mut().poll(cx) {
+                        *sum = Some(sent);
+                    }
+                }
+            }
+            match sums.iter().copied().sum::<Option<u64>>() {
+                Some(sum) => Poll::Ready(sum),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    };
+    let (copied, sent) = executor.run(zip(server, clients)).await;
+    assert_eq!(copied, sent);
+}
+
+#[test]
+fn tasks_on_the_built_in_loop() {
+    let reactor = Reactor::new().unwrap();
+    reactor.block_on(conversations(&reactor)).unwrap();
+    assert_eq!(reactor.stats().handlers, 0);
+}
+
+#[test]
+fn tasks_on_the_polling_crate() {
+    let builder = Reactor::builder().poller(oneloop::PollerKind::Polling);
+    let reactor = builder.build().unwrap();
+    reactor.block_on(conversations(&reactor)).unwrap();
+}
+
+#[test]
+fn tasks_on_tokio() {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let reactor = Reactor::new().unwrap();
+        let driver = tokio::spawn(oneloop_tokio::drive(&reactor));
+        conversations(&reactor).await;
+        reactor.stop();
+        driver.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn tasks_on_async_io() {
+    async_io::block_on(async {
+        let reactor = Reactor::new().unwrap();
+        let driver = oneloop_async_io::drive(&reactor);
+        let talk = async {
+            conversations(&reactor).await;
+            reactor.stop();
+        };
+        zip(driver, talk).await.0.unwrap();
+    });
+}
+
+#[test]
+fn tasks_on_an_executor_of_other_threads() {
+    let reactor = Reactor::new().unwrap();
+    let executor = Arc::new(Executor::new());
+    let (a, b) = Async::<UnixStream>::pair(&reactor).unwrap();
+    let mut echo = a;
+    let served = executor.spawn(async move {
+        let mut bytes = [0; 100];
+        loop {
+            match echo.read(&mut bytes).await.unwrap() {
+                0 => return,
+                n => echo.write_all(&bytes[..n]).await.unwrap(),
+            }
+        }
+    });
+    let (mut client, stopper) = (b, reactor.clone());
+    let asked = executor.spawn(async move {
+        for n in 0..1000_u32 {
+            client.write_all(&n.to_ne_bytes()).await.unwrap();
+            let mut back = [0; 4];
+            client.read_exact(&mut back).await.unwrap();
+            assert_eq!(u32::from_ne_bytes(back), n);
+        }
+        client.close().await.unwrap();
+    });
+    let workers = [0, 1].map(|_| {
+        let executor = executor.clone();
+        let (stop, stopped) = async_channel();
+        let worker = thread::spawn(move || future::block_on(executor.run(stopped)));
+        (stop, worker)
+    });
+    let all = executor.spawn(async move {
+        zip(served, asked).await;
+        stopper.stop();
+    });
+    let driven = reactor.block_on(future::pending::<()>());
+    assert_eq!(driven.unwrap_err().kind(), oneloop::ErrorKind::Stopped);
+    future::block_on(all);
+    for (stop, worker) in workers {
+        drop(stop);
+        worker.join().unwrap();
+    }
+}
+
+/// A future that is ready when the other half is dropped.
+fn async_channel() -> (impl Sized, impl Future<Output = ()>) {
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    (sender, async { drop(receiver.await) })
+}
+
+#[test]
+fn a_loop_that_stays_on_its_thread() {
+    let reactor = LocalReactor::new().unwrap();
+    let (mut a, mut b) = Async::<UnixStream, _>::pair(&reactor).unwrap();
+    let log = Rc::new(RefCell::new(String::new()));
+    let seen = log.clone();
+    let talk = zip(
+        async move {
+            a.write_all(b"hello").await.unwrap();
+            a.close().await.unwrap();
+        },
+        async move {
+            let mut text = String::new();
+            b.read_to_string(&mut text).await.unwrap();
+            seen.borrow_mut().push_str(&text);
+        },
+    );
+    reactor.block_on(talk).unwrap();
+    assert_eq!(*log.borrow(), "hello");
+}
+
+#[test]
+fn futures_are_send_for_a_reactor() {
+    fn is_send<T: Send>(_: &T) {}
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    is_send(&stream);
+    is_send(&stream.readable());
+    is_send(&stream.read_with(|_| Ok(())));
+    is_send(&Async::<TcpStream>::connect(&reactor, LOCALHOST));
+    is_send(&Timer::after(&reactor, MS));
+}

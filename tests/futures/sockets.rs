@@ -1,0 +1,199 @@
+//! What sockets do beside being ready.
+
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+use futures_lite::future::{self, zip};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use oneloop::Reactor;
+use oneloop::futures::{Async, Timer};
+
+use crate::{LOCALHOST, MS, pair};
+
+#[test]
+fn big_data_with_a_slow_reader_and_half_close() {
+    const BYTES: usize = 5_000_000;
+    let reactor = Reactor::new().unwrap();
+    let (mut a, mut b) = Async::<UnixStream>::pair(&reactor).unwrap();
+    let data: Vec<u8> = (0..BYTES).map(|n| (n % 251) as u8).collect();
+    let talk = zip(
+        async {
+            a.write_all(&data).await.unwrap();
+            a.close().await.unwrap();
+            // The other direction goes on.
+            let mut answer = String::new();
+            a.read_to_string(&mut answer).await.unwrap();
+            answer
+        },
+        async {
+            let mut got = Vec::new();
+            let mut bytes = vec![0; 3000];
+            loop {
+                match b.read(&mut bytes).await.unwrap() {
+                    0 => break,
+                    n => got.extend_from_slice(&bytes[..n]),
+                }
+                if got.len() % 7 == 0 {
+                    future::yield_now().await;
+                }
+            }
+            assert!(got == data);
+            b.write_all(b"all of it").await.unwrap();
+            drop(b);
+        },
+    );
+    assert_eq!(reactor.block_on(talk).unwrap().0, "all of it");
+}
+
+#[test]
+fn a_conversation_costs_no_kernel_changes() {
+    let reactor = Reactor::new().unwrap();
+    let (mut a, mut b) = Async::<UnixStream>::pair(&reactor).unwrap();
+    let mut byte = [0];
+    let talk = zip(
+        async {
+            for _ in 0..1000 {
+                a.write_all(b"?").await.unwrap();
+                a.read_exact(&mut byte).await.unwrap();
+            }
+        },
+        async {
+            let mut byte = [0];
+            for _ in 0..1000 {
+                b.read_exact(&mut byte).await.unwrap();
+                b.write_all(b"!").await.unwrap();
+            }
+        },
+    );
+    reactor.block_on(talk).unwrap();
+    let changes = reactor.stats().kernel_changes;
+    assert!(changes < 10, "{changes}");
+}
+
+#[test]
+fn a_connection_that_is_refused() {
+    let reactor = Reactor::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let connect = Async::<TcpStream>::connect(&reactor, address);
+    let error = reactor.block_on(connect).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let connect = Async::<UnixStream>::connect(&reactor, "/nowhere/at/all");
+    let error = reactor.block_on(connect).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(reactor.stats().handlers, 0);
+}
+
+#[test]
+fn datagrams() {
+    let reactor = Reactor::new().unwrap();
+    let [a, b] = [(); 2].map(|()| Async::<UdpSocket>::bind(&reactor, LOCALHOST).unwrap());
+    let [to_a, to_b] = [&a, &b].map(|socket| socket.get_ref().local_addr().unwrap());
+    let mut bytes = [0; 10];
+    reactor
+        .block_on(async {
+            // The answer is awaited before it is there.
+            let (sent, received) = zip(
+                async {
+                    Timer::after(&reactor, MS).await;
+                    a.send_to(b"ping", to_b).await
+                },
+                b.recv_from(&mut bytes),
+            )
+            .await;
+            assert_eq!((sent.unwrap(), received.unwrap()), (4, (4, to_a)));
+            a.get_ref().connect(to_b).unwrap();
+            b.get_ref().connect(to_a).unwrap();
+            b.send(b"pong!").await.unwrap();
+            assert_eq!(a.peek_from(&mut bytes).await.unwrap(), (5, to_b));
+            assert_eq!(a.peek(&mut bytes).await.unwrap(), 5);
+            assert_eq!(a.recv(&mut bytes).await.unwrap(), 5);
+
+            let (c, d) = Async::<UnixDatagram>::pair(&reactor).unwrap();
+            let (received, sent) = zip(c.recv(&mut bytes), d.send(b"unix")).await;
+            assert_eq!((received.unwrap(), sent.unwrap()), (4, 4));
+        })
+        .unwrap();
+}
+
+#[test]
+fn unix_datagrams_with_and_without_a_name() {
+    let reactor = Reactor::new().unwrap();
+    let path = std::env::temp_dir().join(format!("oneloop-datagram-{}", std::process::id()));
+    let named = Async::<UnixDatagram>::bind(&reactor, &path).unwrap();
+    let nameless = Async::<UnixDatagram>::unbound(&reactor).unwrap();
+    let mut bytes = [0; 10];
+    let talk = zip(
+        named.recv_from(&mut bytes),
+        nameless.send_to(b"hello", &path),
+    );
+    let (received, sent) = reactor.block_on(talk).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (length, from) = received.unwrap();
+    assert_eq!((length, sent.unwrap()), (5, 5));
+    assert!(from.is_unnamed());
+}
+
+#[test]
+fn tcp_by_ipv6_and_a_look_at_what_is_to_be_read() {
+    let reactor = Reactor::new().unwrap();
+    let localhost = (std::net::Ipv6Addr::LOCALHOST, 0);
+    let listener = Async::<TcpListener>::bind(&reactor, localhost).unwrap();
+    let address = listener.get_ref().local_addr().unwrap();
+    let mut bytes = [0; 10];
+    let talk = async {
+        let connect = Async::<TcpStream>::connect(&reactor, address);
+        let (accepted, connected) = zip(listener.accept(), connect).await;
+        let ((mut server, peer), client) = (accepted.unwrap(), connected.unwrap());
+        assert_eq!(peer, client.get_ref().local_addr().unwrap());
+        let (seen, sent) = zip(client.peek(&mut bytes), server.write_all(b"hello")).await;
+        sent.unwrap();
+        assert_eq!(seen.unwrap(), 5);
+        assert_eq!((&client).read(&mut bytes).await.unwrap(), 5);
+    };
+    reactor.block_on(talk).unwrap();
+}
+
+#[test]
+fn unix_listeners() {
+    let reactor = Reactor::new().unwrap();
+    let path = std::env::temp_dir().join(format!("oneloop-test-{}", std::process::id()));
+    let listener = Async::<UnixListener>::bind(&reactor, &path).unwrap();
+    let talk = async {
+        let accepted = async {
+            let (mut one, _) = listener.accept().await.unwrap();
+            one.write_all(b"1").await.unwrap();
+            drop(one);
+            let mut two = listener.incoming().next().await.unwrap().unwrap();
+            two.write_all(b"2").await.unwrap();
+        };
+        let connected = async {
+            let mut texts = [String::new(), String::new()];
+            for text in &mut texts {
+                let stream = Async::<UnixStream>::connect(&reactor, &path).await;
+                stream.unwrap().read_to_string(text).await.unwrap();
+            }
+            texts.concat()
+        };
+        zip(accepted, connected).await.1
+    };
+    let texts = reactor.block_on(talk);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(texts.unwrap(), "12");
+}
+
+#[test]
+fn flushing_and_closing_wait_for_nobody() {
+    let reactor = Reactor::new().unwrap();
+    let (mut stream, mut peer) = pair(&reactor);
+    let talk = async {
+        // As much as there is room for, and a wait that is given up.
+        while future::poll_once(stream.write(&[7; 65536])).await.is_some() {}
+        stream.flush().await.unwrap();
+        stream.close().await.unwrap();
+    };
+    reactor.block_on(talk).unwrap();
+    while peer.read(&mut [0; 65536]).unwrap() > 0 {}
+}

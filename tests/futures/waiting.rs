@@ -1,0 +1,260 @@
+//! Who is woken, and when.
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use futures_lite::AsyncReadExt;
+use futures_lite::future::{self, zip};
+use oneloop::futures::{Async, Timer};
+use oneloop::{Interest, Mode, Reactor};
+
+use crate::{MS, look, pair, wakes};
+
+#[test]
+fn any_number_of_futures_wait_for_one_source() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let (woken, waker) = wakes();
+    let mut waits: Vec<_> = (0..10).map(|_| Box::pin(stream.readable())).collect();
+    let mut cx = Context::from_waker(&waker);
+    assert!(
+        waits
+            .iter_mut()
+            .all(|wait| wait.as_mut().poll(&mut cx).is_pending())
+    );
+    let (polled, polling) = wakes();
+    let mut poll_cx = Context::from_waker(&polling);
+    assert!(stream.poll_readable(&mut poll_cx).is_pending());
+    // Those who give up do no harm to the rest.
+    waits.truncate(7);
+    drop(waits.swap_remove(2));
+    look(&reactor);
+    assert_eq!((woken.take(), polled.take()), (0, 0));
+
+    peer.write_all(b"x").unwrap();
+    look(&reactor);
+    assert_eq!((woken.take(), polled.take()), (6, 1));
+    for mut wait in waits {
+        assert!(matches!(wait.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
+    }
+    assert!(stream.poll_readable(&mut poll_cx).is_ready());
+}
+
+#[test]
+fn readable_looks_anew_each_time() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    peer.write_all(b"xy").unwrap();
+    reactor
+        .block_on(async {
+            for _ in 0..3 {
+                stream.readable().await.unwrap();
+            }
+            let mut bytes = [0; 8];
+            assert_eq!((&stream).read(&mut bytes).await.unwrap(), 2);
+            // Drained by somebody else's hand, it is not readable any more.
+            let again = future::poll_once(stream.readable());
+            assert!(again.await.is_none());
+            let or_timer = future::or(
+                async {
+                    stream.readable().await.unwrap();
+                    false
+                },
+                async {
+                    Timer::after(&reactor, 3 * MS).await;
+                    true
+                },
+            );
+            assert!(or_timer.await, "it said readable");
+        })
+        .unwrap();
+}
+
+#[test]
+fn polls_in_both_directions_have_a_waker_each() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    while { stream.get_ref() }.write(&[0; 4096]).is_ok() {}
+    let ((reads, reader), (writes, writer)) = (wakes(), wakes());
+    assert!(
+        stream
+            .poll_readable(&mut Context::from_waker(&reader))
+            .is_pending()
+    );
+    assert!(
+        stream
+            .poll_writable(&mut Context::from_waker(&writer))
+            .is_pending()
+    );
+    look(&reactor);
+    assert_eq!((reads.take(), writes.take()), (0, 0));
+    peer.write_all(b"x").unwrap();
+    look(&reactor);
+    assert_eq!((reads.take(), writes.take()), (1, 0));
+    while peer.read(&mut [0; 65536]).is_ok() {}
+    look(&reactor);
+    assert_eq!((reads.take(), writes.take()), (0, 1));
+}
+
+#[test]
+fn of_those_who_poll_in_one_direction_the_last_is_woken() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let ((first, one), (last, two)) = (wakes(), wakes());
+    for waker in [&one, &two] {
+        assert!(
+            stream
+                .poll_readable(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    }
+    peer.write_all(b"x").unwrap();
+    look(&reactor);
+    assert_eq!((first.take(), last.take()), (0, 1));
+}
+
+#[test]
+fn two_on_one_descriptor_beside_a_handler() {
+    let reactor = Reactor::new().unwrap();
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    let socket = Arc::new(socket);
+    let one = Async::new(&reactor, socket.clone()).unwrap();
+    let two = Async::new(&reactor, socket.clone()).unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let seen = calls.clone();
+    reactor
+        .add_handler(socket, Interest::READABLE, Mode::Edge, move |_, _| {
+            seen.fetch_add(1, SeqCst);
+        })
+        .unwrap();
+    let both = zip(one.readable(), two.readable());
+    peer.write_all(b"x").unwrap();
+    let (a, b) = reactor.block_on(both).unwrap();
+    assert!(a.is_ok() && b.is_ok());
+    assert_eq!(calls.load(SeqCst), 1);
+    drop(one);
+    peer.write_all(b"y").unwrap();
+    reactor.block_on(two.readable()).unwrap().unwrap();
+    assert_eq!(reactor.stats().handlers, 2);
+}
+
+#[test]
+fn what_nobody_waits_for_keeps_nobody_awake() {
+    let reactor = Reactor::new().unwrap();
+    let (mut stream, mut peer) = pair(&reactor);
+    peer.write_all(b"x").unwrap();
+    reactor
+        .block_on(async {
+            stream.read_exact(&mut [0]).await.unwrap();
+            // Now it is registered, and more comes than is asked for.
+            assert!(future::poll_once(stream.readable()).await.is_none());
+            peer.write_all(b"lots").unwrap();
+            let before = reactor.stats().turns;
+            Timer::after(&reactor, 20 * MS).await;
+            let turns = reactor.stats().turns - before;
+            assert!(turns < 10, "{turns} turns in which there was nothing to do");
+            let mut rest = [0; 4];
+            stream.read_exact(&mut rest).await.unwrap();
+            assert_eq!(&rest, b"lots");
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_closed_loop_ends_every_wait_with_an_error() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    let (woken, waker) = wakes();
+    let mut cx = Context::from_waker(&waker);
+    let mut wait = pin!(stream.readable());
+    assert!(wait.as_mut().poll(&mut cx).is_pending());
+    assert!(stream.poll_readable(&mut cx).is_pending());
+    reactor.close();
+    assert_eq!(woken.take(), 2);
+    let Poll::Ready(Err(error)) = wait.poll(&mut cx) else {
+        panic!("still waiting, or readable");
+    };
+    assert!(error.to_string().contains("closed"), "{error}");
+    assert!(matches!(stream.poll_readable(&mut cx), Poll::Ready(Err(_))));
+    let late = future::block_on(stream.writable());
+    assert!(late.unwrap_err().to_string().contains("closed"));
+    let (socket, _) = UnixStream::pair().unwrap();
+    let refused = Async::new(&reactor, socket).unwrap_err();
+    assert_eq!(refused.error().kind(), oneloop::ErrorKind::Closed);
+    let flags = rustix::fs::fcntl_getfl(refused.into_source()).unwrap();
+    assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK), "untouched");
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_does_not_keep_run_going() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    reactor
+        .block_on(async {
+            assert!(future::poll_once(stream.readable()).await.is_none());
+        })
+        .unwrap();
+    reactor.run().unwrap();
+}
+
+#[test]
+fn a_waker_that_uses_the_source_in_its_drop() {
+    struct Last(std::sync::Mutex<Option<Arc<Async<UnixStream>>>>);
+    impl Wake for Last {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Last {
+        fn drop(&mut self) {
+            if let Some(stream) = self.0.lock().unwrap().take() {
+                let _ = stream.poll_readable(&mut Context::from_waker(Waker::noop()));
+            }
+        }
+    }
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    let stream = Arc::new(stream);
+    let last = Arc::new(Last(std::sync::Mutex::new(Some(stream.clone()))));
+    let poll = |waker: &Waker| {
+        stream
+            .poll_readable(&mut Context::from_waker(waker))
+            .is_pending()
+    };
+    assert!(poll(&last.into()));
+    assert!(poll(Waker::noop()), "and not a deadlock");
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_asleep() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker");
+        }
+    }
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let panics = Waker::from(Arc::new(Panics));
+    let (woken, waker) = wakes();
+    let mut waits = [stream.readable(), stream.readable(), stream.readable()];
+    for (wait, waker) in waits.iter_mut().zip([&waker, &panics, &waker]) {
+        assert!(
+            pin!(wait)
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    }
+    peer.write_all(b"x").unwrap();
+    let turn = || reactor.turn(Some(Duration::from_secs(20)));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));
+    assert!(panicked.is_err(), "it reaches whoever drives");
+    assert_eq!(woken.take(), 2);
+    // The handler is gone, as every one is that panicked, and says so.
+    let error = future::block_on(stream.writable()).unwrap_err();
+    assert!(error.to_string().contains("unknown id"), "{error}");
+}
