@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::panic::Location;
 use std::path::Path;
@@ -62,13 +62,8 @@ impl<K: Threads> Async<TcpStream, K> {
                 SocketAddr::V4(_) => AddressFamily::INET,
                 SocketAddr::V6(_) => AddressFamily::INET6,
             };
-            let stream = TcpStream::from(begin_to_connect(family, &address)?);
-            let stream = Async::add(reactor, stream, place)?;
-            stream.writable().await?;
-            match stream.get_ref().take_error()? {
-                Some(error) => Err(error),
-                None => Ok(stream),
-            }
+            let socket = begin_to_connect(family, &address)?;
+            end_connecting(Async::add(reactor, socket.into(), place)?).await
         }
     }
 
@@ -156,13 +151,8 @@ impl<K: Threads> Async<UnixStream, K> {
         let place = Location::caller();
         async move {
             let address = SocketAddrUnix::new(path.as_ref())?;
-            let stream = UnixStream::from(begin_to_connect(AddressFamily::UNIX, &address)?);
-            let stream = Async::add(reactor, stream, place)?;
-            stream.writable().await?;
-            match stream.get_ref().take_error()? {
-                Some(error) => Err(error),
-                None => Ok(stream),
-            }
+            let socket = begin_to_connect(AddressFamily::UNIX, &address)?;
+            end_connecting(Async::add(reactor, socket.into(), place)?).await
         }
     }
 
@@ -277,6 +267,12 @@ fn begin_to_connect(family: AddressFamily, address: &impl SocketAddrArg) -> Resu
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
     }
+}
+
+async fn end_connecting<S: Source + AsFd, K: Threads>(stream: Async<S, K>) -> Result<Async<S, K>> {
+    stream.writable().await?;
+    rustix::net::sockopt::socket_error(&stream)??;
+    Ok(stream)
 }
 
 #[cfg(not(target_vendor = "apple"))]
