@@ -235,3 +235,15 @@ impl fmt::Debug for Readiness {
         write!(f, "Readiness({:?})", self.get())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_halves_go_to_any_thread_and_have_clones() {
+        fn check<T: Send + Sync + Clone>() {}
+        check::<VirtualSource>();
+        check::<Readiness>();
+    }
+}

@@ -358,21 +358,40 @@ mod a_real_clock {
         }
     }
 
-    /// By a few seconds, for a moment. The timer would be due in so many, but for that.
+    /// By a few seconds, for a moment, while the loop sleeps. The timer would be due in so many, but
+    /// for that.
     #[test]
     #[ignore = "sets the system clock, for a moment; tests/all.sh runs it"]
     fn that_is_set_forward_fires_what_it_has_passed() {
-        for reactor in reactors() {
+        for (reactor, hosted) in reactors().flat_map(|one| [(one.clone(), false), (one, true)]) {
             let setter = Setter::new();
             let time = SystemTime::now() + 10 * SECOND;
-            reactor
-                .call_at_system(time, move || assert!(SystemTime::now() >= time))
-                .unwrap();
-            look(&reactor);
-            let jump = thread::spawn(move || set(time));
-            assert!(turn(&reactor, 5 * SECOND), "as if it had not been set");
+            let stopper = reactor.downgrade();
+            let timer = move || {
+                assert!(SystemTime::now() >= time);
+                stopper.upgrade().unwrap().stop();
+            };
+            reactor.call_at_system(time, timer).unwrap();
+            let late = || panic!("as if it had not been set");
+            let late = reactor.call_later(5 * SECOND, late).unwrap();
+            let (sender, asleep) = channel();
+            let prepare = move || {
+                let _ = sender.send(());
+                None
+            };
+            let hook = reactor.add_hook(prepare, || {}).unwrap();
+            let jump = thread::spawn(move || {
+                asleep.recv().unwrap();
+                set(time);
+            });
+            match hosted {
+                true => async_io::block_on(oneloop_async_io::drive(&reactor)).unwrap(),
+                false => reactor.run().unwrap(),
+            }
             jump.join().unwrap();
             drop(setter);
+            reactor.cancel_timer(late).unwrap();
+            reactor.remove_hook(hook).unwrap();
             assert_eq!(reactor.stats().pending_timers, 0);
         }
     }
