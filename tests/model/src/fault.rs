@@ -1,0 +1,56 @@
+//! What calls give, in words that do for Rust and for C.
+
+use oneloop::{Error, ErrorKind};
+
+/// Why a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Os(i32),
+    Unknown,
+    Driven,
+    Unsupported,
+    Closed,
+    Stopped,
+    Other,
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        match error.kind() {
+            ErrorKind::Os => Fault::Os(error.raw_os_error().unwrap_or(0)),
+            ErrorKind::UnknownId => Fault::Unknown,
+            ErrorKind::AlreadyDriven => Fault::Driven,
+            ErrorKind::Unsupported => Fault::Unsupported,
+            ErrorKind::Closed => Fault::Closed,
+            ErrorKind::Stopped => Fault::Stopped,
+            _ => Fault::Other,
+        }
+    }
+}
+
+/// What a call must give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Success,
+    Failure(Fault),
+    /// Either.
+    Anything,
+}
+
+impl Expected {
+    /// By whether the id that was given is somebody's.
+    pub(crate) fn known(is: bool) -> Expected {
+        match is {
+            true => Expected::Success,
+            false => Expected::Failure(Fault::Unknown),
+        }
+    }
+
+    /// The same, but of those who lost their number anything may be.
+    pub(crate) fn known_or(is: bool, loose: bool) -> Expected {
+        match loose {
+            true => Expected::Anything,
+            false => Expected::known(is),
+        }
+    }
+}

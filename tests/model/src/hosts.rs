@@ -1,0 +1,497 @@
+//! Who drives the reactor. After each turn the model is told, and asked whether the host may sleep.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use oneloop::{Action, Event, Host, Interest, Mode, Reactor, Result, Shared, Turn};
+
+use crate::play::{OnPurpose, Play};
+use crate::step::HostKind;
+use crate::world::poll;
+
+/// A host goes on for no more rounds than this in one step. Callbacks calm down before.
+const ROUNDS: usize = 60;
+/// So many rounds in which nothing is done are too many.
+const QUIET: usize = 4;
+
+/// A reactor with its host.
+pub(crate) struct Hosted {
+    pub(crate) reactor: Reactor,
+    pub(crate) play: Arc<Play>,
+    kind: HostKind,
+    /// None until it drives for the first time, and after a stop or a panic.
+    host: Option<Claim>,
+}
+
+/// What a host keeps between its turns.
+enum Claim {
+    Poll(Host<Shared>),
+    Epoll(Watching),
+    Future(Driving),
+    Nested(Reactor),
+}
+
+/// A host that is told of changes only.
+struct Watching {
+    host: Host<Shared>,
+    epoll: OwnedFd,
+    /// The last turn said that it may sleep.
+    idle: bool,
+}
+
+/// The future of an adapter, which is polled when its waker was called.
+struct Driving {
+    future: Pin<Box<dyn Future<Output = io::Result<()>>>>,
+    woken: Arc<Woken>,
+}
+
+#[derive(Default)]
+struct Woken {
+    is: AtomicBool,
+    outer: Mutex<Option<Waker>>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.is.store(true, SeqCst);
+        let outer = self.outer.lock().unwrap_or_else(PoisonError::into_inner);
+        outer.iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+impl Hosted {
+    pub(crate) fn new(reactor: Reactor, play: Arc<Play>, kind: HostKind) -> Hosted {
+        Hosted {
+            reactor,
+            play,
+            kind,
+            host: None,
+        }
+    }
+
+    /// Leaves the host, and goes to another.
+    pub(crate) fn change(&mut self, kind: HostKind) {
+        self.host = None;
+        self.kind = kind;
+    }
+
+    /// Lets the host drive until it would sleep; or for so many turns.
+    pub(crate) fn drive(&mut self, turns: u8) {
+        let (reactor, play) = (&self.reactor, &self.play);
+        if self.kind == HostKind::Turn {
+            for _ in 0..turns {
+                let turn = attempt(play, || reactor.turn(Some(Duration::ZERO)));
+                self.renew_if_haunted(after(reactor, play, turn));
+            }
+            return;
+        }
+        if play.model().closed {
+            self.host = None;
+            return;
+        }
+        let claim = match self.host.take() {
+            Some(claim) => Some(claim),
+            None => self.claim(),
+        };
+        let Some(claim) = claim else {
+            return;
+        };
+        self.host = match claim {
+            Claim::Poll(host) => poll_host(play, host),
+            Claim::Epoll(watching) => epoll_host(play, watching),
+            Claim::Future(driving) => future_host(self.kind, reactor, play, driving),
+            Claim::Nested(outer) => outer_reactor(play, outer),
+        };
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        let (reactor, play) = (&self.reactor, &self.play);
+        let claimed = || {
+            let host = reactor.host("a test");
+            host.map_err(|error| play.model().violated(format!("claiming gave {error}")))
+                .ok()
+        };
+        let future: Pin<Box<dyn Future<Output = io::Result<()>>>> = match self.kind {
+            HostKind::Turn => return None,
+            HostKind::Poll | HostKind::Epoll | HostKind::Nested => {
+                let mut host = claimed()?;
+                // As every host must.
+                let turn = attempt(play, || host.turn(8));
+                let turn = after(reactor, play, turn)?;
+                if turn.stopped {
+                    return None;
+                }
+                if turn.haunted {
+                    host.renew().ok()?;
+                }
+                return Some(match self.kind {
+                    HostKind::Poll => Claim::Poll(host),
+                    HostKind::Epoll => Claim::Epoll(Watching {
+                        epoll: watch(host.as_raw_fd()),
+                        idle: turn.idle,
+                        host,
+                    }),
+                    _ => Claim::Nested(outer(play, host)?),
+                });
+            }
+            HostKind::Tokio => Box::pin(oneloop_tokio::drive(reactor)),
+            HostKind::AsyncIo => Box::pin(oneloop_async_io::drive(reactor)),
+        };
+        let woken = Arc::new(Woken::default());
+        woken.is.store(true, SeqCst);
+        Some(Claim::Future(Driving { future, woken }))
+    }
+
+    fn renew_if_haunted(&self, turn: Option<Turn>) {
+        if turn.is_some_and(|turn| turn.haunted) {
+            if let Err(error) = self.reactor.renew() {
+                self.play.model().violated(format!("renew gave {error}"));
+            }
+        }
+    }
+
+    /// A turn that may wait, if it must not.
+    pub(crate) fn wait(&mut self) {
+        let model = self.play.model();
+        let hooked = model.hooks.iter().any(|hook| hook.alive);
+        let must_not = model.to_do().is_some() && !hooked && !model.closed;
+        drop(model);
+        if must_not {
+            self.host = None;
+            let turn = attempt(&self.play, || self.reactor.turn(None));
+            self.renew_if_haunted(after(&self.reactor, &self.play, turn));
+        }
+    }
+
+    /// The built-in loop, until it ends.
+    pub(crate) fn run(&mut self) {
+        self.host = None;
+        let (reactor, play) = (&self.reactor, &self.play);
+        self.stop_when_idle();
+        let ran = attempt(play, || reactor.run());
+        play.runs.store(false, SeqCst);
+        let mut model = play.model();
+        model.driven(reactor.stats().turns, ran.is_none());
+        match ran {
+            Some(Ok(())) if model.stop => model.stop = false,
+            Some(Ok(())) if model.keeps_going(true) => {
+                model.violated("run returned, and something was left");
+            }
+            Some(Err(error)) if !model.closed => model.violated(format!("run gave {error}")),
+            _ => {}
+        }
+    }
+
+    /// The built-in loop with a future that wakes itself twice.
+    pub(crate) fn block_on(&mut self) {
+        self.host = None;
+        let (reactor, play) = (&self.reactor, &self.play);
+        self.stop_when_idle();
+        let mut polls = 0;
+        let future = poll_fn(|cx| {
+            polls += 1;
+            cx.waker().wake_by_ref();
+            match polls {
+                ..3 => Poll::Pending,
+                _ => Poll::Ready(polls),
+            }
+        });
+        let result = attempt(play, || reactor.block_on(future));
+        play.runs.store(false, SeqCst);
+        let mut model = play.model();
+        model.driven(reactor.stats().turns, result.is_none());
+        match result {
+            Some(Ok(3)) if !model.stop || model.closed => {}
+            Some(Err(error)) if error.kind() == oneloop::ErrorKind::Stopped && model.stop => {
+                model.stop = false;
+            }
+            Some(Err(_)) if model.closed => {}
+            // The future was ready before anybody looked.
+            Some(Ok(3)) => {}
+            Some(other) => model.violated(format!("block_on gave {other:?}")),
+            None => {}
+        }
+    }
+
+    fn stop_when_idle(&self) {
+        self.play.runs.store(true, SeqCst);
+        if self.play.model().keeps_going(false) {
+            self.play.post_stopper();
+        }
+    }
+}
+
+/// Drives, and catches what callbacks throw.
+fn attempt<R>(play: &Play, drive: impl FnOnce() -> R) -> Option<R> {
+    play.model().note(|| "driving".into());
+    match catch_unwind(AssertUnwindSafe(drive)) {
+        Ok(result) => Some(result),
+        Err(panic) if panic.is::<OnPurpose>() => None,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Tells the model of the turns that were taken, or cut short if there is no result.
+fn after(reactor: &Reactor, play: &Play, turn: Option<Result<Turn>>) -> Option<Turn> {
+    let mut model = play.model();
+    model.driven(reactor.stats().turns, turn.is_none());
+    match turn? {
+        Ok(turn) => {
+            model.note(|| format!("{turn:?}"));
+            if turn.stopped != model.stop && !model.closed {
+                let text = format!("stopped: {}, stop: {}", turn.stopped, model.stop);
+                model.violated(text);
+            }
+            if turn.stopped {
+                model.stop = false;
+            }
+            if turn.idle {
+                model.may_sleep();
+            }
+            Some(turn)
+        }
+        Err(error) => {
+            if !model.closed {
+                model.violated(format!("driving gave {error}"));
+            }
+            None
+        }
+    }
+}
+
+/// On poll(2): whatever it is told, it goes by the descriptor alone.
+fn poll_host(play: &Play, mut host: Host<Shared>) -> Option<Claim> {
+    let mut quiet = 0;
+    for _ in 0..ROUNDS {
+        if poll(host.as_raw_fd()) == 0 {
+            asleep(play, "the descriptor is not readable");
+            return Some(Claim::Poll(host));
+        }
+        let turn = attempt(play, || host.turn(8));
+        let turn = after(&host.reactor().clone(), play, turn)?;
+        if turn.stopped {
+            return None;
+        }
+        if turn.haunted {
+            host.renew().ok()?;
+        }
+        quiet = count_quiet(play, turn.called, quiet);
+    }
+    Some(Claim::Poll(host))
+}
+
+fn epoll_host(play: &Play, mut watching: Watching) -> Option<Claim> {
+    let mut quiet = 0;
+    for _ in 0..ROUNDS {
+        if watching.idle && poll(watching.epoll.as_raw_fd()) == 0 {
+            asleep(play, "epoll tells of no edge");
+            return Some(Claim::Epoll(watching));
+        }
+        take_edge(&watching.epoll);
+        let turn = attempt(play, || watching.host.turn(8));
+        let turn = after(&watching.host.reactor().clone(), play, turn)?;
+        watching.idle = turn.idle;
+        if turn.stopped {
+            return None;
+        }
+        if turn.haunted {
+            watching.host.renew().ok()?;
+            watching.epoll = watch(watching.host.as_raw_fd());
+        }
+        quiet = count_quiet(play, turn.called, quiet);
+    }
+    Some(Claim::Epoll(watching))
+}
+
+/// The host sleeps: nothing must be left to do.
+fn asleep(play: &Play, because: &str) {
+    let mut model = play.model();
+    model.may_sleep();
+    if let Some(what) = model.to_do() {
+        model.violated(format!("the host sleeps since {because}, and has {what}"));
+    }
+}
+
+/// How many rounds came to nothing, one after the other.
+fn count_quiet(play: &Play, called: usize, quiet: usize) -> usize {
+    let mut model = play.model();
+    let hooked = model.hooks.iter().any(|hook| hook.alive);
+    if called > 0 || hooked || model.is_haunted() || model.to_do().is_some() {
+        return 0;
+    }
+    if quiet == QUIET {
+        model.violated("the host is woken again and again for nothing");
+    }
+    quiet + 1
+}
+
+/// An epoll that tells of edges of one descriptor.
+fn watch(fd: RawFd) -> OwnedFd {
+    // SAFETY: makes a descriptor, which is checked.
+    let epoll = unsafe {
+        let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+        assert!(epoll >= 0, "{}", io::Error::last_os_error());
+        OwnedFd::from_raw_fd(epoll)
+    };
+    let mut event = libc::epoll_event {
+        events: (libc::EPOLLIN | libc::EPOLLET) as u32,
+        u64: 0,
+    };
+    // SAFETY: both are open, and the event is there.
+    let added =
+        unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) };
+    assert_eq!(added, 0, "{}", io::Error::last_os_error());
+    epoll
+}
+
+fn take_edge(epoll: &OwnedFd) {
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    // SAFETY: room for one event.
+    unsafe { libc::epoll_wait(epoll.as_raw_fd(), &mut event, 1, 0) };
+}
+
+thread_local! {
+    static TOKIO: RefCell<Option<tokio::runtime::Runtime>> = const { RefCell::new(None) };
+}
+
+fn future_host(
+    kind: HostKind,
+    reactor: &Reactor,
+    play: &Play,
+    mut driving: Driving,
+) -> Option<Claim> {
+    let mut rounds = 0;
+    let settle = poll_fn(|cx: &mut Context<'_>| {
+        let mut outer = driving.woken.outer.lock().unwrap_or_else(PoisonError::into_inner);
+        *outer = Some(cx.waker().clone());
+        drop(outer);
+        rounds += 1;
+        let mut over = None;
+        if driving.woken.is.swap(false, SeqCst) {
+            let waker = Waker::from(driving.woken.clone());
+            let polled = driving.future.as_mut().poll(&mut Context::from_waker(&waker));
+            let mut model = play.model();
+            model.driven(reactor.stats().turns, false);
+            over = match polled {
+                Poll::Pending => None,
+                Poll::Ready(result) => Some(result),
+            };
+        }
+        if over.is_some() || rounds == ROUNDS {
+            return Poll::Ready(over);
+        }
+        // If something is to do, it is for the runtime to come back; if not, it is given the chance.
+        if rounds < 2 {
+            cx.waker().wake_by_ref();
+        } else if play.model().to_do().is_none() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    });
+    let over = attempt(play, || match kind {
+        HostKind::Tokio => TOKIO.with_borrow_mut(|runtime| {
+            let runtime = runtime.get_or_insert_with(|| {
+                let mut builder = tokio::runtime::Builder::new_current_thread();
+                builder.enable_io().build().expect("a runtime")
+            });
+            runtime.block_on(settle)
+        }),
+        _ => async_io::block_on(settle),
+    });
+    let mut model = play.model();
+    model.driven(reactor.stats().turns, over.is_none());
+    match over? {
+        None => {
+            drop(model);
+            if rounds < ROUNDS {
+                asleep(play, "the runtime does");
+            }
+            Some(Claim::Future(driving))
+        }
+        Some(Ok(())) => {
+            if !model.stop && !model.closed {
+                model.violated("the adapter stopped, and nobody told it to");
+            }
+            model.stop = false;
+            None
+        }
+        Some(Err(error)) => {
+            if !model.closed {
+                model.violated(format!("the adapter gave {error}"));
+            }
+            None
+        }
+    }
+}
+
+/// A reactor that hosts ours, as one of its handlers.
+fn outer(play: &Arc<Play>, host: Host<Shared>) -> Option<Reactor> {
+    let outer = Reactor::new().expect("a reactor");
+    let (play, weak) = (play.clone(), outer.downgrade());
+    let turn = move |host: &mut Host<Shared>, event: Event| {
+        let turn = attempt_inside(|| host.turn(8));
+        let turn = after(&host.reactor().clone(), &play, turn);
+        let Some(turn) = turn.filter(|turn| !turn.stopped) else {
+            return Action::Remove;
+        };
+        if turn.haunted {
+            let renewed = host.renew();
+            let rearmed = weak.upgrade().map(|outer| outer.rearm_handler(event.handler()));
+            if renewed.is_err() || !matches!(rearmed, Some(Ok(()))) {
+                play.model().violated("the outer loop cannot renew the inner");
+            }
+        }
+        match turn.idle {
+            true => Action::Continue,
+            false => Action::Again,
+        }
+    };
+    let added = outer.add_handler(host, Interest::READABLE, Mode::Edge, turn);
+    added.ok().map(|_| outer)
+}
+
+fn attempt_inside<R>(drive: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(drive)) {
+        Ok(result) => Some(result),
+        Err(panic) if panic.is::<OnPurpose>() => None,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+fn outer_reactor(play: &Play, outer: Reactor) -> Option<Claim> {
+    let mut quiet = 0;
+    for _ in 0..ROUNDS {
+        if outer.stats().handlers == 0 {
+            // A stop, a panic or an error has taken it away.
+            return None;
+        }
+        let model = play.model();
+        let (before, had) = (model.drives, model.to_do());
+        drop(model);
+        let turn = outer.turn(Some(Duration::ZERO));
+        let mut model = play.model();
+        match turn {
+            Ok(_) if had.is_some() && model.drives == before => {
+                model.violated("the outer loop was not told that there is something to do");
+            }
+            Ok(turn) if turn.idle && turn.called == 0 => {
+                drop(model);
+                asleep(play, "the outer loop does");
+                break;
+            }
+            Ok(_) => {}
+            Err(error) => model.violated(format!("the outer loop gave {error}")),
+        }
+        drop(model);
+        quiet = count_quiet(play, usize::from(had.is_some()), quiet);
+    }
+    Some(Claim::Nested(outer))
+}

@@ -1,0 +1,134 @@
+//! A plain reference loop, and random programs that drive it and a reactor side by side: after each
+//! step they must agree on who was called, with what, how often, in what order as far as the
+//! [contract](oneloop) fixes it, and on what is left.
+//!
+//! [`Program`] is the language, and [`run`] runs one. The model itself is on poll(2) and tables.
+//! Where the contract leaves a reactor free, as in the order of two handlers that are both ready,
+//! or in what becomes of a handler whose number was closed behind its back, it says what may be; all
+//! else must be, or must not.
+
+mod bits;
+mod fault;
+mod hosts;
+mod model;
+mod play;
+mod step;
+mod watchdog;
+mod world;
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::os::fd::AsRawFd;
+
+use hosts::Hosted;
+use model::Model;
+use oneloop::{PollerKind, Reactor, TestClock};
+use play::{Me, Play};
+pub use step::*;
+
+/// On what a program runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Who asks the kernel.
+    pub poller: PollerKind,
+    /// Who drives at first.
+    pub host: HostKind,
+    /// Whether the program may close numbers behind the reactor's back. Otherwise all that it does
+    /// is what safe Rust can do.
+    pub raw: bool,
+    /// Whether to keep what happens.
+    pub traced: bool,
+}
+
+/// What a program came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Steps that were done, in callbacks and outside.
+    pub steps: u64,
+    /// Callbacks that were called.
+    pub calls: u64,
+    /// Turns of the reactor.
+    pub turns: u64,
+}
+
+/// Something that the contract does not allow.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// What.
+    pub what: String,
+    /// What has happened before, if it was kept.
+    pub trace: Vec<String>,
+}
+
+/// Runs a program.
+///
+/// # Errors
+///
+/// The first thing that the contract does not allow.
+pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
+    // SAFETY: from now on a write to a pipe that nobody reads is an error, as everywhere in Rust.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let clock = TestClock::new();
+    let builder = Reactor::builder().poller(setting.poller);
+    let reactor = builder.clock(clock.clone()).build().expect("a reactor");
+    let model = Model::new(setting.poller != PollerKind::Epoll, setting.traced);
+    let play = Play::new(&reactor, clock, program.scripts.clone(), model, setting.raw);
+    let _watched = watchdog::watch(&play, &reactor);
+    for at in [Spot::Shared(Few(0)), Spot::Raw(Few(0))] {
+        let kind = Kind::Sockets;
+        play.act(Me::Nobody, &Do::Open { kind, at });
+    }
+    let mut hosted = Hosted::new(reactor, play.clone(), setting.host);
+    let mut result = Ok(());
+    for step in &program.steps {
+        play.calls.store(0, SeqCst);
+        match step {
+            Step::Do(step) => play.act(Me::Nobody, step),
+            Step::Drive(turns) => hosted.drive(*turns),
+            Step::Wait => hosted.wait(),
+            Step::Run => hosted.run(),
+            Step::BlockOn => hosted.block_on(),
+            Step::Host(kind) => hosted.change(*kind),
+        }
+        if !matches!(step, Step::Do(_)) {
+            play.steps.fetch_add(1, SeqCst);
+        }
+        result = check(&hosted);
+        if result.is_err() {
+            break;
+        }
+    }
+    let report = Report {
+        steps: play.steps.load(SeqCst),
+        calls: play.called.load(SeqCst),
+        turns: hosted.reactor.stats().turns,
+    };
+    hosted.change(HostKind::Turn);
+    if result.is_ok() {
+        play.act(Me::Nobody, &Do::CloseLoop);
+        result = check(&hosted);
+    }
+    hosted.reactor.close();
+    result.map(|()| report)
+}
+
+/// What must hold between the steps.
+fn check(hosted: &Hosted) -> Result<(), Violation> {
+    let Hosted { reactor, play, .. } = hosted;
+    let mut model = play.model();
+    if play.hung.load(SeqCst) {
+        model.violated("the loop hangs");
+    }
+    model.audit(&reactor.stats());
+    if play.watched.load(SeqCst) && world::poll(reactor.as_raw_fd()) == 0 {
+        if let Some(what) = model.to_do() {
+            model.violated(format!("the descriptor is not readable, and the loop has {what}"));
+        }
+    }
+    match model.violation.take() {
+        None => Ok(()),
+        Some(what) => {
+            let trace = model.trace.take().unwrap_or_default();
+            Err(Violation { what, trace })
+        }
+    }
+}

@@ -1,0 +1,198 @@
+use super::Model;
+
+pub(crate) struct Timer {
+    pub(crate) id: u64,
+    pub(crate) alive: bool,
+    pub(crate) dropped: bool,
+    pub(crate) unreferenced: bool,
+    /// When it fires by the monotonic clock; never, if that is none.
+    deadline: Option<i64>,
+    period: Option<i64>,
+    /// When it fires by the system clock, if that is what it follows.
+    system: Option<i64>,
+    /// It is among those of this turn.
+    due: bool,
+    /// It follows the system clock, which showed its time when this turn began.
+    seen_due: bool,
+    /// The turn in which it was called last.
+    called: u64,
+    /// It was set anew since it was called.
+    reset: bool,
+    /// One that has fired stays, asleep.
+    pub(crate) stays: bool,
+}
+
+/// When a timer is to fire.
+#[derive(Clone, Copy)]
+pub(crate) enum Time {
+    At(Option<i64>),
+    System(i64),
+}
+
+impl Timer {
+    pub(crate) fn new(time: Time, period: Option<i64>) -> Timer {
+        let mut timer = Timer {
+            id: 0,
+            alive: false,
+            dropped: false,
+            unreferenced: false,
+            deadline: None,
+            period,
+            system: None,
+            due: false,
+            seen_due: false,
+            called: 0,
+            reset: false,
+            stays: false,
+        };
+        timer.set(time);
+        timer
+    }
+
+    fn set(&mut self, time: Time) {
+        (self.due, self.seen_due) = (false, false);
+        match time {
+            Time::At(deadline) => {
+                if self.system.take().is_some() {
+                    self.period = None;
+                }
+                // What was before the loop was made is as good as then.
+                self.deadline = deadline.map(|deadline| deadline.max(0));
+            }
+            Time::System(time) => {
+                self.system = Some(time);
+                self.period = None;
+                self.deadline = None;
+            }
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.alive && self.due
+    }
+
+    pub(super) fn keeps_going(&self) -> bool {
+        let fires = self.deadline.is_some() || self.system.is_some();
+        self.alive && fires && !self.unreferenced
+    }
+}
+
+impl Model {
+    pub(super) fn see_system_clock(&mut self) {
+        let now = self.system;
+        for timer in &mut self.timers {
+            timer.seen_due = timer.alive && timer.system.is_some_and(|time| time <= now);
+            self.stirred |= timer.seen_due;
+        }
+    }
+
+    /// The phase of timers begins: these are due in this turn, in this order.
+    pub(super) fn take_due(&mut self) {
+        let mut due: Vec<(i64, usize)> = Vec::new();
+        for (label, timer) in self.timers.iter_mut().enumerate() {
+            let deadline = timer.deadline.filter(|&deadline| deadline <= self.now);
+            if let (true, false, Some(deadline)) = (timer.alive, timer.due, deadline) {
+                timer.due = true;
+                due.push((deadline, label));
+            }
+        }
+        due.sort();
+        self.due.extend(due.iter().map(|(_, label)| label));
+    }
+
+    /// The turn was cut short: what was due is so with what becomes due meanwhile.
+    pub(super) fn keep_timers(&mut self) {
+        self.due.clear();
+        self.timers.iter_mut().for_each(|timer| timer.due = false);
+    }
+
+    pub(super) fn due_timer(&self) -> Option<String> {
+        let due = |timer: &super::Timer| {
+            let deadline = timer.deadline.is_some_and(|deadline| deadline <= self.now);
+            let system = timer.system.is_some_and(|time| time <= self.system);
+            timer.alive && (deadline || system)
+        };
+        let label = self.timers.iter().position(due)?;
+        Some(format!("to call timer {label}"))
+    }
+
+    pub(super) fn all_timers_were_called(&mut self) {
+        while let Some(label) = self.due.pop_front() {
+            if self.timers[label].is_due() {
+                self.violated(format!("timer {label} was not called, and was due"));
+            }
+        }
+        let missed = |timer: &Timer| {
+            timer.seen_due && timer.alive && timer.system.is_some_and(|time| time <= self.system)
+        };
+        if let Some(label) = self.timers.iter().position(missed) {
+            self.violated(format!("timer {label} was not called, and was due"));
+        }
+    }
+
+    pub(crate) fn timer_called(&mut self, label: usize) {
+        self.note(|| format!("timer {label} is called"));
+        self.fired += 1;
+        let (now, system, turn) = (self.now, self.system, self.turn);
+        let timer = &mut self.timers[label];
+        let early = match (timer.system, timer.deadline) {
+            (Some(time), _) => time > system,
+            (None, Some(deadline)) => deadline > now,
+            (None, None) => true,
+        };
+        let wrong = match () {
+            () if !timer.alive => Some("it was cancelled, or has fired"),
+            () if early => Some("it is too early"),
+            () if timer.called == turn => Some("it was called in this turn already"),
+            () if timer.system.is_none() && !timer.due => Some("it was not due in this turn"),
+            () => None,
+        };
+        timer.called = turn;
+        (timer.due, timer.seen_due, timer.reset) = (false, false, false);
+        if timer.system.is_none() {
+            // Those before it in the line were cancelled or reset, or have been called.
+            while let Some(other) = self.due.pop_front() {
+                if other == label {
+                    break;
+                }
+                if self.timers[other].is_due() {
+                    self.violated(format!("timer {label} was called before timer {other}"));
+                }
+            }
+        }
+        if let Some(wrong) = wrong {
+            self.violated(format!("timer {label} was called, but {wrong}"));
+        }
+    }
+
+    pub(crate) fn timer_returned(&mut self, label: usize) {
+        let now = self.now;
+        let timer = &mut self.timers[label];
+        if !timer.alive || timer.reset {
+            return;
+        }
+        match (timer.period, timer.deadline) {
+            (Some(0), _) => timer.deadline = Some(now),
+            (Some(period), Some(deadline)) => {
+                let missed = (now - deadline) / period;
+                let ahead = period.checked_mul(missed + 1);
+                timer.deadline = ahead.and_then(|ahead| deadline.checked_add(ahead));
+            }
+            _ if timer.stays => timer.set(Time::At(None)),
+            _ => timer.alive = false,
+        }
+    }
+
+    pub(crate) fn timer_reset(&mut self, label: usize, time: Time) {
+        let timer = &mut self.timers[label];
+        timer.set(time);
+        timer.reset = true;
+    }
+
+    /// When the next timer fires, if that is sure.
+    pub(crate) fn next_deadline(&self) -> Option<Option<i64>> {
+        let alive = || self.timers.iter().filter(|timer| timer.alive);
+        let sure = alive().all(|timer| timer.system.is_none());
+        sure.then(|| alive().filter_map(|timer| timer.deadline).min())
+    }
+}
