@@ -345,12 +345,10 @@ impl Core {
     pub(crate) fn add_hook(&self, prepare: hooks::Prepare, check: hooks::Check) -> Result<Key> {
         let mut state = self.enter("add_hook")?;
         let key = state.hooks.add(prepare, check, Location::caller());
-        let resting = state.phase != Phase::Calling;
         drop(state);
-        // The first prepare comes before the sleep that is going on, so to speak.
-        if resting {
-            self.inbox.wake();
-        }
+        // It has to be asked before the loop sleeps: also if it does already, or if the others were
+        // asked just now.
+        self.inbox.wake();
         Ok(key)
     }
 

@@ -262,9 +262,9 @@ impl Timers {
         }
     }
 
-    /// Takes back what a turn has left over, so that it is called in order with what became due since,
-    /// by the deadline that it has by now.
-    pub(super) fn take_back(&mut self, due: &mut VecDeque<Key>) {
+    /// Takes back those that are due and were not called, so that they fire by deadline with what has
+    /// become due meanwhile.
+    pub(super) fn put_back(&mut self, due: &mut VecDeque<Key>) {
         for key in due.drain(..) {
             if let Some(timer) = self.get(key).filter(|timer| timer.queued == DUE) {
                 let deadline = timer.deadline;
@@ -395,6 +395,19 @@ mod tests {
         timers.cancel(b);
         assert!(timers.start(a).is_none() && timers.start(b).is_none());
         assert_eq!(due(&mut timers, 9), [a]);
+    }
+
+    #[test]
+    fn due_timers_that_are_put_back_fire_by_deadline() {
+        let mut timers = Timers::default();
+        let [a, b, c] = [1, 3, 3].map(|deadline| timer(&mut timers, deadline));
+        let mut taken = due(&mut timers, 3).into();
+        timers.cancel(a);
+        timers.put_back(&mut taken);
+        assert!(taken.is_empty());
+        assert_eq!(timers.next_deadline(), Some(3));
+        let d = timer(&mut timers, 2);
+        assert_eq!(due(&mut timers, 3), [d, b, c]);
     }
 
     #[test]

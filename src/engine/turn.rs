@@ -22,6 +22,7 @@ pub(super) struct Turning {
     /// The handlers to be called in this turn; those before `called` have been.
     batch: Vec<Key>,
     called: usize,
+    /// The timers to be called in this turn. What is left over goes back among the others.
     due: VecDeque<Key>,
     /// Posts that were taken from the inbox, by priority.
     urgent: VecDeque<Post>,
@@ -56,8 +57,9 @@ impl Turning {
     }
 
     /// A turn that was stopped, or in which a callback panicked, has left something over.
+    #[inline]
     fn has_left_overs(&self) -> bool {
-        (self.called < self.batch.len()) | !self.due.is_empty()
+        self.called < self.batch.len()
     }
 }
 
@@ -198,9 +200,8 @@ impl<'c> Driving<'c> {
             state = self.call_first(state, turn)?;
         }
         state = self.call_handlers(state, turn)?;
-        let timers = !state.timers.is_empty() | !self.turning.due.is_empty();
         let posts = core.inbox.is_signalled() | !self.turning.idle.is_empty();
-        if timers | posts | core.clock.is_test() {
+        if !state.timers.is_empty() | posts | core.clock.is_test() {
             state = self.call_last(state, turn, quiet, limit)?;
         }
         turn.stopped = core.inbox.take_stop();
@@ -357,9 +358,6 @@ impl<'c> Driving<'c> {
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        if !self.turning.due.is_empty() {
-            state.timers.take_back(&mut self.turning.due);
-        }
         if state.timers.next_deadline() != NEVER {
             let now = core.clock.now();
             state.timers.take_due(now, &mut self.turning.due);
@@ -552,11 +550,13 @@ impl Drop for Driving<'_> {
             return;
         }
         let Turning {
+            due,
             urgent,
             posts,
             idle,
             ..
         } = &mut *self.turning;
+        state.timers.put_back(due);
         let closed = core.inbox.put_back([urgent, posts, idle].map(mem::take));
         let zero = state.prepared == Some(NOT_AT_ALL);
         let failed = state.handlers.flush(&core.inbox.poller).is_err();

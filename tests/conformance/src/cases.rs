@@ -153,6 +153,7 @@ macro_rules! __cases {
                 a_zero_delay_timer_that_returns_starves_nobody
                 a_cancelled_timer_does_not_fire
                 a_due_timer_can_be_cancelled_by_another
+                a_timer_that_a_stop_left_due_keeps_its_place
                 a_periodic_timer_can_cancel_itself
                 a_timer_can_reset_itself
                 a_timer_pushed_back_fires_once_after_the_last_push
@@ -198,7 +199,8 @@ macro_rules! __cases {
                 a_hook_that_is_gone_lets_the_loop_sleep
                 prepare_is_asked_before_every_sleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over
-                a_prepare_hook_may_post_and_register;
+                a_prepare_hook_may_post_and_register
+                a_hook_added_by_a_hook_is_asked_before_the_sleep;
             descriptor:
                 a_refused_source_is_given_back
                 all_that_is_to_do_shows_on_the_descriptor

@@ -604,3 +604,26 @@ pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
     after_turns(&stage.reactor, 1, |_| {});
     stage.turns(1);
 }
+
+/// A hook that another one adds is asked before that sleep, too.
+pub fn a_hook_added_by_a_hook_is_asked_before_the_sleep(stage: &mut Stage) {
+    let (a, _b) = stage.sources.pair();
+    stage.watch(a, READ, Mode::Level);
+    let reactor = stage.reactor.clone();
+    // The first time comes with a turn that does not sleep anyway.
+    let mut asked = 0;
+    let prepare = move || {
+        asked += 1;
+        if asked == 2 {
+            let stopper = reactor.clone();
+            let has_something = move || {
+                stopper.stop();
+                None
+            };
+            reactor.add_hook(has_something, || {}).expect("open");
+        }
+        None
+    };
+    stage.reactor.add_hook(prepare, || {}).expect("open");
+    stage.run();
+}
