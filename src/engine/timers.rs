@@ -405,7 +405,7 @@ mod tests {
         timers.cancel(a);
         timers.put_back(&mut taken);
         assert!(taken.is_empty());
-        assert_eq!(timers.next_deadline(), Some(3));
+        assert_eq!(timers.next_deadline(), 3);
         let d = timer(&mut timers, 2);
         assert_eq!(due(&mut timers, 3), [d, b, c]);
     }

@@ -153,7 +153,6 @@ macro_rules! __cases {
                 a_zero_delay_timer_that_returns_starves_nobody
                 a_cancelled_timer_does_not_fire
                 a_due_timer_can_be_cancelled_by_another
-                a_timer_that_a_stop_left_due_keeps_its_place
                 a_periodic_timer_can_cancel_itself
                 a_timer_can_reset_itself
                 a_timer_pushed_back_fires_once_after_the_last_push

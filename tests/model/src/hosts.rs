@@ -346,8 +346,7 @@ fn watch(fd: RawFd) -> OwnedFd {
         u64: 0,
     };
     // SAFETY: both are open, and the event is there.
-    let added =
-        unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) };
+    let added = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) };
     assert_eq!(added, 0, "{}", io::Error::last_os_error());
     epoll
 }
@@ -370,14 +369,21 @@ fn future_host(
 ) -> Option<Claim> {
     let mut rounds = 0;
     let settle = poll_fn(|cx: &mut Context<'_>| {
-        let mut outer = driving.woken.outer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outer = driving
+            .woken
+            .outer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *outer = Some(cx.waker().clone());
         drop(outer);
         rounds += 1;
         let mut over = None;
         if driving.woken.is.swap(false, SeqCst) {
             let waker = Waker::from(driving.woken.clone());
-            let polled = driving.future.as_mut().poll(&mut Context::from_waker(&waker));
+            let polled = driving
+                .future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker));
             let mut model = play.model();
             model.driven(reactor.stats().turns, false);
             over = match polled {
@@ -444,9 +450,12 @@ fn outer(play: &Arc<Play>, host: Host<Shared>) -> Option<Reactor> {
         };
         if turn.haunted {
             let renewed = host.renew();
-            let rearmed = weak.upgrade().map(|outer| outer.rearm_handler(event.handler()));
+            let rearmed = weak
+                .upgrade()
+                .map(|outer| outer.rearm_handler(event.handler()));
             if renewed.is_err() || !matches!(rearmed, Some(Ok(()))) {
-                play.model().violated("the outer loop cannot renew the inner");
+                play.model()
+                    .violated("the outer loop cannot renew the inner");
             }
         }
         match turn.idle {

@@ -16,8 +16,8 @@ mod step;
 mod watchdog;
 mod world;
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering::SeqCst;
 
 use hosts::Hosted;
 use model::Model;
@@ -121,7 +121,9 @@ fn check(hosted: &Hosted) -> Result<(), Violation> {
     model.audit(&reactor.stats());
     if play.watched.load(SeqCst) && world::poll(reactor.as_raw_fd()) == 0 {
         if let Some(what) = model.to_do() {
-            model.violated(format!("the descriptor is not readable, and the loop has {what}"));
+            model.violated(format!(
+                "the descriptor is not readable, and the loop has {what}"
+            ));
         }
     }
     match model.violation.take() {

@@ -214,7 +214,13 @@ impl Play {
     /// The step has gone on for long enough.
     fn calm(&self, me: Me) -> End {
         match me {
-            Me::Handler(_) => self.act(me, &Do::Update { who: Who(0), want: Want::None }),
+            Me::Handler(_) => self.act(
+                me,
+                &Do::Update {
+                    who: Who(0),
+                    want: Want::None,
+                },
+            ),
             Me::Timer(_) => self.act(me, &Do::Cancel { who: Who(0) }),
             _ => {}
         }
@@ -279,7 +285,13 @@ impl Play {
         drop(model);
         let end = part.perform(Me::Timer(label));
         match end {
-            End::Again => play.act(Me::Timer(label), &Do::Reset { who: Who(0), delay: Delay(0) }),
+            End::Again => play.act(
+                Me::Timer(label),
+                &Do::Reset {
+                    who: Who(0),
+                    delay: Delay(0),
+                },
+            ),
             End::Remove => play.act(Me::Timer(label), &Do::Cancel { who: Who(0) }),
             _ => {}
         }
@@ -452,7 +464,12 @@ impl Play {
                 drop(old);
             }
 
-            Do::Add { on, want, mode, script } => self.add(on, want, mode, script),
+            Do::Add {
+                on,
+                want,
+                mode,
+                script,
+            } => self.add(on, want, mode, script),
             Do::Update { who, want } => self.update(me, who, want),
             Do::Rearm { who } => self.rearm(me, who),
             Do::Remove { who } => self.remove(me, who),
@@ -486,12 +503,21 @@ impl Play {
                     reactor.call_every(duration(period), fire)
                 });
             }
-            Do::EveryAt { offset, period, script } => {
+            Do::EveryAt {
+                offset,
+                period,
+                script,
+            } => {
                 let start = self.model().now + nanoseconds(offset);
                 let every = i64::try_from(duration(period).as_nanos()).unwrap_or(i64::MAX);
-                self.timer(Time::At(Some(start)), Some(every), script, |reactor, fire| {
-                    reactor.call_every_at(self.instant(start), duration(period), fire)
-                });
+                self.timer(
+                    Time::At(Some(start)),
+                    Some(every),
+                    script,
+                    |reactor, fire| {
+                        reactor.call_every_at(self.instant(start), duration(period), fire)
+                    },
+                );
             }
             Do::AtSystem { offset, script } => {
                 let (time, shown) = self.system(offset);
@@ -544,7 +570,11 @@ impl Play {
                 self.clock.set_system(shown);
             }
 
-            Do::Post { urgency, remote, script } => self.post(urgency, remote, script),
+            Do::Post {
+                urgency,
+                remote,
+                script,
+            } => self.post(urgency, remote, script),
             Do::AddHook { script } => self.add_hook(script),
             Do::RemoveHook { who } => self.remove_hook(me, who),
             Do::Stop => {
@@ -590,7 +620,9 @@ impl Play {
         });
         if !fits {
             let gave = result.as_ref().map(|_| ()).map_err(|fault| *fault);
-            model.violated(format!("{call} gave {gave:?}, and should give {expected:?}"));
+            model.violated(format!(
+                "{call} gave {gave:?}, and should give {expected:?}"
+            ));
         }
         result.ok()
     }
@@ -721,9 +753,8 @@ impl Play {
                 };
                 let label = register(Place::Number(fd), Bound::File(file));
                 let mut part = part(label);
-                let callback = move |_: &mut Arc<Descriptor>, event: Event| {
-                    Play::on_event(&mut part, event)
-                };
+                let callback =
+                    move |_: &mut Arc<Descriptor>, event: Event| Play::on_event(&mut part, event);
                 let added = self.with(|reactor| {
                     let added = reactor.add_handler(end, interest, mode, callback);
                     added.map_err(oneloop::Error::from)
@@ -976,7 +1007,10 @@ impl Play {
             },
         };
         let posted = posted.map_err(|error| Fault::from(oneloop::Error::from(error)));
-        if self.expect("call_soon", posted, Expected::Success).is_some() {
+        if self
+            .expect("call_soon", posted, Expected::Success)
+            .is_some()
+        {
             let mut model = self.model();
             model.posted(label);
             model.note(|| format!("post {label}"));

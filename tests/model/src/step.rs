@@ -128,7 +128,12 @@ pub enum Do {
 
     // To handlers.
     #[proptest(weight = 100)]
-    Add { on: On, want: Want, mode: HandlerMode, script: Few },
+    Add {
+        on: On,
+        want: Want,
+        mode: HandlerMode,
+        script: Few,
+    },
     #[proptest(weight = 60)]
     Update { who: Who, want: Want },
     #[proptest(weight = 20)]
@@ -151,7 +156,11 @@ pub enum Do {
     #[proptest(weight = 10)]
     Every { period: Delay, script: Few },
     #[proptest(weight = 5)]
-    EveryAt { offset: Offset, period: Delay, script: Few },
+    EveryAt {
+        offset: Offset,
+        period: Delay,
+        script: Few,
+    },
     #[proptest(weight = 10)]
     AtSystem { offset: Offset, script: Few },
     #[proptest(weight = 30)]
@@ -169,7 +178,11 @@ pub enum Do {
 
     // The rest.
     #[proptest(weight = 60)]
-    Post { urgency: Urgency, remote: bool, script: Few },
+    Post {
+        urgency: Urgency,
+        remote: bool,
+        script: Few,
+    },
     #[proptest(weight = 8)]
     AddHook { script: Few },
     #[proptest(weight = 6)]

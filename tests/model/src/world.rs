@@ -50,12 +50,7 @@ impl World {
             match kind {
                 Kind::Sockets => {
                     let flags = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-                    check(libc::socketpair(
-                        libc::AF_UNIX,
-                        flags,
-                        0,
-                        two.as_mut_ptr(),
-                    ));
+                    check(libc::socketpair(libc::AF_UNIX, flags, 0, two.as_mut_ptr()));
                     // Soon full.
                     for fd in two {
                         let size = 4096;

@@ -5,9 +5,7 @@ use std::cell::Cell;
 
 use oneloop_model::{HostKind, Program, Report, Setting, run};
 use proptest::prelude::any;
-use proptest::test_runner::{
-    Config, FileFailurePersistence, TestCaseError, TestError, TestRunner,
-};
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
 
 /// The part of a test in all steps.
 const TESTS: u64 = 14;
