@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -129,8 +130,8 @@ impl Epoll {
         let mut timeout = timeout.map(timespec);
         let mut until = None;
         loop {
-            match epoll::wait(&self.epoll, buffer.as_mut_slice(), timeout.as_ref()) {
-                Ok((found, _)) => return Ok(Some(found.len())),
+            match wait(&self.epoll, buffer, timeout.as_ref()) {
+                Ok(found) => return Ok(Some(found)),
                 Err(Errno::INTR) => shorten(&mut timeout, &mut until),
                 Err(Errno::NOSYS | Errno::PERM) => {
                     self.has_pwait2.store(false, Ordering::Relaxed);
@@ -206,6 +207,28 @@ pub(super) fn set_timerfd(fd: &OwnedFd, delay: Option<Duration>) -> io::Result<(
     };
     timerfd_settime(fd, TimerfdTimerFlags::empty(), &spec)?;
     Ok(())
+}
+
+/// With a timeout by epoll_pwait2, by our own hand: rustix would use it for all that is linked with it,
+/// async-io included, which is lost where there is no such call.
+fn wait(epoll: &OwnedFd, buffer: &mut Buffer, timeout: Option<&Timespec>) -> Result<usize, Errno> {
+    let Some(timeout) = timeout.filter(|timeout| **timeout != Timespec::default()) else {
+        let found = epoll::wait(epoll, buffer.as_mut_slice(), timeout);
+        return found.map(|(found, _)| found.len());
+    };
+    // SAFETY: the buffer has room for BATCH events of the kernel's layout, and is not touched by
+    // anybody else during the call; the timeout is as the kernel has it; no set of signals is given.
+    let found = unsafe {
+        let events = buffer.as_mut_ptr();
+        let (no_signals, size) = (ptr::null::<libc::sigset_t>(), 0_usize);
+        let call = libc::SYS_epoll_pwait2;
+        let (epoll, timeout) = (epoll.as_raw_fd(), ptr::from_ref(timeout));
+        libc::syscall(call, epoll, events, BATCH, timeout, no_signals, size)
+    };
+    usize::try_from(found).map_err(|_| {
+        let error = io::Error::last_os_error();
+        Errno::from_io_error(&error).unwrap_or(Errno::IO)
+    })
 }
 
 /// Capped at a thousand years, which the kernel takes; whoever waits looks again then.
