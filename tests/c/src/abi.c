@@ -406,8 +406,10 @@ static void child_ended(oneloop_t *loop, int pid, int status, int error, void *u
 static int signalled(oneloop_t *loop, oneloop_id id, int number, void *user) {
     CHECK(user == &t && number == SIGUSR1 && id == t.id);
     int pid = fork();
-    if (pid == 0)
-        _exit(7);
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", "exit 7", NULL);
+        _exit(1);
+    }
     CHECK(oneloop_add_child(loop, pid, child_ended, &t, destroy, NULL) == 0);
     CHECK(oneloop_add_child(loop, 1, child_ended, &t, destroy, NULL) == -ECHILD);
     return ONELOOP_REMOVE;
