@@ -88,9 +88,11 @@ static inline int64_t oneloop_sd_bus_prepare(oneloop_t *loop, void *user) {
     int events = on->bus ? sd_bus_get_events(on->bus) : 0;
     if (events < 0)
         oneloop_sd_bus_process(on); /* which tells of the error */
+    /* For reading always, which does no harm where sd-bus would not: else oneloop_run would find
+     * nothing left to wait for while there are messages in its queue. */
     if (on->bus)
         oneloop_update_handler(loop, on->handler,
-                               (events > 0 && events & POLLIN ? ONELOOP_READABLE : 0) |
+                               ONELOOP_READABLE |
                                    (events > 0 && events & POLLOUT ? ONELOOP_WRITABLE : 0));
     return oneloop_sd_bus_delay(on);
 }
@@ -113,8 +115,8 @@ oneloop_sd_bus_attach(oneloop_t *loop, sd_bus *bus,
     on->bus = bus;
     on->lost = lost;
     on->user = user;
-    if (oneloop_add_handler(loop, sd_bus_get_fd(bus), 0, ONELOOP_LEVEL, oneloop_sd_bus_ready, on,
-                            oneloop_sd_bus_release, &on->handler) < 0) {
+    if (oneloop_add_handler(loop, sd_bus_get_fd(bus), ONELOOP_READABLE, ONELOOP_LEVEL,
+                            oneloop_sd_bus_ready, on, oneloop_sd_bus_release, &on->handler) < 0) {
         free(on);
         return NULL;
     }

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 
 pub mod verto;
 
-pub use oneloop_c_tests::{HOSTS, check_failures, http, on_a_loop, on_each_host, on_every_host};
+pub use oneloop_c_tests::{HOSTS, assert_over, http, on_a_loop, on_each_host, on_every_host};
 pub use servers::{Database, dbus, pulseaudio, redis, xvfb};
 pub use tempfile::TempDir;
 

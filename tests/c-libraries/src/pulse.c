@@ -1,6 +1,7 @@
 /* PulseAudio's table: playback to a real server, and its contract without one. */
 
 #define _GNU_SOURCE
+#include "check.h" /* first, for the table to use what is in it, too */
 #include "oneloop-pulse.h"
 
 #include <pulse/pulseaudio.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "check.h"
 
 #define BYTES 100000
 #define RESULT 7

@@ -57,6 +57,7 @@ static int64_t now(void) {
 
 static void over(void) {
     t.is_over = 1;
+    stops++;
     verto_break(t.ctx);
 }
 
@@ -1129,7 +1130,7 @@ int verto_test_end(void) {
 
 #else
 
-_Thread_local int failures;
+_Thread_local int failures, stops;
 
 static const char *module;
 

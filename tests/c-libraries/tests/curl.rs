@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_int};
 use oneloop_c::{as_ptr, oneloop_t};
 use oneloop_c_libraries::http::Http;
 use oneloop_c_libraries::http::Version::{self, Http1, Tls};
-use oneloop_c_libraries::{HOSTS, check_failures, on_a_loop};
+use oneloop_c_libraries::{HOSTS, assert_over, on_a_loop};
 
 type Test = unsafe extern "C" fn(*mut oneloop_t) -> c_int;
 
@@ -34,8 +34,7 @@ fn with_server(version: Version, test: Test) -> Vec<(usize, usize)> {
             assert_eq!(failed, 0, "at the start, on {name}");
             seen = Some(http);
         });
-        // SAFETY: reads a counter.
-        assert_eq!(unsafe { check_failures() }, 0, "on {name}");
+        assert_over(name);
         let seen = seen.unwrap();
         (seen.connections(), seen.requests())
     };

@@ -19,9 +19,16 @@
 
 #define MS 1000000
 
-_Thread_local int failures;
+_Thread_local int failures, stops;
 
 int check_failures(void) { return failures; }
+
+/* Asked once after each test. */
+bool check_is_over(void) {
+    bool over = stops > 0;
+    stops = 0;
+    return over;
+}
 
 static void pair(int ends[2]) {
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);

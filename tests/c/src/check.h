@@ -2,10 +2,28 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 extern _Thread_local int failures;
 int check_failures(void);
+
+/* A test is over when it stops its loop. That nothing is left, which ends oneloop_run, too, is not
+ * enough. */
+extern _Thread_local int stops;
+bool check_is_over(void);
+
+#ifndef PROGRAM /* which knows nothing of oneloop */
+#include <oneloop.h>
+
+static inline int check_stop(oneloop_t *loop) {
+    int result = oneloop_stop(loop);
+    stops += result == 0;
+    return result;
+}
+
+#define oneloop_stop check_stop
+#endif
 
 #define CHECK(condition)                                                       \
     do {                                                                       \

@@ -63,8 +63,19 @@ fn on_host(name: &str, drive: Drive, start: Start) {
         let failed = unsafe { start(as_ptr(reactor)) };
         assert_eq!(failed, 0, "at the start, on {name}");
     });
-    // SAFETY: reads a counter.
-    assert_eq!(unsafe { check_failures() }, 0, "on {name}");
+    assert_over(name);
+}
+
+/// What each test on a host ends with.
+///
+/// # Panics
+///
+/// If a check has failed, or the host has left a test that is not over.
+pub fn assert_over(name: &str) {
+    // SAFETY: both read counters.
+    let (failed, over) = unsafe { (check_failures(), check_is_over()) };
+    assert_eq!(failed, 0, "on {name}");
+    assert!(over, "on {name} nothing was left that could call back");
 }
 
 /// Sets something up on a loop of its own, and drives that until it is stopped.
@@ -86,5 +97,7 @@ pub fn on_a_loop(drive: Drive, start: impl FnOnce(&Reactor)) {
 
 unsafe extern "C" {
     /// How many checks of the C side have failed.
-    pub fn check_failures() -> i32;
+    fn check_failures() -> i32;
+    /// Whether it has stopped the loop since the last time it was asked.
+    fn check_is_over() -> bool;
 }
