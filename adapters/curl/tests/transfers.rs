@@ -25,6 +25,7 @@ where
 {
     for (name, drive) in HOSTS {
         println!("on {name}");
+        let (sender, mut over) = mpsc::unbounded();
         on_a_loop(drive, |reactor| {
             let curl = Curl::new(reactor).unwrap();
             let http = Http::serve(reactor);
@@ -32,9 +33,11 @@ where
             let stopper = reactor.remote();
             spawn(&reactor.remote(), async move {
                 test.await;
+                sender.unbounded_send(()).unwrap();
                 stopper.stop();
             });
         });
+        over.try_recv().expect("the test has come to its end");
     }
 }
 
@@ -626,12 +629,13 @@ fn options_hold() {
 fn any_executor_awaits_them() {
     for (name, drive) in HOSTS {
         println!("driven by {name}");
+        let mut awaiting = None;
         on_a_loop(drive, |reactor| {
             let http = Http::serve(reactor);
             let curl = Curl::new(reactor).unwrap();
             let here = thread::current().id();
             let remote = reactor.remote();
-            thread::spawn(move || {
+            awaiting = Some(thread::spawn(move || {
                 let _stop = StopWhenDropped(remote);
                 let get = || {
                     let mut easy = get(&http, Http1, "bytes", 20_000);
@@ -650,8 +654,9 @@ fn any_executor_awaits_them() {
                     let easy = runtime.block_on(task).unwrap().unwrap();
                     assert!(easy.get_ref().right);
                 }
-            });
+            }));
         });
+        awaiting.unwrap().join().unwrap();
     }
 }
 
