@@ -11,6 +11,7 @@
 #include <oneloop.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,8 @@ static int echo(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *us
         connection->length = n;
     }
     ssize_t n = send(fd, connection->bytes, connection->length, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN)
+        return ONELOOP_REMOVE;
     if (n > 0) {
         connection->length -= n;
         memmove(connection->bytes, connection->bytes + n, connection->length);
@@ -58,12 +61,16 @@ static int echo(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *us
 
 static int welcome(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
     (void)id, (void)ready, (void)user;
-    struct connection *connection = calloc(1, sizeof *connection);
-    connection->fd = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (connection->fd < 0 ||
-        oneloop_add_handler(loop, connection->fd, ONELOOP_READABLE, ONELOOP_LEVEL, echo, connection,
+    int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct connection *connection = client < 0 ? NULL : calloc(1, sizeof *connection);
+    if (!connection) {
+        close(client);
+        return ONELOOP_CONTINUE;
+    }
+    connection->fd = client;
+    if (oneloop_add_handler(loop, client, ONELOOP_READABLE, ONELOOP_LEVEL, echo, connection,
                             hang_up, NULL) < 0)
-        free(connection);
+        hang_up(connection); /* what could not be registered is still ours */
     return ONELOOP_CONTINUE;
 }
 

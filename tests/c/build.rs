@@ -1,17 +1,35 @@
-//! Compiles the C side.
+//! Compiles the C side: into the tests, and a plug-in, whose path is in PLUGIN.
+
+use std::env;
+use std::path::PathBuf;
+
+const INCLUDES: [&str; 2] = ["../../adapters/c/include", "src"];
+
+fn compiler() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.includes(INCLUDES).flag("-pthread");
+    build.warnings(true).extra_warnings(true);
+    build.warnings_into_errors(true);
+    build
+}
 
 fn main() {
-    let include = "../../adapters/c/include";
-    for file in ["src/abi.c", "src/check.h"] {
-        println!("cargo::rerun-if-changed={file}");
+    for path in INCLUDES.iter().chain(&["../../examples/c/echo.c"]) {
+        println!("cargo::rerun-if-changed={path}");
     }
-    println!("cargo::rerun-if-changed={include}");
-    cc::Build::new()
-        .file("src/abi.c")
-        .include(include)
-        .flag("-pthread")
-        .warnings(true)
-        .extra_warnings(true)
-        .warnings_into_errors(true)
-        .compile("oneloop_c_tests");
+    let tests = ["src/abi.c", "src/modes.c", "src/misuse.c"];
+    compiler().files(tests).compile("oneloop_c_tests");
+    let mut example = compiler();
+    example.file("../../examples/c/echo.c");
+    example.define("main", "echo_example");
+    example.compile("oneloop_example_echo");
+
+    // Nothing is left for others to define.
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets it"));
+    let plugin = out.join("plugin.so");
+    let mut link = compiler().get_compiler().to_command();
+    link.args(["-shared", "-fPIC", "-Wl,-z,defs", "src/plugin.c", "-o"]);
+    let linked = link.arg(&plugin).status();
+    assert!(linked.is_ok_and(|status| status.success()), "{link:?}");
+    println!("cargo::rustc-env=PLUGIN={}", plugin.display());
 }

@@ -1,10 +1,17 @@
 /* oneloop: one event loop for C libraries, callbacks and async runtimes in one process.
  *
- * Functions that can fail give a negative errno value; oneloop_strerror() has it in words. Times are
- * in nanoseconds. Unless it says otherwise, every function may be called from any thread, inside
- * callbacks and outside, and none calls back before it returns (but oneloop_run and oneloop_turn,
- * which are for that, and oneloop_close and oneloop_free, which may call destroy functions). Callbacks run one at a time, on the thread that drives:
- * the one in oneloop_run or oneloop_turn, or that of the host (tokio, async-io, another loop).
+ * Functions that can fail give a negative errno value; oneloop_strerror() has it in words. A NULL for
+ * what has to be there, and arguments that make no sense, are -EINVAL; a loop that was closed is
+ * -ESHUTDOWN; in a child process after a fork, the parent's loop is -ECHILD. What failed to be
+ * registered stays the caller's. Times are in nanoseconds.
+ *
+ * All functions may be called inside callbacks and outside. None calls back before it returns, but
+ * oneloop_run and oneloop_turn, which are for that, and oneloop_close and oneloop_free, which may
+ * call destroy functions.
+ *
+ * Callbacks run one at a time, on the thread that drives: the one in oneloop_run or oneloop_turn, or
+ * that of the host (tokio, async-io, another loop). Each has to return: to leave one by longjmp or
+ * by an exception is undefined. "Threads", below, says on which a function may be called.
  *
  * Made by cbindgen from the Rust source; do not edit.
  *
@@ -154,8 +161,7 @@ typedef uint64_t oneloop_id;
 
 /**
  * A handler: what `fd` is ready for is in `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
- * ONELOOP_REMOVE. It may call everything, and must return: to leave it by longjmp or an exception is
- * undefined.
+ * ONELOOP_REMOVE.
  */
 typedef int (*oneloop_handler_fn)(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user);
 
@@ -296,22 +302,31 @@ extern "C" {
 
 /**
  * The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
+ *
+ * Threads: any.
  */
 uint32_t oneloop_version(void);
 
 /**
  * What the library does on this system, as ONELOOP_HAS_ bits.
+ *
+ * Threads: any.
  */
 uint32_t oneloop_features(void);
 
 /**
  * The table of all functions, in the given version or a later one; NULL if the library is older.
+ *
+ * Threads: any.
  */
 const oneloop_api *oneloop_get_api(uint32_t version);
 
 /**
  * What the last call that failed on this thread has to say, naming the call and the descriptor.
- * Valid until the next call that fails on this thread; an empty string if none has.
+ * Valid until the next call that fails on this thread; an empty string if none has, or if the thread
+ * is ending (in what pthread_key_create is given).
+ *
+ * Threads: any; each has its own.
  */
 const char *oneloop_strerror(void);
 
@@ -325,6 +340,8 @@ const char *oneloop_strerror(void);
  * handler is removed goes quiet, and its number can be registered anew at once.
  *
  * Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
+ *
+ * Threads: any.
  */
 int oneloop_add_handler(oneloop_t *loop,
                         int fd,
@@ -340,12 +357,16 @@ int oneloop_add_handler(oneloop_t *loop,
  * Costs nothing if it changes nothing, and nothing within a callback if it is undone there.
  *
  * Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
+ *
+ * Threads: any.
  */
 int oneloop_update_handler(oneloop_t *loop, oneloop_id id, uint32_t interest);
 
 /**
  * Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
  * a socket and open another under the same number inside one call, as libpq does.
+ *
+ * Threads: any.
  */
 int oneloop_rearm_handler(oneloop_t *loop, oneloop_id id);
 
@@ -355,17 +376,23 @@ int oneloop_rearm_handler(oneloop_t *loop, oneloop_id id);
  * destroy function is called later, in a turn.
  *
  * Fails with -ENOENT if the id is unknown, which harms nothing.
+ *
+ * Threads: any.
  */
 int oneloop_remove_handler(oneloop_t *loop, oneloop_id id);
 
 /**
  * The descriptor of a handler.
+ *
+ * Threads: any.
  */
 int oneloop_handler_fd(oneloop_t *loop, oneloop_id id);
 
 /**
  * Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
  * first; `oneloop_enable` switches it.
+ *
+ * Threads: any.
  */
 int oneloop_add_deferred(oneloop_t *loop,
                          oneloop_deferred_fn callback,
@@ -376,6 +403,8 @@ int oneloop_add_deferred(oneloop_t *loop,
 /**
  * Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
  * `oneloop_enable` switches it.
+ *
+ * Threads: any.
  */
 int oneloop_add_idle(oneloop_t *loop,
                      oneloop_deferred_fn callback,
@@ -385,6 +414,8 @@ int oneloop_add_idle(oneloop_t *loop,
 
 /**
  * Switches a deferred or idle callback on or off.
+ *
+ * Threads: any.
  */
 int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
 
@@ -393,6 +424,8 @@ int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
  * one call. No signal is blocked, and what handled it before still does.
  *
  * Fails with -ENOTSUP for a signal that cannot be caught, -EINVAL for one that does not exist.
+ *
+ * Threads: any.
  */
 int oneloop_add_signal(oneloop_t *loop,
                        int signal,
@@ -406,6 +439,8 @@ int oneloop_add_signal(oneloop_t *loop,
  * left to be removed after that.
  *
  * Fails with -ECHILD if it is not a child of this process, or was reaped already.
+ *
+ * Threads: any.
  */
 int oneloop_add_child(oneloop_t *loop,
                       int pid,
@@ -418,6 +453,8 @@ int oneloop_add_child(oneloop_t *loop,
  * Calls `callback` once, in a turn of its own, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or
  * ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
  * ends without.
+ *
+ * Threads: any.
  */
 int oneloop_call_soon(oneloop_t *loop,
                       int priority,
@@ -429,6 +466,8 @@ int oneloop_call_soon(oneloop_t *loop,
  * Adds a pair of hooks around the loop's sleep, for libraries that may have something to do without
  * any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
  * after. Bear being called more often, and one of them twice in a row.
+ *
+ * Threads: any.
  */
 int oneloop_add_hook(oneloop_t *loop,
                      oneloop_prepare_fn prepare,
@@ -439,31 +478,38 @@ int oneloop_add_hook(oneloop_t *loop,
 
 /**
  * Removes a pair of hooks. Their destroy function is called later, in a turn.
+ *
+ * Threads: any.
  */
 int oneloop_remove_hook(oneloop_t *loop, oneloop_id id);
 
 /**
  * Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
  *
- * Every function that takes a loop may be called from any thread, inside callbacks and outside,
- * unless it says otherwise. Callbacks run one at a time, on the thread that drives the loop.
+ * Threads: any.
  */
 oneloop_t *oneloop_new(void);
 
 /**
  * Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
  * it was given.
+ *
+ * Threads: any.
  */
 oneloop_t *oneloop_hold(oneloop_t *loop);
 
 /**
  * Gives a handle up. With the last one the loop ends: what was registered is dropped, and its
  * destroy functions are called. NULL is fine.
+ *
+ * Threads: any. Destroy functions are called on it.
  */
 void oneloop_free(oneloop_t *loop);
 
 /**
  * Removes all that is registered. Later calls fail with -ESHUTDOWN.
+ *
+ * Threads: any. Destroy functions are called on it.
  */
 int oneloop_close(oneloop_t *loop);
 
@@ -472,6 +518,8 @@ int oneloop_close(oneloop_t *loop);
  *
  * Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
  * calls this.
+ *
+ * Threads: any, one at a time. Callbacks are called on it.
  */
 int oneloop_run(oneloop_t *loop);
 
@@ -479,6 +527,8 @@ int oneloop_run(oneloop_t *loop);
  * One turn: waits for up to `timeout` nanoseconds (0: not at all; ONELOOP_NEVER: as long as it
  * takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
  * not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
+ *
+ * Threads: any, one at a time. Callbacks are called on it.
  */
 int oneloop_turn(oneloop_t *loop,
                  int64_t timeout,
@@ -487,11 +537,15 @@ int oneloop_turn(oneloop_t *loop,
 /**
  * Ends whatever drives the loop, after the callback that is running. What was not called stays due.
  * If nobody drives, the next who does returns at once.
+ *
+ * Threads: any. Also in signal handlers, where it may change errno.
  */
 int oneloop_stop(oneloop_t *loop);
 
 /**
  * Makes the loop take a turn.
+ *
+ * Threads: any. Also in signal handlers, where it may change errno.
  */
 int oneloop_wake(oneloop_t *loop);
 
@@ -499,27 +553,38 @@ int oneloop_wake(oneloop_t *loop);
  * The descriptor of the loop, for another loop to watch for reading: when it is readable,
  * `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
  * beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE.
+ *
+ * Threads: any.
  */
 int oneloop_fd(oneloop_t *loop);
 
 /**
- * Makes the kernel's set of descriptors anew: what ONELOOP_TURN_HAUNTED asks for.
+ * Makes the kernel's set of descriptors anew: what ONELOOP_TURN_HAUNTED asks for. Fails with -EBUSY
+ * while somebody drives, as in a callback.
+ *
+ * Threads: any; rather the one that turns.
  */
 int oneloop_renew(oneloop_t *loop);
 
 /**
  * Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
  * watches the descriptor does not need it.
+ *
+ * Threads: any.
  */
 int64_t oneloop_next_timeout(oneloop_t *loop);
 
 /**
  * From now on a handler or timer does not keep `oneloop_run` going.
+ *
+ * Threads: any.
  */
 int oneloop_unref(oneloop_t *loop, oneloop_id id);
 
 /**
  * Prints all that is registered to the standard error output, for people.
+ *
+ * Threads: any.
  */
 int oneloop_dump(oneloop_t *loop);
 
@@ -530,6 +595,8 @@ int oneloop_dump(oneloop_t *loop);
  *
  * A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
  * does not keep `oneloop_run` going meanwhile.
+ *
+ * Threads: any.
  */
 int oneloop_add_timer(oneloop_t *loop,
                       int64_t delay,
@@ -544,6 +611,8 @@ int oneloop_add_timer(oneloop_t *loop,
  * on from there. Also in its own callback, where it goes before the period.
  *
  * Fails with -ENOENT if the id is unknown.
+ *
+ * Threads: any.
  */
 int oneloop_reset_timer(oneloop_t *loop,
                         oneloop_id id,
@@ -552,6 +621,8 @@ int oneloop_reset_timer(oneloop_t *loop,
 /**
  * Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
  * One that has passed is due in the next turn.
+ *
+ * Threads: any.
  */
 int oneloop_reset_timer_at(oneloop_t *loop,
                            oneloop_id id,
@@ -563,6 +634,8 @@ int oneloop_reset_timer_at(oneloop_t *loop,
  * Cancels a timer, also in its own callback. Its destroy function is called later, in a turn.
  *
  * Fails with -ENOENT if the id is unknown, which harms nothing.
+ *
+ * Threads: any.
  */
 int oneloop_cancel_timer(oneloop_t *loop, oneloop_id id);
 

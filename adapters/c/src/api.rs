@@ -13,12 +13,16 @@ pub const ONELOOP_HAS_CLOCK_NOTICE: u32 = 2;
 pub const ONELOOP_HAS_PIDFD: u32 = 4;
 
 /// The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_version() -> u32 {
     ONELOOP_VERSION
 }
 
 /// What the library does on this system, as ONELOOP_HAS_ bits.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_features() -> u32 {
     match cfg!(any(target_os = "linux", target_os = "android")) {
@@ -176,6 +180,8 @@ static API: oneloop_api = oneloop_api {
 };
 
 /// The table of all functions, in the given version or a later one; NULL if the library is older.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_get_api(version: u32) -> *const oneloop_api {
     match version <= ONELOOP_API_VERSION {

@@ -11,10 +11,15 @@ thread_local! {
 }
 
 /// What the last call that failed on this thread has to say, naming the call and the descriptor.
-/// Valid until the next call that fails on this thread; an empty string if none has.
+/// Valid until the next call that fails on this thread; an empty string if none has, or if the thread
+/// is ending (in what pthread_key_create is given).
+///
+/// Threads: any; each has its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_strerror() -> *const c_char {
-    LAST.with_borrow(|last| last.as_ptr())
+    // It is gone already if the thread is ending.
+    let last = LAST.try_with(|last| last.borrow().as_ptr());
+    last.unwrap_or(c"".as_ptr())
 }
 
 /// Why a call fails.
@@ -68,7 +73,9 @@ pub(crate) fn call(name: &str, body: impl FnOnce() -> Result<c_int, Failure>) ->
     };
     result.unwrap_or_else(|failure| {
         let text = failure.text(name).replace('\0', "");
-        LAST.set(CString::new(text).unwrap_or_default());
+        let text = CString::new(text).unwrap_or_default();
+        // Nobody asks a thread that is ending.
+        let _ = LAST.try_with(|last| last.replace(text));
         -failure.errno()
     })
 }

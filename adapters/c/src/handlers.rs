@@ -36,8 +36,7 @@ pub const ONELOOP_AGAIN: c_int = 1;
 pub const ONELOOP_REMOVE: c_int = 2;
 
 /// A handler: what `fd` is ready for is in `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
-/// ONELOOP_REMOVE. It may call everything, and must return: to leave it by longjmp or an exception is
-/// undefined.
+/// ONELOOP_REMOVE.
 pub type oneloop_handler_fn = Option<
     unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
@@ -125,6 +124,8 @@ fn action(returned: c_int) -> Action {
 /// handler is removed goes quiet, and its number can be registered anew at once.
 ///
 /// Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_handler(
     r#loop: *mut oneloop_t,
@@ -189,6 +190,8 @@ pub(crate) unsafe fn registered(
 /// Costs nothing if it changes nothing, and nothing within a callback if it is undone there.
 ///
 /// Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_update_handler(
     r#loop: *mut oneloop_t,
@@ -205,6 +208,8 @@ pub unsafe extern "C" fn oneloop_update_handler(
 
 /// Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
 /// a socket and open another under the same number inside one call, as libpq does.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     call("oneloop_rearm_handler", || {
@@ -219,6 +224,8 @@ pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: onelo
 /// destroy function is called later, in a turn.
 ///
 /// Fails with -ENOENT if the id is unknown, which harms nothing.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     call("oneloop_remove_handler", || {
@@ -229,6 +236,8 @@ pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: onel
 }
 
 /// The descriptor of a handler.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     call("oneloop_handler_fd", || {
@@ -239,6 +248,8 @@ pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_
 
 /// Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
 /// first; `oneloop_enable` switches it.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_deferred(
     r#loop: *mut oneloop_t,
@@ -273,6 +284,8 @@ pub unsafe extern "C" fn oneloop_add_deferred(
 
 /// Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
 /// `oneloop_enable` switches it.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_idle(
     r#loop: *mut oneloop_t,
@@ -320,6 +333,8 @@ pub unsafe extern "C" fn oneloop_add_idle(
 }
 
 /// Switches a deferred or idle callback on or off.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, on: bool) -> c_int {
     let interest = if on { ONELOOP_READABLE } else { 0 };
@@ -331,6 +346,8 @@ pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, 
 /// one call. No signal is blocked, and what handled it before still does.
 ///
 /// Fails with -ENOTSUP for a signal that cannot be caught, -EINVAL for one that does not exist.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_signal(
     r#loop: *mut oneloop_t,
@@ -371,6 +388,8 @@ pub unsafe extern "C" fn oneloop_add_signal(
 /// left to be removed after that.
 ///
 /// Fails with -ECHILD if it is not a child of this process, or was reaped already.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_child(
     r#loop: *mut oneloop_t,

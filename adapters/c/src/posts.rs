@@ -27,6 +27,8 @@ pub type oneloop_prepare_fn =
 /// Calls `callback` once, in a turn of its own, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or
 /// ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
 /// ends without.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_call_soon(
     r#loop: *mut oneloop_t,
@@ -62,6 +64,8 @@ pub unsafe extern "C" fn oneloop_call_soon(
 /// Adds a pair of hooks around the loop's sleep, for libraries that may have something to do without
 /// any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
 /// after. Bear being called more often, and one of them twice in a row.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_hook(
     r#loop: *mut oneloop_t,
@@ -111,6 +115,8 @@ struct SendUser(User);
 unsafe impl Sync for SendUser {}
 
 /// Removes a pair of hooks. Their destroy function is called later, in a turn.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_remove_hook(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     call("oneloop_remove_hook", || {

@@ -29,8 +29,7 @@ pub const ONELOOP_TURN_HAUNTED: u32 = 4;
 
 /// Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
 ///
-/// Every function that takes a loop may be called from any thread, inside callbacks and outside,
-/// unless it says otherwise. Callbacks run one at a time, on the thread that drives the loop.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_new() -> *mut oneloop_t {
     let mut made = null_mut();
@@ -43,6 +42,8 @@ pub extern "C" fn oneloop_new() -> *mut oneloop_t {
 
 /// Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
 /// it was given.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_hold(r#loop: *mut oneloop_t) -> *mut oneloop_t {
     // SAFETY: the caller's promise.
@@ -57,6 +58,8 @@ pub unsafe extern "C" fn oneloop_hold(r#loop: *mut oneloop_t) -> *mut oneloop_t 
 
 /// Gives a handle up. With the last one the loop ends: what was registered is dropped, and its
 /// destroy functions are called. NULL is fine.
+///
+/// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
     call("oneloop_free", || {
@@ -68,6 +71,8 @@ pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
 }
 
 /// Removes all that is registered. Later calls fail with -ESHUTDOWN.
+///
+/// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_close", || {
@@ -81,6 +86,8 @@ pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
 ///
 /// Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
 /// calls this.
+///
+/// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_run", || {
@@ -93,6 +100,8 @@ pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
 /// One turn: waits for up to `timeout` nanoseconds (0: not at all; ONELOOP_NEVER: as long as it
 /// takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
 /// not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
+///
+/// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_turn(
     r#loop: *mut oneloop_t,
@@ -126,6 +135,8 @@ fn turn_flags(turn: &Turn) -> u32 {
 
 /// Ends whatever drives the loop, after the callback that is running. What was not called stays due.
 /// If nobody drives, the next who does returns at once.
+///
+/// Threads: any. Also in signal handlers, where it may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_stop", || {
@@ -136,6 +147,8 @@ pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
 }
 
 /// Makes the loop take a turn.
+///
+/// Threads: any. Also in signal handlers, where it may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_wake", || {
@@ -148,6 +161,8 @@ pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
 /// The descriptor of the loop, for another loop to watch for reading: when it is readable,
 /// `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
 /// beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_fd", || {
@@ -156,7 +171,10 @@ pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// Makes the kernel's set of descriptors anew: what ONELOOP_TURN_HAUNTED asks for.
+/// Makes the kernel's set of descriptors anew: what ONELOOP_TURN_HAUNTED asks for. Fails with -EBUSY
+/// while somebody drives, as in a callback.
+///
+/// Threads: any; rather the one that turns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_renew(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_renew", || {
@@ -168,6 +186,8 @@ pub unsafe extern "C" fn oneloop_renew(r#loop: *mut oneloop_t) -> c_int {
 
 /// Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
 /// watches the descriptor does not need it.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
     let mut timeout = ONELOOP_NEVER;
@@ -184,6 +204,8 @@ pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
 }
 
 /// From now on a handler or timer does not keep `oneloop_run` going.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     call("oneloop_unref", || {
@@ -197,6 +219,8 @@ pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -
 }
 
 /// Prints all that is registered to the standard error output, for people.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_dump(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_dump", || {

@@ -24,6 +24,8 @@ pub const ONELOOP_REALTIME: c_int = 0;
 ///
 /// A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
 /// does not keep `oneloop_run` going meanwhile.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_timer(
     r#loop: *mut oneloop_t,
@@ -76,6 +78,8 @@ pub unsafe extern "C" fn oneloop_add_timer(
 /// on from there. Also in its own callback, where it goes before the period.
 ///
 /// Fails with -ENOENT if the id is unknown.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_reset_timer(
     r#loop: *mut oneloop_t,
@@ -92,6 +96,8 @@ pub unsafe extern "C" fn oneloop_reset_timer(
 
 /// Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
 /// One that has passed is due in the next turn.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_reset_timer_at(
     r#loop: *mut oneloop_t,
@@ -139,6 +145,8 @@ fn monotonic_now() -> Duration {
 /// Cancels a timer, also in its own callback. Its destroy function is called later, in a turn.
 ///
 /// Fails with -ENOENT if the id is unknown, which harms nothing.
+///
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_cancel_timer(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     call("oneloop_cancel_timer", || {

@@ -1,23 +1,14 @@
-/* The C ABI, from C. Each function sets something up; its callbacks check, and stop the loop. Static
- * state is per thread, since tests run in threads. */
+/* The C ABI, from C. */
 
 #define _GNU_SOURCE
-#include "oneloop.h"
+#include "stage.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "check.h"
-
-#define MS 1000000
 
 _Thread_local int failures, stops;
 
@@ -28,43 +19,6 @@ bool check_is_over(void) {
     bool over = stops > 0;
     stops = 0;
     return over;
-}
-
-static void pair(int ends[2]) {
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
-}
-
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000000000LL + time.tv_nsec;
-}
-
-/* What a test's callbacks share. */
-static _Thread_local struct {
-    int ends[2];
-    int calls;
-    int destroyed;
-    int inside; /* a call into the loop that must not call back */
-    oneloop_id id, other;
-    int64_t start;
-} t;
-
-static void destroy(void *user) {
-    CHECK(!t.inside);
-    CHECK(user == &t);
-    t.destroyed++;
-}
-
-static void begin(void) {
-    memset(&t, 0, sizeof t);
-    t.start = now();
-}
-
-static void end(oneloop_t *loop) {
-    if (t.ends[0] > 0)
-        close(t.ends[0]), close(t.ends[1]);
-    CHECK(oneloop_stop(loop) == 0);
 }
 
 /* Handlers. */
@@ -103,12 +57,6 @@ int test_a_level_handler_is_called_until_it_removes_itself(oneloop_t *loop) {
     CHECK(t.id != 0);
     CHECK(oneloop_add_deferred(loop, watch_removal, NULL, NULL, NULL) == 0);
     return failures;
-}
-
-static int never(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
-    (void)loop, (void)id, (void)fd, (void)ready, (void)user;
-    CHECK(!"called");
-    return ONELOOP_REMOVE;
 }
 
 static int remove_both(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {

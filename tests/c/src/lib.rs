@@ -5,7 +5,7 @@ pub mod http;
 use std::io;
 use std::time::Duration;
 
-use oneloop::Reactor;
+use oneloop::{PollerKind, Reactor};
 use oneloop_c::{as_ptr, oneloop_t};
 
 /// Something in C that sets itself up on a loop, and stops that when it is done. Gives the number of
@@ -45,6 +45,21 @@ pub fn on_every_host(start: Start) {
     on_each_host(|run| run(start));
 }
 
+/// Runs it on every host, with every poller.
+///
+/// # Panics
+///
+/// As [`on_every_host`].
+pub fn on_every_host_and_poller(start: Start) {
+    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+        for (name, drive) in HOSTS {
+            println!("on {name}, {poller:?}");
+            let reactor = Reactor::builder().poller(poller).build();
+            on_host(name, drive, reactor.expect("a reactor"), start);
+        }
+    }
+}
+
 /// Calls `test` for each host, with what runs something on that host.
 ///
 /// # Panics
@@ -53,12 +68,12 @@ pub fn on_every_host(start: Start) {
 pub fn on_each_host(test: impl Fn(&dyn Fn(Start))) {
     for (name, drive) in HOSTS {
         println!("on {name}");
-        test(&|start| on_host(name, drive, start));
+        test(&|start| on_host(name, drive, new_reactor(), start));
     }
 }
 
-fn on_host(name: &str, drive: Drive, start: Start) {
-    on_a_loop(drive, |reactor| {
+fn on_host(name: &str, drive: Drive, reactor: Reactor, start: Start) {
+    on_loop(drive, reactor, |reactor| {
         // SAFETY: the C side is made for this, and the loop is alive.
         let failed = unsafe { start(as_ptr(reactor)) };
         assert_eq!(failed, 0, "at the start, on {name}");
@@ -84,7 +99,14 @@ pub fn assert_over(name: &str) {
 ///
 /// If it is not done after a minute.
 pub fn on_a_loop(drive: Drive, start: impl FnOnce(&Reactor)) {
-    let reactor = Reactor::new().expect("a reactor");
+    on_loop(drive, new_reactor(), start);
+}
+
+fn new_reactor() -> Reactor {
+    Reactor::new().expect("a reactor")
+}
+
+fn on_loop(drive: Drive, reactor: Reactor, start: impl FnOnce(&Reactor)) {
     let late = reactor.call_later(Duration::from_secs(60), || {
         eprintln!("not done after a minute");
         std::process::abort();

@@ -1,55 +1,222 @@
-//! The tests of `src/abi.c`, each on every host.
+//! The C ABI from C: the tests of `src/abi.c`, `src/modes.c` and `src/misuse.c`, each on every host and
+//! poller.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem::transmute;
+use std::ptr::{null, null_mut};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
-use oneloop::Reactor;
-use oneloop_c::{as_ptr, oneloop_run, oneloop_strerror};
-use oneloop_c_tests::on_every_host;
+use oneloop::{Action, Interest, Mode, Reactor, Ready, VirtualSource};
+use oneloop_c::*;
+use oneloop_c_tests::{HOSTS, on_a_loop, on_every_host_and_poller};
 
 macro_rules! tests {
-    ($($name:ident = $symbol:ident,)*) => {
-        unsafe extern "C" {
-            $(fn $symbol(r#loop: *mut oneloop_c::oneloop_t) -> c_int;)*
-        }
+    ($($name:ident)*) => {
         $(#[test]
         fn $name() {
-            on_every_host($symbol);
+            unsafe extern "C" {
+                #[link_name = concat!("test_", stringify!($name))]
+                fn start(r#loop: *mut oneloop_t) -> c_int;
+            }
+            on_every_host_and_poller(start);
         })*
+
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 }
 
 tests! {
-    a_level_handler_is_called_until_it_removes_itself =
-        test_a_level_handler_is_called_until_it_removes_itself,
-    destroy_is_not_called_inside_remove = test_destroy_is_not_called_inside_remove,
-    interest_can_be_changed = test_interest_can_be_changed,
-    bad_arguments_are_errors = test_bad_arguments_are_errors,
-    a_timer_sleeps_until_it_is_reset = test_a_timer_sleeps_until_it_is_reset,
-    a_timer_with_a_period = test_a_timer_with_a_period,
-    deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing =
-        test_deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing,
-    an_idle_callback_that_wants_again_is_called_again =
-        test_an_idle_callback_that_wants_again_is_called_again,
-    the_first_delay_may_be_longer_than_the_period =
-        test_the_first_delay_may_be_longer_than_the_period,
-    posts_from_another_thread_in_order = test_posts_from_another_thread_in_order,
-    hooks_around_the_sleep = test_hooks_around_the_sleep,
-    signals_and_children = test_signals_and_children,
-    a_plug_in_hosts_a_loop_of_its_own = test_a_plug_in_hosts_a_loop_of_its_own,
+    a_level_handler_is_called_until_it_removes_itself
+    destroy_is_not_called_inside_remove
+    interest_can_be_changed
+    bad_arguments_are_errors
+    a_timer_sleeps_until_it_is_reset
+    a_timer_with_a_period
+    deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing
+    an_idle_callback_that_wants_again_is_called_again
+    the_first_delay_may_be_longer_than_the_period
+    posts_from_another_thread_in_order
+    hooks_around_the_sleep
+    signals_and_children
+    a_plug_in_hosts_a_loop_of_its_own
+
+    an_edge_is_reported_once
+    a_oneshot_is_called_once
+    again_is_called_in_the_next_turn
+    a_descriptor_is_neither_changed_nor_closed
+    posts_by_their_priorities
+    removed_each_gives_its_data_back_once
+    the_loop_ends_and_each_gives_its_data_back_once
+    what_keeps_a_loop_going
+    stopped_by_a_signal_handler
+
+    each_callback_has_to_be_there
+    arguments_that_make_no_sense
+    no_loop
+    a_closed_loop
+    ids_of_a_loop_that_is_gone
+    in_a_child_process
+    at_the_end_of_a_thread
 }
 
-/// A Rust callback that panics on a loop that C drives.
+/// One that is not in the list would never run.
+#[test]
+fn every_test_is_in_the_list() {
+    let sources = [
+        include_str!("../src/abi.c"),
+        include_str!("../src/modes.c"),
+        include_str!("../src/misuse.c"),
+    ];
+    let mut count = 0;
+    for line in sources.iter().flat_map(|source| source.lines()) {
+        if let Some(test) = line.strip_prefix("int test_") {
+            let name = test.split('(').next().unwrap();
+            assert!(NAMES.contains(&name), "{name}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, NAMES.len());
+}
+
+/// What the last call that failed on this thread has to say.
+fn said() -> String {
+    // SAFETY: valid until the next failure on this thread.
+    let text = unsafe { CStr::from_ptr(oneloop_strerror()) };
+    text.to_str().unwrap().to_owned()
+}
+
+/// A plug-in that is not linked with the library.
+#[test]
+fn a_plug_in_that_is_loaded_at_run_time() {
+    let path = CString::new(env!("PLUGIN")).unwrap();
+    // SAFETY: it is the test's own; loading it does nothing, and it stays.
+    let plugin = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    assert!(!plugin.is_null());
+    let symbol = |name: &CStr| {
+        // SAFETY: it is loaded.
+        let found = unsafe { libc::dlsym(plugin, name.as_ptr()) };
+        assert!(!found.is_null());
+        found
+    };
+    type Start = unsafe extern "C" fn(*const oneloop_api, *mut oneloop_t) -> c_int;
+    type IsOver = unsafe extern "C" fn() -> bool;
+    // SAFETY: they are of those types.
+    let (start, is_over) = unsafe {
+        let start = transmute::<*mut c_void, Start>(symbol(c"plugin_start"));
+        let is_over = transmute::<*mut c_void, IsOver>(symbol(c"plugin_is_over"));
+        (start, is_over)
+    };
+    for (name, drive) in HOSTS {
+        on_a_loop(drive, |reactor| {
+            // SAFETY: the table is there for ever, and the loop is alive.
+            let result = unsafe { start(oneloop_get_api(1), as_ptr(reactor)) };
+            assert_eq!(result, 0);
+        });
+        // SAFETY: it looks at what the plug-in has counted on this thread.
+        assert!(unsafe { is_over() }, "on {name}");
+    }
+}
+
+/// `examples/c/echo.c`, its own client.
+#[test]
+fn the_example() {
+    unsafe extern "C" {
+        fn echo_example(count: c_int, arguments: *const *const c_char) -> c_int;
+    }
+    let arguments = [c"echo".as_ptr(), null()];
+    // SAFETY: it is a `main`; one argument.
+    assert_eq!(unsafe { echo_example(1, arguments.as_ptr()) }, 0);
+}
+
+/// Rust callbacks that panic on a loop that C drives: each is told of, and removed, and all else goes
+/// on.
 #[test]
 fn a_panic_does_not_cross_the_border() {
+    for runs in [true, false] {
+        let reactor = Reactor::new().unwrap();
+        // SAFETY: the loop is alive.
+        let drive = || unsafe {
+            match runs {
+                true => oneloop_run(as_ptr(&reactor)),
+                false => oneloop_turn(as_ptr(&reactor), 0, null_mut()),
+            }
+        };
+        let (source, readiness) = VirtualSource::pair();
+        readiness.set(Ready::READABLE);
+        let panic = |_: &mut _, _| -> Action { panic!("in a handler") };
+        let handler = { reactor.add_handler(source, Interest::READABLE, Mode::Level, panic) };
+        assert_eq!(drive(), -libc::ENOTRECOVERABLE);
+        assert!(said().ends_with("in a handler"), "{}", said());
+        assert!(reactor.remove_handler(handler.unwrap()).is_err());
+
+        let timer = reactor.call_later(Duration::ZERO, || panic!("in a timer"));
+        assert_eq!(drive(), -libc::ENOTRECOVERABLE);
+        assert!(said().ends_with("in a timer"), "{}", said());
+        assert!(reactor.cancel_timer(timer.unwrap()).is_err());
+
+        let (sender, called) = channel();
+        reactor.call_soon(|| panic!("in a post")).unwrap();
+        reactor.call_soon(move || sender.send(()).unwrap()).unwrap();
+        assert_eq!(drive(), -libc::ENOTRECOVERABLE);
+        assert!(said().ends_with("in a post"), "{}", said());
+        assert!(drive() >= 0);
+        assert_eq!(called.try_recv(), Ok(()));
+    }
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in a drop");
+    }
+}
+
+/// What Rust has registered panics as C takes it away.
+#[test]
+fn nor_does_a_panic_in_a_drop() {
     let reactor = Reactor::new().unwrap();
-    let id = reactor.call_later(std::time::Duration::ZERO, || panic!("in Rust"));
+    let r#loop = as_ptr(&reactor);
+    let add_bomb = || {
+        let (source, bomb) = (VirtualSource::pair().0, Bomb);
+        let handle = move |_: &mut _, _| {
+            let _ = &bomb;
+        };
+        let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, handle);
+        added.unwrap().to_bits()
+    };
+    let bomb = Bomb;
+    let timer = reactor.call_later(Duration::MAX, move || {
+        let _ = &bomb;
+    });
+    let bomb = Bomb;
+    let hook = reactor.add_hook(
+        || None,
+        move || {
+            let _ = &bomb;
+        },
+    );
+    let (handler, _other) = (add_bomb(), add_bomb());
     // SAFETY: the loop is alive.
-    let result = unsafe { oneloop_run(as_ptr(&reactor)) };
-    assert_eq!(result, -libc::ENOTRECOVERABLE);
-    // SAFETY: valid until the next failure on this thread.
-    let text = unsafe { std::ffi::CStr::from_ptr(oneloop_strerror()) };
-    assert!(text.to_str().unwrap().contains("in Rust"));
-    assert!(reactor.cancel_timer(id.unwrap()).is_err(), "it was removed");
-    // SAFETY: as above.
-    assert_eq!(unsafe { oneloop_run(as_ptr(&reactor)) }, 0);
+    unsafe {
+        let result = oneloop_remove_handler(r#loop, handler);
+        assert_eq!(result, -libc::ENOTRECOVERABLE);
+        assert!(said().ends_with("in a drop"), "{}", said());
+        assert_eq!(oneloop_remove_handler(r#loop, handler), -libc::ENOENT);
+        let result = oneloop_cancel_timer(r#loop, timer.unwrap().to_bits());
+        assert_eq!(result, -libc::ENOTRECOVERABLE);
+        let result = oneloop_remove_hook(r#loop, hook.unwrap().to_bits());
+        assert_eq!(result, -libc::ENOTRECOVERABLE);
+        assert!(oneloop_turn(r#loop, 0, null_mut()) >= 0);
+        assert_eq!(oneloop_close(r#loop), -libc::ENOTRECOVERABLE);
+    }
+    // And with its last handle.
+    let reactor = Reactor::new().unwrap();
+    let bomb = Bomb;
+    reactor.call_soon(move || drop(bomb)).unwrap();
+    // SAFETY: it is a handle, which is given up.
+    unsafe { oneloop_free(reactor.into_raw().cast_mut().cast()) };
+    assert!(said().ends_with("in a drop"), "{}", said());
 }
