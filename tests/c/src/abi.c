@@ -392,12 +392,29 @@ static void let_go(oneloop_t *loop, void *user) {
     ((const oneloop_api *)user)->free(loop);
 }
 
+/* Each entry is the function of its name. */
+static void check_table(const oneloop_api *api) {
+#define SAME(name) CHECK(api->name == oneloop_##name)
+#undef oneloop_stop
+    CHECK(api->new_loop == oneloop_new);
+    SAME(features); SAME(strerror); SAME(add_handler); SAME(update_handler); SAME(rearm_handler);
+    SAME(remove_handler); SAME(handler_fd); SAME(add_deferred); SAME(add_idle); SAME(enable);
+    SAME(add_signal); SAME(add_child); SAME(call_soon); SAME(add_hook); SAME(remove_hook);
+    SAME(hold); SAME(free); SAME(close); SAME(run); SAME(turn); SAME(stop); SAME(wake); SAME(fd);
+    SAME(renew); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
+    SAME(reset_timer_at); SAME(cancel_timer);
+#undef SAME
+#define oneloop_stop check_stop
+}
+
 int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     begin();
     CHECK(oneloop_get_api(ONELOOP_API_VERSION + 1) == NULL);
     const oneloop_api *api = oneloop_get_api(ONELOOP_API_VERSION);
     CHECK(api->version == ONELOOP_API_VERSION && api->size == sizeof *api);
-    CHECK(oneloop_version() == ONELOOP_VERSION && (api->features() & ONELOOP_HAS_EDGE));
+    check_table(api);
+    CHECK(oneloop_version() == ONELOOP_VERSION && api->features() == oneloop_features());
+    CHECK(oneloop_features() == (ONELOOP_HAS_EDGE | ONELOOP_HAS_CLOCK_NOTICE | ONELOOP_HAS_PIDFD));
     oneloop_t *loop = api->new_loop();
     CHECK(api->hold(loop) == loop);
     api->free(loop);

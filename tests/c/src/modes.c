@@ -30,13 +30,17 @@ static void after_some_turns(oneloop_t *loop, void (*then)(oneloop_t *loop)) {
     CHECK(oneloop_add_deferred(loop, a_turn_is_over, NULL, NULL, NULL) == 0);
 }
 
-/* Edge and one-shot: what is left unread is reported when they are armed again, and not before. */
+/* Edge and one-shot: what is left unread is reported when they are armed again, and not before; with
+ * one-shot not even what comes. */
+
+static _Thread_local bool more_comes;
 
 static int read_a_part(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
     char byte;
     (void)loop, (void)user;
     CHECK(id == t.id && ready == ONELOOP_READABLE);
     CHECK(read(fd, &byte, 1) == 1);
+    CHECK(!more_comes || write(t.ends[1], "d", 1) == 1);
     t.calls++;
     return ONELOOP_CONTINUE;
 }
@@ -56,6 +60,7 @@ static void armed_once(oneloop_t *loop) {
 static int in_mode(oneloop_t *loop, int mode) {
     begin();
     pair(t.ends);
+    more_comes = mode == ONELOOP_ONESHOT;
     CHECK(write(t.ends[1], "abc", 3) == 3);
     CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_READABLE, mode, read_a_part, NULL, NULL,
                               &t.id) == 0);
@@ -258,6 +263,33 @@ int test_the_loop_ends_and_each_gives_its_data_back_once(oneloop_t *outer) {
         end_child(child);
     }
     end(outer);
+    return failures;
+}
+
+/* A timer that has fired is there until it is cancelled. */
+
+static void fired(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)loop;
+    CHECK(user == &t && id == t.id);
+    t.calls++;
+}
+
+static void fired_twice(oneloop_t *loop) {
+    CHECK(t.calls == 2 && t.destroyed == 0);
+    CHECK(oneloop_cancel_timer(loop, t.id) == 0);
+    end(loop);
+}
+
+static void fired_once(oneloop_t *loop) {
+    CHECK(t.calls == 1);
+    CHECK(oneloop_reset_timer(loop, t.id, 0) == 0);
+    after_some_turns(loop, fired_twice);
+}
+
+int test_a_timer_that_has_fired_can_be_set_again(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_timer(loop, 0, 0, fired, &t, destroy, &t.id) == 0);
+    after_some_turns(loop, fired_once);
     return failures;
 }
 

@@ -48,6 +48,7 @@ tests! {
     posts_by_their_priorities
     removed_each_gives_its_data_back_once
     the_loop_ends_and_each_gives_its_data_back_once
+    a_timer_that_has_fired_can_be_set_again
     what_keeps_a_loop_going
     stopped_by_a_signal_handler
 
