@@ -155,6 +155,7 @@ macro_rules! __cases {
                 a_due_timer_can_be_cancelled_by_another
                 a_periodic_timer_can_cancel_itself
                 a_timer_can_reset_itself
+                a_periodic_timer_can_reset_itself
                 a_timer_pushed_back_fires_once_after_the_last_push
                 a_periodic_timer_skips_what_it_missed
                 timers_from_four_threads
@@ -228,6 +229,9 @@ macro_rules! __cases {
                 nobody_is_called_from_inside_add_update_and_remove
                 what_has_failed_before_it_was_added_is_reported
                 a_socket_is_replaced_under_its_number_inside_a_callback
+                a_direction_that_a_neighbour_switched_off_is_not_delivered
+                a_watch_is_toggled_by_another_thread
+                interest_is_dropped_and_taken_up_around_a_partial_read
                 a_watch_is_made_anew_in_each_of_its_callbacks;
         }
     };
@@ -330,6 +334,9 @@ macro_rules! __virtual_cases {
                 the_read_half_of_an_event_may_free_the_write_half
                 nobody_is_called_from_inside_add_update_and_remove
                 what_has_failed_before_it_was_added_is_reported
+                a_direction_that_a_neighbour_switched_off_is_not_delivered
+                a_watch_is_toggled_by_another_thread
+                interest_is_dropped_and_taken_up_around_a_partial_read
                 a_watch_is_made_anew_in_each_of_its_callbacks;
         }
     };

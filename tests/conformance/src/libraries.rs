@@ -167,6 +167,81 @@ pub fn a_socket_is_replaced_under_its_number_inside_a_callback(stage: &mut Stage
     drop(first_peer);
 }
 
+/// A library that is called for one descriptor goes on to what it has another for, and switches off what
+/// it has just dealt with there.
+pub fn a_direction_that_a_neighbour_switched_off_is_not_delivered(stage: &mut Stage) {
+    let sources = stage.sources;
+    let ends = [sources.readable(), sources.readable()];
+    let (ids, log) = (Log::default(), Log::default());
+    for (me, (end, _)) in ends.iter().enumerate() {
+        let (both, reactor, seen) = (ids.clone(), stage.reactor.clone(), log.clone());
+        let handle = move |_: &mut crate::End, event: oneloop::Event| {
+            seen.push((me, event.is_readable(), event.is_writable()));
+            // Whoever is called first finds them.
+            if let Some(&other) = both.take().get(1 - me) {
+                reactor.update_handler(other, WRITE).expect("known");
+            }
+        };
+        let reactor = &stage.reactor;
+        let id = reactor.add_handler(end.clone(), READ | WRITE, Mode::Level, handle);
+        ids.push(id.expect("add_handler"));
+    }
+    stage.turns(3);
+    let calls = log.take();
+    let (first, ..) = calls[0];
+    for &(me, readable, writable) in &calls {
+        assert_eq!((readable, writable), (me == first, true));
+    }
+    assert!(calls.iter().any(|(me, ..)| *me != first));
+}
+
+/// libdbus switches its watch for writing on and off on whichever thread sends, whether or not the loop
+/// is busy.
+pub fn a_watch_is_toggled_by_another_thread(stage: &mut Stage) {
+    let sources = stage.sources;
+    let (a, _b) = sources.pair();
+    let watch = stage.watch(a, WRITE, Mode::Level);
+    let (calls, reactor) = (watch.clone(), stage.reactor.clone());
+    let sender = std::thread::spawn(move || {
+        for _ in 0..300 {
+            reactor.update_handler(calls.id, NONE).expect("known");
+            reactor.update_handler(calls.id, WRITE).expect("known");
+        }
+        calls.take();
+        while calls.take() == 0 {
+            std::thread::yield_now();
+        }
+        reactor.update_handler(calls.id, NONE).expect("known");
+        reactor.stop();
+    });
+    stage.run();
+    sender.join().expect("no panic");
+    watch.take();
+    stage.turns(3);
+    assert_eq!(watch.take(), 0);
+}
+
+/// PulseAudio drops its interest, reads a part of what is there, and takes it up again.
+pub fn interest_is_dropped_and_taken_up_around_a_partial_read(stage: &mut Stage) {
+    let sources = stage.sources;
+    let (a, mut b) = sources.pair();
+    b.write_all(&[7; 20]).expect("room");
+    let (reactor, mut left) = (stage.reactor.clone(), 20);
+    let read = move |end: &mut crate::End, event: oneloop::Event| {
+        let interest = |interest| reactor.update_handler(event.handler(), interest);
+        interest(NONE).expect("known");
+        end.read_exact(&mut [0]).expect("readable");
+        interest(READ).expect("known");
+        left -= 1;
+        if left == 0 {
+            reactor.stop();
+        }
+    };
+    let add = stage.reactor.add_handler(a, READ, Mode::Level, read);
+    add.expect("add_handler");
+    stage.run();
+}
+
 /// PulseAudio frees its watch and makes another on the same descriptor in each of its callbacks.
 pub fn a_watch_is_made_anew_in_each_of_its_callbacks(stage: &mut Stage) {
     let sources = stage.sources;

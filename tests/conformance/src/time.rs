@@ -340,6 +340,26 @@ pub fn a_timer_can_reset_itself(stage: &mut Stage) {
     assert_eq!(error.kind(), ErrorKind::UnknownId);
 }
 
+/// Reset in its own callback, a periodic timer goes by that, and on from there by its period.
+pub fn a_periodic_timer_can_reset_itself(stage: &mut Stage) {
+    let (own, log) = (Arc::new(Mutex::new(None)), Log::default());
+    let (reactor, id, seen) = (stage.reactor.clone(), own.clone(), log.clone());
+    let timer = move || {
+        seen.push(());
+        if seen.len() < 3 {
+            let id = id.lock().expect("no panic").expect("set");
+            reactor.reset_timer(id, Instant::now()).expect("its own");
+        }
+    };
+    let period = Duration::from_secs(1000);
+    let timer = stage.reactor.call_every_at(Instant::now(), period, timer);
+    *own.lock().expect("no panic") = Some(timer.expect("open"));
+    stage.turns(8);
+    assert_eq!(log.len(), 3);
+    let next = stage.reactor.next_deadline().expect("it goes on");
+    assert!(next > Instant::now() + period / 2);
+}
+
 /// Pushed back again and again, as a timeout is by each message, it fires once, after the last.
 pub fn a_timer_pushed_back_fires_once_after_the_last_push(stage: &mut Stage) {
     let log = Log::default();
