@@ -152,6 +152,8 @@ impl fmt::Debug for TestClock {
 pub(crate) struct Clock {
     base: Instant,
     test: Option<TestClock>,
+    #[cfg(feature = "__faults")]
+    faults: crate::faults::Faults,
 }
 
 impl Clock {
@@ -162,6 +164,8 @@ impl Clock {
         let mut clock = Clock {
             base: Instant::now(),
             test,
+            #[cfg(feature = "__faults")]
+            faults: inbox.poller.faults.clone(),
         };
         clock.base = clock.instant();
         clock
@@ -178,6 +182,9 @@ impl Clock {
 
     pub(crate) fn instant(&self) -> Instant {
         match &self.test {
+            #[cfg(feature = "__faults")]
+            None => self.faults.now(),
+            #[cfg(not(feature = "__faults"))]
             None => Instant::now(),
             Some(test) => test.now(),
         }

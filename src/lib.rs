@@ -108,6 +108,9 @@ pub use event::{Action, Event, Interest, Mode, Ready};
 pub use host::{ExpectedHost, Host, Turn};
 pub use id::{HandlerId, HookId, Id, TimerId};
 pub use poller::PollerKind;
+#[cfg(feature = "__faults")]
+#[doc(hidden)]
+pub use poller::faults;
 pub use priority::Priority;
 pub use reactor::{Builder, LocalReactor, Loop, Reactor, Remote, WeakLoop};
 pub use slow::{CallbackKind, SlowCallback};

@@ -602,6 +602,13 @@ impl<K: Threads> Loop<K> {
     pub fn dump(&self) -> String {
         self.core.dump()
     }
+
+    /// What goes wrong below the loop on command.
+    #[cfg(feature = "__faults")]
+    #[doc(hidden)]
+    pub fn faults(&self) -> crate::faults::Faults {
+        self.core.inbox.poller.faults.in_hand()
+    }
 }
 
 /// Handles for C, which has only pointers.

@@ -38,7 +38,7 @@ const ASLEEP: u8 = 32;
 /// What outlives the reactor in the hands of a `Remote`. It never holds a callback after the
 /// reactor is gone: see `close`.
 pub(crate) struct Inbox {
-    pub(super) poller: Poller,
+    pub(crate) poller: Poller,
     queue: Mutex<Queue>,
     /// All in one: whoever sets a signal and the loop that falls asleep each write first and look
     /// then, so that the second of them sees the first.
@@ -151,8 +151,10 @@ impl Inbox {
 
     /// Wakes a loop that sleeps.
     pub(crate) fn rouse(&self) {
-        // The poller's own wake cannot fail for any reason that the caller could mend.
-        let _ = self.poller.wake();
+        if self.poller.wake().is_err() {
+            // For no reason that the caller could mend; but the next who asks tries again.
+            self.flags.fetch_or(ASLEEP, AcqRel);
+        }
     }
 
     /// Until there is something to see on the poller's descriptor.

@@ -16,7 +16,7 @@ use rustix::time::{
 
 #[cfg(pollable)]
 use super::Set;
-use super::{ALARM, BATCH, WAKE, Watch, borrow};
+use super::{ALARM, WAKE, Watch, borrow};
 use crate::{Interest, Mode, Ready};
 
 pub(super) struct Epoll {
@@ -29,8 +29,9 @@ pub(super) struct Epoll {
 
 pub(super) type Buffer = Vec<MaybeUninit<Event>>;
 
-pub(super) fn buffer() -> Buffer {
-    vec![MaybeUninit::uninit(); BATCH]
+/// For so many events at once.
+pub(super) fn buffer(room: usize) -> Buffer {
+    vec![MaybeUninit::uninit(); room]
 }
 
 impl Epoll {
@@ -59,10 +60,15 @@ impl Epoll {
         Ok(())
     }
 
+    #[cfg(pollable)]
+    pub(super) fn is_renewable(&self) -> bool {
+        true
+    }
+
     /// Puts another set in the place of this one, under the same number: empty but for `others`,
     /// and for the wake and the alarm if this is the set that has them.
     #[cfg(pollable)]
-    pub(super) fn renew(&self, set: Set, others: &[(RawFd, u64)]) -> io::Result<()> {
+    pub(super) fn renew(&self, set: Set, others: &[(RawFd, u64)]) -> io::Result<bool> {
         let fresh = epoll::create(CreateFlags::CLOEXEC)?;
         if set == Set::Main {
             self.add_own_to(&fresh)?;
@@ -78,7 +84,7 @@ impl Epoll {
             unsafe { libc::dup3(fresh.as_raw_fd(), self.epoll.as_raw_fd(), libc::O_CLOEXEC) };
         match done {
             -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
@@ -162,11 +168,12 @@ impl Epoll {
             }
         };
         loop {
-            // SAFETY: the buffer has room for BATCH events of the kernel's layout, and is not
+            let room = buffer.len() as _;
+            // SAFETY: the buffer has room for that many events of the kernel's layout, and is not
             // touched by anybody else during the call.
             let found = unsafe {
                 let events = buffer.as_mut_ptr().cast::<libc::epoll_event>();
-                libc::epoll_wait(self.epoll.as_raw_fd(), events, BATCH as _, milliseconds)
+                libc::epoll_wait(self.epoll.as_raw_fd(), events, room, milliseconds)
             };
             if let Ok(found) = usize::try_from(found) {
                 return Ok(found);
@@ -216,14 +223,14 @@ fn wait(epoll: &OwnedFd, buffer: &mut Buffer, timeout: Option<&Timespec>) -> Res
         let found = epoll::wait(epoll, buffer.as_mut_slice(), timeout);
         return found.map(|(found, _)| found.len());
     };
-    // SAFETY: the buffer has room for BATCH events of the kernel's layout, and is not touched by
+    // SAFETY: the buffer has room for that many events of the kernel's layout, and is not touched by
     // anybody else during the call; the timeout is as the kernel has it; no set of signals is given.
     let found = unsafe {
-        let events = buffer.as_mut_ptr();
+        let (events, room) = (buffer.as_mut_ptr(), buffer.len());
         let (no_signals, size) = (ptr::null::<libc::sigset_t>(), 0_usize);
         let call = libc::SYS_epoll_pwait2;
         let (epoll, timeout) = (epoll.as_raw_fd(), ptr::from_ref(timeout));
-        libc::syscall(call, epoll, events, BATCH, timeout, no_signals, size)
+        libc::syscall(call, epoll, events, room, timeout, no_signals, size)
     };
     usize::try_from(found).map_err(|_| {
         let error = io::Error::last_os_error();
@@ -277,7 +284,7 @@ mod tests {
         let epoll = Epoll::new().unwrap();
         epoll.has_pwait2.store(false, Ordering::Relaxed);
         epoll.add_wake_and_alarm().unwrap();
-        let mut buffer = buffer();
+        let mut buffer = buffer(8);
         let mut wait = |timeout| {
             let mut keys = Vec::new();
             epoll

@@ -19,6 +19,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::id::Key;
+#[cfg(pollable)]
+use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Interest, Mode, Ready};
 
@@ -100,10 +102,15 @@ const BATCH: usize = 1024;
 pub(crate) struct Poller {
     main: Backend,
     edges: OnceLock<Backend>,
+    /// The second set is in the main one.
+    #[cfg(pollable)]
+    nested: AtomicBool,
     #[cfg(epoll)]
     clock: OnceLock<clock::ClockWatch>,
     /// How often the kernel was told of a change.
     changes: AtomicU64,
+    #[cfg(feature = "__faults")]
+    pub(crate) faults: faults::Faults,
 }
 
 enum Backend {
@@ -113,6 +120,8 @@ enum Backend {
     Portable(portable::Portable),
     #[cfg(loom)]
     Loom(loom::Loom),
+    #[cfg(feature = "__faults")]
+    Faulty(faults::Faulty),
 }
 
 /// Where [`Poller::wait`] puts what it finds.
@@ -141,9 +150,15 @@ macro_rules! each {
             Backend::Portable($it) => $call,
             #[cfg(loom)]
             Backend::Loom($it) => $call,
+            #[cfg(feature = "__faults")]
+            Backend::Faulty($it) => $call,
         }
     };
 }
+
+// Below the macro, which it uses.
+#[cfg(feature = "__faults")]
+pub mod faults;
 
 impl Backend {
     fn new(kind: PollerKind) -> io::Result<Backend> {
@@ -157,13 +172,29 @@ impl Backend {
         })
     }
 
+    /// Another of the same kind.
     #[cfg(pollable)]
-    fn kind(&self) -> PollerKind {
+    fn another(&self) -> io::Result<Backend> {
         match self {
             #[cfg(epoll)]
-            Backend::Epoll(_) => PollerKind::Epoll,
+            Backend::Epoll(_) => Backend::new(PollerKind::Epoll),
             #[cfg(portable)]
-            Backend::Portable(_) => PollerKind::Polling,
+            Backend::Portable(_) => Backend::new(PollerKind::Polling),
+            #[cfg(feature = "__faults")]
+            Backend::Faulty(it) => it.another(),
+        }
+    }
+
+    fn events(&self) -> Raw {
+        match self {
+            #[cfg(epoll)]
+            Backend::Epoll(_) => Raw::Epoll(epoll::buffer(BATCH)),
+            #[cfg(portable)]
+            Backend::Portable(_) => Raw::Portable(portable::buffer(BATCH)),
+            #[cfg(loom)]
+            Backend::Loom(_) => Raw::Loom,
+            #[cfg(feature = "__faults")]
+            Backend::Faulty(it) => it.events(),
         }
     }
 
@@ -197,6 +228,8 @@ impl Backend {
                 it.wait(timeout, take);
                 Ok(())
             }
+            #[cfg(feature = "__faults")]
+            (Backend::Faulty(it), raw) => it.wait(raw, timeout, take),
             #[allow(unreachable_patterns)]
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
@@ -224,26 +257,27 @@ impl Notices {
 impl Poller {
     pub(crate) fn new(kind: PollerKind) -> io::Result<Poller> {
         let main = Backend::new(kind)?;
+        #[cfg(feature = "__faults")]
+        let faults = faults::Faults::default();
+        #[cfg(feature = "__faults")]
+        let main = faults.wrap(main, Set::Main);
         each!(&main, it => it.add_wake_and_alarm()?);
         Ok(Poller {
             main,
             edges: OnceLock::new(),
+            #[cfg(pollable)]
+            nested: AtomicBool::new(false),
             #[cfg(epoll)]
             clock: OnceLock::new(),
             changes: AtomicU64::new(0),
+            #[cfg(feature = "__faults")]
+            faults,
         })
     }
 
     pub(crate) fn events(&self) -> Events {
         Events {
-            raw: match &self.main {
-                #[cfg(epoll)]
-                Backend::Epoll(_) => Raw::Epoll(epoll::buffer()),
-                #[cfg(portable)]
-                Backend::Portable(_) => Raw::Portable(portable::buffer()),
-                #[cfg(loom)]
-                Backend::Loom(_) => Raw::Loom,
-            },
+            raw: self.main.events(),
             fired: Vec::new(),
             notices: Notices::default(),
         }
@@ -268,7 +302,8 @@ impl Poller {
         each!(self.set(set)?, it => it.delete(fd))
     }
 
-    /// Waits until something is ready, somebody calls `wake`, or the time is up.
+    /// Waits until something is ready, somebody calls `wake`, or the time is up. What it has found goes
+    /// to `events` even if it fails then.
     #[inline]
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.fired.clear();
@@ -302,6 +337,8 @@ impl Poller {
     /// the engine's lock.
     #[cfg(epoll)]
     pub(crate) fn watch_clock(&self) -> io::Result<()> {
+        #[cfg(feature = "__faults")]
+        self.faults.fails(faults::Call::Clock)?;
         if let Some(clock) = self.clock.get() {
             return clock.arm();
         }
@@ -324,26 +361,31 @@ impl Poller {
     }
 
     /// Makes a set anew, empty, under the same number. False if the backend cannot. If it fails,
-    /// all is as it was.
+    /// all is as it was. Only called under the engine's lock, by whoever drives.
     #[cfg(all(epoll, pollable))]
     pub(crate) fn renew(&self, set: Set) -> io::Result<bool> {
         let edges = self.edges.get();
-        match (set, &self.main, edges) {
-            (Set::Main, Backend::Epoll(main), _) => {
-                let edges = edges.map(|it| (each!(it, it => it.as_fd().as_raw_fd()), EDGES));
+        let number = edges.map(|it| each!(it, it => it.as_fd().as_raw_fd()));
+        match (set, edges, number) {
+            (Set::Main, ..) => {
+                let edges = number.map(|number| (number, EDGES));
                 let clock = self.clock.get().map(|it| (it.as_fd().as_raw_fd(), CLOCK));
                 let others: Vec<_> = edges.into_iter().chain(clock).collect();
-                main.renew(set, &others).map(|()| true)
+                let renewed = each!(&self.main, it => it.renew(set, &others))?;
+                self.nested.store(edges.is_some(), Ordering::Relaxed);
+                Ok(renewed)
             }
-            (Set::Edges, Backend::Epoll(main), Some(Backend::Epoll(edges))) => {
+            (Set::Edges, Some(edges), Some(number)) if each!(edges, it => it.is_renewable()) => {
                 // It is in the main set, and must not be while its number changes its meaning.
-                let number = edges.as_fd().as_raw_fd();
-                main.delete(number)?;
-                let renewed = edges.renew(set, &[]);
-                main.add(number, EDGES, NESTED)?;
-                renewed.map(|()| true)
+                each!(&self.main, it => it.delete(number))?;
+                self.nested.store(false, Ordering::Relaxed);
+                let renewed = each!(edges, it => it.renew(set, &[]));
+                match self.nest(edges) {
+                    Ok(()) => renewed,
+                    // So that it is used, and got back in, as soon as can be.
+                    Err(_) => Ok(true),
+                }
             }
-            #[allow(unreachable_patterns)]
             _ => Ok(false),
         }
     }
@@ -372,9 +414,12 @@ impl Poller {
     #[cfg(pollable)]
     fn edges(&self) -> io::Result<&Backend> {
         if let Some(edges) = self.edges.get() {
+            if !self.nested.load(Ordering::Relaxed) {
+                self.nest(edges)?;
+            }
             return Ok(edges);
         }
-        let edges = Backend::new(self.main.kind())?;
+        let edges = self.main.another()?;
         self.nest(&edges)?;
         Ok(self.edges.get_or_init(|| edges))
     }
@@ -382,7 +427,9 @@ impl Poller {
     #[cfg(pollable)]
     fn nest(&self, edges: &Backend) -> io::Result<()> {
         let fd = each!(edges, it => it.as_fd().as_raw_fd());
-        each!(&self.main, it => it.add(fd, EDGES, NESTED))
+        each!(&self.main, it => it.add(fd, EDGES, NESTED))?;
+        self.nested.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Where there are no edges there is no second set.

@@ -3,6 +3,7 @@
 #![cfg_attr(not(pollable), allow(unused_imports))]
 
 use std::io;
+use std::num::NonZeroUsize;
 #[cfg(pollable)]
 use std::os::fd::AsFd;
 #[cfg(epoll)]
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use polling::{Event, PollMode};
 
-use super::{ALARM, BATCH, Watch, borrow};
+use super::{ALARM, Watch, borrow};
 use crate::{Interest, Mode, Ready};
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -26,8 +27,9 @@ pub(super) struct Portable {
 
 pub(super) type Buffer = polling::Events;
 
-pub(super) fn buffer() -> Buffer {
-    polling::Events::with_capacity(std::num::NonZeroUsize::MIN.saturating_add(BATCH - 1))
+/// For so many events at once.
+pub(super) fn buffer(room: usize) -> Buffer {
+    polling::Events::with_capacity(NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN))
 }
 
 impl Portable {
@@ -54,6 +56,17 @@ impl Portable {
             self.add(self.alarm.as_raw_fd(), ALARM, watch)?;
         }
         Ok(())
+    }
+
+    /// The crate does not let its set be replaced.
+    #[cfg(all(epoll, pollable))]
+    pub(super) fn is_renewable(&self) -> bool {
+        false
+    }
+
+    #[cfg(all(epoll, pollable))]
+    pub(super) fn renew(&self, _: super::Set, _: &[(RawFd, u64)]) -> io::Result<bool> {
+        Ok(false)
     }
 
     pub(super) fn supports_edge(&self) -> bool {
