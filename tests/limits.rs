@@ -1,13 +1,156 @@
 //! Descriptors run out. A binary of its own, since it takes them from the whole process.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
+#[path = "hosts/async_io.rs"]
+mod async_io;
+#[path = "hosts/foreign.rs"]
+mod foreign;
+#[path = "hosts/own_wait.rs"]
+mod own_wait;
+#[path = "hosts/stacked.rs"]
+mod stacked;
+#[path = "hosts/tokio.rs"]
+mod tokio;
 
-use oneloop::{Interest, Mode, PollerKind, Reactor};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use oneloop::{Error, Interest, Mode, PollerKind, Reactor};
+use oneloop_conformance::{Host, Log, Sources, Stage, run};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
+fn descriptors_run_out() {
+    // One after the other.
+    without_descriptors_building_fails_and_nothing_else_does();
+    on::<own_wait::BuiltIn>();
+    on::<tokio::CurrentThread>();
+    on::<tokio::MultiThread>();
+    on::<tokio::OnLocalSet>();
+    on::<async_io::BlockOn>();
+    on::<async_io::OnExecutor>();
+    on::<foreign::PollLoop>();
+    on::<foreign::EpollLoop>();
+    on::<stacked::Stacked>();
+}
+
+fn on<H: Host>() {
+    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+        let name = std::any::type_name::<H>();
+        run::<H>(name, poller, Sources::Descriptors, run_out_and_go_on);
+    }
+}
+
+/// In a callback; the loop goes on without, and the same calls work once there are some again.
+fn run_out_and_go_on(stage: &mut Stage) {
+    let (a, mut b) = UnixStream::pair().unwrap();
+    a.set_nonblocking(true).unwrap();
+    let (log, a) = (Log::default(), Arc::new(a));
+    let seen = log.clone();
+    let read = move |stream: &mut Arc<UnixStream>, _| {
+        let n = stream.as_ref().read(&mut [0; 8]).unwrap();
+        seen.push(["nothing", "bytes"][n.min(1)]);
+    };
+    let added = stage
+        .reactor
+        .add_handler(a.clone(), Interest::READABLE, Mode::Level, read);
+    added.unwrap();
+
+    // A host may need some of its own for its first sleep.
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || reactor.stop());
+
+    let (reactor, seen) = (stage.reactor.clone(), log.clone());
+    let post = move || {
+        let full = Mutex::new(Some(Full::new()));
+        for _ in 0..2 {
+            for (error, call, fd) in [
+                (second_set(&reactor, &a), "add_handler", Some(a.as_raw_fd())),
+                (clock(&reactor), "call_at_system", None),
+                #[cfg(feature = "signal")]
+                (signal(&reactor), "add_signal", None),
+            ] {
+                let error = error.expect_err("there are no descriptors left");
+                let what = (error.call(), error.fd(), error.raw_os_error());
+                assert_eq!(what, (call, fd, Some(emfile())), "{error}");
+            }
+        }
+        b.write_all(b"x").unwrap();
+        let posted = seen.clone();
+        reactor.call_soon(move || posted.push("post")).unwrap();
+        let (stopper, seen, a) = (reactor.clone(), seen.clone(), a.clone());
+        let timer = move || {
+            let _ = &b;
+            seen.push("timer");
+            full.lock().unwrap().take();
+            second_set(&stopper, &a).unwrap();
+            clock(&stopper).unwrap();
+            #[cfg(feature = "signal")]
+            signal(&stopper).unwrap();
+            stopper.stop();
+        };
+        // Late enough for the others.
+        let late = Duration::from_millis(20);
+        reactor.call_later(late, timer).unwrap();
+    };
+    stage.reactor.call_soon(post).unwrap();
+    stage.run();
+    let mut log = log.take();
+    assert_eq!(log.pop(), Some("timer"));
+    log.sort();
+    assert_eq!(log, ["bytes", "post"]);
+}
+
+fn second_set(reactor: &Reactor, source: &Arc<UnixStream>) -> Result<(), Error> {
+    let added = reactor.add_handler(source.clone(), Interest::READABLE, Mode::Edge, |_, _| {});
+    Ok(added.map(drop)?)
+}
+
+fn clock(reactor: &Reactor) -> Result<(), Error> {
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    reactor.call_at_system(tomorrow, || {}).map(drop)
+}
+
+#[cfg(feature = "signal")]
+fn signal(reactor: &Reactor) -> Result<(), Error> {
+    reactor.add_signal(libc::SIGHUP, |_| {}).map(drop)
+}
+
+/// All descriptors of the process, until it is dropped.
+struct Full {
+    all: Vec<File>,
+    limit: Rlimit,
+}
+
+impl Full {
+    fn new() -> Full {
+        let limit = getrlimit(Resource::Nofile);
+        let current = Some(64);
+        setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+        let mut full = Full {
+            all: Vec::new(),
+            limit,
+        };
+        full.fill();
+        full
+    }
+
+    fn fill(&mut self) {
+        while let Ok(file) = File::open("/dev/null") {
+            self.all.push(file);
+        }
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.limit.clone()).unwrap();
+    }
+}
+
 fn without_descriptors_building_fails_and_nothing_else_does() {
     // A reactor that was there before goes on.
     let reactor = Reactor::new().unwrap();
@@ -20,29 +163,18 @@ fn without_descriptors_building_fails_and_nothing_else_does() {
         .add_handler(a.clone(), Interest::READABLE, Mode::Level, handle)
         .unwrap();
 
-    let limit = getrlimit(Resource::Nofile);
-    let low = Rlimit {
-        current: Some(64),
-        ..limit
-    };
-    setrlimit(Resource::Nofile, low).unwrap();
-    let mut all = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        all.push(file);
-    }
+    let mut full = Full::new();
     for poller in [PollerKind::Epoll, PollerKind::Polling] {
         // With each number of descriptors left, from none to almost enough.
         let mut spare = 0;
         while let Err(error) = Reactor::builder().poller(poller).build() {
             assert_eq!(error.raw_os_error(), Some(emfile()), "{error}");
             assert!(error.to_string().starts_with("build: "), "{error}");
-            all.pop();
+            full.all.pop();
             spare += 1;
         }
         assert!(spare > 1, "{poller:?} was built out of nothing");
-        while let Ok(file) = File::open("/dev/null") {
-            all.push(file);
-        }
+        full.fill();
     }
 
     // The second set, for mixed modes, cannot be made now: the call fails, the handler stays.
@@ -56,8 +188,7 @@ fn without_descriptors_building_fails_and_nothing_else_does() {
     reactor.turn(None).unwrap();
     assert_eq!(received.try_recv(), Ok("level"));
 
-    drop(all);
-    setrlimit(Resource::Nofile, limit).unwrap();
+    drop(full);
     let handle = move |_: &mut _, _| sender.send("edge").unwrap();
     reactor
         .add_handler(a, Interest::READABLE, Mode::Edge, handle)

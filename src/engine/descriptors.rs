@@ -25,6 +25,8 @@ pub(super) struct Descriptor {
     pub(super) dirty: bool,
     /// ...with a call to the kernel even if nothing seems changed.
     pub(super) force: bool,
+    /// The kernel has refused that, and whoever drives was told.
+    pub(super) refused: bool,
 }
 
 /// The index of a handler, which takes four bytes as an `Option`, too.
@@ -122,6 +124,7 @@ impl Descriptor {
             orphaned: false,
             dirty: false,
             force: false,
+            refused: false,
         }
     }
 
@@ -202,14 +205,16 @@ impl Descriptor {
             return Ok(());
         }
         let (main, edges) = split(wanted);
-        let fresh = !self.is_known();
+        let anew = !self.is_known() || stale == Stale::Mend;
         let mut result = self.tell(poller, Set::Main, main, force, stale);
         // Hardly anybody has handlers of both kinds on one descriptor.
         if self.edges != Kernel::Absent || edges.is_some() {
             result = result.and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
         }
         match result {
-            Err(error) if fresh && is(&error, libc::EPERM) => {
+            // A regular file, or a directory; perhaps only since the number has changed its meaning.
+            Err(error) if anew && is(&error, libc::EPERM) => {
+                (self.main, self.edges) = (Kernel::Absent, Kernel::Absent);
                 self.told = Told::Always;
                 Ok(())
             }

@@ -155,7 +155,7 @@ impl Handlers {
         interest: Interest,
     ) -> Option<Result<(), (RawFd, io::Error)>> {
         let handler = self.get(key)?;
-        let (before, was_armed) = (handler.interest, handler.armed);
+        let before = (handler.interest, handler.armed, handler.pending);
         let (mode, again, d) = (handler.mode, handler.again, handler.descriptor);
         handler.interest = interest;
         handler.armed = true;
@@ -172,7 +172,7 @@ impl Handlers {
         };
         if let Err(error) = result {
             if let Some(handler) = self.get(key) {
-                (handler.interest, handler.armed) = (before, was_armed);
+                (handler.interest, handler.armed, handler.pending) = before;
             }
             return Some(Err((fd, error)));
         }
@@ -193,6 +193,7 @@ impl Handlers {
         key: Key,
     ) -> Option<Result<(), (RawFd, io::Error)>> {
         let handler = self.get(key)?;
+        let before = (handler.armed, handler.pending);
         let d = handler.descriptor;
         handler.armed = true;
         if handler.mode != Mode::Level {
@@ -210,11 +211,19 @@ impl Handlers {
         } else {
             let wanted = self.wanted(d);
             let descriptor = &mut self.descriptors[d as usize];
-            if descriptor.is_always_ready() {
+            let was_always_ready = descriptor.is_always_ready();
+            if was_always_ready {
                 descriptor.told = Told::ByKernel;
             }
-            descriptor.sync(poller, wanted, true, Stale::Mend)
+            let result = descriptor.sync(poller, wanted, true, Stale::Mend);
+            if was_always_ready && result.as_ref().is_err_and(|error| !is_gone(error)) {
+                descriptor.told = Told::Always;
+            }
+            result
         };
+        if let (Err(_), Some(handler)) = (&result, self.get(key)) {
+            (handler.armed, handler.pending) = before;
+        }
         let d = self.get(key)?.descriptor;
         self.for_all_on(d, Self::call_if_ready);
         self.count(key);
@@ -292,8 +301,23 @@ impl Handlers {
         !self.dirty.is_empty()
     }
 
-    /// Tells the kernel what changed since the last wait.
-    pub(super) fn flush(&mut self, poller: &Poller) -> io::Result<()> {
+    /// Tells the kernel what changed since the last wait. A change that it refuses is an error once, and
+    /// tried again before every wait: nobody else has to suffer for it.
+    pub(super) fn flush(&mut self, poller: &Poller) -> Result<(), (RawFd, io::Error)> {
+        match self.tell_kernel(poller) {
+            None => Ok(()),
+            Some((d, error)) => {
+                let descriptor = &mut self.descriptors[d as usize];
+                descriptor.refused = true;
+                Err((descriptor.fd, error))
+            }
+        }
+    }
+
+    /// The same, for who has nobody to tell of an error. Gives the first that nobody was told of yet.
+    pub(super) fn tell_kernel(&mut self, poller: &Poller) -> Option<(u32, io::Error)> {
+        let mut again = Vec::new();
+        let mut untold = None;
         while let Some(d) = self.dirty.pop() {
             let Some(descriptor) = self.descriptors.get_mut(d as usize) else {
                 continue;
@@ -305,15 +329,22 @@ impl Handlers {
             let wanted = self.wanted(d);
             let descriptor = &mut self.descriptors[d as usize];
             match descriptor.sync(poller, wanted, force, Stale::Mend) {
-                // Closed behind our back: it goes quiet.
                 Err(error) if !is_gone(&error) => {
-                    self.mark(d, force);
-                    return Err(error);
+                    (descriptor.dirty, descriptor.force) = (true, force);
+                    again.push(d);
+                    if !descriptor.refused && untold.is_none() {
+                        untold = Some((d, error));
+                    }
                 }
-                _ => {}
+                // Or closed behind our back: it goes quiet.
+                _ => descriptor.refused = false,
+            }
+            if self.descriptors[d as usize].is_always_ready() {
+                self.for_all_on(d, Self::call_if_ready);
             }
         }
-        Ok(())
+        self.dirty.append(&mut again);
+        untold
     }
 
     /// Of the calls that a stopped or panicked turn has left over, keeps those that nobody would
@@ -375,7 +406,7 @@ impl Handlers {
             descriptor.dirty = true;
             self.dirty.push(descriptor.key.index);
         }
-        self.flush(poller)
+        Ok(())
     }
 
     /// Virtual sources became ready.
@@ -556,7 +587,10 @@ impl Handlers {
             if !is_gone(error) {
                 let wanted = self.wanted(d);
                 let descriptor = &mut self.descriptors[d as usize];
-                let _ = descriptor.sync(poller, wanted, false, Stale::Report);
+                let undone = descriptor.sync(poller, wanted, false, Stale::Report);
+                if undone.is_err() {
+                    self.mark(d, false);
+                }
             }
         })
     }
@@ -567,7 +601,8 @@ impl Handlers {
         if self.descriptors[d as usize].first.is_none() {
             self.forget(poller, d);
         } else if self.change(poller, d, false).is_err() {
-            // Only a closed descriptor refuses to be watched less; it is quiet already.
+            // It is watched for too much until then. (Or closed, and quiet already.)
+            self.mark(d, false);
         }
     }
 
@@ -655,6 +690,7 @@ impl Handlers {
     fn mark(&mut self, d: u32, force: bool) {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.force |= force;
+        descriptor.refused = false;
         if !std::mem::replace(&mut descriptor.dirty, true) {
             self.dirty.push(d);
         }

@@ -599,8 +599,8 @@ impl Core {
         // The parent's alarm is not a child's to set.
         if !watched && !self.inbox.is_forked() {
             let mut state = self.state();
-            if state.phase == Phase::Resting {
-                self.set_alarm(&mut state);
+            if state.phase == Phase::Resting && self.set_alarm(&mut state).is_err() {
+                self.inbox.wake();
             }
         }
     }
@@ -653,7 +653,8 @@ impl Core {
                 // With nothing left to wait for, `run` ends.
                 wake |= !state.can_call();
             }
-            _ => self.set_alarm(&mut state),
+            // Whoever drives the turn that this asks for hears of it.
+            _ => wake |= self.set_alarm(&mut state).is_err(),
         }
         // Not before: it would wake up only to wait for the lock.
         drop(state);
@@ -663,9 +664,9 @@ impl Core {
     }
 
     /// Makes the next deadline show on the descriptor, if a host watches it.
-    fn set_alarm(&self, state: &mut State) {
+    fn set_alarm(&self, state: &mut State) -> io::Result<()> {
         if self.watched.load(Ordering::SeqCst) == 0 {
-            return;
+            return Ok(());
         }
         let next = state.timers.next_deadline();
         let next = next.min(state.prepared.unwrap_or(NEVER));
@@ -676,10 +677,10 @@ impl Core {
             }
         } else if next != state.alarm {
             let delay = (next != NEVER).then(|| self.clock.until(next));
+            self.inbox.poller.set_alarm(delay)?;
             state.alarm = next;
-            // Setting a timer that exists to a valid time has no way to fail.
-            let _ = self.inbox.poller.set_alarm(delay);
         }
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Driving: one turn after the other, and leaving the loop as the next must find it.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::time::Duration;
+use std::{io, mem};
 
 use super::inbox::Post;
 use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
@@ -169,14 +169,14 @@ impl<'c> Driving<'c> {
         let waited = core.inbox.poller.wait(&mut self.turning.events, timeout);
         core.inbox.wake_up();
 
-        // Gather.
+        // Gather. What was found is left over for the next turn if something fails.
+        let mut gathered = waited;
         let mut state = core.state();
         state.phase = Phase::Calling;
         state.handlers.defer = true;
-        waited.map_err(|error| Error::os(self.call, error))?;
         let noticed = self.turning.events.notices.any();
         if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
-            self.gather_unseen(&mut state)?;
+            gathered = gathered.and(self.gather_unseen(&mut state));
         }
         let Turning {
             events,
@@ -192,8 +192,9 @@ impl<'c> Driving<'c> {
             }
         }
         if (ghosts != [false; 2]) | (*haunted != [0; 2]) {
-            self.lay_ghosts(&mut state, ghosts)?;
+            gathered = gathered.and(self.lay_ghosts(&mut state, ghosts));
         }
+        gathered.map_err(|error| Error::os(self.call, error))?;
 
         // Call.
         if !state.hooks.is_empty() | core.inbox.is_signalled() {
@@ -228,7 +229,7 @@ impl<'c> Driving<'c> {
 
     /// What does not come as an event of a descriptor.
     #[inline(never)]
-    fn gather_unseen(&mut self, state: &mut State) -> Result<()> {
+    fn gather_unseen(&mut self, state: &mut State) -> io::Result<()> {
         let core = self.core;
         let Turning {
             events,
@@ -239,10 +240,10 @@ impl<'c> Driving<'c> {
         if events.notices.alarm {
             state.alarm = NEVER;
         }
-        if events.notices.clock {
-            let watched = core.inbox.poller.watch_clock();
-            watched.map_err(|error| Error::os(self.call, error))?;
-        }
+        let watched = match events.notices.clock {
+            true => core.inbox.poller.watch_clock(),
+            false => Ok(()),
+        };
         if events.notices.clock || core.clock.is_test() {
             state.timers.follow(|time| core.clock.deadline_of(time));
         }
@@ -252,12 +253,12 @@ impl<'c> Driving<'c> {
         if state.handlers.has_next() {
             state.handlers.gather_next(batch);
         }
-        Ok(())
+        watched
     }
 
     /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
     #[cold]
-    fn lay_ghosts(&mut self, state: &mut State, ghosts: [bool; 2]) -> Result<()> {
+    fn lay_ghosts(&mut self, state: &mut State, ghosts: [bool; 2]) -> io::Result<()> {
         let core = self.core;
         for set in [Set::Main, Set::Edges] {
             let turns = &mut self.turning.haunted[set as usize];
@@ -273,8 +274,7 @@ impl<'c> Driving<'c> {
             let watched = set == Set::Main && core.watched.load(Ordering::SeqCst) != 0;
             state.haunted |= watched;
             if !watched || self.built_in {
-                let exorcised = state.handlers.exorcise(&core.inbox.poller, set);
-                exorcised.map_err(|error| Error::os(self.call, error))?;
+                state.handlers.exorcise(&core.inbox.poller, set)?;
             }
         }
         Ok(())
@@ -450,7 +450,7 @@ impl<'c> Driving<'c> {
 
     fn flush(&self, state: &mut State) -> Result<()> {
         let flushed = state.handlers.flush(&self.core.inbox.poller);
-        flushed.map_err(|error| Error::os(self.call, error))
+        flushed.map_err(|(fd, error)| Error::os(self.call, error).with_fd(fd))
     }
 
     fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
@@ -523,15 +523,16 @@ impl<'c> Driving<'c> {
             return Ok(false);
         }
         self.flush(&mut state)?;
-        self.leave(state);
+        let left = self.leave(state);
+        left.map_err(|error| Error::os(self.call, error))?;
         self.resting = core.inbox.fall_asleep();
         Ok(self.resting)
     }
 
-    fn leave(&self, mut state: StateGuard<'_>) {
+    fn leave(&self, mut state: StateGuard<'_>) -> io::Result<()> {
         state.phase = Phase::Resting;
         state.handlers.defer = false;
-        self.core.set_alarm(&mut state);
+        self.core.set_alarm(&mut state)
     }
 }
 
@@ -559,9 +560,9 @@ impl Drop for Driving<'_> {
         state.timers.put_back(due);
         let closed = core.inbox.put_back([urgent, posts, idle].map(mem::take));
         let zero = state.prepared == Some(NOT_AT_ALL);
-        let failed = state.handlers.flush(&core.inbox.poller).is_err();
+        let failed = state.handlers.tell_kernel(&core.inbox.poller).is_some();
         let work = zero || failed || self.has_work(&state);
-        self.leave(state);
+        let work = self.leave(state).is_err() || work;
         if !core.inbox.fall_asleep() || work {
             core.inbox.wake();
         }

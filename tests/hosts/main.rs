@@ -2,52 +2,13 @@
 
 mod async_io;
 mod foreign;
+mod own_wait;
 mod stacked;
 mod tokio;
 
-use std::future::{pending, poll_fn};
-use std::io;
-use std::task::Poll;
+use oneloop_conformance::conformance;
 
-use oneloop::{ErrorKind, Reactor};
-use oneloop_conformance::{Host, Outside, conformance};
-
-/// The loop's own wait.
-struct BuiltIn;
-
-impl Host for BuiltIn {
-    fn new() -> BuiltIn {
-        BuiltIn
-    }
-
-    fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
-        // `run` would end when nothing is left; a host goes on until it is stopped.
-        let driven = reactor.block_on(async {
-            once_pending().await;
-            outside();
-            pending::<()>().await
-        });
-        match driven {
-            Err(error) if error.kind() == ErrorKind::Stopped => Ok(()),
-            other => Ok(other?),
-        }
-    }
-}
-
-/// Lets everything else have a turn.
-async fn once_pending() {
-    let mut first = true;
-    poll_fn(|cx| match std::mem::take(&mut first) {
-        true => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-        false => Poll::Ready(()),
-    })
-    .await
-}
-
-conformance!(built_in, BuiltIn);
+conformance!(built_in, own_wait::BuiltIn);
 conformance!(tokio_current_thread, tokio::CurrentThread);
 conformance!(tokio_multi_thread, tokio::MultiThread);
 conformance!(tokio_local_set, tokio::OnLocalSet);

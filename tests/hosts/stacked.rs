@@ -20,12 +20,14 @@ impl Host for Stacked {
         let failure = Arc::new(Mutex::new(None));
         let (stopper, failed) = (outer.downgrade(), failure.clone());
         let turn = move |inner: &mut Reactor, event: Event| {
-            let turn = inner.turn(Some(Duration::ZERO));
-            if turn.as_ref().is_ok_and(|turn| turn.haunted) {
-                inner.renew().expect("nobody else drives");
-                let outer = stopper.upgrade().expect("it drives");
-                outer.rearm_handler(event.handler()).expect("known");
-            }
+            let turn = inner.turn(Some(Duration::ZERO)).and_then(|turn| {
+                if turn.haunted {
+                    inner.renew()?;
+                    let outer = stopper.upgrade().expect("it drives");
+                    outer.rearm_handler(event.handler())?;
+                }
+                Ok(turn)
+            });
             let goes_on = turn.as_ref().is_ok_and(|turn| !turn.stopped);
             if let Err(error) = turn {
                 *failed.lock().expect("no panic") = Some(error);

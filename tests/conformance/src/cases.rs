@@ -82,6 +82,7 @@ macro_rules! __cases {
                 a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop
                 nor_does_one_with_an_edge_handler
                 a_number_reused_across_kinds_of_files
+                a_regular_file_takes_the_number_inside_a_callback
                 remove_and_add_of_one_number_in_one_callback
                 added_anew_before_the_old_one_is_removed
                 an_update_finds_the_new_file_under_the_number
@@ -207,11 +208,41 @@ macro_rules! __cases {
                 a_cancelled_timer_does_not_show
                 a_reactor_hosts_a_reactor;
             faults:
-                signals_interrupt_nothing
                 any_calls_from_any_threads
                 the_last_handle_may_go_while_callbacks_are_pending
                 after_a_fork_the_child_is_told
                 a_callback_may_fork;
+            refusals:
+                a_refused_add_leaves_no_trace
+                a_refused_raw_add_leaves_no_trace
+                a_kernel_that_contradicts_itself_is_not_argued_with
+                a_refused_second_handler_leaves_the_first
+                a_second_set_that_cannot_be_made
+                a_refused_update_leaves_all_as_it_was
+                a_refused_resumption_leaves_the_handler_paused
+                a_change_refused_after_the_callback_reaches_the_driver
+                a_refused_pause_is_told
+                a_removal_that_the_kernel_refuses_is_one_all_the_same
+                a_refused_removal_leaves_the_neighbour_and_lets_the_loop_sleep
+                what_the_kernel_did_not_let_go_of_is_got_rid_of
+                a_refused_rearm_can_be_repeated
+                a_refused_rearm_leaves_all_as_it_was
+                a_refused_change_leaves_due_what_is
+                a_failing_wait_loses_nothing
+                a_failing_wait_for_the_second_set_loses_nothing
+                a_failing_wake_loses_no_post
+                a_failing_alarm_loses_no_timer
+                a_clock_that_cannot_be_watched_is_an_error
+                a_set_that_cannot_be_made_anew;
+            oddities:
+                events_come_one_at_a_time
+                an_event_for_who_is_not_ready_does_no_harm
+                what_nobody_asked_for_is_told_to_nobody
+                events_for_keys_long_gone_are_for_nobody
+                a_wait_that_returns_early_fires_no_timer_early
+                a_wait_that_returns_late_keeps_the_order
+                a_clock_that_stands_still_loses_no_timer
+                a_storm_of_signals_loses_nothing;
             virtual_sources:
                 set_by_another_thread_while_the_loop_sleeps
                 what_was_set_before_the_handler_came_counts
@@ -368,6 +399,8 @@ mod tests {
             include_str!("hosting.rs"),
             include_str!("descriptor.rs"),
             include_str!("faults.rs"),
+            include_str!("refusals.rs"),
+            include_str!("oddities.rs"),
             include_str!("virtual_sources.rs"),
             include_str!("libraries.rs"),
         ];

@@ -1,75 +1,18 @@
-//! Clauses 26 to 28: signals, misuse, fork.
+//! Clauses 27 and 28: misuse, fork.
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::sync::mpsc::channel;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use oneloop::{ErrorKind, Interest, Mode, Reactor};
 
 use crate::stage::{Drops, readable};
-use crate::{Log, Sources, Stage, pair};
+use crate::{Log, Sources, Stage};
 
 const READ: Interest = Interest::READABLE;
-
-extern "C" fn ignore(_: libc::c_int) {}
-
-// Clause 26.
-
-/// Signals interrupt the wait: it goes on, and no timer is early.
-pub fn signals_interrupt_nothing(stage: &mut Stage) {
-    // SAFETY: a handler that does nothing, for a signal that nobody else here uses; no SA_RESTART,
-    // so that waits are interrupted.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as usize;
-        libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut());
-    }
-    let done = Arc::new(AtomicBool::new(false));
-    // SAFETY: the id of the calling thread.
-    let target = unsafe { libc::pthread_self() } as usize;
-    let (blows, begun) = channel();
-    let storm = {
-        let done = done.clone();
-        thread::spawn(move || {
-            while !done.load(SeqCst) {
-                // SAFETY: the thread that runs the case waits for this one to end.
-                unsafe { libc::pthread_kill(target as libc::pthread_t, libc::SIGUSR2) };
-                let _ = blows.send(());
-                thread::yield_now();
-            }
-        })
-    };
-    begun.recv().expect("no panic");
-    drop(begun);
-    let due = Instant::now() + Duration::from_millis(20);
-    let log = Log::default();
-    let (seen, stopper) = (log.clone(), stage.reactor.clone());
-    let timer = move || {
-        seen.push(Instant::now() >= due);
-        stopper.stop();
-    };
-    stage.reactor.call_at(due, timer).expect("open");
-    let (a, mut b) = pair();
-    let calls = stage.watch(a, READ, Mode::Edge);
-    b.write_all(b"x").expect("room");
-    stage.run();
-    // The built-in wait with a timeout of its own, too.
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(5) {
-        stage
-            .reactor
-            .turn(Some(Duration::from_millis(5)))
-            .expect("EINTR is retried");
-    }
-    done.store(true, SeqCst);
-    storm.join().expect("no panic");
-    log.expect(&[true]);
-    assert_eq!(calls.take(), 1);
-}
 
 // Clause 27.
 

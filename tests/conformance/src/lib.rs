@@ -38,6 +38,7 @@
 //! The cases are in one module a topic, each named after what it shows. What a poller cannot serve
 //! is in [`EXCEPTIONS`], with the reason.
 
+mod bystanders;
 mod cases;
 #[cfg(not(polling_test_poll_backend))]
 pub mod descriptor;
@@ -46,10 +47,13 @@ mod exceptions;
 pub mod faults;
 pub mod hosting;
 pub mod libraries;
+pub mod oddities;
 pub mod posting;
+pub mod refusals;
 pub mod registering;
 mod sources;
 mod stage;
+mod tally;
 pub mod time;
 pub mod turns;
 pub mod virtual_sources;

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 
-use oneloop::{Action, ErrorKind, Interest, Mode};
+use oneloop::{Action, ErrorKind, Event, Interest, Mode};
 
 use crate::stage::{Drops, after_turns, readable};
 use crate::{End, Log, Number, Stage, pair};
@@ -1000,6 +1000,51 @@ pub fn a_number_reused_across_kinds_of_files(stage: &mut Stage) {
         stage.reactor.remove_handler(one.id).expect("no error");
     }
     number.close();
+}
+
+/// What a callback changes when the number of a socket has come to mean a regular file: the loop goes
+/// on, and the handler is on that file.
+pub fn a_regular_file_takes_the_number_inside_a_callback(stage: &mut Stage) {
+    for (interest, mode) in [
+        (WRITE, Mode::Level),
+        (NONE, Mode::Level),
+        (WRITE, Mode::Oneshot),
+    ] {
+        let (a, _b) = readable();
+        let number = Arc::new(Number::of(&a));
+        drop(a);
+        let (reactor, other) = (stage.reactor.clone(), number.clone());
+        let log = Log::default();
+        let seen = log.clone();
+        let handle = move |event: Event| {
+            seen.push(event);
+            if event.is_readable() {
+                other.mean(regular_file());
+                let updated = reactor.update_handler(event.handler(), interest);
+                updated.expect("mended");
+            }
+        };
+        // SAFETY: the number is this case's own.
+        let added = unsafe {
+            stage
+                .reactor
+                .add_raw_handler(number.get(), READ, mode, handle)
+        };
+        let id = added.expect("add_raw_handler");
+        stage.turns(4);
+        let called = log.take().len();
+        match interest.is_none() {
+            true => {
+                assert_eq!(called, 1);
+                stage.reactor.update_handler(id, WRITE).expect("mended");
+                stage.turns(2);
+                assert!(!log.is_empty());
+            }
+            false => assert!(called > 1, "{mode:?}"),
+        }
+        stage.reactor.remove_handler(id).expect("known");
+        number.close();
+    }
 }
 
 /// Removed, closed, reopened under the same number and added, all in one callback.

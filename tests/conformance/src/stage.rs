@@ -1,5 +1,5 @@
 use std::fmt::Debug;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
+use oneloop::faults::Faults;
+use oneloop::{Error, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
 
-use crate::{Host, Outside, Sources};
+use crate::{Host, Outside, Sources, tally};
 
 /// What a case plays on: a reactor, and a host that drives it when the case says so.
 pub struct Stage<'a> {
@@ -58,10 +59,50 @@ impl<'a> Stage<'a> {
         self.host.drive(&self.reactor, outside)
     }
 
+    /// The same, through no more than so many errors, which it gives.
+    pub fn run_through(&mut self, most: usize) -> Vec<Error> {
+        let mut errors = Vec::new();
+        while let Err(error) = self.try_run(Box::new(|| {})) {
+            errors.push(ours(error));
+            assert!(errors.len() <= most, "{errors:?}");
+        }
+        errors
+    }
+
+    /// The modes that the poller has, for the case's sources.
+    pub fn modes(&self) -> &'static [Mode] {
+        &[Mode::Level, Mode::Edge, Mode::Oneshot]
+    }
+
+    /// What goes wrong on command, for what is registered from now on.
+    pub fn faults(&self) -> Faults {
+        self.reactor.faults()
+    }
+
     /// Lets the host drive for `n` whole turns at least, none of which waits.
     pub fn turns(&mut self, n: usize) {
         after_turns(&self.reactor, n, |reactor| reactor.stop());
         self.run();
+    }
+
+    /// The same, through errors, which it gives.
+    pub fn turns_through(&mut self, n: usize) -> Vec<Error> {
+        after_turns(&self.reactor, n, |reactor| reactor.stop());
+        self.run_through(100)
+    }
+
+    /// Asserts that the loop sleeps in the end, when it has nothing to do.
+    pub fn expect_sleep(&mut self) {
+        // It may need some turns to get rid of what is left.
+        self.turns(20);
+        let stopper = self.reactor.clone();
+        let timer = move || stopper.stop();
+        let timer = self.reactor.call_later(Duration::from_millis(3), timer);
+        timer.expect("open");
+        let before = self.reactor.stats().turns;
+        self.run();
+        let turns = self.reactor.stats().turns - before;
+        assert!(turns <= 8, "{turns} turns for one timer");
     }
 
     /// Adds a handler that only counts.
@@ -98,7 +139,14 @@ impl<'a> Stage<'a> {
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
         self.reactor.close();
+        tally::add_all(self.reactor.faults().injected());
     }
+}
+
+/// The error of the reactor that whoever drives gave.
+pub(crate) fn ours(error: io::Error) -> Error {
+    let inner = error.into_inner().expect("an error of the reactor's");
+    *inner.downcast().expect("an error of the reactor's")
 }
 
 /// Calls `then` in a post, `n` turns from now.
@@ -247,7 +295,8 @@ fn watchdog(name: String) -> Sender<()> {
     thread::spawn(move || {
         let limit = Duration::from_secs(60);
         if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{name}: still running after {limit:?}");
+            // Not by `eprintln`, which is kept for when the test has ended.
+            let _ = writeln!(io::stderr(), "{name}: still running after {limit:?}");
             std::process::exit(101);
         }
     });
