@@ -205,16 +205,16 @@ impl Descriptor {
             return Ok(());
         }
         let (main, edges) = split(wanted);
-        let anew = !self.is_known() || stale == Stale::Mend;
         let mut result = self.tell(poller, Set::Main, main, force, stale);
         // Hardly anybody has handlers of both kinds on one descriptor.
         if self.edges != Kernel::Absent || edges.is_some() {
             result = result.and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
         }
         match result {
-            // A regular file, or a directory; perhaps only since the number has changed its meaning.
-            Err(error) if anew && is(&error, libc::EPERM) => {
-                (self.main, self.edges) = (Kernel::Absent, Kernel::Absent);
+            // If the kernel did watch it, its number has come to mean another file.
+            Err(error) if stale == Stale::Mend && is(&error, libc::EPERM) => {
+                self.forget(Set::Main);
+                self.forget(Set::Edges);
                 self.told = Told::Always;
                 Ok(())
             }

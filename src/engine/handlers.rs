@@ -69,6 +69,15 @@ impl Handler {
     fn is_active(&self) -> bool {
         !self.interest.is_none() && self.armed
     }
+
+    /// What it is told if it is only called again: what it was told last, as far as it asks for it
+    /// still. Nothing if it is paused.
+    fn told_again(&self) -> Ready {
+        match self.last.seen_by(self.interest) {
+            Ready::NONE => Ready::all(self.interest),
+            last => last,
+        }
+    }
 }
 
 /// A handler that is to be called now.
@@ -209,13 +218,13 @@ impl Handlers {
                 self.link(key, d);
             })
         } else {
-            let wanted = self.wanted(d);
             let descriptor = &mut self.descriptors[d as usize];
             let was_always_ready = descriptor.is_always_ready();
             if was_always_ready {
                 descriptor.told = Told::ByKernel;
             }
-            let result = descriptor.sync(poller, wanted, true, Stale::Mend);
+            let result = self.sync(poller, d, true);
+            let descriptor = &mut self.descriptors[d as usize];
             if was_always_ready && result.as_ref().is_err_and(|error| !is_gone(error)) {
                 descriptor.told = Told::Always;
             }
@@ -326,9 +335,9 @@ impl Handlers {
                 continue;
             }
             let force = std::mem::take(&mut descriptor.force);
-            let wanted = self.wanted(d);
+            let result = self.sync(poller, d, force);
             let descriptor = &mut self.descriptors[d as usize];
-            match descriptor.sync(poller, wanted, force, Stale::Mend) {
+            match result {
                 Err(error) if !is_gone(&error) => {
                     (descriptor.dirty, descriptor.force) = (true, force);
                     again.push(d);
@@ -338,9 +347,6 @@ impl Handlers {
                 }
                 // Or closed behind our back: it goes quiet.
                 _ => descriptor.refused = false,
-            }
-            if self.descriptors[d as usize].is_always_ready() {
-                self.for_all_on(d, Self::call_if_ready);
             }
         }
         self.dirty.append(&mut again);
@@ -451,11 +457,8 @@ impl Handlers {
                 _ => Ready::NONE,
             };
             let ready = match now.is_none() && handler.again {
-                // If it is paused this is nothing, and whoever resumes it puts it back.
-                true => match handler.last.seen_by(handler.interest) {
-                    Ready::NONE => Ready::all(handler.interest),
-                    last => last,
-                },
+                // If it is paused whoever resumes it puts it back.
+                true => handler.told_again(),
                 false => now,
             };
             if !ready.is_none() {
@@ -473,7 +476,11 @@ impl Handlers {
     pub(super) fn start(&mut self, key: Key) -> Option<Call> {
         let handler = self.get(key)?;
         let pending = std::mem::take(&mut handler.pending);
-        let ready = pending.seen_by(handler.interest);
+        let ready = match pending.seen_by(handler.interest) {
+            // Somebody has changed its interest meanwhile, and it is to be called again whatever that is.
+            Ready::NONE if handler.again && !pending.is_none() => handler.told_again(),
+            ready => ready,
+        };
         if ready.is_none() {
             return None;
         }
@@ -683,7 +690,18 @@ impl Handlers {
             self.mark(d, force);
             return Ok(());
         }
-        descriptor.sync(poller, wanted, force, Stale::Mend)
+        self.sync(poller, d, force)
+    }
+
+    /// Tells the kernel what the handlers of a descriptor want, whatever file its number means now.
+    fn sync(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
+        let wanted = self.wanted(d);
+        let descriptor = &mut self.descriptors[d as usize];
+        let result = descriptor.sync(poller, wanted, force, Stale::Mend);
+        if descriptor.is_always_ready() {
+            self.for_all_on(d, Self::call_if_ready);
+        }
+        result
     }
 
     #[inline(never)]

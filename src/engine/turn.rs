@@ -519,10 +519,10 @@ impl<'c> Driving<'c> {
         let core = self.core;
         let (mut state, limit) = self.call_prepare(self.state()?)?;
         state.prepared = (!state.hooks.is_empty()).then_some(limit);
+        self.flush(&mut state)?;
         if limit == NOT_AT_ALL || self.has_work(&state) {
             return Ok(false);
         }
-        self.flush(&mut state)?;
         let left = self.leave(state);
         left.map_err(|error| Error::os(self.call, error))?;
         self.resting = core.inbox.fall_asleep();

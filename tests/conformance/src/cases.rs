@@ -86,6 +86,7 @@ macro_rules! __cases {
                 remove_and_add_of_one_number_in_one_callback
                 added_anew_before_the_old_one_is_removed
                 an_update_finds_the_new_file_under_the_number
+                an_update_finds_a_regular_file_under_the_number
                 rearm_takes_the_new_file_under_the_number
                 rearm_arms_edges_and_oneshots
                 a_closed_regular_file_goes_quiet
@@ -120,6 +121,7 @@ macro_rules! __cases {
                 again_calls_in_the_next_turn_though_nothing_is_ready
                 again_does_not_starve_the_others
                 again_is_kept_when_the_interest_changes
+                again_is_kept_when_a_neighbour_changes_the_interest
                 again_and_an_event_are_one_call
                 again_waits_while_the_handler_is_paused;
             turns:
@@ -327,6 +329,7 @@ macro_rules! __virtual_cases {
                 again_calls_in_the_next_turn_though_nothing_is_ready
                 again_does_not_starve_the_others
                 again_is_kept_when_the_interest_changes
+                again_is_kept_when_a_neighbour_changes_the_interest
                 again_and_an_event_are_one_call
                 again_waits_while_the_handler_is_paused;
             turns:

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::Arc;
 
-use oneloop::{Action, Interest, Mode};
+use oneloop::{Action, HandlerId, Interest, Mode, Priority, Reactor};
 
 use crate::{Log, Stage};
 
@@ -602,6 +602,33 @@ pub fn again_is_kept_when_the_interest_changes(stage: &mut Stage) {
         stage.turns(4);
         assert_eq!(log.len(), 2);
     }
+}
+
+/// The same if a neighbour does it, in every turn and before the handler's turn comes.
+pub fn again_is_kept_when_a_neighbour_changes_the_interest(stage: &mut Stage) {
+    fn toggle(reactor: &Reactor, id: HandlerId, n: usize) {
+        let next = reactor.clone();
+        let post = move || {
+            let interest = [READ, Interest::PRIORITY][n % 2];
+            next.update_handler(id, interest).expect("known");
+            if n > 0 {
+                toggle(&next, id, n - 1);
+            }
+        };
+        let posted = reactor.call_soon_with(Priority::High, post);
+        posted.expect("open");
+    }
+    let (a, _b) = stage.sources.readable();
+    let log = Log::default();
+    let seen = log.clone();
+    let again = move |_: &mut _, _| {
+        seen.push(());
+        Action::Again
+    };
+    let added = stage.reactor.add_handler(a, READ, Mode::Level, again);
+    toggle(&stage.reactor, added.expect("add_handler"), 20);
+    stage.turns(20);
+    assert!(log.len() >= 19, "{}", log.len());
 }
 
 /// `Again` and a new event are one call in the turn.

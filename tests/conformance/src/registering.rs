@@ -1132,6 +1132,33 @@ pub fn an_update_finds_the_new_file_under_the_number(stage: &mut Stage) {
     number.close();
 }
 
+/// A regular file under the number of a socket is found, too, and nobody else notices.
+pub fn an_update_finds_a_regular_file_under_the_number(stage: &mut Stage) {
+    let (a, b) = (pair().0, pair().0);
+    let numbers = [Number::of(&a), Number::of(&b)];
+    let watch = |number: &Number| stage.watch_number(number.get(), WRITE, Mode::Level);
+    let [first, second] = numbers.each_ref().map(watch);
+    numbers[0].mean(regular_file());
+    stage
+        .reactor
+        .update_handler(first.id, READ)
+        .expect("mended");
+    stage.turns(3);
+    assert!(first.take() >= 3);
+    // In a callback, where the kernel is told later.
+    numbers[1].mean(regular_file());
+    let (reactor, id) = (stage.reactor.clone(), second.id);
+    after_turns(&stage.reactor, 0, move |_| {
+        reactor.update_handler(id, READ).expect("mended");
+    });
+    stage.turns(4);
+    assert!(second.take() >= 3);
+    for (number, one) in numbers.iter().zip([first, second]) {
+        stage.reactor.remove_handler(one.id).expect("known");
+        number.close();
+    }
+}
+
 /// The same with nothing changed: `rearm_handler`, as libpq needs it.
 pub fn rearm_takes_the_new_file_under_the_number(stage: &mut Stage) {
     let (a, _b) = pair();
