@@ -16,6 +16,7 @@ mod step;
 mod watchdog;
 mod world;
 
+use std::ops::Add;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -48,6 +49,18 @@ pub struct Report {
     pub calls: u64,
     /// Turns of the reactor.
     pub turns: u64,
+}
+
+impl Add for Report {
+    type Output = Report;
+
+    fn add(self, other: Report) -> Report {
+        Report {
+            steps: self.steps + other.steps,
+            calls: self.calls + other.calls,
+            turns: self.turns + other.turns,
+        }
+    }
 }
 
 /// Something that the contract does not allow.

@@ -566,7 +566,7 @@ impl Play {
             }
             Do::SetSystem { offset } => {
                 let (time, shown) = self.system(offset);
-                self.model().system = time;
+                self.model().set_system_clock(time);
                 self.clock.set_system(shown);
             }
 

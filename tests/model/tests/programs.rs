@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use oneloop_model::{HostKind, Program, Report, Setting, run};
+use oneloop_model::{End, HostKind, Program, Report, Setting, Violation, run};
 use proptest::prelude::any;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
 
@@ -19,67 +19,88 @@ fn steps() -> u64 {
 }
 
 fn explore(setting: Setting) {
-    let mut runner = TestRunner::new(Config {
+    let kept = FileFailurePersistence::Direct("tests/regressions.txt");
+    let config = Config {
         cases: PROGRAMS,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/regressions.txt",
-        ))),
+        failure_persistence: Some(Box::new(kept)),
         max_shrink_iters: 20_000,
         // A hang takes its time.
         max_shrink_time: 120_000,
         ..Config::default()
-    });
+    };
+    let programs = any::<Program>();
     let done = Cell::new(Report::default());
     let share = steps().div_ceil(TESTS);
     while done.get().steps < share {
-        let result = runner.run(&any::<Program>(), |program| match run(&program, setting) {
+        let mut runner = TestRunner::new(config.clone());
+        let result = runner.run(&programs, |program| match run(&program, setting) {
             Ok(report) => {
-                let sum = done.get();
-                done.set(Report {
-                    steps: sum.steps + report.steps,
-                    calls: sum.calls + report.calls,
-                    turns: sum.turns + report.turns,
-                });
+                done.set(done.get() + report);
                 Ok(())
             }
             Err(violation) => Err(TestCaseError::fail(violation.what)),
         });
-        if let Err(TestError::Fail(reason, program)) = result {
-            let traced = Setting {
-                traced: true,
-                ..setting
-            };
-            let program = without_idle_steps(program, setting);
-            let trace = run(&program, traced).map_or_else(|again| again.trace, |_| Vec::new());
-            let trace = trace.join("\n");
-            panic!("after {:?}: {reason}\n{program:?}\n{trace}", done.get());
-        } else if let Err(error) = result {
-            panic!("{error}");
+        match result {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, program)) => {
+                let after = done.get();
+                let (program, violation) = shorten(program, setting);
+                let Some(Violation { what, trace }) = violation else {
+                    panic!("after {after:?}, and not when tried again: {reason}\n{program:?}");
+                };
+                let trace = trace.join("\n");
+                panic!("after {after:?}: {what}\n{program:?}\n{trace}");
+            }
+            Err(error) => panic!("{error}"),
         }
     }
     println!("{setting:?}: {:?}", done.get());
 }
 
-/// Takes out what is not needed for a failure: proptest does so only before it makes steps simpler.
-fn without_idle_steps(mut program: Program, setting: Setting) -> Program {
-    let fails = |program: &Program| run(program, setting).is_err();
-    for at in (0..program.steps.len()).rev() {
-        let mut shorter = program.clone();
-        shorter.steps.remove(at);
-        if fails(&shorter) {
-            program = shorter;
-        }
-    }
-    for script in 0..program.scripts.len() {
-        for at in (0..program.scripts[script].steps.len()).rev() {
-            let mut shorter = program.clone();
-            shorter.scripts[script].steps.remove(at);
-            if fails(&shorter) {
-                program = shorter;
+/// Takes out what is not needed for a failure. proptest does so only before it makes steps simpler.
+fn shorten(mut program: Program, setting: Setting) -> (Program, Option<Violation>) {
+    let traced = Setting {
+        traced: true,
+        ..setting
+    };
+    let mut last = run(&program, traced).err();
+    let mut again = true;
+    while std::mem::take(&mut again) {
+        for shorter in shorter(&program) {
+            if let Err(violation) = run(&shorter, traced) {
+                (program, last) = (shorter, Some(violation));
+                again = true;
+                break;
             }
         }
     }
-    program
+    (program, last)
+}
+
+/// A program without one of its steps, in every possible way.
+fn shorter(program: &Program) -> Vec<Program> {
+    let mut all = Vec::new();
+    for at in (0..program.steps.len()).rev() {
+        let mut one = program.clone();
+        one.steps.remove(at);
+        all.push(one);
+    }
+    for script in 0..program.scripts.len() {
+        let mut one = program.clone();
+        one.scripts.remove(script);
+        all.push(one);
+        for at in (0..program.scripts[script].steps.len()).rev() {
+            let mut one = program.clone();
+            one.scripts[script].steps.remove(at);
+            all.push(one);
+        }
+        if program.scripts[script].end != End::Continue {
+            let mut one = program.clone();
+            one.scripts[script].end = End::Continue;
+            all.push(one);
+        }
+    }
+    all
 }
 
 macro_rules! programs {

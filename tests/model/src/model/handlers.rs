@@ -120,21 +120,19 @@ impl Handler {
         }
         let again = self.again && self.interest != 0;
         if again {
-            may |= self.interest | seen(self.last, self.interest);
+            // What is ready nobody may have asked the kernel: it is told what it was told last.
+            may |= now | self.interest | seen(self.last, self.interest);
         }
-        let due = again || must != 0;
-        // To be called for something is to be told everything.
-        let must = if due { now } else { 0 };
         match self.bound {
             Bound::Loose { .. } => Prospect {
                 must: 0,
-                may: may | if again { now } else { 0 },
+                may,
                 due: false,
             },
             _ => Prospect {
                 must,
-                may: may | must,
-                due,
+                may,
+                due: again || must != 0,
             },
         }
     }

@@ -86,6 +86,14 @@ impl Model {
         }
     }
 
+    /// Timers that were due by it are asked again, which may make them wait for the next turn.
+    pub(crate) fn set_system_clock(&mut self, time: i64) {
+        self.system = time;
+        self.timers
+            .iter_mut()
+            .for_each(|timer| timer.seen_due = false);
+    }
+
     /// The phase of timers begins: these are due in this turn, in this order.
     pub(super) fn take_due(&mut self) {
         let mut due: Vec<(i64, usize)> = Vec::new();
