@@ -109,7 +109,8 @@ pub fn a_refused_raw_add_leaves_no_trace(stage: &mut Stage) {
     everywhere(stage, move |reactor| {
         for code in REFUSALS {
             for &mode in modes {
-                let (a, _b) = readable();
+                // Not readable: on another thread a call could be under way.
+                let (a, _b) = pair();
                 let fd = a.as_raw_fd();
                 let drops = Drops::default();
                 let add = || {
