@@ -238,6 +238,35 @@ fn set_back_in_a_callback_it_holds_back_what_was_due_with_that() {
 }
 
 #[test]
+fn a_clock_that_a_timer_has_set_is_looked_at_before_the_loop_sleeps() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    for hosted in [false, true] {
+        let noon = clock.system_now() + HOUR;
+        let fired = note(&reactor, |note| {
+            reactor.call_at_system(noon, move || note(())).unwrap();
+        });
+        look(&reactor);
+        let set = clock.clone();
+        reactor
+            .call_later(Duration::ZERO, move || set.set_system(noon))
+            .unwrap();
+        if hosted {
+            while !reactor.turn(Some(Duration::ZERO)).unwrap().idle || is_readable(&reactor) {}
+        } else {
+            reactor.run().unwrap();
+        }
+        assert_eq!(fired.try_iter().count(), 1);
+    }
+}
+
+fn is_readable(reactor: &Reactor) -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut one = [PollFd::new(reactor, PollFlags::IN)];
+    poll(&mut one, Some(&Default::default())).unwrap() == 1
+}
+
+#[test]
 fn monotonic_timers_do_not_care_and_a_reset_makes_a_timer_one_of_them() {
     let clock = TestClock::new();
     let reactor = on(&clock);

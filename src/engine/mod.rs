@@ -663,11 +663,20 @@ impl Core {
         }
     }
 
+    /// If it was set: that of a test may have been at any time, of which nobody tells.
+    fn follow_system_clock(&self, state: &mut State, told: bool) {
+        if told || self.clock.test().is_some() {
+            let deadline = |time| self.clock.deadline_of(time);
+            state.timers.follow(deadline);
+        }
+    }
+
     /// Makes the next deadline show on the descriptor, if a host watches it.
     fn set_alarm(&self, state: &mut State) -> io::Result<()> {
         if self.watched.load(Ordering::SeqCst) == 0 {
             return Ok(());
         }
+        self.follow_system_clock(state, false);
         let next = state.timers.next_deadline();
         let next = next.min(state.prepared.unwrap_or(NEVER));
         if self.clock.test().is_some() {

@@ -147,7 +147,7 @@ impl<'c> Driving<'c> {
         self.begin_batch(&mut state);
         // What is rare is looked for with one branch for all of it, here and below, and is elsewhere.
         let mut limit = NEVER;
-        if !state.hooks.is_empty() | state.handlers.is_dirty() {
+        if !state.hooks.is_empty() | state.handlers.is_dirty() | core.clock.is_test() {
             (state, limit) = self.prepare(state, until)?;
         }
 
@@ -244,9 +244,7 @@ impl<'c> Driving<'c> {
             true => core.inbox.poller.watch_clock(),
             false => Ok(()),
         };
-        if events.notices.clock || core.clock.is_test() {
-            state.timers.follow(|time| core.clock.deadline_of(time));
-        }
+        core.follow_system_clock(state, events.notices.clock);
         if core.inbox.take_news(news) {
             state.handlers.take_news(news);
         }
@@ -445,6 +443,7 @@ impl<'c> Driving<'c> {
             }
         }
         self.flush(&mut state)?;
+        self.core.follow_system_clock(&mut state, false);
         Ok((state, limit))
     }
 

@@ -246,13 +246,7 @@ fn after(reactor: &Reactor, play: &Play, turn: Option<Result<Turn>>) -> Option<T
     match turn? {
         Ok(turn) => {
             model.note(|| format!("{turn:?}"));
-            if turn.stopped != model.stop && !model.closed {
-                let text = format!("stopped: {}, stop: {}", turn.stopped, model.stop);
-                model.violated(text);
-            }
-            if turn.stopped {
-                model.stop = false;
-            }
+            model.stopped(turn.stopped);
             if turn.idle {
                 model.may_sleep();
             }

@@ -578,9 +578,7 @@ impl Play {
             Do::AddHook { script } => self.add_hook(script),
             Do::RemoveHook { who } => self.remove_hook(me, who),
             Do::Stop => {
-                let mut model = self.model();
-                model.stop = true;
-                drop(model);
+                self.model().stop();
                 if let Some(reactor) = self.reactor.upgrade() {
                     reactor.stop();
                 }

@@ -78,6 +78,8 @@ pub(crate) struct Model {
     due: VecDeque<usize>,
     /// Somebody called `stop`, and nobody has stopped yet.
     pub(crate) stop: bool,
+    /// That was a hook that was asked after the turn, so that it is for the next.
+    late_stop: bool,
     /// A file was closed while a dup keeps it open, and the kernel goes on reporting it.
     ghosts: bool,
     pub(crate) closed: bool,
@@ -144,6 +146,7 @@ impl Model {
             idle: VecDeque::new(),
             due: VecDeque::new(),
             stop: false,
+            late_stop: false,
             ghosts: false,
             closed: false,
             reads_priority,
@@ -202,6 +205,21 @@ impl Model {
 
     pub(crate) fn leave(&mut self) {
         self.inside = false;
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop = true;
+        self.late_stop = self.inside && self.phase == Phase::Rest;
+    }
+
+    /// Whoever drove says whether it was stopped.
+    pub(crate) fn stopped(&mut self, is: bool) {
+        let late = std::mem::take(&mut self.late_stop) && !is;
+        if is != self.stop && !late && !self.closed {
+            let text = format!("stopped: {is}, after a call of stop: {}", self.stop);
+            self.violated(text);
+        }
+        self.stop &= !is;
     }
 
     /// Whoever drove has come back. `aborted`: by a panic.
