@@ -558,9 +558,10 @@ impl Drop for Driving<'_> {
         } = &mut *self.turning;
         state.timers.put_back(due);
         let closed = core.inbox.put_back([urgent, posts, idle].map(mem::take));
-        let zero = state.prepared == Some(NOT_AT_ALL);
+        // A hook has to be asked before anybody sleeps.
+        let ask = !state.hooks.is_empty() && state.prepared.is_none_or(|until| until == NOT_AT_ALL);
         let failed = state.handlers.tell_kernel(&core.inbox.poller).is_some();
-        let work = zero || failed || self.has_work(&state);
+        let work = ask || failed || self.has_work(&state);
         let work = self.leave(state).is_err() || work;
         if !core.inbox.fall_asleep() || work {
             core.inbox.wake();

@@ -201,6 +201,8 @@ impl Model {
     pub(crate) fn next_deadline(&self) -> Option<Option<i64>> {
         let alive = || self.timers.iter().filter(|timer| timer.alive);
         let sure = alive().all(|timer| timer.system.is_none());
-        sure.then(|| alive().filter_map(|timer| timer.deadline).min())
+        // The end of time is never.
+        let deadlines = alive().filter_map(|timer| timer.deadline);
+        sure.then(|| deadlines.filter(|&deadline| deadline < i64::MAX).min())
     }
 }
