@@ -2,10 +2,10 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, PoisonError};
 
-use crate::Ready;
 use crate::engine::Inbox;
 use crate::id::Key;
 use crate::sync::{Mutex, MutexGuard};
+use crate::{Ready, fork};
 
 /// What a handler can be on: everything that has a descriptor, and [`VirtualSource`].
 ///
@@ -118,7 +118,10 @@ impl VirtualSource {
     /// A source that is ready for nothing, and its other half.
     pub fn pair() -> (VirtualSource, Readiness) {
         let shared = Arc::new(Shared::default());
-        let speaker = Speaker(shared.clone());
+        let speaker = Speaker {
+            shared: shared.clone(),
+            forks: fork::generation(),
+        };
         (VirtualSource(shared), Readiness(Arc::new(speaker)))
     }
 
@@ -167,7 +170,7 @@ impl Readiness {
     /// False if no loop has a handler on the source: not yet, or not any more. What was set stays,
     /// for a handler that comes.
     pub fn set(&self, ready: Ready) -> bool {
-        self.0.0.set(ready)
+        self.0.shared.set(ready)
     }
 
     /// The source is not ready for this any more, as a socket that was drained.
@@ -175,22 +178,30 @@ impl Readiness {
     /// A handler may already be about to be called for it; as with a socket that another has
     /// drained, it will find nothing.
     pub fn clear(&self, ready: Ready) {
-        let mut state = self.0.0.lock();
+        let mut state = self.0.shared.lock();
         state.ready = state.ready.without(ready);
     }
 
     /// What the source is ready for now.
     pub fn get(&self) -> Ready {
-        self.0.0.lock().ready
+        self.0.shared.lock().ready
     }
 }
 
 /// What all clones of a [`Readiness`] share.
-struct Speaker(Arc<Shared>);
+struct Speaker {
+    shared: Arc<Shared>,
+    /// The process that it was made in.
+    forks: u32,
+}
 
 impl Drop for Speaker {
     fn drop(&mut self) {
-        self.0.set(Ready::HANGUP);
+        // In a child process a thread that is not there may have the lock, for ever.
+        let is_ours = self.forks == fork::seen();
+        if is_ours || self.shared.0.try_lock().is_ok() {
+            self.shared.set(Ready::HANGUP);
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Child processes that share the parent's descriptors without an exec.
 #![cfg(target_os = "linux")]
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{Action, ErrorKind, Interest, Mode, Reactor};
+use oneloop::futures::Async;
+use oneloop::{Action, ErrorKind, Interest, Mode, Reactor, VirtualSource};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -260,6 +261,65 @@ fn a_fork_while_other_threads_use_the_loop() {
         }
         assert!(verdict(pid, is_forked(&result)));
     }
+}
+
+/// Forks again and again while another thread calls `busy`, which takes a lock for most of the time.
+/// The child does its part, which is true if all is well.
+fn fork_beside(busy: impl Fn() + Sync, child: impl Fn() -> bool) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(SeqCst) {
+                busy();
+            }
+        });
+        let good = (0..100).all(|_| match fork() {
+            0 => verdict(0, child()),
+            pid => verdict(pid, true),
+        });
+        over.store(true, SeqCst);
+        assert!(good, "the child waits for a thread that it has not got");
+    });
+}
+
+/// Nobody waits for the hang-up there.
+#[test]
+fn a_child_drops_a_readiness_that_other_threads_look_at() {
+    let (source, readiness) = VirtualSource::pair();
+    let readiness = std::cell::RefCell::new(Some(readiness));
+    let drop_it = || readiness.take().is_some();
+    fork_beside(|| _ = source.ready(), drop_it);
+}
+
+/// Nobody would ever wake it.
+#[test]
+fn a_child_is_told_that_the_loop_of_a_future_is_not_its_own() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _readiness) = VirtualSource::pair();
+    let source = Async::new(&reactor, source).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut waiting = Box::pin(source.readable());
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    let waiting = std::cell::RefCell::new(Some(waiting));
+    let is_forked = |poll: Poll<std::io::Result<()>>| match poll {
+        Poll::Ready(Err(error)) => error
+            .get_ref()
+            .and_then(|error| error.downcast_ref::<oneloop::Error>())
+            .is_some_and(|error| error.kind() == ErrorKind::Forked),
+        _ => false,
+    };
+    let child = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut waiting = waiting.take().unwrap();
+        is_forked(waiting.as_mut().poll(&mut cx))
+            && is_forked(source.poll_readable(&mut cx))
+            && is_forked(Box::pin(source.writable()).as_mut().poll(&mut cx))
+    };
+    let busy = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = source.poll_writable(&mut cx);
+    };
+    fork_beside(busy, child);
 }
 
 /// The loop's own wait sleeps although somebody has asked for the descriptor, and tells them later.

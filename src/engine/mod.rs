@@ -612,11 +612,18 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An error in a child of the process that it belongs to.
+    #[inline]
+    pub(crate) fn check_process(&self, call: &'static str) -> Result<()> {
+        match self.inbox.is_forked() {
+            true => Err(Error::new(call, Cause::Forked)),
+            false => Ok(()),
+        }
+    }
+
     #[inline]
     fn enter(&self, call: &'static str) -> Result<StateGuard<'_>> {
-        if self.inbox.is_forked() {
-            return Err(Error::new(call, Cause::Forked));
-        }
+        self.check_process(call)?;
         let state = self.state();
         if state.closed {
             return Err(Error::new(call, Cause::Closed));

@@ -19,6 +19,9 @@ use crate::id::Key;
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Action, Error, Event, Interest, Loop, Mode, Source, Threads};
 
+/// What fails in a child process, where a thread that is not there may have the tasks' lock, for ever.
+const CALL: &str = "Async";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Read,
@@ -163,6 +166,7 @@ impl<K: Threads> Registration<K> {
         cx: &mut Context<'_>,
         is_ready: impl FnOnce(&mut Way) -> bool,
     ) -> Poll<io::Result<()>> {
+        self.reactor.core.check_process(CALL)?;
         let mut state = self.tasks.lock();
         let way = &mut state.ways[direction as usize];
         if is_ready(way) {
@@ -324,6 +328,7 @@ impl Future for Wait<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.core.check_process(CALL)?;
         let mut state = self.tasks.lock();
         let waiters = &mut state.ways[self.direction as usize].waiters;
         let mut old = None;
@@ -363,6 +368,9 @@ impl Drop for Wait<'_> {
         let Some(at) = self.waiter else {
             return;
         };
+        if self.core.check_process(CALL).is_err() {
+            return;
+        }
         let mut state = self.tasks.lock();
         let way = &mut state.ways[self.direction as usize];
         let waker = way.waiters.remove(at);

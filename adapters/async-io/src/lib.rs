@@ -63,8 +63,9 @@ enum State<K: Threads> {
     /// More to do than one poll allows. The executor comes back by itself, and async-io is not
     /// bothered with what happens on the descriptor meanwhile.
     Busy(Host<K>),
-    /// Nothing to do until the descriptor says so.
-    Idle(Host<K>, Async<Loop<K>>),
+    /// Nothing to do until the descriptor says so. In this order, in which they are dropped: it is
+    /// not watched any more when the next host may come.
+    Idle(Async<Loop<K>>, Host<K>),
     Done,
 }
 
@@ -91,12 +92,12 @@ impl<K: Threads> Future for Drive<K> {
                     }
                     // It is only ever polled, so that its O_NONBLOCK does not matter.
                     let watched = Async::new_nonblocking(host.reactor().clone())?;
-                    *state = State::Idle(host, watched);
+                    *state = State::Idle(watched, host);
                 }
-                State::Idle(mut host, watched) => {
+                State::Idle(watched, mut host) => {
                     // Looks at the level, so that what has come since the last turn counts.
                     if watched.poll_readable(cx)?.is_pending() {
-                        *state = State::Idle(host, watched);
+                        *state = State::Idle(watched, host);
                         return Poll::Pending;
                     }
                     let turn = host.turn(BUDGET)?;
@@ -104,7 +105,7 @@ impl<K: Threads> Future for Drive<K> {
                         return Poll::Ready(Ok(()));
                     }
                     if turn.idle && !turn.haunted {
-                        *state = State::Idle(host, watched);
+                        *state = State::Idle(watched, host);
                         continue;
                     }
                     drop(watched);

@@ -167,6 +167,30 @@ fn a_source_whose_readiness_other_threads_drop() {
     });
 }
 
+/// A host that sleeps after a call that is no turn.
+#[test]
+fn a_post_while_a_host_renews() {
+    explore("a_post_while_a_host_renews", || {
+        let reactor = Reactor::new().unwrap();
+        let (remote, count) = (reactor.remote(), Count::default());
+        let ran = count.clone();
+        let post = move || remote.call_soon(move || ran.up()).unwrap();
+        let thread = thread::spawn(post);
+        let mut host = reactor.host("loom").unwrap();
+        loop {
+            let idle = host.turn(1).unwrap().idle;
+            if count.get() == 1 {
+                break;
+            }
+            if idle {
+                host.renew().unwrap();
+                host.sleep();
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
 #[test]
 fn a_stop_of_another_thread() {
     explore("a_stop_of_another_thread, built-in", || {
