@@ -145,32 +145,53 @@ fn a_timer_that_another_thread_cancels() {
     });
 }
 
-/// Each post runs, or comes back, or is dropped with the loop: once.
+/// Each post runs, or comes back, or is dropped, though there is a handle of the loop: once.
 #[test]
 fn a_loop_that_another_thread_closes() {
     explore("a_loop_that_another_thread_closes", || {
         let reactor = Reactor::new().unwrap();
-        let (_, _, handler_drops) = busy_handler(&reactor, || Action::Continue);
-        let (posts, refused) = (Count::default(), Count::default());
-        let (remote, other) = (reactor.remote(), reactor.clone());
-        let (dropped, counted) = (posts.on_drop(), refused.clone());
+        let drops = Count::default();
+        for _ in 0..2 {
+            let dropped = drops.on_drop();
+            reactor.call_soon(move || drop(dropped)).unwrap();
+        }
+        let (remote, other, dropped) = (reactor.remote(), reactor.clone(), drops.on_drop());
         let post = move || match remote.call_soon(move || drop(dropped)) {
             Ok(()) => {}
-            Err(error) => {
-                assert_eq!(Error::from(error).kind(), ErrorKind::Closed);
-                counted.up();
-            }
+            Err(error) => assert_eq!(Error::from(error).kind(), ErrorKind::Closed),
         };
         let threads = [thread::spawn(post), thread::spawn(move || other.close())];
+        match reactor.turn(Some(Duration::ZERO)) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Closed),
+        }
+        join(threads);
+        assert_eq!(drops.get(), 3);
+    });
+}
+
+/// A handler, too, and a timer that is due.
+#[test]
+fn a_busy_loop_that_another_thread_closes() {
+    explore("a_busy_loop_that_another_thread_closes", || {
+        let reactor = Reactor::new().unwrap();
+        let (_, _, handlers) = busy_handler(&reactor, || Action::Continue);
+        let timers = Count::default();
+        let dropped = timers.on_drop();
+        let timer = move || {
+            let _with = &dropped;
+        };
+        reactor.call_later(Duration::ZERO, timer).unwrap();
+        let other = reactor.clone();
+        let thread = thread::spawn(move || other.close());
         for _ in 0..2 {
             match reactor.turn(Some(Duration::ZERO)) {
                 Ok(_) => {}
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Closed),
             }
         }
-        join(threads);
-        assert_eq!((posts.get(), handler_drops.get()), (1, 1));
-        assert!(refused.get() <= 1);
+        thread.join().unwrap();
+        assert_eq!((handlers.get(), timers.get()), (1, 1));
     });
 }
 
