@@ -19,6 +19,12 @@ pub struct Books {
 /// Goes along with a closure, and is dropped with it: once.
 pub struct Token(Arc<Books>);
 
+impl Token {
+    pub fn books(&self) -> &Books {
+        &self.0
+    }
+}
+
 impl Drop for Token {
     fn drop(&mut self) {
         self.0.dropped.fetch_add(1, SeqCst);

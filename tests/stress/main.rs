@@ -13,11 +13,9 @@ use std::sync::Arc;
 use std::thread::{ThreadId, current};
 use std::time::{Duration, Instant};
 
-use books::Books;
+use books::{Books, Token};
 use legs::{Legs, survive};
-use oneloop::{
-    Interest, LocalReactor, Mode, PollerKind, Priority, Reactor, Ready, VirtualSource, WeakLoop,
-};
+use oneloop::{Interest, LocalReactor, Mode, PollerKind, Priority, Reactor, Ready, VirtualSource};
 use thread::{Random, Shared, Worker};
 use watchdog::Watchdog;
 
@@ -111,19 +109,32 @@ fn closed_and_dropped_under_their_hands() {
 }
 
 /// Not Send, and true to its thread.
-struct Local(#[allow(dead_code)] Rc<()>, ThreadId, Arc<Books>);
+struct Local {
+    _not_send: Rc<()>,
+    thread: ThreadId,
+    token: Token,
+}
 
-impl Drop for Local {
-    fn drop(&mut self) {
-        if current().id() != self.1 {
-            self.2
-                .complain("what is not Send was dropped by another thread");
+impl Local {
+    fn new(books: &Arc<Books>) -> Local {
+        Local {
+            _not_send: Rc::new(()),
+            thread: current().id(),
+            token: books.token(),
         }
-        drop(self.2.token());
     }
 }
 
-/// The loop of one thread, in whose remotes, sources and timers others have their hands.
+impl Drop for Local {
+    fn drop(&mut self) {
+        if current().id() != self.thread {
+            let what = "what is not Send was dropped by another thread";
+            self.token.books().complain(what);
+        }
+    }
+}
+
+/// The loop of one thread, whose remotes and sources others have in their hands.
 #[test]
 fn a_local_loop_keeps_what_is_its_own() {
     let books = Arc::new(Books::default());
@@ -133,28 +144,23 @@ fn a_local_loop_keeps_what_is_its_own() {
     while Instant::now() < end || round < 20 {
         round += 1;
         let reactor = LocalReactor::new().unwrap();
-        let local = || Local(Rc::new(()), current().id(), books.clone());
         let (source, readiness) = VirtualSource::pair();
-        let (mine, weak) = (local(), reactor.downgrade());
-        let each = {
-            let books = books.clone();
-            move |weak: &WeakLoop<oneloop::Local>| {
-                let one = Local(Rc::new(()), current().id(), books.clone());
-                if let Some(reactor) = weak.upgrade() {
-                    let post = reactor.call_soon_with(Priority::Idle, move || drop(one));
-                    books.accepted(post.is_ok());
-                    books.ran();
-                }
-            }
-        };
+        let (mine, weak) = (Local::new(&books), reactor.downgrade());
+        let books_of_posts = books.clone();
         let handler = move |_: &mut VirtualSource, _| {
             let _mine = &mine;
-            each(&weak);
+            if let Some(reactor) = weak.upgrade() {
+                let one = Local::new(&books_of_posts);
+                // Some are left over when the loop ends.
+                let _ = reactor.call_soon_with(Priority::Idle, move || drop(one));
+            }
         };
         let added = reactor.add_handler(source, Interest::READABLE, Mode::Edge, handler);
         added.unwrap();
-        let one = local();
-        let timer = move || drop(Rc::clone(&one.0));
+        let mine = Local::new(&books);
+        let timer = move || {
+            let _mine = &mine;
+        };
         reactor
             .call_every(Duration::from_micros(50), timer)
             .unwrap();

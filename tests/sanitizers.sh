@@ -1,0 +1,66 @@
+#!/bin/sh
+# The tests under AddressSanitizer (with LeakSanitizer), and those with threads under
+# ThreadSanitizer. Says what it ran and what it could not run; fails on a finding.
+#
+# AddressSanitizer takes any toolchain of rustup, which has its runtime. ThreadSanitizer has to see
+# the standard library's locks too, so that library is built anew: from rustup's component rust-src,
+# or from Debian's rustc and rust-src with the runtime of a toolchain of rustup. Helgrind and drd are
+# no way out: they know pthread's locks only, and those of the standard library are its own.
+set -eu
+cd "$(dirname "$0")/.."
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+runtimes=$(rustc --print sysroot)/lib/rustlib/$host/lib
+# Less to be written and read; line numbers are there.
+export CARGO_PROFILE_DEV_DEBUG=line-tables-only
+# `-Zsanitizer`, on a stable compiler.
+export RUSTC_BOOTSTRAP=1
+
+ran="nothing"
+note() {
+    ran="$ran; $*"
+    printf '\n== %s\n' "$*"
+}
+
+runtime() {
+    find "$runtimes" -name "librustc-*_rt.$1.a" 2>/dev/null | head -n 1
+}
+
+address_sanitizer() {
+    if [ -z "$(runtime asan)" ]; then
+        note "no AddressSanitizer: the toolchain has no runtime of it"
+        return
+    fi
+    note "AddressSanitizer: the core, the contract on all hosts, the C ABI"
+    CARGO_TARGET_DIR=target/asan RUSTFLAGS="-Zsanitizer=address" \
+        cargo test --target "$host" -p oneloop -p oneloop-conformance -p oneloop-c \
+        -p oneloop-c-tests --lib --bins --tests
+}
+
+# The same for whoever builds.
+thread_tests="-p oneloop --test stress --test local --test moving --test futures"
+
+thread_sanitizer() {
+    flags="-Zsanitizer=thread"
+    if [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ]; then
+        note "ThreadSanitizer, with the toolchain's own standard library built anew"
+        cargo=cargo
+    elif [ -d /usr/lib/rustlib/src/rust/library ] && [ -n "$(runtime tsan)" ]; then
+        note "ThreadSanitizer, with Debian's standard library built anew"
+        cargo=/usr/bin/cargo
+        export RUSTC=/usr/bin/rustc
+        flags="$flags -Zexternal-clangrt -Zpre-link-arg=-Wl,--whole-archive"
+        flags="$flags -Zpre-link-arg=$(runtime tsan) -Zpre-link-arg=-Wl,--no-whole-archive"
+        flags="$flags -Clink-arg=-lstdc++ -Clink-arg=-lm"
+    else
+        note "no ThreadSanitizer: there is no source of the standard library"
+        return
+    fi
+    # shellcheck disable=SC2086
+    CARGO_TARGET_DIR=target/tsan RUSTFLAGS=$flags \
+        "$cargo" test -Zbuild-std=std,panic_unwind,test --target "$host" $thread_tests
+}
+
+address_sanitizer
+thread_sanitizer
+printf '\n== ran: %s\n' "${ran#nothing; }"
