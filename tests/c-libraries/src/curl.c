@@ -149,12 +149,12 @@ static void failed(struct oneloop_curl *curl, CURL *easy, CURLcode result, void 
                                                result == CURLE_COULDNT_CONNECT);
     t.done += 100 * (result != CURLE_OK);
     if (t.left == 0) {
-        CHECK(t.done == 7 * 101 + 4);
+        CHECK(t.done == 7 * 101 + 7);
         finish();
     }
 }
 
-/* A server that dies, one that never answers, one that does not listen, and a good one. */
+/* A server that dies, one that never answers, one that does not listen, a slow one and a good one. */
 int test_curl_failures(oneloop_t *loop) {
     CURL *easy;
     struct get *of;
@@ -162,6 +162,7 @@ int test_curl_failures(oneloop_t *loop) {
     for (int n = 0; n < 3; n++) {
         start(get("dies", 50000));
         start(get("bytes", 50000));
+        start(get("slow", 100));
         easy = get("never", 0);
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 10L + 20 * n);
         start(easy);

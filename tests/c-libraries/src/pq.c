@@ -239,6 +239,51 @@ static void first_connected(struct oneloop_pg *pg, int ok) {
 
 int test_pq_notifications_and_cancel(oneloop_t *loop) { return begin(loop, first_connected); }
 
+/* A connection whose query is cancelled from beside it, by libpq's own means, and which goes on. The
+ * query may not have begun when it is tried for the first time. */
+
+static _Thread_local oneloop_id cancelling;
+
+static void cancel_again(oneloop_t *loop, oneloop_id id, void *user) {
+    char error[256];
+    PGcancel *cancel = PQgetCancel(t.pg[0]->conn);
+    (void)loop, (void)id, (void)user;
+    CHECK(PQcancel(cancel, error, sizeof error) == 1);
+    PQfreeCancel(cancel);
+}
+
+static void cancelled_result(struct oneloop_pg *pg, PGresult *result) {
+    here();
+    if (!result) {
+        if (t.step++ == 0)
+            CHECK(oneloop_pg_send(pg, "SELECT 'there'"));
+        else
+            finish();
+    } else if (t.step == 0) {
+        CHECK(oneloop_cancel_timer(t.loop, cancelling) == 0);
+        CHECK(strcmp(PQresultErrorField(result, PG_DIAG_SQLSTATE), "57014") == 0);
+    } else if (PQresultStatus(result) == PGRES_FATAL_ERROR) {
+        /* One that was on its way has come late. */
+        CHECK(strcmp(PQresultErrorField(result, PG_DIAG_SQLSTATE), "57014") == 0);
+        t.step = 0;
+    } else {
+        CHECK(strcmp(value(result), "there") == 0);
+    }
+    PQclear(result);
+}
+
+static void sleeper_connected(struct oneloop_pg *pg, int ok) {
+    if (!ok) {
+        retry(pg);
+        return;
+    }
+    pg->result = cancelled_result;
+    CHECK(oneloop_pg_send(pg, "SELECT pg_sleep(100)"));
+    CHECK(oneloop_add_timer(t.loop, 0, 5 * MS, cancel_again, NULL, NULL, &cancelling) == 0);
+}
+
+int test_pq_cancel(oneloop_t *loop) { return begin(loop, sleeper_connected); }
+
 /* A connection that hears itself: the notification comes behind the last result. */
 
 static void heard_itself(struct oneloop_pg *pg, PGnotify *notify) {

@@ -19,8 +19,8 @@ unsafe extern "C" {
 }
 
 /// Runs it on each host. Gives how many connections and requests the server saw there.
-fn with_server(version: Version, test: Test) -> Vec<(usize, usize)> {
-    let on_host = |(name, drive)| {
+fn with_server(version: Version, test: Test) -> [(usize, usize); 3] {
+    HOSTS.map(|(name, drive)| {
         println!("on {name}");
         let mut seen = None;
         on_a_loop(drive, |reactor| {
@@ -37,18 +37,19 @@ fn with_server(version: Version, test: Test) -> Vec<(usize, usize)> {
         assert_over(name);
         let seen = seen.unwrap();
         (seen.connections(), seen.requests())
-    };
-    HOSTS.into_iter().map(on_host).collect()
+    })
 }
 
 #[test]
 fn two_hundred_downloads_over_http_1() {
-    with_server(Http1, test_curl_downloads);
+    let seen = with_server(Http1, test_curl_downloads);
+    assert_eq!(seen.map(|(_, requests)| requests), [200; 3]);
 }
 
 #[test]
 fn two_hundred_downloads_over_http_2() {
-    with_server(Tls, test_curl_downloads);
+    let seen = with_server(Tls, test_curl_downloads);
+    assert_eq!(seen.map(|(_, requests)| requests), [200; 3]);
 }
 
 #[test]

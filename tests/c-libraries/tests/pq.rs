@@ -13,6 +13,7 @@ unsafe extern "C" {
     fn pq_test_server(conninfo: *const c_char);
     fn test_pq_big_things(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_notifications_and_cancel(r#loop: *mut oneloop_t) -> c_int;
+    fn test_pq_cancel(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_notifies_itself(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_left_open(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_loop_closed_inside(r#loop: *mut oneloop_t) -> c_int;
@@ -38,6 +39,7 @@ fn big_queries_results_and_copies_notifications_and_cancel() {
         let conninfo = database.conninfo(port);
         run(&conninfo, host, test_pq_big_things);
         run(&conninfo, host, test_pq_notifications_and_cancel);
+        run(&conninfo, host, test_pq_cancel);
         run(&conninfo, host, test_pq_notifies_itself);
         run(&conninfo, host, test_pq_slow_query);
         run(&conninfo, host, test_pq_left_open);
