@@ -14,7 +14,7 @@ pub fn compile(includes: &[&str]) {
 
     let mut build = cc::Build::new();
     build.file("src/verto.c").flag("-pthread");
-    build.includes(includes).include(MODULE);
+    build.includes(includes);
     build.includes(found.include_paths);
     build.warnings(true).extra_warnings(true);
     build.warnings_into_errors(true);

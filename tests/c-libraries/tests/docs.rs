@@ -81,16 +81,51 @@ fn a_program_of_libzmq() {
     assert_eq!(run("zmq", &[]), "hello\n");
 }
 
+#[test]
+fn a_program_of_libverto() {
+    assert_eq!(run("verto", &[]), "it is time\n");
+}
+
+const PAGE: &str = include_str!("../../../docs/c-libraries.md");
+
+/// The blocks of a language: the name and the lines of each.
+fn blocks(language: &str) -> Vec<(&'static str, Vec<&'static str>)> {
+    let blocks = PAGE.split("\n```").skip(1).step_by(2);
+    let named = blocks.filter_map(|block| {
+        let (name, code) = block.split_once('\n')?;
+        let name = name.strip_prefix(language)?.strip_prefix(' ')?;
+        Some((name, code.lines().collect()))
+    });
+    named.collect()
+}
+
+/// What a program of tokio's, and one in C, has more than it would have without oneloop.
+#[test]
+fn each_library_is_on_tokio_in_ten_lines() {
+    let [(_, main)] = blocks("rust").try_into().unwrap();
+    let code = main.iter().map(|line| line.trim());
+    let code = code.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    let frame = ["#[tokio::main(", "async fn main()"];
+    let is_frame = |line: &&str| frame.iter().any(|start| line.starts_with(start));
+    // But for the brace at its end.
+    let rust = code.filter(|line| !is_frame(line)).count() - 1;
+    for (name, lines) in blocks("c") {
+        let is_ours = |line: &str| line.starts_with("#include") && line.contains("oneloop");
+        let added = lines
+            .iter()
+            .filter(|line| is_ours(line) || line.contains("// <--"));
+        let added = added.count();
+        assert!(added >= 2 && rust + added <= 10, "{name}: {rust} + {added}");
+    }
+}
+
 /// Each block of C that the page has is a program that runs here, or in `avahi.rs`.
 #[test]
 fn each_program_of_the_page_is_run() {
-    let page = include_str!("../../../docs/c-libraries.md");
     let tests = [include_str!("docs.rs"), include_str!("avahi.rs")].concat();
-    let names = page.lines().filter_map(|line| line.strip_prefix("```c "));
-    let mut count = 0;
-    for name in names {
+    let programs = blocks("c");
+    assert_eq!(programs.len(), 11);
+    for (name, _) in programs {
         assert!(tests.contains(&format!("run(\"{name}\"")), "{name}");
-        count += 1;
     }
-    assert!(count >= 10);
 }
