@@ -1,5 +1,8 @@
 //! Compiles the C side of each test, with what pkg-config says of its libraries.
 
+use std::env;
+use std::path::PathBuf;
+
 mod build {
     pub mod docs;
     pub mod hiredis;
@@ -34,19 +37,16 @@ const TESTS: &[(&str, &[&str])] = &[
 ];
 
 fn main() {
-    let includes = [
-        "../../adapters/c/include",
-        "../../adapters/c/glue",
-        "../../adapters/c/verto",
-        "../c/src",
-    ];
-    for include in includes {
-        println!("cargo::rerun-if-changed={include}");
+    let headers = env::var_os("DEP_ONELOOP_INCLUDE").expect("oneloop-c gives it");
+    let mut includes: Vec<PathBuf> = env::split_paths(&headers).collect();
+    includes.push("../c/src".into());
+    for include in &includes {
+        println!("cargo::rerun-if-changed={}", include.display());
     }
     let example = "../../examples/c/redis.c";
     println!("cargo::rerun-if-changed={example}");
     let mut build = cc::Build::new();
-    build.file(example).includes(includes).flag("-pthread");
+    build.file(example).includes(&includes).flag("-pthread");
     build.define("main", "redis_example").warnings(true);
     build.extra_warnings(true).warnings_into_errors(true);
     build.compile("oneloop_example_redis");
@@ -67,7 +67,7 @@ fn main() {
         let source = format!("src/{name}.c");
         println!("cargo::rerun-if-changed={source}");
         let mut build = cc::Build::new();
-        build.file(source).includes(includes).flag("-pthread");
+        build.file(source).includes(&includes).flag("-pthread");
         build
             .warnings(true)
             .extra_warnings(true)

@@ -3,18 +3,18 @@
 use std::env;
 use std::path::PathBuf;
 
-const INCLUDES: [&str; 2] = ["../../adapters/c/include", "src"];
-
 fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
-    build.includes(INCLUDES).flag("-pthread");
+    let headers = env::var_os("DEP_ONELOOP_INCLUDE").expect("oneloop-c gives it");
+    build.includes(env::split_paths(&headers));
+    build.include("src").flag("-pthread");
     build.warnings(true).extra_warnings(true);
     build.warnings_into_errors(true);
     build
 }
 
 fn main() {
-    for path in INCLUDES.iter().chain(&["../../examples/c/echo.c"]) {
+    for path in ["src", "../../adapters/c/include", "../../examples/c/echo.c"] {
         println!("cargo::rerun-if-changed={path}");
     }
     let tests = ["src/abi.c", "src/modes.c", "src/misuse.c"];

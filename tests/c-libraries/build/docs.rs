@@ -15,7 +15,7 @@ const REPLACED: &[(&str, &str)] = &[
 ];
 
 /// `packages` gives where the headers of a program's library are.
-pub fn compile(includes: &[&str], packages: impl Fn(&str) -> Vec<PathBuf>) {
+pub fn compile(includes: &[PathBuf], packages: impl Fn(&str) -> Vec<PathBuf>) {
     println!("cargo::rerun-if-changed={PAGE}");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets it"));
     let page = fs::read_to_string(PAGE).expect("the page");

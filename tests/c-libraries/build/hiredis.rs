@@ -8,7 +8,7 @@ use std::process::Command;
 
 const PARTS: [&str; 7] = ["alloc", "async", "dict", "hiredis", "net", "read", "sds"];
 
-pub fn compile(includes: &[&str]) {
+pub fn compile(includes: &[PathBuf]) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets it"));
     let sources = sources(&out);
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 const MODULE: &str = "../../adapters/c/verto";
 
-pub fn compile(includes: &[&str]) {
+pub fn compile(includes: &[PathBuf]) {
     println!("cargo::rerun-if-changed={MODULE}");
     println!("cargo::rerun-if-changed=src/verto.c");
     let find = || pkg_config::Config::new().probe("libverto");
