@@ -19,14 +19,14 @@ pub(crate) fn seen(ready: u8, interest: u8) -> u8 {
     }
 }
 
-pub(crate) fn of_interest(interest: Interest) -> u8 {
+pub(crate) fn to_interest(bits: u8) -> Interest {
     let all = [
-        (Interest::READABLE, READABLE),
-        (Interest::PRIORITY, PRIORITY),
-        (Interest::WRITABLE, WRITABLE),
+        (READABLE, Interest::READABLE),
+        (PRIORITY, Interest::PRIORITY),
+        (WRITABLE, Interest::WRITABLE),
     ];
-    let asked = all.iter().filter(|(one, _)| interest.contains(*one));
-    asked.fold(0, |bits, (_, bit)| bits | bit)
+    let asked = all.iter().filter(|(bit, _)| bits & bit != 0);
+    asked.fold(Interest::NONE, |interest, (_, one)| interest | *one)
 }
 
 pub(crate) fn of_event(event: Event) -> u8 {

@@ -1,5 +1,7 @@
 //! What calls give, in words that do for Rust and for C.
 
+use std::ffi::c_int;
+
 use oneloop::{Error, ErrorKind};
 
 /// Why a call failed.
@@ -11,6 +13,10 @@ pub(crate) enum Fault {
     Unsupported,
     Closed,
     Stopped,
+    /// An argument makes no sense. Only C can say such things.
+    Argument,
+    /// A callback panicked, and C was told so.
+    Panic,
     Other,
 }
 
@@ -28,12 +34,30 @@ impl From<Error> for Fault {
     }
 }
 
+impl Fault {
+    /// What a function of the C ABI gave.
+    pub(crate) fn check(result: c_int) -> Result<c_int, Fault> {
+        match -result {
+            ..=0 => Ok(result),
+            libc::ENOENT => Err(Fault::Unknown),
+            libc::EBUSY => Err(Fault::Driven),
+            libc::ENOTSUP => Err(Fault::Unsupported),
+            libc::ESHUTDOWN => Err(Fault::Closed),
+            libc::ECANCELED => Err(Fault::Stopped),
+            libc::EINVAL => Err(Fault::Argument),
+            libc::ENOTRECOVERABLE => Err(Fault::Panic),
+            errno => Err(Fault::Os(errno)),
+        }
+    }
+}
+
 /// What a call must give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     Success,
     Failure(Fault),
-    /// Either.
+    /// Any failure.
+    Refusal,
     Anything,
 }
 

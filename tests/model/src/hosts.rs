@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use oneloop::{Action, Event, Host, Interest, Mode, Reactor, Result, Shared, Turn};
+use oneloop::{Action, Event, Host, Interest, Mode, Reactor, Shared, Turn};
 
+use crate::fault::Fault;
 use crate::play::{OnPurpose, Play};
 use crate::step::HostKind;
 use crate::world::poll;
@@ -88,7 +89,7 @@ impl Hosted {
         let (reactor, play) = (&self.reactor, &self.play);
         if self.kind == HostKind::Turn {
             for _ in 0..turns {
-                let turn = attempt(play, || reactor.turn(Some(Duration::ZERO)));
+                let turn = attempt(play, || play.calls.turn(reactor, Some(Duration::ZERO)));
                 self.renew_if_haunted(after(reactor, play, turn));
             }
             return;
@@ -152,8 +153,8 @@ impl Hosted {
 
     fn renew_if_haunted(&self, turn: Option<Turn>) {
         if turn.is_some_and(|turn| turn.haunted) {
-            if let Err(error) = self.reactor.renew() {
-                self.play.model().violated(format!("renew gave {error}"));
+            if let Err(fault) = self.play.calls.renew(&self.reactor) {
+                self.play.model().violated(format!("renew gave {fault:?}"));
             }
         }
     }
@@ -166,7 +167,7 @@ impl Hosted {
         drop(model);
         if must_not {
             self.host = None;
-            let turn = attempt(&self.play, || self.reactor.turn(None));
+            let turn = attempt(&self.play, || self.play.calls.turn(&self.reactor, None));
             self.renew_if_haunted(after(&self.reactor, &self.play, turn));
         }
     }
@@ -176,7 +177,7 @@ impl Hosted {
         self.host = None;
         let (reactor, play) = (&self.reactor, &self.play);
         self.stop_when_idle();
-        let ran = attempt(play, || reactor.run());
+        let ran = attempt(play, || play.calls.run(reactor));
         play.runs.store(false, SeqCst);
         let mut model = play.model();
         model.driven(reactor.stats().turns, ran.is_none());
@@ -185,7 +186,7 @@ impl Hosted {
             Some(Ok(())) if model.keeps_going(true) => {
                 model.violated("run returned, and something was left");
             }
-            Some(Err(error)) if !model.closed => model.violated(format!("run gave {error}")),
+            Some(Err(fault)) if !model.closed => model.violated(format!("run gave {fault:?}")),
             _ => {}
         }
     }
@@ -240,7 +241,11 @@ fn attempt<R>(play: &Play, drive: impl FnOnce() -> R) -> Option<R> {
 }
 
 /// Tells the model of the turns that were taken, or cut short if there is no result.
-fn after(reactor: &Reactor, play: &Play, turn: Option<Result<Turn>>) -> Option<Turn> {
+fn after<E: Into<Fault>>(
+    reactor: &Reactor,
+    play: &Play,
+    turn: Option<Result<Turn, E>>,
+) -> Option<Turn> {
     let mut model = play.model();
     model.driven(reactor.stats().turns, turn.is_none());
     match turn? {
@@ -254,7 +259,8 @@ fn after(reactor: &Reactor, play: &Play, turn: Option<Result<Turn>>) -> Option<T
         }
         Err(error) => {
             if !model.closed {
-                model.violated(format!("driving gave {error}"));
+                let fault = error.into();
+                model.violated(format!("driving gave {fault:?}"));
             }
             None
         }

@@ -8,6 +8,7 @@
 //! else must be, or must not.
 
 mod bits;
+mod face;
 mod fault;
 mod hosts;
 mod model;
@@ -20,8 +21,8 @@ use std::ops::Add;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 
+pub use face::Face;
 use hosts::Hosted;
-use model::Model;
 use oneloop::{PollerKind, Reactor, TestClock};
 use play::{Me, Play};
 pub use step::*;
@@ -36,8 +37,21 @@ pub struct Setting {
     /// Whether the program may close numbers behind the reactor's back. Otherwise all that it does
     /// is what safe Rust can do.
     pub raw: bool,
+    /// By which functions it is called.
+    pub face: Face,
     /// Whether to keep what happens.
     pub traced: bool,
+}
+
+impl Setting {
+    fn in_c(self) -> bool {
+        self.face == Face::C
+    }
+
+    /// Whether callbacks may panic.
+    fn panics(self) -> bool {
+        !self.in_c()
+    }
 }
 
 /// What a program came to.
@@ -83,8 +97,7 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
     let clock = TestClock::new();
     let builder = Reactor::builder().poller(setting.poller);
     let reactor = builder.clock(clock.clone()).build().expect("a reactor");
-    let model = Model::new(setting.poller != PollerKind::Epoll, setting.traced);
-    let play = Play::new(&reactor, clock, program.scripts.clone(), model, setting.raw);
+    let play = Play::new(&reactor, clock, program.scripts.clone(), setting);
     let _watched = watchdog::watch(&play, &reactor);
     for at in [Spot::Shared(Few(0)), Spot::Raw(Few(0))] {
         let kind = Kind::Sockets;
@@ -93,10 +106,10 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
     let mut hosted = Hosted::new(reactor, play.clone(), setting.host);
     let mut result = Ok(());
     for step in &program.steps {
-        play.calls.store(0, SeqCst);
+        play.busy.store(0, SeqCst);
         match step {
             Step::Do(step) => play.act(Me::Nobody, step),
-            Step::Drive(turns) => hosted.drive(*turns),
+            Step::Drive(turns) => hosted.drive(turns % 6),
             Step::Wait => hosted.wait(),
             Step::Run => hosted.run(),
             Step::BlockOn => hosted.block_on(),
@@ -118,6 +131,7 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
     hosted.change(HostKind::Turn);
     if result.is_ok() {
         play.act(Me::Nobody, &Do::CloseLoop);
+        play.model().ended();
         result = check(&hosted);
     }
     hosted.reactor.close();

@@ -2,10 +2,12 @@
 //!
 //! Numbers are taken modulo of what there is, so that every program has a meaning.
 
-use oneloop::{Interest, Mode, Priority};
+use oneloop::{Mode, Priority};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest_derive::Arbitrary;
+
+use crate::bits::{ERROR, PRIORITY, READABLE, WRITABLE};
 
 /// A program, run from the first step to the last.
 #[derive(Debug, Clone, Arbitrary)]
@@ -144,9 +146,6 @@ pub enum Do {
     UnrefHandler { who: Who },
     #[proptest(weight = 10)]
     HandlerFd { who: Who },
-    /// Calls with an id that nobody was given.
-    #[proptest(weight = 5)]
-    Forged { bits: u64 },
 
     // To timers, in milliseconds.
     #[proptest(weight = 40)]
@@ -197,6 +196,9 @@ pub enum Do {
     /// Asks for the descriptor, and for all that can be known.
     #[proptest(weight = 10)]
     Look,
+    /// Calls what must fail, with an id that is nobody's.
+    #[proptest(weight = 10)]
+    Garbage { call: u8, bits: u64 },
     /// Closes the loop.
     #[proptest(weight = 1)]
     CloseLoop,
@@ -266,6 +268,19 @@ pub enum Bits {
     None,
 }
 
+impl Bits {
+    pub(crate) fn bits(self) -> u8 {
+        match self {
+            Bits::Readable => READABLE,
+            Bits::Writable => WRITABLE,
+            Bits::Both => READABLE | WRITABLE,
+            Bits::Priority => PRIORITY,
+            Bits::Error => ERROR,
+            Bits::None => 0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
@@ -283,14 +298,14 @@ pub enum Want {
 }
 
 impl Want {
-    pub(crate) fn interest(self) -> Interest {
+    pub(crate) fn bits(self) -> u8 {
         match self {
-            Want::Readable => Interest::READABLE,
-            Want::Writable => Interest::WRITABLE,
-            Want::Both => Interest::READABLE | Interest::WRITABLE,
-            Want::None => Interest::NONE,
-            Want::Priority => Interest::PRIORITY,
-            Want::All => Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
+            Want::Readable => READABLE,
+            Want::Writable => WRITABLE,
+            Want::Both => READABLE | WRITABLE,
+            Want::None => 0,
+            Want::Priority => PRIORITY,
+            Want::All => READABLE | WRITABLE | PRIORITY,
         }
     }
 }

@@ -3,12 +3,12 @@
 
 use std::cell::Cell;
 
-use oneloop_model::{End, HostKind, Program, Report, Setting, Violation, run};
+use oneloop_model::{End, Face, HostKind, Program, Report, Setting, Violation, run};
 use proptest::prelude::any;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
 
 /// The part of a test in all steps.
-const TESTS: u64 = 14;
+const TESTS: u64 = 16;
 const STEPS: u64 = 1_000_000;
 /// So many programs, and then it is seen whether that is enough.
 const PROGRAMS: u32 = 100;
@@ -114,10 +114,22 @@ macro_rules! programs {
                         poller: oneloop::PollerKind::$kind,
                         host: HostKind::$host,
                         raw: true,
+                        face: Face::Rust,
                         traced: false,
                     });
                 }
             )*
+            /// The C ABI.
+            #[test]
+            fn c() {
+                explore(Setting {
+                    poller: oneloop::PollerKind::$kind,
+                    host: HostKind::Turn,
+                    raw: true,
+                    face: Face::C,
+                    traced: false,
+                });
+            }
             /// What safe Rust can do. With no number closed behind its back nothing is excused.
             #[test]
             fn safe() {
@@ -125,6 +137,7 @@ macro_rules! programs {
                     poller: oneloop::PollerKind::$kind,
                     host: HostKind::Poll,
                     raw: false,
+                    face: Face::Rust,
                     traced: false,
                 });
             }

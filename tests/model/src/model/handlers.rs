@@ -120,8 +120,8 @@ impl Handler {
         }
         let again = self.again && self.interest != 0;
         if again {
-            // What is ready nobody may have asked the kernel: it is told what it was told last.
-            may |= now | self.interest | seen(self.last, self.interest);
+            // What is ready nobody may have asked the kernel: it is told what it was told last, or all.
+            may |= now | self.interest;
         }
         match self.bound {
             Bound::Loose { .. } => Prospect {
@@ -230,6 +230,9 @@ impl Model {
         let handler = &mut self.handlers[label];
         let interest = handler.interest;
         let mut allowed = seen(handler.may, interest);
+        if handler.again {
+            allowed |= interest | seen(handler.last, interest);
+        }
         if reads_priority && handler.may & PRIORITY != 0 {
             allowed |= READABLE & interest;
         }

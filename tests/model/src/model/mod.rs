@@ -11,9 +11,10 @@ mod timers;
 use std::collections::VecDeque;
 
 pub(crate) use handlers::{Bound, Handler, Place};
-use oneloop::{Mode, Stats};
+use oneloop::{Mode, PollerKind, Stats};
 pub(crate) use timers::{Time, Timer};
 
+use crate::Setting;
 use crate::step::Urgency;
 use crate::world::World;
 
@@ -84,7 +85,9 @@ pub(crate) struct Model {
     ghosts: bool,
     pub(crate) closed: bool,
     /// The poller takes priority data for something to read.
-    pub(crate) reads_priority: bool,
+    reads_priority: bool,
+    /// What is removed is dropped in the next turn, by C's destroy functions.
+    drops_later: bool,
     /// The first thing that the contract does not allow.
     pub(crate) violation: Option<String>,
     /// What has happened, for people.
@@ -92,9 +95,19 @@ pub(crate) struct Model {
 }
 
 pub(crate) struct Post {
-    pub(crate) urgency: Urgency,
+    urgency: Urgency,
     pub(crate) dropped: bool,
-    pub(crate) queued: bool,
+    queued: bool,
+}
+
+impl Post {
+    pub(crate) fn new(urgency: Urgency) -> Post {
+        Post {
+            urgency,
+            dropped: false,
+            queued: false,
+        }
+    }
 }
 
 pub(crate) struct Hook {
@@ -124,7 +137,7 @@ impl Hook {
 }
 
 impl Model {
-    pub(crate) fn new(reads_priority: bool, traced: bool) -> Model {
+    pub(crate) fn new(setting: Setting) -> Model {
         Model {
             world: World::default(),
             handlers: Vec::new(),
@@ -149,9 +162,10 @@ impl Model {
             late_stop: false,
             ghosts: false,
             closed: false,
-            reads_priority,
+            reads_priority: setting.poller != PollerKind::Epoll,
+            drops_later: setting.in_c(),
             violation: None,
-            trace: traced.then(Vec::new),
+            trace: setting.traced.then(Vec::new),
         }
     }
 
@@ -386,6 +400,9 @@ impl Model {
                 return Some(format!("to wake up for hook {label}"));
             }
         }
+        if let (true, Some((what, false))) = (self.drops_later, self.wrongly_dropped().first()) {
+            return Some(format!("to drop {what}"));
+        }
         self.due_timer().or_else(|| self.due_handler())
     }
 
@@ -451,23 +468,60 @@ impl Model {
         if *stats != expected {
             self.violated(format!("{stats:?} should be {expected:?}"));
         }
-        let handlers = self.handlers.iter();
-        let mut wrong: Vec<String> = handlers
-            .enumerate()
-            .filter(|(_, one)| one.alive == one.dropped)
-            .map(|(label, _)| format!("handler {label}"))
-            .collect();
-        let timers = self.timers.iter().enumerate();
-        let timers = timers.filter(|(_, one)| one.alive == one.dropped);
-        wrong.extend(timers.map(|(label, _)| format!("timer {label}")));
-        let posts = self.posts.iter().enumerate();
-        let posts = posts.filter(|(_, one)| one.queued == one.dropped);
-        wrong.extend(posts.map(|(label, _)| format!("post {label}")));
-        let hooks = self.hooks.iter().enumerate();
-        let hooks = hooks.filter(|(_, one)| one.dropped != if one.alive { 0 } else { 2 });
-        wrong.extend(hooks.map(|(label, _)| format!("hook {label}")));
-        if let Some(wrong) = wrong.first() {
-            self.violated(format!("{wrong} was dropped too early, or not at all"));
+        let left = self.wrongly_dropped();
+        if let Some((what, alive)) = left.iter().find(|(_, alive)| *alive || !self.drops_later) {
+            let when = if *alive { "too early" } else { "too late" };
+            self.violated(format!("{what} was dropped {when}, or not at all"));
         }
+    }
+
+    /// Who was dropped and is alive, or the other way round.
+    fn wrongly_dropped(&self) -> Vec<(String, bool)> {
+        let handlers = self.handlers.iter().map(|one| (one.alive, one.dropped));
+        let timers = self.timers.iter().map(|one| (one.alive, one.dropped));
+        let posts = self.posts.iter().map(|one| (one.queued, one.dropped));
+        // Both of its callbacks.
+        let hooks = self.hooks.iter().map(|one| match one.alive {
+            true => (true, one.dropped > 0),
+            false => (false, one.dropped == 2),
+        });
+        let mut wrong = Vec::new();
+        fn find(
+            wrong: &mut Vec<(String, bool)>,
+            name: &str,
+            all: impl Iterator<Item = (bool, bool)>,
+        ) {
+            for (label, (alive, dropped)) in all.enumerate() {
+                if alive == dropped {
+                    wrong.push((format!("{name} {label}"), alive));
+                }
+            }
+        }
+        find(&mut wrong, "handler", handlers);
+        find(&mut wrong, "timer", timers);
+        find(&mut wrong, "post", posts);
+        find(&mut wrong, "hook", hooks);
+        wrong
+    }
+
+    /// Nothing is left, and nobody is to be dropped later.
+    pub(crate) fn ended(&mut self) {
+        self.drops_later = false;
+    }
+
+    /// C's user data is given back.
+    pub(crate) fn destroyed(&mut self, turn: u64) {
+        self.catch_up(turn);
+        self.stirred = true;
+        if self.inside && !self.closed {
+            self.violated("a destroy function was called inside a callback");
+        }
+    }
+
+    /// The id is that of something that is registered.
+    pub(crate) fn knows(&self, id: u64) -> bool {
+        self.handlers.iter().any(|one| one.alive && one.id == id)
+            || self.timers.iter().any(|one| one.alive && one.id == id)
+            || self.hooks.iter().any(|one| one.alive && one.id == id)
     }
 }

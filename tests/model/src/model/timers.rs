@@ -19,7 +19,7 @@ pub(crate) struct Timer {
     /// It was set anew since it was called.
     reset: bool,
     /// One that has fired stays, asleep.
-    pub(crate) stays: bool,
+    stays: bool,
 }
 
 /// When a timer is to fire.
@@ -47,6 +47,19 @@ impl Timer {
         };
         timer.set(time);
         timer
+    }
+
+    /// C's timers stay, have no period of zero, and are not set for what has passed.
+    pub(crate) fn of_c(time: Time, period: Option<i64>, now: i64) -> Timer {
+        let time = match time {
+            Time::At(Some(time)) => Time::At(Some(time.max(now))),
+            time => time,
+        };
+        let period = period.filter(|&period| period != 0);
+        Timer {
+            stays: true,
+            ..Timer::new(time, period)
+        }
     }
 
     fn set(&mut self, time: Time) {
