@@ -208,6 +208,7 @@ macro_rules! __cases {
                 a_refused_source_is_given_back
                 all_that_is_to_do_shows_on_the_descriptor
                 a_cancelled_timer_does_not_show
+                a_turn_that_failed_shows_on_the_descriptor
                 a_reactor_hosts_a_reactor;
             faults:
                 any_calls_from_any_threads

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use oneloop::faults::{Call, Fault};
 use oneloop::{Action, Interest, Mode, Reactor};
 
 use crate::{Log, Stage};
@@ -102,6 +103,39 @@ pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
     // SAFETY: one pollfd, alive during the call.
     let shown = unsafe { libc::poll(&mut poll, 1, 20) };
     assert_eq!(shown, 0, "nothing is due");
+}
+
+/// A turn that failed shows, too: who does not mind the error and sleeps comes back, and misses no timer.
+pub fn a_turn_that_failed_shows_on_the_descriptor(stage: &mut Stage) {
+    let faults = stage.faults();
+    settle(&stage.reactor);
+    let log = Log::default();
+    for call in [Call::Alarm, Call::Wait] {
+        let seen = log.clone();
+        let timer = move || seen.push(());
+        stage.reactor.call_later(5 * MS, timer).expect("open");
+        settle(&stage.reactor);
+        // Earlier than that one, so that the alarm has to be set anew.
+        let (reactor, seen) = (stage.reactor.clone(), log.clone());
+        let set = move || {
+            let seen = seen.clone();
+            let timer = move || seen.push(());
+            reactor.call_later(MS, timer).map(drop).expect("open");
+        };
+        stage.reactor.call_soon(set).expect("open");
+        faults.order(Fault::Fails(call, libc::ENOMEM), 2);
+        let failed = stage.reactor.turn(Some(Duration::ZERO));
+        assert_eq!(
+            failed.expect_err("ordered").raw_os_error(),
+            Some(libc::ENOMEM)
+        );
+        while log.len() < 2 {
+            crate::wait_readable(&stage.reactor);
+            let _ = stage.reactor.turn(Some(Duration::ZERO));
+        }
+        faults.clear();
+        log.take();
+    }
 }
 
 /// A reactor hosts another one.

@@ -135,13 +135,17 @@ pub fn events_for_keys_long_gone_are_for_nobody(stage: &mut Stage) {
         let (c, _d) = readable();
         let gone = stage.watch(c, READ, Mode::Level);
         stage.reactor.remove_handler(gone.id).expect("known");
+        // It has their place in the tables.
+        let (e, _f) = pair();
+        let heir = stage.watch(e, READ, Mode::Level);
         faults.order(Fault::Gone, 50);
         stage.turns(50);
         b.write_all(b"x").expect("room");
         stage.turns(2);
         assert!(level.take() > 0, "{n}");
         assert!(edge.as_ref().is_none_or(|edge| edge.take() > 0), "{n}");
-        assert_eq!(gone.take(), 0);
+        assert_eq!((gone.take(), heir.take()), (0, 0));
+        stage.reactor.remove_handler(heir.id).expect("known");
         others.go_on(stage);
     }
     faults.clear();
