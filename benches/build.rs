@@ -6,7 +6,8 @@ fn main() {
     c_peers();
 }
 
-/// Each is `src/c_loops/NAME.c`, and the package that pkg-config knows, if it does.
+/// Each is `src/FOLDER/NAME.c` in those of the folders where it is, and the package that pkg-config
+/// knows, if it does.
 ///
 /// libev is the last: it has some names of libevent's, which are to be libevent's.
 #[cfg(feature = "c-peers")]
@@ -17,11 +18,19 @@ const C_PEERS: &[(&str, Option<&str>)] = &[
 ];
 
 #[cfg(feature = "c-peers")]
+const FOLDERS: &[&str] = &["c_loops", "c_memory", "c_posts", "c_timers"];
+
+#[cfg(feature = "c-peers")]
 fn c_peers() {
-    println!("cargo::rerun-if-changed=src/c_loops");
+    for folder in FOLDERS {
+        println!("cargo::rerun-if-changed=src/{folder}");
+    }
     for (name, package) in C_PEERS {
         let mut build = cc::Build::new();
-        build.file(format!("src/c_loops/{name}.c"));
+        let files = FOLDERS
+            .iter()
+            .map(|folder| format!("src/{folder}/{name}.c"));
+        build.files(files.filter(|file| std::fs::exists(file).unwrap_or(false)));
         build.warnings(true).extra_warnings(true);
         // libev's own header has some.
         build.flag_if_supported("-Wno-strict-aliasing");
@@ -31,7 +40,7 @@ fn c_peers() {
             let library = found.unwrap_or_else(|error| panic!("c-peers needs {name}: {error}"));
             build.includes(library.include_paths);
         }
-        build.compile(&format!("c_loops_{name}"));
+        build.compile(&format!("c_peers_{name}"));
         // To the linker it comes after the object that needs it.
         match package {
             Some(package) => {

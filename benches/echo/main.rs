@@ -7,8 +7,6 @@ mod c_loops;
 mod calloop;
 mod client;
 mod conversation;
-#[path = "../virtual_source/cores.rs"]
-mod cores;
 mod cpu;
 mod epoll;
 mod mio;
@@ -25,9 +23,8 @@ use std::time::Duration;
 
 use client::Talk;
 use conversation::Conversation;
-use cores::Cores;
 use cpu::CpuClock;
-use oneloop_benches::{Bench, Measured, Peer};
+use oneloop_benches::{Bench, Cores, Measured, Peer};
 use rustix::net::sockopt::set_socket_linger;
 
 /// A workload: how many connections there are, and where the client is.
@@ -93,17 +90,17 @@ fn measure(run: Run, number: usize, cores: Cores, events: u64) -> io::Result<Mea
     let clock = CpuClock::of_this_thread()?;
     cores.keep_loop()?;
     let client = thread::spawn(move || {
-        cores.keep_setter()?;
+        cores.keep_other()?;
         client::talk(clients, messages, clock)
     });
     let served = run(conversations);
     let talked = client.join().expect("it does not panic");
     served?;
-    let Talk { time, figures } = talked?;
-    let time = time.mul_f64(events as f64 / messages as f64);
-    let measured = Measured::from(time);
-    let add = |measured: Measured, (unit, value)| measured.with(unit, value);
-    Ok(figures.into_iter().fold(measured, add))
+    let Talk { time, trips, busy } = talked?;
+    let measured = Measured::of(messages, time);
+    let measured = measured.with_percentiles(["round_trip_p50_ns", "round_trip_p99_ns"], trips);
+    let busy = busy.as_nanos() as f64 / messages as f64;
+    Ok(measured.with("server_cpu_ns_per_event", busy))
 }
 
 fn connections(number: usize) -> io::Result<(Vec<TcpStream>, Vec<Conversation>)> {

@@ -12,7 +12,15 @@
 mod args;
 #[cfg(feature = "c-peers")]
 pub mod c_loops;
+#[cfg(feature = "c-peers")]
+pub mod c_memory;
+#[cfg(feature = "c-peers")]
+pub mod c_posts;
+#[cfg(feature = "c-peers")]
+pub mod c_timers;
+mod cores;
 mod limit;
+mod measured;
 mod patience;
 mod report;
 mod rounds;
@@ -22,10 +30,11 @@ mod stopwatch;
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use args::Asked;
-pub use limit::raise_descriptors;
+pub use cores::Cores;
+pub use limit::{descriptors, raise_descriptors};
+pub use measured::Measured;
 use report::Report;
 pub use spread::{PAGE, Spread};
 pub use stopwatch::Stopwatch;
@@ -34,33 +43,6 @@ pub use stopwatch::Stopwatch;
 /// takes to set the loop up, to warm up, and to tear it down. A loop that cannot do a workload says so by
 /// an error of the kind `Unsupported`, and has no row there.
 pub type Measure<W> = Box<dyn Fn(&W, u64) -> io::Result<Measured>>;
-
-/// What a measurement gave: how long the events took, and what else there is to tell.
-pub struct Measured {
-    time: Duration,
-    others: Vec<Figure>,
-}
-
-impl Measured {
-    /// Adds a figure of another kind, which gets a row of its own.
-    pub fn with(mut self, unit: &'static str, value: f64) -> Measured {
-        self.others.push(Figure { unit, value });
-        self
-    }
-}
-
-impl From<Duration> for Measured {
-    fn from(time: Duration) -> Measured {
-        let others = Vec::new();
-        Measured { time, others }
-    }
-}
-
-struct Figure {
-    /// Its name in JSON: words with underscores between them.
-    unit: &'static str,
-    value: f64,
-}
 
 /// A loop that is measured.
 pub struct Peer<W> {

@@ -20,7 +20,12 @@ impl Report {
             }
             false => {
                 let Results { rounds, events, .. } = results;
-                println!("{bench}, {workload} (medians of {rounds} rounds of {events} events)");
+                match events {
+                    Some(events) => println!(
+                        "{bench}, {workload} (medians of {rounds} rounds of {events} events)"
+                    ),
+                    None => println!("{bench}, {workload}"),
+                }
                 results.tables.iter().for_each(|rows| table(rows));
                 println!();
             }
@@ -53,8 +58,10 @@ fn table(rows: &[Row]) {
         let (name, value) = (row.name, number(row.value));
         print!("  {name:name_width$}  {value:>unit_width$}");
         if let Some(ratio) = row.ratio {
-            let (median, (low, high)) = (ratio.median, ratio.quartiles);
-            print!("  {median:times_width$.2}  {low:.2} to {high:.2}");
+            print!("  {:times_width$.2}", ratio.median);
+            if let Some((low, high)) = ratio.quartiles {
+                print!("  {low:.2} to {high:.2}");
+            }
         }
         println!();
     }
@@ -81,7 +88,7 @@ mod tests {
             value: 1234.56,
             ratio: Some(Ratio {
                 median: 1.25,
-                quartiles: (1.2, 1.3),
+                quartiles: Some((1.2, 1.3)),
             }),
         };
         let json = r#"{"workload":"w","loop":"mio","ns_per_event":1234.6,"ratio":1.2500}"#;

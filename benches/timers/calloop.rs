@@ -6,13 +6,15 @@ use calloop::{Dispatcher, EventLoop, RegistrationToken};
 
 pub struct Calloop(EventLoop<'static, usize>);
 
+impl Calloop {
+    pub fn new(_most: usize) -> io::Result<Calloop> {
+        Ok(Calloop(EventLoop::try_new()?))
+    }
+}
+
 impl crate::Loop for Calloop {
     type Timer = (Dispatcher<'static, Timer, usize>, RegistrationToken);
     const MOST: usize = 10_000;
-
-    fn new() -> io::Result<Calloop> {
-        Ok(Calloop(EventLoop::try_new()?))
-    }
 
     fn set(&mut self, deadline: Instant) -> io::Result<Self::Timer> {
         let timer = Timer::from_deadline(deadline);
@@ -31,28 +33,22 @@ impl crate::Loop for Calloop {
         Ok(self.0.handle().update(&timer.1)?)
     }
 
-    fn fire(count: usize) -> io::Result<Duration> {
-        fire(count)
+    fn fire(&mut self, count: usize) -> io::Result<Duration> {
+        let mut fired = 0;
+        let begin = Instant::now();
+        for n in 0..count {
+            let deadline = begin + Duration::from_nanos((n * 7919 % count) as u64);
+            let count = |_, (): &mut (), fired: &mut usize| {
+                *fired += 1;
+                TimeoutAction::Drop
+            };
+            let timer = Timer::from_deadline(deadline);
+            let inserted = self.0.handle().insert_source(timer, count);
+            inserted.map_err(|refused| refused.error)?;
+        }
+        while fired < count {
+            self.0.dispatch(None, &mut fired)?;
+        }
+        Ok(begin.elapsed())
     }
-}
-
-fn fire(count: usize) -> io::Result<Duration> {
-    let mut events = EventLoop::<usize>::try_new()?;
-    let mut fired = 0;
-    let begin = Instant::now();
-    for n in 0..count {
-        let deadline = begin + Duration::from_nanos((n * 7919 % count) as u64);
-        let count = |_, (): &mut (), fired: &mut usize| {
-            *fired += 1;
-            TimeoutAction::Drop
-        };
-        let inserted = events
-            .handle()
-            .insert_source(Timer::from_deadline(deadline), count);
-        inserted.map_err(|refused| refused.error)?;
-    }
-    while fired < count {
-        events.dispatch(None, &mut fired)?;
-    }
-    Ok(begin.elapsed())
 }

@@ -7,12 +7,15 @@ use oneloop::{LocalReactor, TimerId};
 
 pub struct Oneloop(LocalReactor);
 
-impl crate::Loop for Oneloop {
-    type Timer = TimerId;
-
-    fn new() -> io::Result<Oneloop> {
+impl Oneloop {
+    pub fn new(_most: usize) -> io::Result<Oneloop> {
         Ok(Oneloop(LocalReactor::new()?))
     }
+}
+
+impl crate::Loop for Oneloop {
+    type Timer = TimerId;
+    const CLEARS_TOGETHER: bool = true;
 
     fn set(&mut self, deadline: Instant) -> io::Result<TimerId> {
         Ok(self.0.call_at(deadline, || {})?)
@@ -26,22 +29,18 @@ impl crate::Loop for Oneloop {
         Ok(self.0.reset_timer(*timer, deadline)?)
     }
 
-    fn fire(count: usize) -> io::Result<Duration> {
-        fire(count)
+    fn fire(&mut self, count: usize) -> io::Result<Duration> {
+        let fired = Rc::new(Cell::new(0));
+        let begin = Instant::now();
+        for n in 0..count {
+            let fired = fired.clone();
+            let deadline = begin + Duration::from_nanos((n * 7919 % count) as u64);
+            self.0
+                .call_at(deadline, move || fired.set(fired.get() + 1))?;
+        }
+        while fired.get() < count {
+            self.0.turn(None)?;
+        }
+        Ok(begin.elapsed())
     }
-}
-
-fn fire(count: usize) -> io::Result<Duration> {
-    let reactor = LocalReactor::new()?;
-    let fired = Rc::new(Cell::new(0));
-    let begin = Instant::now();
-    for n in 0..count {
-        let fired = fired.clone();
-        let deadline = begin + Duration::from_nanos((n * 7919 % count) as u64);
-        reactor.call_at(deadline, move || fired.set(fired.get() + 1))?;
-    }
-    while fired.get() < count {
-        reactor.turn(None)?;
-    }
-    Ok(begin.elapsed())
 }

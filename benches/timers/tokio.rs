@@ -14,13 +14,15 @@ fn poll(sleep: &mut Pin<Box<Sleep>>) {
     let _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
-impl crate::Loop for Tokio {
-    type Timer = Pin<Box<Sleep>>;
-
-    fn new() -> io::Result<Tokio> {
+impl Tokio {
+    pub fn new(_most: usize) -> io::Result<Tokio> {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         Ok(Tokio(runtime.enable_time().build()?))
     }
+}
+
+impl crate::Loop for Tokio {
+    type Timer = Pin<Box<Sleep>>;
 
     fn set(&mut self, deadline: Instant) -> io::Result<Self::Timer> {
         let _inside = self.0.enter();

@@ -1,7 +1,6 @@
 //! Another thread makes a source ready, and a loop that sleeps calls its handler: the way from the
 //! one to the other, and back.
 
-mod cores;
 mod rounds;
 mod sources;
 
@@ -11,9 +10,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use cores::Cores;
 use oneloop::Reactor;
-use oneloop_benches::{Bench, Peer};
+use oneloop_benches::{Bench, Cores, Peer};
 use rounds::Rounds;
 
 fn main() -> ExitCode {
@@ -51,7 +49,7 @@ fn measure(register: Register, cores: Cores, events: u64) -> io::Result<Duration
     cores.keep_loop()?;
     let own = rounds.clone();
     let setter = thread::spawn(move || {
-        cores.keep_setter()?;
+        cores.keep_other()?;
         own.begin_all(set);
         io::Result::Ok(())
     });

@@ -7,28 +7,39 @@ use std::{fmt, io};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+/// How many cores a loop and a thread that talks to it have.
 #[derive(Clone, Copy)]
 pub enum Cores {
+    /// Both the same.
     One,
+    /// Each its own, if the process may use two.
     Two,
 }
 
 impl Cores {
     /// Keeps the calling thread, which runs the loop, where it belongs.
     pub fn keep_loop(self) -> io::Result<()> {
-        keep_on(ends()?.1)
+        keep_on([ends()?.1])
     }
 
-    /// The same for the thread that makes sources ready.
-    pub fn keep_setter(self) -> io::Result<()> {
+    /// The same for the other thread.
+    pub fn keep_other(self) -> io::Result<()> {
         let (first, last) = ends()?;
         match self {
             Cores::One => {
                 be_patient()?;
-                keep_on(last)
+                keep_on([last])
             }
-            Cores::Two => keep_on(first),
+            Cores::Two => keep_on([first]),
         }
+    }
+
+    /// Keeps the calling thread, one of many, off the loop's core, if there is another.
+    pub fn keep_off_loop() -> io::Result<()> {
+        let (first, last) = ends()?;
+        let allowed = allowed()?;
+        let others = (first + 1..last).filter(|&core| allowed.is_set(core));
+        keep_on([first].into_iter().chain(others))
     }
 }
 
@@ -43,21 +54,27 @@ impl fmt::Display for Cores {
 
 /// The first and the last core that the process may use: the same one if there are no more.
 fn ends() -> io::Result<(usize, usize)> {
-    // Looked up once: what `keep_on` does hides the others.
-    static ENDS: OnceLock<(usize, usize)> = OnceLock::new();
-    if let Some(&ends) = ENDS.get() {
-        return Ok(ends);
-    }
-    let allowed = sched_getaffinity(None)?;
+    let allowed = allowed()?;
     let mut allowed = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
     let first = allowed.next().expect("it runs somewhere");
-    let last = allowed.next_back().unwrap_or(first);
-    Ok(*ENDS.get_or_init(|| (first, last)))
+    Ok((first, allowed.next_back().unwrap_or(first)))
 }
 
-fn keep_on(core: usize) -> io::Result<()> {
+fn allowed() -> io::Result<CpuSet> {
+    // Looked up once: what `keep_on` does hides the others.
+    static ALLOWED: OnceLock<CpuSet> = OnceLock::new();
+    match ALLOWED.get() {
+        Some(&allowed) => Ok(allowed),
+        None => {
+            let allowed = sched_getaffinity(None)?;
+            Ok(*ALLOWED.get_or_init(|| allowed))
+        }
+    }
+}
+
+fn keep_on(cores: impl IntoIterator<Item = usize>) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(core);
+    cores.into_iter().for_each(|core| set.set(core));
     Ok(sched_setaffinity(None, &set)?)
 }
 
