@@ -4,9 +4,11 @@
 
 mod commands {
     pub mod count;
-    pub mod pictures;
+    mod page;
+    mod pictures;
     pub mod report;
     pub mod soak;
+    mod tables;
 }
 
 use std::error::Error;
@@ -16,6 +18,7 @@ Usage: cargo run --release -p oneloop-benches -- COMMAND
 
   report [--rounds N] [--c-peers]   runs every bench and writes docs/performance.md with pictures;
                                     with libev, libevent and libuv, if their headers are there
+  report --redraw                   writes it anew from what was measured last
   count WORKLOAD EVENTS             does one thing many times, for whoever counts instructions
 ";
 

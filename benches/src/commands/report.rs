@@ -2,153 +2,250 @@
 
 use std::error::Error;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use std::{env, fs};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
 
-use super::pictures;
+use super::pictures::Picture;
+use super::tables::{self, Table};
+use super::{page, pictures};
 
-/// Each bench, and what its events are.
-const BENCHES: [(&str, &str); 6] = [
-    (
-        "ring",
-        "Tokens hop through socket pairs: an event is one read and one write.",
-    ),
-    (
-        "echo",
-        "A client thread keeps connections busy: an event is a message and its echo.",
-    ),
-    ("idle", "Ten descriptors are active, and thousands are not."),
-    (
-        "toggle",
-        "Write interest is switched on and off around each message, as C clients do.",
-    ),
-    (
-        "async_echo",
-        "Tasks send a message over TCP and await its echo.",
-    ),
-    (
-        "virtual_source",
-        "Another thread makes a source ready, and the loop, which sleeps, calls its handler.",
-    ),
+/// A bench.
+struct Chapter {
+    bench: &'static str,
+    /// What its events are.
+    about: &'static str,
+    picture: fn(&[Table]) -> Picture,
+    /// The yardstick is a loop with nothing around it.
+    is_bare: bool,
+    /// What is told of a second.
+    events: Option<&'static str>,
+}
+
+const CHAPTERS: [Chapter; 11] = [
+    Chapter {
+        bench: "ring",
+        about: "Tokens hop through socket pairs: an event is one read and one write.",
+        picture: pictures::ratios,
+        is_bare: true,
+        events: None,
+    },
+    Chapter {
+        bench: "echo",
+        about: "\
+A client thread keeps connections busy: an event is a message and its echo. On one core it is what the
+two cost together, on two cores the slower of them.",
+        picture: pictures::ratios,
+        is_bare: true,
+        events: Some("messages"),
+    },
+    Chapter {
+        bench: "idle",
+        about: "\
+The ring again, of ten descriptors among others that are watched and idle. Beside each time there is
+how it compares with the same loop without the idle ones.",
+        picture: pictures::against_descriptors,
+        is_bare: true,
+        events: None,
+    },
+    Chapter {
+        bench: "toggle",
+        about: "\
+Write interest is switched on and off around each message, as C clients do: an event is a message. The
+yardstick tells the kernel only before it waits, and only what is different then.",
+        picture: pictures::ratios_in_pairs,
+        is_bare: true,
+        events: None,
+    },
+    Chapter {
+        bench: "register",
+        about: "\
+A descriptor is added and removed again: outside of callbacks, where each is in force when the call
+returns, and in callbacks.",
+        picture: pictures::ratios,
+        is_bare: true,
+        events: None,
+    },
+    Chapter {
+        bench: "timers",
+        about: "\
+Timers are set and cancelled, or put off, while many others are pending; or many fire at once. An event
+is one timer.",
+        picture: pictures::against_timers,
+        is_bare: false,
+        events: None,
+    },
+    Chapter {
+        bench: "lateness",
+        about: "How late timers fire on a loop that has nothing else to do.",
+        picture: pictures::lateness,
+        is_bare: true,
+        events: None,
+    },
+    Chapter {
+        bench: "post",
+        about: "\
+Threads have a loop call closures. An event is one post: of as many as the threads can make, or of one
+at a time to a loop that sleeps, where the time is from the post to the call.",
+        picture: pictures::ratios,
+        is_bare: true,
+        events: Some("posts"),
+    },
+    Chapter {
+        bench: "memory",
+        about: "\
+Bytes for each handler and each timer, as the loops ask the allocator for them: without the source and
+the closure, and without what the kernel keeps.",
+        picture: pictures::values_in_pairs,
+        is_bare: false,
+        events: None,
+    },
+    Chapter {
+        bench: "async_echo",
+        about: "Tasks send a message over TCP and await its echo, all on one thread.",
+        picture: pictures::ratios_in_pairs,
+        is_bare: false,
+        events: None,
+    },
+    Chapter {
+        bench: "virtual_source",
+        about: "\
+Another thread makes a source ready and sleeps, and the loop, which sleeps too, calls its handler and
+wakes the thread: an event is one such round.",
+        picture: pictures::ratios_in_pairs,
+        is_bare: false,
+        events: None,
+    },
 ];
 
-/// One loop's figure.
-pub struct Row {
-    pub name: String,
-    pub value: f64,
-    /// To the first of its table.
-    pub ratio: Option<f64>,
+pub struct Options<'a> {
+    rounds: &'a str,
+    c_peers: bool,
+    /// Nothing is measured: it is drawn anew what was.
+    redraw: bool,
 }
 
-/// All loops at one workload, in one unit.
-pub struct Table {
-    pub workload: String,
-    pub unit: String,
-    pub rows: Vec<Row>,
-}
-
-pub fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
-    let (mut rounds, mut c_peers) = ("61", false);
-    let mut options = options.iter();
-    while let Some(option) = options.next() {
-        match *option {
-            "--rounds" => rounds = options.next().ok_or("--rounds needs a value")?,
-            "--c-peers" => c_peers = true,
-            other => return Err(format!("there is no option {other:?}").into()),
+impl<'a> Options<'a> {
+    fn parse(words: &[&'a str]) -> Result<Options<'a>, String> {
+        let mut options = Options {
+            rounds: "31",
+            c_peers: false,
+            redraw: false,
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "--rounds" => options.rounds = words.next().ok_or("--rounds needs a value")?,
+                "--c-peers" => options.c_peers = true,
+                "--redraw" => options.redraw = true,
+                other => return Err(format!("there is no option {other:?}")),
+            }
         }
+        Ok(options)
     }
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let folder = docs.join("performance");
+}
+
+pub fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
+    let options = Options::parse(words)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = root.join("docs/performance");
+    let rows = root.join("target/performance");
     fs::create_dir_all(&folder)?;
-    let mut page = format!(
-        "# Performance\n\n\
-         Written by `cargo run --release -p oneloop-benches -- report --rounds {rounds}{}`. Each ratio is the\n\
-         median of {rounds} interleaved rounds, to the first loop of its table; smaller is better.\n",
-        if c_peers { " --c-peers" } else { "" }
-    );
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len}  {msg}")?;
-    let bar = ProgressBar::new(BENCHES.len() as u64).with_style(style);
-    for (bench, about) in BENCHES {
-        bar.set_message(bench);
-        let tables = measure(bench, rounds, c_peers)?;
-        fs::write(
-            folder.join(format!("{bench}.svg")),
-            pictures::bars(&tables)?,
-        )?;
-        write!(page, "\n## {bench}\n\n{about}\n\n")?;
-        writeln!(page, "![{bench}](performance/{bench}.svg)")?;
-        for table in &tables {
-            write_table(&mut page, table)?;
+    fs::create_dir_all(&rows)?;
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len}  {msg}  {elapsed}")?;
+    let bar = ProgressBar::new(CHAPTERS.len() as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_secs(1));
+    let mut all = Vec::new();
+    for chapter in &CHAPTERS {
+        bar.set_message(chapter.bench);
+        let file = rows.join(chapter.bench).with_extension("jsonl");
+        if !options.redraw {
+            fs::write(&file, measure(chapter.bench, &options)?)?;
         }
+        let missing = |error| format!("{}: {error}", file.display());
+        let tables = tables::read(&fs::read_to_string(&file).map_err(missing)?)?;
+        let picture = (chapter.picture)(&tables)?;
+        fs::write(svg(&folder, chapter.bench), picture)?;
+        all.push((chapter, tables));
         bar.inc(1);
     }
+    let bare = all.iter().filter(|(chapter, _)| chapter.is_bare);
+    let bare: Vec<_> = bare.map(|(it, tables)| (it.bench, &tables[..])).collect();
+    fs::write(svg(&folder, "summary"), pictures::summary(&bare)?)?;
+    fs::write(root.join("docs/performance.md"), write(&all, &options)?)?;
     bar.finish_with_message("docs/performance.md");
-    fs::write(docs.join("performance.md"), page)?;
     Ok(())
 }
 
-fn measure(bench: &str, rounds: &str, c_peers: bool) -> Result<Vec<Table>, Box<dyn Error>> {
+fn svg(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name).with_extension("svg")
+}
+
+/// Its lines of JSON.
+fn measure(bench: &str, options: &Options<'_>) -> Result<String, Box<dyn Error>> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["bench", "--quiet", "-p", "oneloop-benches"]);
-    if c_peers {
+    if options.c_peers {
         cargo.args(["--features", "c-peers"]);
     }
-    cargo.args(["--bench", bench, "--", "--json", "--rounds", rounds]);
+    cargo.args(["--bench", bench, "--", "--json", "--rounds", options.rounds]);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = cargo.stderr(Stdio::null()).output()?;
     if !output.status.success() {
         return Err(format!("the bench {bench} failed; run it by itself to see why").into());
     }
-    let mut tables: Vec<Table> = Vec::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
-        let (workload, unit, row) = row(line).ok_or_else(|| format!("not a row: {line}"))?;
-        let same = |table: &&mut Table| table.workload == workload && table.unit == unit;
-        match tables.iter_mut().find(same) {
-            Some(table) => table.rows.push(row),
-            None => tables.push(Table {
-                workload,
-                unit,
-                rows: vec![row],
-            }),
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn write(
+    chapters: &[(&Chapter, Vec<Table>)],
+    options: &Options<'_>,
+) -> Result<String, Box<dyn Error>> {
+    let mut page = format!(
+        "\
+# Performance
+
+Written by `cargo run --release -p oneloop-benches -- report --rounds {}{}`, on {}.
+
+Machines slow down and speed up, so that each round measures every loop once, and each ratio is the
+median of the rounds' own: smaller is better. Where rounds take more than a second or two there are fewer.
+`cargo bench -p oneloop-benches --bench NAME -- --help` says more of each bench, and why a loop may have
+no row.
+
+![every loop beside a bare one](performance/summary.svg)
+",
+        options.rounds,
+        if options.c_peers { " --c-peers" } else { "" },
+        machine()
+    );
+    for (chapter, tables) in chapters {
+        let Chapter { bench, about, .. } = chapter;
+        write!(page, "\n## {bench}\n\n{about}\n\n")?;
+        writeln!(page, "![{bench}](performance/{bench}.svg)")?;
+        writeln!(page, "\n<details>\n<summary>Figures</summary>")?;
+        for table in tables {
+            page += &page::table(table, chapter.events);
         }
+        writeln!(page, "\n</details>")?;
     }
-    Ok(tables)
+    Ok(page)
 }
 
-/// Workload, unit and figure of a line of JSON.
-fn row(line: &str) -> Option<(String, String, Row)> {
-    let object: Value = serde_json::from_str(line).ok()?;
-    let text = |key: &str| Some(object[key].as_str()?.to_owned());
-    let known = ["workload", "loop", "ratio"];
-    let mut others = object.as_object()?.iter();
-    let (unit, value) = others.find(|(key, _)| !known.contains(&key.as_str()))?;
-    let row = Row {
-        name: text("loop")?,
-        value: value.as_f64()?,
-        ratio: object["ratio"].as_f64(),
-    };
-    Some((text("workload")?, unit.clone(), row))
-}
-
-fn write_table(page: &mut String, table: &Table) -> Result<(), Box<dyn Error>> {
-    let unit = table.unit.replace("_per_", " per ").replace('_', " ");
-    write!(
-        page,
-        "\n| {} | {unit} | ratio |\n|---|---|---|\n",
-        table.workload
-    )?;
-    for Row { name, value, ratio } in &table.rows {
-        let ratio = ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
-        let name = match name.starts_with("oneloop") {
-            true => format!("**{name}**"),
-            false => name.clone(),
-        };
-        let digits = if *value < 10.0 { 2 } else { 0 };
-        writeln!(page, "| {name} | {value:.digits$} | {ratio} |")?;
-    }
-    Ok(())
+/// What kind of machine this is.
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut lines = cpus.lines().filter_map(|line| line.split_once(':'));
+    let model = lines.find(|(key, _)| key.trim() == "model name");
+    let model = model.map_or("a processor without a name", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = rustix::system::uname();
+    let (system, release) = (kernel.sysname(), kernel.release());
+    format!(
+        "{model} ({cores} cores), {} {}",
+        system.to_string_lossy(),
+        release.to_string_lossy()
+    )
 }
