@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
-use std::net::TcpListener;
+use std::io::{self, IoSlice};
+use std::net::{TcpListener, TcpStream};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -147,12 +149,13 @@ impl Http {
                 return;
             };
             let remote = reactor.remote();
-            let (http, tls) = (self.clone(), tls.clone());
+            let (http, tls, sent) = (self.clone(), tls.clone(), Arc::default());
+            let stream = Counted(stream, Arc::clone(&sent));
             spawn(&remote, async move {
                 if version != Version::Tls {
-                    http.serve_connection(&reactor, stream, version).await;
+                    http.serve_connection(&reactor, stream, version, sent).await;
                 } else if let Ok(stream) = tls.accept(stream).await {
-                    http.serve_connection(&reactor, stream, version).await;
+                    http.serve_connection(&reactor, stream, version, sent).await;
                 }
             });
         }
@@ -163,9 +166,11 @@ impl Http {
         reactor: &Reactor,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         version: Version,
+        sent: Arc<AtomicUsize>,
     ) {
         let stream = TokioIo::new(Io(stream));
-        let service = service_fn(|request| self.clone().answer(reactor.clone(), request));
+        let answer = |request| self.clone().answer(reactor.clone(), request, sent.clone());
+        let service = service_fn(answer);
         // Clients go away as they like, so an error is none.
         if version == Version::Http1 {
             let http1 = hyper::server::conn::http1::Builder::new();
@@ -180,6 +185,7 @@ impl Http {
         self,
         reactor: Reactor,
         request: Request<Incoming>,
+        sent: Arc<AtomicUsize>,
     ) -> Result<Response<BoxBody<Bytes, io::Error>>, Infallible> {
         self.state.requests.fetch_add(1, Relaxed);
         let path = request.uri().path().to_owned();
@@ -201,9 +207,12 @@ impl Http {
                 response.body(body(pauses))
             }
             "dies" => {
+                let before = sent.load(Relaxed);
                 let end = stream::once_future(async move {
-                    // What comes before is sent meanwhile.
-                    Timer::after(&reactor, Duration::from_millis(1)).await;
+                    // Not before what comes before has gone out.
+                    while sent.load(Relaxed) < before + number {
+                        Timer::after(&reactor, Duration::from_millis(1)).await;
+                    }
                     Err(io::Error::other("as it should"))
                 });
                 response
@@ -261,6 +270,56 @@ async fn received(mut body: Incoming, seed: usize) -> (usize, bool) {
         }
     }
     (length, right)
+}
+
+/// A connection that counts the bytes that have gone out.
+struct Counted(Async<TcpStream>, Arc<AtomicUsize>);
+
+impl Counted {
+    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(length)) = written {
+            self.1.fetch_add(length, Relaxed);
+        }
+        written
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0).poll_write(cx, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0).poll_write_vectored(cx, slices);
+        self.count(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
 }
 
 /// Where hyper's HTTP/2 runs its own tasks.
