@@ -147,7 +147,7 @@ impl Full {
 
 impl Drop for Full {
     fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.limit.clone()).unwrap();
+        setrlimit(Resource::Nofile, self.limit).unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["include", "glue", "verto"].map(|folder| here.join(folder));
     let folders = std::env::join_paths(folders).expect("no separator in a path");
-    println!("cargo::metadata=include={}", folders.display());
+    println!("cargo::metadata=include={}", folders.to_string_lossy());
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,liboneloop.so.0");
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");

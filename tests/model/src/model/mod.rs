@@ -310,11 +310,10 @@ impl Model {
             Phase::Posts if !self.normal[0].is_empty() => {
                 self.violated("a post was not called in its turn");
             }
-            Phase::Idle if self.called == 0 && !self.idle.is_empty() => {
-                // Events of ghosts are something to do, too, and nobody sees them.
-                if !self.stirred && !self.is_haunted() {
-                    self.violated("an idle post was not called though there was nothing else");
-                }
+            // Events of ghosts are something to do, too, and nobody sees them.
+            Phase::Idle if self.called > 0 || self.stirred || self.is_haunted() => {}
+            Phase::Idle if !self.idle.is_empty() => {
+                self.violated("an idle post was not called though there was nothing else");
             }
             _ => {}
         }
