@@ -399,7 +399,8 @@ impl<K: Threads> Loop<K> {
     }
 
     /// As [`reset_timer`](Self::reset_timer), to a time of the system clock, as
-    /// [`call_at_system`](Self::call_at_system).
+    /// [`call_at_system`](Self::call_at_system). A periodic timer goes on from there, too, by the
+    /// monotonic clock.
     ///
     /// # Errors
     ///

@@ -238,6 +238,28 @@ fn set_back_in_a_callback_it_holds_back_what_was_due_with_that() {
 }
 
 #[test]
+fn a_periodic_timer_that_is_reset_to_the_system_clock_goes_on_from_there() {
+    let clock = TestClock::new();
+    let reactor = on(&clock);
+    let (sender, fired) = channel();
+    let id = reactor
+        .call_every(HOUR, move || sender.send(()).unwrap())
+        .unwrap();
+    let start = clock.system_now();
+    reactor.reset_timer_to_system(id, start + SECOND).unwrap();
+    for (ahead, calls) in [(SECOND, 1), (HOUR - SECOND, 0), (SECOND, 1), (HOUR, 1)] {
+        clock.advance(ahead);
+        look(&reactor);
+        assert_eq!(fired.try_iter().count(), calls);
+    }
+    // It no longer looks at it.
+    clock.set_system(start);
+    clock.advance(HOUR);
+    look(&reactor);
+    assert_eq!(fired.try_iter().count(), 1);
+}
+
+#[test]
 fn a_clock_that_a_timer_has_set_is_looked_at_before_the_loop_sleeps() {
     let clock = TestClock::new();
     let reactor = on(&clock);

@@ -71,15 +71,14 @@ fn write_handler(out: &mut String, handler: &Handler, descriptor: &Descriptor) -
     writeln!(out, ", {} calls, added at {}", handler.calls, handler.place)
 }
 
-fn write_timer(out: &mut String, timer: &Timer, plan: Option<&Plan>, now: u64) -> fmt::Result {
+fn write_timer(out: &mut String, timer: &Timer, plan: Plan, now: u64) -> fmt::Result {
     let left = Duration::from_nanos(timer.deadline.saturating_sub(now));
-    match plan {
-        None => write!(out, "  in {left:?}")?,
-        Some(Plan::Every(period)) => {
-            let period = Duration::from_nanos(*period);
-            write!(out, "  in {left:?}, every {period:?}")?;
-        }
-        Some(Plan::At(_)) => write!(out, "  in {left:?} by the system clock")?,
+    write!(out, "  in {left:?}")?;
+    if plan.at.is_some() {
+        write!(out, " by the system clock")?;
+    }
+    if let Some(period) = plan.every {
+        write!(out, ", every {:?}", Duration::from_nanos(period))?;
     }
     if timer.unreferenced {
         write!(out, ", unref")?;

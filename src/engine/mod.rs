@@ -293,25 +293,21 @@ impl Core {
         const CALL: &str = "reset_timer";
         let mut state = self.enter(CALL)?;
         let (deadline, plan) = self.plan(CALL, &mut state, when)?;
-        let reset = state.timers.reset(key, deadline, plan);
+        let reset = state.timers.reset(key, deadline, plan.at);
         self.changed(state);
         known(CALL, reset)
     }
 
     /// The deadline of a timer, and what becomes of it.
-    fn plan(
-        &self,
-        call: &'static str,
-        state: &mut State,
-        when: When,
-    ) -> Result<(u64, Option<Plan>)> {
+    fn plan(&self, call: &'static str, state: &mut State, when: When) -> Result<(u64, Plan)> {
         let clock = &self.clock;
-        Ok(match when {
-            When::At(instant) => (clock.deadline(instant), None),
-            When::After(delay) => (clock.deadline_in(delay), None),
+        let mut plan = Plan::default();
+        let deadline = match when {
+            When::At(instant) => clock.deadline(instant),
+            When::After(delay) => clock.deadline_in(delay),
             When::Every(start, period) => {
-                let plan = Plan::Every(nanoseconds(period));
-                (clock.deadline(start), Some(plan))
+                plan.every = Some(nanoseconds(period));
+                clock.deadline(start)
             }
             When::System(time) => {
                 // First, so that no setting of the clock goes unnoticed.
@@ -320,9 +316,11 @@ impl Core {
                     watched.map_err(|error| Error::os(call, error))?;
                     state.watches_clock = true;
                 }
-                (clock.deadline_of(time), Some(Plan::At(time)))
+                plan.at = Some(time);
+                clock.deadline_of(time)
             }
-        })
+        };
+        Ok((deadline, plan))
     }
 
     pub(crate) fn unref_timer(&self, key: Key) -> Result<()> {

@@ -62,12 +62,18 @@ pub(super) struct Call {
 }
 
 /// What becomes of a timer that does not simply fire once at its deadline.
-#[derive(Clone, Copy)]
-pub(super) enum Plan {
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
     /// It fires again after this many nanoseconds.
-    Every(u64),
+    pub(super) every: Option<u64>,
     /// Its deadline is what the system clock's now makes of this, and changes when that is set.
-    At(SystemTime),
+    pub(super) at: Option<SystemTime>,
+}
+
+impl Plan {
+    fn is_none(self) -> bool {
+        self == Plan::default()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,7 +100,7 @@ impl Timers {
     pub(super) fn insert(
         &mut self,
         deadline: u64,
-        plan: Option<Plan>,
+        plan: Plan,
         place: &'static Location<'static>,
         callback: Callback,
     ) -> Key {
@@ -108,10 +114,10 @@ impl Timers {
             place,
             serial: key.serial,
             unreferenced: false,
-            planned: plan.is_some(),
+            planned: !plan.is_none(),
         });
         self.active += usize::from(timer.is_active());
-        if let Some(plan) = plan {
+        if timer.planned {
             self.plans.insert(key.index, plan);
         }
         self.heap.push(Entry { deadline, key });
@@ -133,17 +139,26 @@ impl Timers {
         Some(timer.callback)
     }
 
-    /// Moves a timer. Without a plan a periodic one keeps its period.
-    pub(super) fn reset(&mut self, key: Key, deadline: u64, plan: Option<Plan>) -> Option<()> {
-        self.get(key)?;
-        if plan.is_some() || self.system_time(key).is_some() {
-            match plan {
-                Some(plan) => self.plans.insert(key.index, plan),
-                None => self.plans.remove(&key.index),
-            };
-            self.get(key)?.planned = plan.is_some();
+    /// Moves a timer, to a deadline that the system clock has a say in if there is `at`. A periodic
+    /// one keeps its period.
+    pub(super) fn reset(&mut self, key: Key, deadline: u64, at: Option<SystemTime>) -> Option<()> {
+        if self.get(key)?.planned || at.is_some() {
+            self.plan(key, |plan| plan.at = at);
         }
         self.shift(key, deadline)
+    }
+
+    /// Changes what becomes of a timer.
+    fn plan(&mut self, key: Key, change: impl FnOnce(&mut Plan)) {
+        let plan = self.plans.entry(key.index).or_default();
+        change(plan);
+        let planned = !plan.is_none();
+        if !planned {
+            self.plans.remove(&key.index);
+        }
+        if let Some(timer) = self.get(key) {
+            timer.planned = planned;
+        }
     }
 
     fn shift(&mut self, key: Key, deadline: u64) -> Option<()> {
@@ -166,19 +181,13 @@ impl Timers {
     pub(super) fn system_time(&self, key: Key) -> Option<SystemTime> {
         let timer = self.slots.get(key.slot())?;
         let known = timer.planned && timer.serial == key.serial;
-        match known.then(|| self.plans.get(&key.index))? {
-            Some(Plan::At(time)) => Some(*time),
-            _ => None,
-        }
+        known.then(|| self.plans.get(&key.index))??.at
     }
 
     /// The system clock was set: `deadline` says what its times are now. A timer that is due
     /// already stays so only if it still is.
     pub(super) fn follow(&mut self, deadline: impl Fn(SystemTime) -> u64) {
-        let at = |(&index, plan): (&u32, &Plan)| match plan {
-            Plan::At(time) => Some((index, *time)),
-            Plan::Every(_) => None,
-        };
+        let at = |(&index, plan): (&u32, &Plan)| Some((index, plan.at?));
         for (index, time) in self.plans.iter().filter_map(at).collect::<Vec<_>>() {
             let serial = self.slots[index as usize].serial;
             self.shift(Key { index, serial }, deadline(time));
@@ -199,10 +208,10 @@ impl Timers {
         Some(())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Timer, Option<&Plan>)> {
-        let plan = |index: usize| self.plans.get(&(index as u32));
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Timer, Plan)> {
+        let plan = |index: usize| self.plans.get(&(index as u32)).copied();
         let all = self.slots.iter();
-        all.map(move |(index, timer)| (timer, plan(index).filter(|_| timer.planned)))
+        all.map(move |(index, timer)| (timer, plan(index).unwrap_or_default()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -298,8 +307,9 @@ impl Timers {
             return Some(callback);
         }
         let plan = timer.planned.then(|| self.plans.get(&key.index)).flatten();
+        let every = plan.and_then(|plan| plan.every);
         // A reset in its own callback goes before the period.
-        if let (NOWHERE, Some(&Plan::Every(period))) = (timer.queued, plan) {
+        if let (NOWHERE, Some(period)) = (timer.queued, every) {
             let now = now();
             let missed = now.saturating_sub(timer.deadline) / period.max(1);
             let ahead = period.saturating_mul(missed.saturating_add(1));
@@ -308,6 +318,7 @@ impl Timers {
                 _ => timer.deadline.saturating_add(ahead).min(LAST),
             };
             timer.queued = deadline;
+            self.plan(key, |plan| plan.at = None);
             self.change(key, |timer| timer.deadline = deadline);
             self.heap.push(Entry { deadline, key });
         }
@@ -350,7 +361,12 @@ mod tests {
     }
 
     fn timer(timers: &mut Timers, deadline: u64) -> Key {
-        timers.insert(deadline, None, Location::caller(), Box::new(|| {}))
+        timers.insert(
+            deadline,
+            Plan::default(),
+            Location::caller(),
+            Box::new(|| {}),
+        )
     }
 
     #[test]
@@ -413,7 +429,10 @@ mod tests {
     #[test]
     fn a_period_keeps_its_phase_and_skips_what_it_missed() {
         let mut timers = Timers::default();
-        let every = Some(Plan::Every(10));
+        let every = Plan {
+            every: Some(10),
+            at: None,
+        };
         let a = timers.insert(10, every, Location::caller(), Box::new(|| {}));
         assert_eq!(due(&mut timers, 37), [a]);
         let callback = timers.start(a).unwrap().callback;

@@ -289,6 +289,8 @@ impl Model {
     pub(crate) fn handler_updated(&mut self, label: usize, interest: u8) {
         let handler = &mut self.handlers[label];
         handler.interest = interest;
+        // Its turn may come before anybody makes it wait for that again.
+        handler.due &= handler.again || seen(handler.must, interest) != 0;
         self.arm(label, interest == 0);
     }
 

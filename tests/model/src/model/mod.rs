@@ -311,9 +311,12 @@ impl Model {
                 self.violated("a post was not called in its turn");
             }
             // Events of ghosts are something to do, too, and nobody sees them.
-            Phase::Idle if self.called > 0 || self.stirred || self.is_haunted() => {}
-            Phase::Idle if !self.idle.is_empty() => {
-                self.violated("an idle post was not called though there was nothing else");
+            Phase::Idle if self.called == 0 && !self.stirred && !self.is_haunted() => {
+                if let Some(label) = self.idle.front() {
+                    let text =
+                        format!("the idle post {label} was not called, and nothing else was");
+                    self.violated(text);
+                }
             }
             _ => {}
         }

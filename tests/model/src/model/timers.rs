@@ -12,6 +12,8 @@ pub(crate) struct Timer {
     system: Option<i64>,
     /// It is among those of this turn.
     due: bool,
+    /// It has gone over from the system clock to its period: the deadline is the latest that it may be.
+    vague: bool,
     /// It follows the system clock, which showed its time when this turn began.
     seen_due: bool,
     /// The turn in which it was called last.
@@ -40,6 +42,7 @@ impl Timer {
             period,
             system: None,
             due: false,
+            vague: false,
             seen_due: false,
             called: 0,
             reset: false,
@@ -63,21 +66,23 @@ impl Timer {
     }
 
     fn set(&mut self, time: Time) {
-        (self.due, self.seen_due) = (false, false);
+        (self.due, self.vague, self.seen_due) = (false, false, false);
         match time {
             Time::At(deadline) => {
-                if self.system.take().is_some() {
-                    self.period = None;
-                }
+                self.system = None;
                 // What was before the loop was made is as good as then.
                 self.deadline = deadline.map(|deadline| deadline.max(0));
             }
             Time::System(time) => {
                 self.system = Some(time);
-                self.period = None;
                 self.deadline = None;
             }
         }
+    }
+
+    /// When it fires is known to the nanosecond.
+    fn is_exact(&self) -> bool {
+        self.system.is_none() && !self.vague
     }
 
     fn is_due(&self) -> bool {
@@ -128,7 +133,7 @@ impl Model {
     }
 
     pub(super) fn due_timer(&self) -> Option<String> {
-        let due = |timer: &super::Timer| {
+        let due = |timer: &Timer| {
             let deadline = timer.deadline.is_some_and(|deadline| deadline <= self.now);
             let system = timer.system.is_some_and(|time| time <= self.system);
             timer.alive && (deadline || system)
@@ -158,25 +163,25 @@ impl Model {
         let timer = &mut self.timers[label];
         let early = match (timer.system, timer.deadline) {
             (Some(time), _) => time > system,
-            (None, Some(deadline)) => deadline > now,
+            (None, Some(deadline)) => deadline > now && !timer.vague,
             (None, None) => true,
         };
         let wrong = match () {
             () if !timer.alive => Some("it was cancelled, or has fired"),
             () if early => Some("it is too early"),
             () if timer.called == turn => Some("it was called in this turn already"),
-            () if timer.system.is_none() && !timer.due => Some("it was not due in this turn"),
+            () if timer.is_exact() && !timer.due => Some("it was not due in this turn"),
             () => None,
         };
         timer.called = turn;
         (timer.due, timer.seen_due, timer.reset) = (false, false, false);
-        if timer.system.is_none() {
+        if timer.is_exact() {
             // Those before it in the line were cancelled or reset, or have been called.
             while let Some(other) = self.due.pop_front() {
                 if other == label {
                     break;
                 }
-                if self.timers[other].is_due() {
+                if self.timers[other].is_due() && self.timers[other].is_exact() {
                     self.violated(format!("timer {label} was called before timer {other}"));
                 }
             }
@@ -192,8 +197,10 @@ impl Model {
         if !timer.alive || timer.reset {
             return;
         }
+        timer.vague |= timer.system.take().is_some();
         match (timer.period, timer.deadline) {
             (Some(0), _) => timer.deadline = Some(now),
+            (Some(period), _) if timer.vague => timer.deadline = now.checked_add(period),
             (Some(period), Some(deadline)) => {
                 let missed = (now - deadline) / period;
                 let ahead = period.checked_mul(missed + 1);
@@ -213,7 +220,7 @@ impl Model {
     /// When the next timer fires, if that is sure.
     pub(crate) fn next_deadline(&self) -> Option<Option<i64>> {
         let alive = || self.timers.iter().filter(|timer| timer.alive);
-        let sure = alive().all(|timer| timer.system.is_none());
+        let sure = alive().all(Timer::is_exact);
         // The end of time is never.
         let deadlines = alive().filter_map(|timer| timer.deadline);
         sure.then(|| deadlines.filter(|&deadline| deadline < i64::MAX).min())
