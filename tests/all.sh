@@ -79,9 +79,13 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 
 step "tests, doctests and examples"
-cargo test --workspace --all-features
+# The model explores, and is run by itself: see CONTRIBUTING.md.
+cargo test --workspace --all-features --exclude oneloop-model
 # Those that need openssl, or the right to set the clock, by some seconds and for a moment.
 cargo test -p oneloop --all-features --test tls --test clock -- --ignored
+
+step "races, in all orders that loom can think of"
+RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom
 
 step "the newest libcurl, built from source"
 cargo test -p oneloop-curl --features curl/static-curl
