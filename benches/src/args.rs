@@ -22,7 +22,7 @@ pub(crate) fn help(name: &str, about: &str) -> String {
 Usage: cargo bench -p oneloop-benches --bench {name} -- [OPTIONS]
 
   --rounds N         rounds, each of which measures every loop once (default: {ROUNDS}); where they
-                     take more than a second or two there are fewer
+                     take more than a second there are fewer
   --only SUBSTRING   only loops with this in their name, beside the yardstick
   --json             one JSON object per line: workload, loop, ns_per_event or another unit, ratio
   --help             this text

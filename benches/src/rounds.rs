@@ -18,7 +18,7 @@ const MOST: Duration = Duration::from_millis(90);
 const TRIAL: u64 = 100;
 
 /// Where rounds take longer than this on average there are fewer...
-const LONG: Duration = Duration::from_millis(1500);
+const LONG: Duration = Duration::from_secs(1);
 /// ...but as many as these, if as many are asked for.
 const FEWEST: usize = 5;
 

@@ -211,7 +211,7 @@ fn write(
 Written by `cargo run --release -p oneloop-benches -- report --rounds {}{}`, on {}.
 
 Machines slow down and speed up, so that each round measures every loop once, and each ratio is the
-median of the rounds' own: smaller is better. Where rounds take more than a second or two there are fewer.
+median of the rounds' own: smaller is better. Where rounds take more than a second there are fewer.
 `cargo bench -p oneloop-benches --bench NAME -- --help` says more of each bench, and why a loop may have
 no row.
 
