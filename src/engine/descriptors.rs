@@ -204,22 +204,64 @@ impl Descriptor {
         if self.orphaned || !matches!(self.told, Told::ByKernel) {
             return Ok(());
         }
-        let (main, edges) = split(wanted);
-        let mut result = self.tell(poller, Set::Main, main, force, stale);
-        // Hardly anybody has handlers of both kinds on one descriptor.
-        if self.edges != Kernel::Absent || edges.is_some() {
-            result = result.and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
+        let known = self.is_known();
+        let mut result = self.tell_both(poller, wanted, force, stale);
+        if stale == Stale::Mend {
+            result = result.or_else(|error| self.mend(poller, wanted, error));
+        }
+        if known && !self.is_known() {
+            self.lose();
+        }
+        result
+    }
+
+    /// If the file under the number has changed, tells the kernel of the new one: a C library that
+    /// closes and opens means that.
+    #[cold]
+    fn mend(&mut self, poller: &Poller, wanted: Wanted, error: io::Error) -> io::Result<()> {
+        let before = (self.key, self.main, self.edges);
+        let mut result = Err(error);
+        if self.is_known() && result.as_ref().is_err_and(|error| is(error, libc::ENOENT)) {
+            self.lose();
+            result = self.tell_both(poller, wanted, false, Stale::Report);
         }
         match result {
-            // If the kernel did watch it, its number has come to mean another file.
-            Err(error) if stale == Stale::Mend && is(&error, libc::EPERM) => {
-                self.forget(Set::Main);
-                self.forget(Set::Edges);
+            // It is always ready.
+            Err(error) if is(&error, libc::EPERM) => {
+                self.lose();
                 self.told = Told::Always;
                 Ok(())
             }
-            result => result,
+            Err(error) => {
+                (self.key, self.main, self.edges) = before;
+                Err(error)
+            }
+            Ok(()) => Ok(()),
         }
+    }
+
+    /// The kernel has let go of it, but for what a dup keeps open: what is told of that concerns
+    /// nobody.
+    fn lose(&mut self) {
+        self.forget(Set::Main);
+        self.forget(Set::Edges);
+        self.key = Key::new(self.key.slot());
+    }
+
+    fn tell_both(
+        &mut self,
+        poller: &Poller,
+        wanted: Wanted,
+        force: bool,
+        stale: Stale,
+    ) -> io::Result<()> {
+        let (main, edges) = split(wanted);
+        let result = self.tell(poller, Set::Main, main, force, stale);
+        // Hardly anybody has handlers of both kinds on one descriptor.
+        if self.edges != Kernel::Absent || edges.is_some() {
+            return result.and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
+        }
+        result
     }
 
     fn tell(
@@ -244,20 +286,17 @@ impl Descriptor {
             (_, Some(wanted)) => poller.modify(set, fd, key, wanted),
         };
         let result = match (result, wanted, stale) {
-            // The file under the number has changed. A C library that closes and opens means the
-            // new one.
-            (Err(error), Some(wanted), Stale::Mend) if is(&error, libc::ENOENT) => {
-                poller.add(set, fd, key, wanted)
-            }
             (Err(error), Some(wanted), Stale::Mend) if is(&error, libc::EEXIST) => {
                 poller.modify(set, fd, key, wanted)
             }
-            (Err(error), None, Stale::Mend) if is_gone(&error) => Ok(()),
+            (Err(error), None, Stale::Mend) if is(&error, libc::EBADF) => Ok(()),
             (result, ..) => result,
         };
         match result {
             Ok(()) => *known = wanted.map_or(Kernel::Absent, Kernel::Armed),
-            Err(ref error) if is_gone(error) && stale == Stale::Mend => *known = Kernel::Absent,
+            Err(ref error) if is(error, libc::EBADF) && stale == Stale::Mend => {
+                *known = Kernel::Absent;
+            }
             Err(_) => {}
         }
         result

@@ -480,7 +480,7 @@ impl Core {
         let mut turn = Turn::default();
         let mut spent = 0;
         let mut state = self.state();
-        while !sum.idle && !sum.stopped && spent < budget.max(1) {
+        while !sum.idle && !sum.stopped && !state.haunted && spent < budget.max(1) {
             state = driving.turn(state, NOT_AT_ALL, &mut turn)?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;

@@ -81,6 +81,8 @@ macro_rules! __cases {
                 a_stale_handler_cannot_take_the_number_back
                 a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop
                 nor_does_one_with_an_edge_handler
+                nor_does_one_whose_handler_is_paused
+                an_update_that_finds_a_new_file_leaves_the_old_one
                 a_number_reused_across_kinds_of_files
                 a_regular_file_takes_the_number_inside_a_callback
                 remove_and_add_of_one_number_in_one_callback

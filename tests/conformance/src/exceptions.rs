@@ -25,6 +25,11 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "the polling crate gives no way to make its set anew",
     },
     Exception {
+        case: "nor_does_one_whose_handler_is_paused",
+        poller: PollerKind::Polling,
+        reason: "the polling crate gives no way to make its set anew",
+    },
+    Exception {
         case: "what_the_kernel_did_not_let_go_of_is_got_rid_of",
         poller: PollerKind::Polling,
         reason: "the polling crate gives no way to make its set anew",

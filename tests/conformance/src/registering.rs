@@ -979,6 +979,72 @@ pub fn nor_does_one_with_an_edge_handler(stage: &mut Stage) {
     assert!(others.iter().all(|other| other.take() > 0));
 }
 
+/// Nor does one whose handler is paused then. Resumed, it is on the file that the number means now,
+/// and hears nothing of the other any more.
+pub fn nor_does_one_whose_handler_is_paused(stage: &mut Stage) {
+    for closed in [false, true] {
+        let (a, _b) = readable();
+        let (c, mut d) = pair();
+        let number = Number::of(&a);
+        let calls = stage.watch_number(number.get(), READ, Mode::Level);
+        stage.turns(2);
+        match closed {
+            true => number.close(),
+            false => number.mean(&c),
+        }
+        stage
+            .reactor
+            .update_handler(calls.id, Interest::NONE)
+            .expect("no error");
+        calls.take();
+        let before = stage.reactor.stats().turns;
+        let stopper = stage.reactor.clone();
+        let timer = move || stopper.stop();
+        stage
+            .reactor
+            .call_later(std::time::Duration::from_millis(30), timer)
+            .expect("open");
+        stage.run();
+        let turns = stage.reactor.stats().turns - before;
+        assert!(turns < 40, "{turns} turns in which there was nothing to do");
+        number.mean(&c);
+        stage
+            .reactor
+            .update_handler(calls.id, READ)
+            .expect("mended");
+        stage.turns(3);
+        assert_eq!(calls.take(), 0, "that is another file");
+        d.write_all(b"x").expect("room");
+        stage.turns(3);
+        assert!(calls.take() > 0);
+        stage.reactor.remove_handler(calls.id).expect("known");
+        number.close();
+    }
+}
+
+/// The same where nobody pauses it, and an update finds the new file under the number.
+pub fn an_update_that_finds_a_new_file_leaves_the_old_one(stage: &mut Stage) {
+    for mode in [Mode::Level, Mode::Edge] {
+        let (a, mut b) = readable();
+        let (c, mut d) = pair();
+        let number = Number::of(&a);
+        let calls = stage.watch_number(number.get(), READ, mode);
+        number.mean(&c);
+        stage
+            .reactor
+            .update_handler(calls.id, READ | Interest::PRIORITY)
+            .expect("mended");
+        b.write_all(b"x").expect("room");
+        stage.turns(3);
+        assert_eq!(calls.take(), 0, "that is another file");
+        d.write_all(b"x").expect("room");
+        stage.turns(3);
+        assert!(calls.take() > 0);
+        stage.reactor.remove_handler(calls.id).expect("known");
+        number.close();
+    }
+}
+
 /// A socket becomes a regular file, and the other way round, under the same number.
 pub fn a_number_reused_across_kinds_of_files(stage: &mut Stage) {
     let (a, _b) = pair();
