@@ -48,13 +48,14 @@ fn main() -> ExitCode {
         about: "\
 Bytes that a loop takes for each handler, of a descriptor that it watches for reading, and for each
 timer: as it asks the allocator for them, without what that adds to each, and without what the kernel
-keeps. Tables that grow by half or twice have room to spare, which is in it, more at 10,000 than at
-1,000,000, which is nearly a power of two. There are not more handlers than descriptors that the process
-may open. The source and eight bytes of closure are left out; in C they are the two words of a callback
-and its data, which are not. The yardstick is oneloop. tokio and async-io are measured with the object
-alone, which calls nobody, and with a task that awaits it. mio and polling have neither handlers nor
-timers; calloop has no row with a million, as it looks through all to add one. libev, libevent and libuv, with the feature c-peers, allocate by a counting function of theirs,
-and their events or handles are counted as well.",
+keeps. Tables that double when they are full have room to spare, which is counted: more at 10,000 than
+at 1,000,000, which is nearly a power of two. There are not more handlers than descriptors that the
+process may open. The source and eight bytes of closure are left out; what C has instead, the words for
+a callback and its data in each structure, is counted. The yardstick is oneloop. tokio and async-io are
+measured with the object alone, which calls nobody, and with a task that awaits it. mio and polling have
+neither handlers nor timers; calloop has no row with a million, as it looks through all to add one.
+libev, libevent and libuv, with the feature c-peers, allocate by a counting function of theirs, and
+their events or handles are counted as well.",
         // From small to large, as some room is kept; and it is the handlers that keep most.
         workloads: vec![
             Many::Timers(THOUSANDS),

@@ -68,11 +68,11 @@ fn main() -> ExitCode {
         about: "\
 Timers are set and cancelled, or put off, while many others are pending; or many fire at once, which
 calls a closure of each. An event is one timer. What oneloop leaves for later when a timer is put off is
-not in it, which is to move it once when its first deadline comes. The yardstick is oneloop, since none is bare.
-tokio and async-io fire timers by waking tasks, which is something else, so they have no row there.
-calloop looks through all of its sources to add one, and has no row where that would take minutes. With the feature
-c-peers there are libev, libevent and libuv, whose timers lie ready in an array, as they would in
-structures of a program's own; libuv's have milliseconds.",
+not in it, which is to move it once when its first deadline comes. The yardstick is oneloop, since none
+is bare. tokio and async-io fire timers by waking tasks, which is something else, so they have no row
+there. calloop looks through all of its sources to add one, and has no row where that would take
+minutes. With the feature c-peers there are libev, libevent and libuv, whose timers lie ready in an
+array, as they would in structures of a program's own; libuv's have milliseconds.",
         workloads,
         yardstick: peer("oneloop", oneloop::Oneloop::new),
         peers: vec![
