@@ -396,6 +396,11 @@ impl Handlers {
         if descriptor.fired(fired.set) {
             self.mark(fired.key.index, false);
         }
+        // It says nothing but that there is nothing: the number is closed, and it will say so again.
+        #[cfg(not(pollable))]
+        if fired.ready.is_none() {
+            self.mark(fired.key.index, true);
+        }
         true
     }
 

@@ -75,25 +75,34 @@ impl Portable {
 
     pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
         let fd = borrow(fd)?;
+        // poll(2) is first told of it when it waits.
+        #[cfg(not(pollable))]
+        rustix::io::fcntl_getfd(fd)?;
         // SAFETY: `polling` asks that a source be deleted before it is closed. A handler that owns
         // its source is taken out of the set before the source is dropped; the caller of
         // `add_raw_handler` has promised to remove the handler. Where the descriptor is closed first
         // nevertheless, by a C library or a callback that replaces its source, the kernel forgets it
         // by itself and later calls on its number are answered by an error: all backends here keep
         // the number only, and never use it for anything else.
-        unsafe {
+        let added = unsafe {
             self.poller
                 .add_with_mode(&fd, event(key, watch), mode(watch))
-        }
+        };
+        added.map_err(with_code)
     }
 
     pub(super) fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
-        self.poller
-            .modify_with_mode(borrow(fd)?, event(key, watch), mode(watch))
+        let fd = borrow(fd)?;
+        // poll(2) would go on saying that it is closed.
+        #[cfg(not(pollable))]
+        rustix::io::fcntl_getfd(fd).inspect_err(|_| drop(self.poller.delete(fd)))?;
+        let event = event(key, watch);
+        let modified = self.poller.modify_with_mode(fd, event, mode(watch));
+        modified.map_err(with_code)
     }
 
     pub(super) fn delete(&self, fd: RawFd) -> io::Result<()> {
-        self.poller.delete(borrow(fd)?)
+        self.poller.delete(borrow(fd)?).map_err(with_code)
     }
 
     pub(super) fn wait(
@@ -104,6 +113,11 @@ impl Portable {
     ) -> io::Result<()> {
         buffer.clear();
         self.poller.wait(buffer, timeout)?;
+        // With poll(2), a wake hides what else there is.
+        #[cfg(not(pollable))]
+        if buffer.is_empty() {
+            self.poller.wait(buffer, Some(Duration::ZERO))?;
+        }
         for event in buffer.iter() {
             take(event.key as u64, Ready::from_polling(&event));
         }
@@ -146,6 +160,16 @@ impl AsFd for Portable {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }
+}
+
+/// Where the crate keeps the set by itself, it says in words what a kernel says by a code.
+fn with_code(error: io::Error) -> io::Error {
+    let code = match (error.raw_os_error(), error.kind()) {
+        (None, io::ErrorKind::AlreadyExists) => libc::EEXIST,
+        (None, io::ErrorKind::NotFound) => libc::ENOENT,
+        _ => return error,
+    };
+    io::Error::from_raw_os_error(code)
 }
 
 fn mode(watch: Watch) -> PollMode {

@@ -382,12 +382,41 @@ macro_rules! __virtual_cases {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    ($host:ty, $poller:expr, $sources:expr, $($topic:ident: $($case:ident)*;)*) => {$($(
+    ($host:ty, $poller:expr, $sources:expr, $($topic:ident: $($case:ident)*;)*) => {$(
+        $crate::__topic! { $topic: $host, $poller, $sources, $($case)* }
+    )*};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __topic {
+    (descriptor: $($tests:tt)*) => {
+        $crate::__if_pollable! { $crate::__topic! { (descriptor) $($tests)* } }
+    };
+    ($topic:ident: $($tests:tt)*) => {
+        $crate::__topic! { ($topic) $($tests)* }
+    };
+    (($topic:ident) $host:ty, $poller:expr, $sources:expr, $($case:ident)*) => {$(
         #[test]
         fn $case() {
             $crate::run::<$host>(stringify!($case), $poller, $sources, $crate::$topic::$case);
         }
-    )*)*};
+    )*};
+}
+
+#[doc(hidden)]
+#[cfg(not(polling_test_poll_backend))]
+#[macro_export]
+macro_rules! __if_pollable {
+    ($($tests:tt)*) => { $($tests)* };
+}
+
+/// The loop has no descriptor, and no method that gives it: see the exceptions.
+#[doc(hidden)]
+#[cfg(polling_test_poll_backend)]
+#[macro_export]
+macro_rules! __if_pollable {
+    ($($tests:tt)*) => {};
 }
 
 #[cfg(test)]
@@ -427,9 +456,21 @@ mod tests {
     #[test]
     fn every_exception_names_a_case() {
         let list = include_str!("cases.rs");
-        for exception in crate::EXCEPTIONS {
-            let named = |entry: &str| entry.trim().trim_end_matches(';') == exception.case;
-            assert!(list.lines().any(named), "{}", exception.case);
+        let on_poll = crate::ON_POLL.iter().flat_map(|(_, cases)| *cases).copied();
+        let all = crate::EXCEPTIONS.iter().map(|exception| exception.case);
+        for case in all.chain(on_poll) {
+            let named = |entry: &str| entry.trim().trim_end_matches(';') == case;
+            assert!(list.lines().any(named), "{case}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_descriptor_is_an_exception_where_there_is_none() {
+        let cases = include_str!("descriptor.rs").lines();
+        let cases = cases.filter_map(|line| line.strip_prefix("pub fn ")?.split_once('('));
+        for (case, _) in cases {
+            let named = |(_, cases): &(_, &[&str])| cases.contains(&case);
+            assert!(crate::ON_POLL.iter().any(named), "{case}");
         }
     }
 }

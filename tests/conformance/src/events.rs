@@ -220,7 +220,7 @@ pub fn a_neighbour_that_rearms_calls_no_oneshot_twice(stage: &mut Stage) {
 /// A hang-up reaches a reader as readable.
 pub fn a_hangup_reaches_a_reader(stage: &mut Stage) {
     let sources = stage.sources;
-    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+    for &mode in stage.modes() {
         let (a, b) = sources.pair();
         let calls = stage.watch(a, READ, mode);
         drop(b);
@@ -264,7 +264,7 @@ pub fn a_hangup_reaches_everybody(stage: &mut Stage) {
     let handlers = [
         (READ, Mode::Level),
         (WRITE, Mode::Level),
-        (READ, Mode::Edge),
+        (READ, stage.edge_or_oneshot()),
     ]
     .map(|(interest, mode)| stage.watch(a.clone(), interest, mode));
     let paused = stage.watch(a, Interest::NONE, Mode::Level);
@@ -510,7 +510,7 @@ pub fn added_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
 /// Re-armed by a callback, it is called in a later turn.
 pub fn rearmed_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
     let sources = stage.sources;
-    for mode in [Mode::Edge, Mode::Oneshot] {
+    for mode in stage.some_of(&[Mode::Edge, Mode::Oneshot]) {
         let (a, _b) = sources.readable();
         let log = Log::default();
         let (seen, reactor) = (log.clone(), stage.reactor.clone());
@@ -537,7 +537,7 @@ pub fn rearmed_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
 /// `Again`: called in the next turn, ready or not, with no wait in between.
 pub fn again_calls_in_the_next_turn_though_nothing_is_ready(stage: &mut Stage) {
     let sources = stage.sources;
-    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+    for &mode in stage.modes() {
         let (a, b) = sources.readable();
         let stopper = stage.reactor.clone();
         let mut calls = 0;
@@ -565,7 +565,7 @@ pub fn again_does_not_starve_the_others(stage: &mut Stage) {
     let (a, _b) = sources.readable();
     stage
         .reactor
-        .add_handler(a, READ, Mode::Edge, |_, _| Action::Again)
+        .add_handler(a, READ, stage.edge_or_oneshot(), |_, _| Action::Again)
         .expect("add_handler");
     let (c, _d) = sources.readable();
     let calls = stage.watch(c, READ, Mode::Level);
@@ -662,7 +662,7 @@ pub fn again_waits_while_the_handler_is_paused(stage: &mut Stage) {
     let (seen, reactor) = (log.clone(), stage.reactor.clone());
     let id = stage
         .reactor
-        .add_handler(a, READ, Mode::Edge, move |stream, event| {
+        .add_handler(a, READ, stage.edge_or_oneshot(), move |stream, event| {
             let _ = stream.read(&mut [0; 8]);
             seen.push(());
             if seen.len() == 1 {

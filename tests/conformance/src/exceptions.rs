@@ -1,4 +1,4 @@
-use crate::PollerKind;
+use crate::{PollerKind, Sources};
 
 /// A case that a poller cannot serve.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +46,58 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
-pub(crate) fn find(case: &str, poller: PollerKind) -> Option<&'static Exception> {
-    EXCEPTIONS
+/// What poll(2) cannot serve, which the polling crate takes where there is nothing better, for handlers on
+/// descriptors. They are in force in a build with `--cfg polling_test_poll_backend`.
+pub const ON_POLL: &[(&str, &[&str])] = &[
+    (
+        "poll(2) has no edges, and with one mode there is no second set",
+        &[
+            "an_edge_handler_that_drains_misses_nothing",
+            "edge_counts_what_is_ready_at_registration",
+            "edge_is_not_repeated",
+            "edge_reports_each_new_readiness",
+            "level_and_edge_on_one_descriptor_are_both_exact",
+            "three_modes_on_one_descriptor",
+            "update_rearms_an_edge_handler",
+            "a_failing_wait_for_the_second_set_loses_nothing",
+            "a_second_set_that_cannot_be_made",
+            "a_set_that_cannot_be_made_anew",
+        ],
+    ),
+    (
+        "poll(2) knows numbers, and does not notice that one has come to mean another file",
+        &[
+            "a_number_reused_across_kinds_of_files",
+            "a_number_reused_after_a_oneshot_has_fired",
+            "a_reused_number_is_really_armed",
+            "a_stale_handler_cannot_take_the_number_back",
+            "rearm_takes_the_new_file_under_the_number",
+        ],
+    ),
+    (
+        "to poll(2) a regular file is like any other, so that nothing can be refused about it",
+        &["a_refused_rearm_leaves_all_as_it_was"],
+    ),
+    (
+        "there is no descriptor that a host could watch",
+        &[
+            "a_refused_source_is_given_back",
+            "all_that_is_to_do_shows_on_the_descriptor",
+            "a_cancelled_timer_does_not_show",
+            "a_turn_that_failed_shows_on_the_descriptor",
+            "a_reactor_hosts_a_reactor",
+        ],
+    ),
+];
+
+/// Why this cannot be served.
+pub(crate) fn reason(case: &str, poller: PollerKind, sources: Sources) -> Option<&'static str> {
+    let all = EXCEPTIONS.iter();
+    let mut all = all.filter(|one| one.case == case && one.poller == poller);
+    let on_poll = cfg!(polling_test_poll_backend) && sources == Sources::Descriptors;
+    let mut on_poll = ON_POLL
         .iter()
-        .find(|one| one.case == case && one.poller == poller)
+        .filter(|(_, cases)| on_poll && cases.contains(&case));
+    let first = all.next().map(|one| one.reason);
+    first.or_else(|| on_poll.next().map(|(reason, _)| *reason))
 }

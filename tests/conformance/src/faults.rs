@@ -19,13 +19,13 @@ const READ: Interest = Interest::READABLE;
 /// Ids and calls in any order from many threads, while the loop is driven: no panic, no deadlock,
 /// and every closure is dropped exactly once.
 pub fn any_calls_from_any_threads(stage: &mut Stage) {
-    let sources = stage.sources;
+    let on = (stage.sources, stage.modes());
     let drops = Drops::default();
     let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let threads: Vec<_> = (0..4_u32)
         .map(|seed| {
             let (reactor, drops, made) = (stage.reactor.clone(), drops.clone(), made.clone());
-            thread::spawn(move || churn(&reactor, sources, seed, &drops, &made))
+            thread::spawn(move || churn(&reactor, on, seed, &drops, &made))
         })
         .collect();
     let stopper = stage.reactor.clone();
@@ -44,7 +44,7 @@ pub fn any_calls_from_any_threads(stage: &mut Stage) {
 
 fn churn(
     reactor: &Reactor,
-    sources: Sources,
+    (sources, modes): (Sources, &[Mode]),
     seed: u32,
     drops: &Drops,
     made: &std::sync::atomic::AtomicUsize,
@@ -63,7 +63,6 @@ fn churn(
         Interest::WRITABLE,
         READ | Interest::WRITABLE,
     ];
-    let modes = [Mode::Level, Mode::Edge, Mode::Oneshot];
     for _ in 0..1000 {
         let interest = interests[dice(4) as usize];
         match dice(10) {
@@ -75,7 +74,7 @@ fn churn(
                     let handle = move |_: &mut _, _| {
                         let _ = &guard;
                     };
-                    let mode = modes[dice(3) as usize];
+                    let mode = modes[dice(modes.len() as u32) as usize];
                     handlers.push(
                         reactor
                             .add_handler(a.clone(), interest, mode, handle)

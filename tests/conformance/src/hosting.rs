@@ -19,7 +19,7 @@ const MS: Duration = Duration::from_millis(1);
 /// A handler resumed by the host's own code while the loop sleeps.
 pub fn resumed_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
     let sources = stage.sources;
-    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+    for &mode in stage.modes() {
         let (a, b) = sources.readable();
         let stopper = stage.reactor.clone();
         let handle = move |_: &mut _, _| {
@@ -39,7 +39,7 @@ pub fn resumed_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
 /// Bytes come while the loop sleeps.
 pub fn bytes_that_come_while_the_loop_sleeps(stage: &mut Stage) {
     let sources = stage.sources;
-    for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+    for &mode in stage.modes() {
         let (a, mut b) = sources.pair();
         let stopper = stage.reactor.clone();
         let handle = move |_: &mut _, _| {
@@ -64,7 +64,7 @@ pub fn bytes_that_come_while_the_loop_sleeps(stage: &mut Stage) {
 pub fn a_long_conversation_with_sleeps_in_between(stage: &mut Stage) {
     let sources = stage.sources;
     const ROUNDS: u8 = 200;
-    for mode in [Mode::Level, Mode::Edge] {
+    for mode in stage.some_of(&[Mode::Level, Mode::Edge]) {
         let (a, mut b) = sources.pair();
         b.set_nonblocking(false).expect("blocking");
         let stopper = stage.reactor.clone();
@@ -115,7 +115,7 @@ pub fn driven_again_after_each_stop_nothing_is_lost(stage: &mut Stage) {
             };
             stage
                 .reactor
-                .add_handler(a, READ, Mode::Edge, handle)
+                .add_handler(a, READ, stage.edge_or_oneshot(), handle)
                 .expect("add_handler");
             b
         })

@@ -36,7 +36,7 @@
 //! ```
 //!
 //! The cases are in one module a topic, each named after what it shows. What a poller cannot serve
-//! is in [`EXCEPTIONS`], with the reason.
+//! is in [`EXCEPTIONS`] and [`ON_POLL`], with the reason.
 
 mod bystanders;
 mod cases;
@@ -58,7 +58,7 @@ pub mod time;
 pub mod turns;
 pub mod virtual_sources;
 
-pub use exceptions::{EXCEPTIONS, Exception};
+pub use exceptions::{EXCEPTIONS, Exception, ON_POLL};
 pub use oneloop::{PollerKind, Reactor};
 pub use sources::{End, Sources, VirtualEnd};
 pub use stage::{Calls, Log, Number, Stage, pair, wait_readable};
@@ -87,8 +87,8 @@ pub trait Host {
 /// Runs one case on one host, one poller and one kind of sources. What [`conformance!`] makes tests
 /// of.
 pub fn run<H: Host>(name: &str, poller: PollerKind, sources: Sources, case: fn(&mut Stage)) {
-    if let Some(exception) = exceptions::find(name, poller) {
-        println!("{name} is not for {poller:?}: {}", exception.reason);
+    if let Some(reason) = exceptions::reason(name, poller, sources) {
+        println!("{name} is not for {poller:?}: {reason}");
         return;
     }
     let mut host = H::new();

@@ -69,13 +69,13 @@ pub fn the_read_half_of_an_event_may_free_the_write_half(stage: &mut Stage) {
 /// libdbus, c-ares and libvirt hold a lock while they tell the loop what to watch, and take the same
 /// lock in their callbacks.
 pub fn nobody_is_called_from_inside_add_update_and_remove(stage: &mut Stage) {
-    let sources = stage.sources;
+    let (sources, modes) = (stage.sources, stage.modes());
     let lock = Arc::new(Mutex::new(0));
     let (reactor, held) = (stage.reactor.clone(), lock.clone());
     let library = move || {
         let _held = held.lock().expect("no panic");
         let mut ids = Vec::new();
-        for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
+        for &mode in modes {
             let (a, b) = sources.readable();
             let locked = held.clone();
             let add = reactor.add_handler(a, READ, mode, move |_, _| {
@@ -107,7 +107,7 @@ pub fn what_has_failed_before_it_was_added_is_reported(stage: &mut Stage) {
     let sources = stage.sources;
     for (interest, mode) in [
         (READ, Mode::Level),
-        (WRITE, Mode::Edge),
+        (WRITE, stage.edge_or_oneshot()),
         (WRITE, Mode::Oneshot),
     ] {
         let (a, b) = sources.pair();

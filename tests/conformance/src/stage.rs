@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use oneloop::faults::Faults;
-use oneloop::{Error, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
+use oneloop::{Error, ErrorKind, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
 
 use crate::{Host, Outside, Sources, tally};
 
@@ -21,6 +21,7 @@ pub struct Stage<'a> {
     pub poller: PollerKind,
     /// Where the case gets its sources.
     pub sources: Sources,
+    has_edge: bool,
     host: &'a mut dyn Host,
     /// Dropped at the end, which calls the watchdog off.
     _watchdog: Sender<()>,
@@ -35,8 +36,10 @@ impl<'a> Stage<'a> {
     ) -> Stage<'a> {
         raise_descriptor_limit();
         let reactor = Reactor::builder().poller(poller).build();
+        let reactor = reactor.expect("a reactor");
         Stage {
-            reactor: reactor.expect("a reactor"),
+            has_edge: sources == Sources::Virtual || has_edge(&reactor),
+            reactor,
             poller,
             sources,
             host,
@@ -71,7 +74,26 @@ impl<'a> Stage<'a> {
 
     /// The modes that the poller has, for the case's sources.
     pub fn modes(&self) -> &'static [Mode] {
-        &[Mode::Level, Mode::Edge, Mode::Oneshot]
+        let all = &[Mode::Level, Mode::Oneshot, Mode::Edge];
+        match self.has_edge {
+            true => all,
+            false => &all[..2],
+        }
+    }
+
+    /// Those of these that the poller has.
+    pub fn some_of(&self, modes: &[Mode]) -> Vec<Mode> {
+        let all = self.modes();
+        let here = modes.iter().filter(|mode| all.contains(mode));
+        here.copied().collect()
+    }
+
+    /// A mode that does not repeat itself.
+    pub fn edge_or_oneshot(&self) -> Mode {
+        match self.has_edge {
+            true => Mode::Edge,
+            false => Mode::Oneshot,
+        }
     }
 
     /// What goes wrong on command, for what is registered from now on.
@@ -140,6 +162,19 @@ impl Drop for Stage<'_> {
     fn drop(&mut self) {
         self.reactor.close();
         tally::add_all(self.reactor.faults().injected());
+    }
+}
+
+/// poll(2), for one, has no edges.
+fn has_edge(reactor: &Reactor) -> bool {
+    let added = reactor.add_handler(pair().0, Interest::NONE, Mode::Edge, |_, _| {});
+    match added {
+        Ok(id) => reactor.remove_handler(id).is_ok(),
+        Err(refused) => {
+            assert_eq!(refused.error().kind(), ErrorKind::Unsupported);
+            assert!(refused.to_string().contains("edge"), "{refused}");
+            false
+        }
     }
 }
 

@@ -147,7 +147,7 @@ pub fn more_ready_descriptors_than_one_wait_fetches(stage: &mut Stage) {
             };
             stage
                 .reactor
-                .add_handler(a, READ, Mode::Edge, handle)
+                .add_handler(a, READ, stage.edge_or_oneshot(), handle)
                 .expect("add_handler");
             b
         })
@@ -295,7 +295,7 @@ pub fn a_panicking_handler_is_removed_and_the_rest_goes_on(stage: &mut Stage) {
     let others: Vec<_> = (0..2)
         .map(|_| {
             let (c, d) = sources.readable();
-            (stage.watch(c, READ, Mode::Edge), d)
+            (stage.watch(c, READ, stage.edge_or_oneshot()), d)
         })
         .collect();
     stage
@@ -307,7 +307,7 @@ pub fn a_panicking_handler_is_removed_and_the_rest_goes_on(stage: &mut Stage) {
         })
         .expect("add_handler");
     let (c, d) = sources.readable();
-    let after = stage.watch(c, READ, Mode::Edge);
+    let after = stage.watch(c, READ, stage.edge_or_oneshot());
     let (post, timer) = (log.clone(), log.clone());
     stage
         .reactor
@@ -384,7 +384,7 @@ pub fn after_a_panic_the_next_run_needs_no_new_event(stage: &mut Stage) {
         };
         stage
             .reactor
-            .add_handler(source, READ, Mode::Edge, handle)
+            .add_handler(source, READ, stage.edge_or_oneshot(), handle)
             .expect("add_handler");
     }
     panics(stage);
