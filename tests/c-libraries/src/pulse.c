@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,7 +29,8 @@ static _Thread_local struct {
     int depth, fired, io, deferred, switched, destroyed, hangups, again, rounds;
     int ends[2], closed[2], pipe[2], slow;
     struct timeval due;
-    pa_time_event *timer, *never, *gone;
+    struct timespec steady;
+    pa_time_event *timer, *never, *gone, *monotonic;
     pa_defer_event *defer, *once;
     pa_io_event *in, *out, *hup, *other, *part;
 } t;
@@ -159,12 +161,12 @@ static void defer_destroyed(pa_mainloop_api *api, pa_defer_event *event, void *u
     ++*(int *)user;
 }
 
-/* Ten events, each destroyed once, in a turn after they were freed. */
+/* Eleven events, each destroyed once, in a turn after they were freed. */
 static void count_destroyed(oneloop_t *loop, oneloop_id id, void *user) {
     (void)loop, (void)id, (void)user;
-    if (t.destroyed < 10)
+    if (t.destroyed < 11)
         return;
-    CHECK(t.destroyed == 10);
+    CHECK(t.destroyed == 11);
     CHECK(((struct oneloop_pulse *)t.api)->users == 1);
     oneloop_cancel_timer(loop, id);
     close(t.pipe[0]);
@@ -176,7 +178,7 @@ static void count_destroyed(oneloop_t *loop, oneloop_id id, void *user) {
 }
 
 static void is_over(void) {
-    if (t.fired < 5 || t.again < 3 || t.io < 3 || !t.hangups || t.switched < 2)
+    if (t.fired < 5 || t.again < 3 || t.io < 3 || !t.hangups || t.switched < 2 || t.monotonic)
         return;
     if (t.rounds++)
         return;
@@ -221,6 +223,31 @@ static void not_due(pa_mainloop_api *api, pa_time_event *event, const struct tim
                     void *user) {
     (void)api, (void)event, (void)time, (void)user;
     CHECK(!"switched off");
+}
+
+/* A time of the other clock, which a bit says. */
+static void due_by_the_steady_clock(pa_mainloop_api *api, pa_time_event *event,
+                                    const struct timeval *time, void *user) {
+    struct timespec now;
+    (void)time, (void)user;
+    CHECK(event == t.monotonic);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    CHECK(now.tv_sec > t.steady.tv_sec ||
+          (now.tv_sec == t.steady.tv_sec && now.tv_nsec >= t.steady.tv_nsec));
+    api->time_free(event);
+    t.monotonic = NULL;
+    is_over();
+}
+
+static pa_time_event *in_ten_milliseconds(pa_mainloop_api *api) {
+    struct timeval time;
+    clock_gettime(CLOCK_MONOTONIC, &t.steady);
+    t.steady.tv_nsec += 10000000;
+    t.steady.tv_sec += t.steady.tv_nsec / 1000000000;
+    t.steady.tv_nsec = t.steady.tv_nsec % 1000000000 / 1000 * 1000;
+    time.tv_sec = t.steady.tv_sec;
+    time.tv_usec = t.steady.tv_nsec / 1000 | ONELOOP_PULSE_MONOTONIC;
+    return api->time_new(api, &time, due_by_the_steady_clock, &t.destroyed);
 }
 
 static void deferred(pa_mainloop_api *api, pa_defer_event *event, void *user) {
@@ -317,6 +344,9 @@ int test_pulse_contract(oneloop_t *loop) {
     t.gone = api->time_new(api, &t.due, not_due, &t.destroyed);
     api->time_set_destroy(t.gone, time_destroyed);
     api->time_free(t.gone);
+
+    t.monotonic = in_ten_milliseconds(api);
+    api->time_set_destroy(t.monotonic, time_destroyed);
 
     t.defer = api->defer_new(api, deferred, &t.destroyed);
     api->defer_set_destroy(t.defer, defer_destroyed);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ typedef void (*step)(void);
 /* Of the test that runs on this thread. */
 static _Thread_local struct {
     verto_ctx *ctx;
+    pthread_t thread;
     int is_over;
     int ends[4][2];
     verto_ev *events[4];
@@ -90,6 +92,7 @@ static verto_ev *named(const char *name, verto_ev *ev) {
 }
 
 static void note(verto_ev *ev) {
+    CHECK(pthread_equal(pthread_self(), t.thread));
     CHECK(verto_get_ctx(ev) == t.ctx);
     t.calls++;
     if (strlen(t.order) + 1 < sizeof t.order)
@@ -1069,6 +1072,7 @@ static void begin(verto_ctx *ctx) {
     if (!ctx || !test)
         abort();
     memset(&t, 0, sizeof t);
+    t.thread = pthread_self();
     t.ctx = ctx;
     test->begin();
 }
@@ -1112,6 +1116,7 @@ int verto_test_own_loops(void) {
     CHECK(verto_convert_oneloop(NULL) == NULL);
     for (int n = 0; n < 2; n++) {
         memset(&t, 0, sizeof t);
+        t.thread = pthread_self();
         t.ctx = made[n];
         CHECK(t.ctx != NULL);
         timeout("o", 0, nothing_more, 1);
@@ -1148,6 +1153,7 @@ static verto_ctx *make(void) {
 
 static void begin_alone(void) {
     memset(&t, 0, sizeof t);
+    t.thread = pthread_self();
     t.ctx = make();
 }
 
