@@ -59,6 +59,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "level_and_edge_on_one_descriptor_are_both_exact",
             "three_modes_on_one_descriptor",
             "update_rearms_an_edge_handler",
+            "an_update_that_finds_a_new_file_leaves_the_old_one",
             "a_failing_wait_for_the_second_set_loses_nothing",
             "a_second_set_that_cannot_be_made",
             "a_set_that_cannot_be_made_anew",
