@@ -12,7 +12,8 @@ cd "$copy"
 # What tests use says nothing about the libraries. (A command that resolves no versions.)
 cargo hack --workspace --remove-dev-deps locate-project >/dev/null
 # Nor does what is not published.
-sed -i 's/^members = .*/members = ["adapters\/*", "tests\/conformance"]/; /^default-members/d' Cargo.toml
+sed -i '/^members = \[$/,/^]$/c\members = ["adapters/*", "tests/conformance"]' Cargo.toml
+sed -i '/^default-members/d' Cargo.toml
 # The option is unstable, but not what it does.
 RUSTC_BOOTSTRAP=1 cargo update --quiet -Z direct-minimal-versions
 cargo tree --workspace --all-features --depth 1 --prefix none --edges normal | grep -v '^\(oneloop\|$\)' | sort -u
