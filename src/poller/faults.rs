@@ -22,8 +22,7 @@ pub enum Fault {
     Unasked,
     /// A wait also brings an event under a key that means nobody any more.
     Gone,
-    /// A wait also says that somebody has set the system clock.
-    #[cfg(epoll)]
+    /// A wait also says that somebody has set the system clock. Only where a kernel would, on Linux.
     ClockSet,
     /// A wait returns at once.
     Early,
