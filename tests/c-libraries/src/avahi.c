@@ -46,7 +46,7 @@ void avahi_test_daemon(const char *bus, int pid) {
         setenv("DBUS_SYSTEM_BUS_ADDRESS", bus, 1);
 }
 
-static void here(void) { CHECK(pthread_equal(pthread_self(), t.thread)); }
+static void here(void) { check_thread(t.thread); }
 
 static void begin(oneloop_t *loop) {
     t.loop = loop;

@@ -36,7 +36,7 @@ void curl_test_server(const char *root) {
     strncpy(t.root, root, sizeof t.root - 1);
 }
 
-static void here(void) { CHECK(pthread_equal(pthread_self(), t.thread)); }
+static void here(void) { check_thread(t.thread); }
 
 static unsigned char byte(size_t seed, size_t position) {
     return (unsigned char)((seed * 31) ^ (position * 7) ^ (position >> 8));

@@ -51,7 +51,7 @@ static void finish(void) {
 
 /* Calls are answered with what they carried; signals are counted. */
 static DBusHandlerResult filter(DBusConnection *end, DBusMessage *message, void *user) {
-    CHECK(pthread_equal(pthread_self(), t.thread));
+    check_thread(t.thread);
     int *me = user;
     if (dbus_message_is_method_call(message, NAME, "Echo")) {
         const char *text;
@@ -112,7 +112,7 @@ static void call(int from, const char *method, const char *text, int timeout,
 static void echoed(DBusPendingCall *pending, void *text) {
     const char *back = NULL;
     DBusMessage *reply = dbus_pending_call_steal_reply(pending);
-    CHECK(pthread_equal(pthread_self(), t.thread));
+    check_thread(t.thread);
     CHECK(dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &back, DBUS_TYPE_INVALID));
     CHECK(back && strcmp(back, text) == 0);
     dbus_message_unref(reply);
@@ -161,6 +161,7 @@ static void wait_for_signals(oneloop_t *loop, oneloop_id id, void *user) {
 
 static void not_answered(DBusPendingCall *pending, void *text) {
     (void)text;
+    check_thread(t.thread);
     DBusMessage *reply = dbus_pending_call_steal_reply(pending);
     CHECK(dbus_message_is_error(reply, DBUS_ERROR_NO_REPLY));
     dbus_message_unref(reply);
@@ -184,6 +185,7 @@ int test_dbus_timeouts_and_other_threads(oneloop_t *loop) {
 
 static void kill_daemon(DBusPendingCall *pending, void *text) {
     (void)text;
+    check_thread(t.thread);
     DBusMessage *reply = dbus_pending_call_steal_reply(pending);
     CHECK(dbus_message_get_type(reply) == DBUS_MESSAGE_TYPE_METHOD_RETURN);
     dbus_message_unref(reply);

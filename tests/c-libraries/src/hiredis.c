@@ -66,12 +66,7 @@ static void give_back(void *memory) {
 #undef calloc
 #undef free
 
-static void same_thread(void) {
-    if (!pthread_equal(pthread_self(), t.thread)) {
-        fprintf(stderr, "called on another thread\n");
-        abort();
-    }
-}
+static void same_thread(void) { check_thread(t.thread); }
 
 static int finished(oneloop_t *loop, oneloop_id id, void *user) {
     (void)id, (void)user;

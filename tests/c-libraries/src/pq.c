@@ -28,7 +28,7 @@ void pq_test_server(const char *conninfo) {
     t.conninfo = conninfo;
 }
 
-static void here(void) { CHECK(pthread_equal(pthread_self(), t.thread)); }
+static void here(void) { check_thread(t.thread); }
 
 static void finish(void) {
     for (int n = 0; n < 2; n++)

@@ -41,7 +41,7 @@ void pulse_test_server(const char *server, int pid) {
     t.pid = pid;
 }
 
-static void here(void) { CHECK(pthread_equal(pthread_self(), t.thread)); }
+static void here(void) { check_thread(t.thread); }
 
 static void begin(oneloop_t *loop) {
     t.loop = loop;

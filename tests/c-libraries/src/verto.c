@@ -92,7 +92,7 @@ static verto_ev *named(const char *name, verto_ev *ev) {
 }
 
 static void note(verto_ev *ev) {
-    CHECK(pthread_equal(pthread_self(), t.thread));
+    check_thread(t.thread);
     CHECK(verto_get_ctx(ev) == t.ctx);
     t.calls++;
     if (strlen(t.order) + 1 < sizeof t.order)

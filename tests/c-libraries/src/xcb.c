@@ -28,7 +28,7 @@ void xcb_test_server(const char *display, int pid) {
     t.server = pid;
 }
 
-static void here(void) { CHECK(pthread_equal(pthread_self(), t.thread)); }
+static void here(void) { check_thread(t.thread); }
 
 static void begin(oneloop_t *loop) {
     uint32_t mask = XCB_EVENT_MASK_PROPERTY_CHANGE;
@@ -106,6 +106,7 @@ int test_xcb_without_the_hook(oneloop_t *loop) {
 }
 
 static void by_itself(struct oneloop_xcb *x, xcb_generic_event_t *event) {
+    here();
     CHECK(event);
     free(event);
     if (++t.seen < EVENTS) {
@@ -129,6 +130,7 @@ int test_xcb_flushes(oneloop_t *loop) {
 }
 
 static void lost(struct oneloop_xcb *x, xcb_generic_event_t *event) {
+    here();
     free(event);
     if (event)
         return;

@@ -17,7 +17,7 @@ static _Thread_local struct {
     int sent, received, calls, drain;
 } t;
 
-static void here(void) { CHECK(pthread_equal(pthread_self(), t.thread)); }
+static void here(void) { check_thread(t.thread); }
 
 static void writable(struct oneloop_zmq *zmq, int events) {
     here();

@@ -2,8 +2,10 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 extern _Thread_local int failures;
 int check_failures(void);
@@ -24,6 +26,14 @@ static inline int check_stop(oneloop_t *loop) {
 
 #define oneloop_stop check_stop
 #endif
+
+/* That it is called on the test's thread: of another nobody asks how many checks have failed. */
+static inline void check_thread(pthread_t of_the_test) {
+    if (pthread_equal(pthread_self(), of_the_test))
+        return;
+    fprintf(stderr, "called on another thread\n");
+    abort();
+}
 
 #define CHECK(condition)                                                       \
     do {                                                                       \
