@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl<'a> Stage<'a> {
         sources: Sources,
         host: &'a mut dyn Host,
     ) -> Stage<'a> {
-        raise_descriptor_limit();
+        descriptor_limit();
         let reactor = Reactor::builder().poller(poller).build();
         let reactor = reactor.expect("a reactor");
         Stage {
@@ -278,15 +278,17 @@ pub(crate) fn readable() -> (UnixStream, UnixStream) {
     (a, b)
 }
 
-/// A descriptor number that no other test of the process gets by chance: tests run in threads,
-/// and the system hands out the lowest number that is free.
+/// A descriptor number that no other test of the process gets by chance: tests run in threads, and the
+/// system hands out the lowest number that is free. So these are taken from the highest downwards.
 pub struct Number(RawFd);
 
 impl Number {
     /// A number for the file of `source`.
     pub fn of(source: impl AsFd) -> Number {
-        static LAST: AtomicI32 = AtomicI32::new(700);
-        let least = LAST.fetch_add(1, SeqCst);
+        static NEXT: AtomicI32 = AtomicI32::new(1);
+        // No higher than needed: the kernel's table has room for all numbers below.
+        let end = descriptor_limit().min(32_768) as i32;
+        let least = end - NEXT.fetch_add(1, SeqCst);
         let fd = source.as_fd().as_raw_fd();
         // SAFETY: duplicates a descriptor that is borrowed for the time of the call.
         let number = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) };
@@ -338,9 +340,10 @@ fn watchdog(name: String) -> Sender<()> {
     alive
 }
 
-fn raise_descriptor_limit() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+/// How many descriptors the process may have; that is as many as the system allows it.
+fn descriptor_limit() -> libc::rlim_t {
+    static LIMIT: OnceLock<libc::rlim_t> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
         let mut limit = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
@@ -351,7 +354,8 @@ fn raise_descriptor_limit() {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }
-    });
+        limit.rlim_max
+    })
 }
 
 /// Counts drops.
