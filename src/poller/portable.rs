@@ -112,16 +112,25 @@ impl Portable {
         mut take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
         buffer.clear();
-        self.poller.wait(buffer, timeout)?;
+        self.wait_once(buffer, timeout)?;
         // With poll(2), a wake hides what else there is.
         #[cfg(not(pollable))]
         if buffer.is_empty() {
-            self.poller.wait(buffer, Some(Duration::ZERO))?;
+            self.wait_once(buffer, Some(Duration::ZERO))?;
         }
         for event in buffer.iter() {
             take(event.key as u64, Ready::from_polling(&event));
         }
         Ok(())
+    }
+
+    fn wait_once(&self, buffer: &mut Buffer, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poller.wait(buffer, timeout) {
+            // With poll(2), a wake that is seen before its sender has written to the pipe.
+            #[cfg(not(pollable))]
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            waited => waited.map(drop),
+        }
     }
 
     pub(super) fn wake(&self) -> io::Result<()> {
