@@ -3,6 +3,7 @@
 
 mod async_io;
 mod oneloop;
+mod queue;
 mod talk;
 mod tokio;
 
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         about: "\
 Over each TCP connection on loopback, a task sends 64 bytes and awaits them back from another task;
 all are on one thread. An event is one such round trip. The yardstick is async-io under a local
-executor, which runs oneloop's tasks, too; tokio is measured with it and with its own scheduler.",
+executor, which runs oneloop's tasks, too; tokio is measured with it and with its own scheduler,
+oneloop with it and with a mere queue of tasks.",
         workloads: vec![Connections(1), Connections(100)],
         yardstick: peer("async-io Async", async_io::run),
         peers: vec![
@@ -39,6 +41,7 @@ executor, which runs oneloop's tasks, too; tokio is measured with it and with it
             peer("tokio, same executor", tokio::same_executor),
             peer("oneloop Reactor", oneloop::shared),
             peer("oneloop LocalReactor", oneloop::local),
+            peer("oneloop, queue", oneloop::under_a_queue),
         ],
     };
     bench.main()

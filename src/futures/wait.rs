@@ -16,6 +16,7 @@ use slab::Slab;
 
 use crate::engine::{Core, On};
 use crate::id::Key;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Action, Error, Event, Interest, Loop, Mode, Source, Threads};
 
@@ -46,8 +47,20 @@ pub(super) struct Registration<K: Threads> {
     pub(super) is_direct: bool,
 }
 
-/// Who waits.
-struct Tasks(Mutex<State>);
+/// What is known, and who waits.
+struct Tasks {
+    known: [Known; 2],
+    state: Mutex<State>,
+}
+
+/// What is known of one direction. Read without the lock by those who do not wait; the handler
+/// changes it under the lock, so that those who are about to wait do not miss it.
+struct Known {
+    /// It may be ready: nobody has found out yet that it is not.
+    hopeful: AtomicBool,
+    /// It was reported ready, and no poll has said so yet.
+    reported: AtomicBool,
+}
 
 struct State {
     /// What the handler is registered for.
@@ -57,12 +70,9 @@ struct State {
     gone: bool,
 }
 
-/// One direction.
+/// Who waits for one direction.
+#[derive(Default)]
 struct Way {
-    /// It may be ready: nobody has found out yet that it is not.
-    hopeful: bool,
-    /// It was reported ready, and no poll has said so yet.
-    reported: bool,
     /// The last task that polled.
     poller: Option<Waker>,
     /// Futures; `None` for one whose wait is over.
@@ -75,17 +85,18 @@ impl<K: Threads> Registration<K> {
         source: &impl Source,
         place: &'static Location<'static>,
     ) -> Result<Registration<K>, Error> {
-        let way = || Way {
-            hopeful: true,
-            reported: false,
-            poller: None,
-            waiters: Slab::new(),
+        let known = || Known {
+            hopeful: AtomicBool::new(true),
+            reported: AtomicBool::new(false),
         };
-        let tasks = Arc::new(Tasks(Mutex::new(State {
-            interest: Interest::NONE,
-            ways: [way(), way()],
-            gone: false,
-        })));
+        let tasks = Arc::new(Tasks {
+            known: [known(), known()],
+            state: Mutex::new(State {
+                interest: Interest::NONE,
+                ways: Default::default(),
+                gone: false,
+            }),
+        });
         let handler = Handler {
             core: Arc::downgrade(&reactor.core),
             tasks: tasks.clone(),
@@ -129,15 +140,17 @@ impl<K: Threads> Registration<K> {
 
     /// Ready if it was reported since this said so last.
     pub(super) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_if(direction, cx, |way| std::mem::take(&mut way.reported))
+        self.poll_if(direction, cx, |known| {
+            known.reported.load(Ordering::Acquire) && known.reported.swap(false, Ordering::Acquire)
+        })
     }
 
     /// An attempt has shown that it is not ready.
     pub(super) fn give_up_hope(&self, direction: Direction) {
         // If it has become ready just now, the handler is called again: it is level-triggered.
-        let way = &mut self.tasks.lock().ways[direction as usize];
-        way.hopeful = false;
-        way.reported = false;
+        let known = &self.tasks.known[direction as usize];
+        known.hopeful.store(false, Ordering::Relaxed);
+        known.reported.store(false, Ordering::Relaxed);
     }
 
     /// Attempts whatever may be ready until it would not block.
@@ -148,7 +161,7 @@ impl<K: Threads> Registration<K> {
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            match self.poll_if(direction, cx, |way| way.hopeful)? {
+            match self.poll_if(direction, cx, |known| known.hopeful.load(Ordering::Acquire))? {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) => {}
             }
@@ -164,15 +177,18 @@ impl<K: Threads> Registration<K> {
         &self,
         direction: Direction,
         cx: &mut Context<'_>,
-        is_ready: impl FnOnce(&mut Way) -> bool,
+        is_ready: impl Fn(&Known) -> bool,
     ) -> Poll<io::Result<()>> {
         self.reactor.core.check_process(CALL)?;
-        let mut state = self.tasks.lock();
-        let way = &mut state.ways[direction as usize];
-        if is_ready(way) {
+        let known = &self.tasks.known[direction as usize];
+        if is_ready(known) {
             return Poll::Ready(Ok(()));
         }
-        let old = renew(&mut way.poller, cx);
+        let mut state = self.tasks.lock();
+        if is_ready(known) {
+            return Poll::Ready(Ok(()));
+        }
+        let old = renew(&mut state.ways[direction as usize].poller, cx);
         let watched = state.watch(direction, &self.reactor.core, self.key);
         drop(state);
         drop(old);
@@ -202,7 +218,7 @@ impl<K: Threads> Drop for Registration<K> {
 
 impl Tasks {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -244,8 +260,9 @@ impl Handler {
                 interest |= direction.interest();
             }
             if ready {
-                way.hopeful = true;
-                way.reported = true;
+                let known = &self.tasks.known[direction as usize];
+                known.hopeful.store(true, Ordering::Release);
+                known.reported.store(true, Ordering::Release);
                 wakers.take(way);
             }
         }
