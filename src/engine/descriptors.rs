@@ -194,6 +194,7 @@ impl Descriptor {
 
     /// Tells the kernel what is wanted, if it does not know: one call where one will do. `force`
     /// makes one call at least, so that what is ready now is reported again.
+    #[inline(always)]
     pub(super) fn sync(
         &mut self,
         poller: &Poller,
@@ -248,6 +249,7 @@ impl Descriptor {
         self.key = Key::new(self.key.slot());
     }
 
+    #[inline(always)]
     fn tell_both(
         &mut self,
         poller: &Poller,
@@ -259,11 +261,23 @@ impl Descriptor {
         let result = self.tell(poller, Set::Main, main, force, stale);
         // Hardly anybody has handlers of both kinds on one descriptor.
         if self.edges != Kernel::Absent || edges.is_some() {
-            return result.and_then(|()| self.tell(poller, Set::Edges, edges, force, stale));
+            return result.and_then(|()| self.tell_of_edges(poller, edges, force, stale));
         }
         result
     }
 
+    #[inline(never)]
+    fn tell_of_edges(
+        &mut self,
+        poller: &Poller,
+        wanted: Option<Watch>,
+        force: bool,
+        stale: Stale,
+    ) -> io::Result<()> {
+        self.tell(poller, Set::Edges, wanted, force, stale)
+    }
+
+    #[inline(always)]
     fn tell(
         &mut self,
         poller: &Poller,

@@ -547,6 +547,7 @@ impl Handlers {
 
     /// Puts a handler on the descriptor that has the number `fd`, or on a new one if the number
     /// now means another file.
+    #[inline(always)]
     fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
         if let Some(d) = self.by_fd.get(fd) {
             match self.attach_to(poller, key, d) {
@@ -559,6 +560,7 @@ impl Handlers {
         self.attach_to_new(poller, key, fd)
     }
 
+    #[inline(always)]
     fn attach_to_new(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
         let handler = &mut self.handlers[key.slot()];
         let entry = self.descriptors.vacant_entry();
@@ -699,6 +701,7 @@ impl Handlers {
     }
 
     /// Tells the kernel what the handlers of a descriptor want, whatever file its number means now.
+    #[inline(always)]
     fn sync(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
         let wanted = self.wanted(d);
         let descriptor = &mut self.descriptors[d as usize];

@@ -106,7 +106,7 @@ impl Epoll {
         Ok(epoll::delete(&self.epoll, borrow(fd)?)?)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn wait(
         &self,
         buffer: &mut Buffer,
@@ -131,7 +131,7 @@ impl Epoll {
     }
 
     /// `None` if the kernel has no such call: Linux before 5.11, some sandboxes, valgrind.
-    #[inline]
+    #[inline(always)]
     fn pwait2(&self, buffer: &mut Buffer, timeout: Option<Duration>) -> io::Result<Option<usize>> {
         let mut timeout = timeout.map(timespec);
         let mut until = None;
@@ -218,6 +218,7 @@ pub(super) fn set_timerfd(fd: &OwnedFd, delay: Option<Duration>) -> io::Result<(
 
 /// With a timeout by epoll_pwait2, by our own hand: rustix would use it for all that is linked with it,
 /// async-io included, which is lost where there is no such call.
+#[inline(always)]
 fn wait(epoll: &OwnedFd, buffer: &mut Buffer, timeout: Option<&Timespec>) -> Result<usize, Errno> {
     let Some(timeout) = timeout.filter(|timeout| **timeout != Timespec::default()) else {
         let found = epoll::wait(epoll, buffer.as_mut_slice(), timeout);

@@ -1,5 +1,9 @@
 //! Who asks the kernel. A [`Poller`] is a set of descriptors under keys; [`Poller::wait`] tells
 //! which are ready. What that means for handlers is the engine's business.
+//!
+//! After a call of the kernel the processor no longer knows where functions return to, and each
+//! return waits until it does. So what is between such a call and the work that goes on is inlined,
+//! here and in the engine.
 #![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(epoll)]
@@ -198,7 +202,7 @@ impl Backend {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn wait(&self, set: Set, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let Events {
             raw,
@@ -304,17 +308,22 @@ impl Poller {
 
     /// Waits until something is ready, somebody calls `wake`, or the time is up. What it has found goes
     /// to `events` even if it fails then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.fired.clear();
         events.notices = Notices::default();
         self.main.wait(Set::Main, events, timeout)?;
-        match self.edges.get() {
-            Some(edges) if events.notices.edges => {
-                edges.wait(Set::Edges, events, Some(Duration::ZERO))
-            }
-            _ => Ok(()),
+        match events.notices.edges {
+            true => self.look_for_edges(events),
+            false => Ok(()),
         }
+    }
+
+    #[inline(never)]
+    fn look_for_edges(&self, events: &mut Events) -> io::Result<()> {
+        let edges = self.edges.get();
+        let look = |it: &Backend| it.wait(Set::Edges, events, Some(Duration::ZERO));
+        edges.map_or(Ok(()), look)
     }
 
     /// Ends the wait that is going on, or else the next one. Any thread.
