@@ -8,6 +8,7 @@
 mod descriptors;
 mod dump;
 mod handlers;
+mod heap;
 mod hooks;
 mod inbox;
 mod observe;
@@ -86,6 +87,19 @@ pub(crate) enum When {
     Every(Instant, Duration),
     /// By the system clock.
     System(SystemTime),
+}
+
+impl When {
+    /// What becomes of the timer beside that.
+    fn plan(self) -> Plan {
+        let mut plan = Plan::default();
+        match self {
+            When::At(_) | When::After(_) => {}
+            When::Every(_, period) => plan.every = Some(nanoseconds(period)),
+            When::System(time) => plan.at = Some(time),
+        }
+        plan
+    }
 }
 
 // SAFETY: what is not Send in there are callbacks and hooks. Those of a `Reactor` are Send, because
@@ -275,8 +289,8 @@ impl Core {
         callback: timers::Callback,
     ) -> Result<Key> {
         let mut state = self.enter(call)?;
-        let (deadline, plan) = self.plan(call, &mut state, when)?;
-        let key = state.timers.insert(deadline, plan, place, callback);
+        let deadline = self.deadline(call, &mut state, when)?;
+        let key = state.timers.insert(deadline, when.plan(), place, callback);
         self.changed(state);
         Ok(key)
     }
@@ -292,23 +306,17 @@ impl Core {
     pub(crate) fn reset_timer(&self, key: Key, when: When) -> Result<()> {
         const CALL: &str = "reset_timer";
         let mut state = self.enter(CALL)?;
-        let (deadline, plan) = self.plan(CALL, &mut state, when)?;
-        let reset = state.timers.reset(key, deadline, plan.at);
+        let deadline = self.deadline(CALL, &mut state, when)?;
+        let reset = state.timers.reset(key, deadline, when.plan().at);
         self.changed(state);
         known(CALL, reset)
     }
 
-    /// The deadline of a timer, and what becomes of it.
-    fn plan(&self, call: &'static str, state: &mut State, when: When) -> Result<(u64, Plan)> {
+    fn deadline(&self, call: &'static str, state: &mut State, when: When) -> Result<u64> {
         let clock = &self.clock;
-        let mut plan = Plan::default();
-        let deadline = match when {
-            When::At(instant) => clock.deadline(instant),
+        Ok(match when {
+            When::At(instant) | When::Every(instant, _) => clock.deadline(instant),
             When::After(delay) => clock.deadline_in(delay),
-            When::Every(start, period) => {
-                plan.every = Some(nanoseconds(period));
-                clock.deadline(start)
-            }
             When::System(time) => {
                 // First, so that no setting of the clock goes unnoticed.
                 if !state.watches_clock {
@@ -316,11 +324,9 @@ impl Core {
                     watched.map_err(|error| Error::os(call, error))?;
                     state.watches_clock = true;
                 }
-                plan.at = Some(time);
                 clock.deadline_of(time)
             }
-        };
-        Ok((deadline, plan))
+        })
     }
 
     pub(crate) fn unref_timer(&self, key: Key) -> Result<()> {

@@ -1,57 +1,59 @@
-//! Deadlines in nanoseconds since the reactor was made, in a heap that is mended lazily: a timer
-//! that is pushed back or cancelled leaves its entry where it is, and the entry is put right, or
-//! thrown away, when it comes to the top. Pushing a timeout back with each message costs a store.
+//! Deadlines in nanoseconds since the reactor was made, in a heap. A timer that is pushed back stays
+//! where it is there until it comes to the top: pushing a timeout back with each message costs a store.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
 use std::time::SystemTime;
 
 use slab::Slab;
 
 use super::NEVER;
+use super::heap::{self, Heap};
 use crate::id::Key;
 
 pub(super) type Callback = Box<dyn FnMut()>;
 
-/// Later than any deadline.
-const NOWHERE: u64 = u64::MAX;
-/// Taken out of the heap, waiting for its turn to be called.
-const DUE: u64 = u64::MAX - 1;
-/// The latest deadline, in 584 years, which means never.
-const LAST: u64 = u64::MAX - 2;
-
 #[derive(Default)]
 pub(super) struct Timers {
     slots: Slab<Timer>,
-    heap: BinaryHeap<Entry>,
+    /// Those that are pending, by slot. None is there under a later deadline than its own.
+    heap: Heap,
     /// What few timers have, by slot: a table of its own keeps the others small.
     plans: HashMap<u32, Plan>,
-    /// Entries in the heap that no timer stands behind any more.
-    stale: usize,
     /// Timers that keep `run` going.
     active: usize,
+    /// The serial of the last that was made.
+    newest: u32,
 }
 
 pub(super) struct Timer {
     /// `None` while it is being called.
     callback: Option<Callback>,
     pub(super) deadline: u64,
-    /// The deadline under which it stands in the heap, never later than `deadline`; or `NOWHERE`,
-    /// or `DUE`.
-    queued: u64,
     /// Where it was set.
     pub(super) place: &'static Location<'static>,
     serial: u32,
+    stage: Stage,
     pub(super) unreferenced: bool,
     /// It has an entry in `plans`.
     planned: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// In the heap.
+    Pending,
+    /// Taken out of it, waiting for its turn to be called.
+    Due,
+    /// Being called.
+    Called,
+}
+
 impl Timer {
     /// It will fire, and is not taken out of the count.
     fn is_active(&self) -> bool {
-        self.deadline < LAST && !self.unreferenced
+        self.deadline < NEVER && !self.unreferenced
     }
 }
 
@@ -76,26 +78,6 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    deadline: u64,
-    key: Key,
-}
-
-impl Ord for Entry {
-    /// The greatest is the next to fire: the earliest deadline, then the oldest timer.
-    fn cmp(&self, other: &Entry) -> Ordering {
-        let age = self.key.serial.wrapping_sub(other.key.serial) as i32;
-        other.deadline.cmp(&self.deadline).then(0.cmp(&age))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 impl Timers {
     pub(super) fn insert(
         &mut self,
@@ -104,15 +86,17 @@ impl Timers {
         place: &'static Location<'static>,
         callback: Callback,
     ) -> Key {
-        let deadline = deadline.min(LAST);
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(heap::more(self.slots.len()));
+        }
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key());
         let timer = entry.insert(Timer {
             callback: Some(callback),
             deadline,
-            queued: deadline,
             place,
             serial: key.serial,
+            stage: Stage::Pending,
             unreferenced: false,
             planned: !plan.is_none(),
         });
@@ -120,7 +104,8 @@ impl Timers {
         if timer.planned {
             self.plans.insert(key.index, plan);
         }
-        self.heap.push(Entry { deadline, key });
+        self.heap.insert(key.index, deadline);
+        self.newest = key.serial;
         key
     }
 
@@ -132,9 +117,8 @@ impl Timers {
         if timer.planned {
             self.plans.remove(&key.index);
         }
-        if timer.queued < DUE {
-            self.stale += 1;
-            self.compact();
+        if timer.stage == Stage::Pending {
+            self.heap.remove(key.index);
         }
         Some(timer.callback)
     }
@@ -162,19 +146,24 @@ impl Timers {
     }
 
     fn shift(&mut self, key: Key, deadline: u64) -> Option<()> {
-        let deadline = deadline.min(LAST);
-        self.change(key, |timer| timer.deadline = deadline)?;
         let timer = self.get(key)?;
-        if deadline >= timer.queued {
-            return Some(());
-        }
-        let was = std::mem::replace(&mut timer.queued, deadline);
-        self.heap.push(Entry { deadline, key });
-        if was < DUE {
-            self.stale += 1;
-            self.compact();
+        let (before, stage) = (timer.deadline, timer.stage);
+        self.change(key, |timer| timer.deadline = deadline);
+        if stage != Stage::Pending {
+            self.queue(key);
+        } else if deadline < before && deadline < self.heap.deadline(key.index) {
+            self.heap.shift(key.index, deadline);
         }
         Some(())
+    }
+
+    /// Puts one that is not pending into the heap.
+    fn queue(&mut self, key: Key) {
+        if let Some(timer) = self.get(key) {
+            timer.stage = Stage::Pending;
+            let deadline = timer.deadline;
+            self.heap.insert(key.index, deadline);
+        }
     }
 
     /// The time of the system clock that a timer is for.
@@ -226,47 +215,46 @@ impl Timers {
         self.active
     }
 
-    /// The earliest deadline, exactly: what is stale at the top is cleared away first.
+    /// The earliest deadline, exactly.
     #[inline]
     pub(super) fn next_deadline(&mut self) -> u64 {
         match self.heap.is_empty() {
             true => NEVER,
-            false => self.earliest(),
+            false => self.next().map_or(NEVER, |(deadline, _)| deadline),
         }
     }
 
-    fn earliest(&mut self) -> u64 {
-        while let Some(&Entry { deadline, key }) = self.heap.peek() {
-            match self.get(key) {
-                Some(timer) if timer.queued == deadline => {
-                    if timer.deadline == deadline {
-                        return if deadline < LAST { deadline } else { NEVER };
-                    }
-                    let deadline = timer.deadline;
-                    timer.queued = deadline;
-                    self.heap.pop();
-                    self.heap.push(Entry { deadline, key });
-                }
-                _ => {
-                    self.heap.pop();
-                    // A timer moved back to where it once stood has two entries that look right,
-                    // so that a compaction counts one too few.
-                    self.stale = self.stale.saturating_sub(1);
-                }
+    /// The first in the heap, once those before it that were pushed back are where they belong.
+    fn next(&mut self) -> Option<(u64, u32)> {
+        loop {
+            let (queued, index) = self.heap.first()?;
+            let deadline = self.slots[index as usize].deadline;
+            if deadline == queued {
+                return Some((deadline, index));
             }
+            self.heap.shift(index, deadline);
         }
-        NEVER
     }
 
     /// Moves what is due to the end of `due`, in order.
     pub(super) fn take_due(&mut self, now: u64, due: &mut VecDeque<Key>) {
-        while self.next_deadline() <= now {
-            let Some(Entry { key, .. }) = self.heap.pop() else {
-                return;
-            };
-            if let Some(timer) = self.get(key) {
-                timer.queued = DUE;
-                due.push_back(key);
+        let is_due = |&(deadline, _): &(u64, u32)| deadline <= now && deadline != NEVER;
+        let (begin, mut last, mut tied) = (due.len(), NEVER, false);
+        while let Some((deadline, index)) = self.next().filter(is_due) {
+            self.heap.remove(index);
+            let timer = &mut self.slots[index as usize];
+            timer.stage = Stage::Due;
+            let serial = timer.serial;
+            due.push_back(Key { index, serial });
+            tied |= deadline == last;
+            last = deadline;
+        }
+        // The heap knows no order among those of one deadline.
+        if tied {
+            let deadline = |key: &Key| self.slots[key.slot()].deadline;
+            let taken = &mut due.make_contiguous()[begin..];
+            for same in taken.chunk_by_mut(|one, next| deadline(one) == deadline(next)) {
+                same.sort_unstable_by_key(|key| Reverse(self.newest.wrapping_sub(key.serial)));
             }
         }
     }
@@ -275,18 +263,16 @@ impl Timers {
     /// become due meanwhile.
     pub(super) fn put_back(&mut self, due: &mut VecDeque<Key>) {
         for key in due.drain(..) {
-            if let Some(timer) = self.get(key).filter(|timer| timer.queued == DUE) {
-                let deadline = timer.deadline;
-                timer.queued = deadline;
-                self.heap.push(Entry { deadline, key });
+            if self.get(key).is_some_and(|timer| timer.stage == Stage::Due) {
+                self.queue(key);
             }
         }
     }
 
     /// Takes the callback of a due timer, unless it was cancelled or reset since.
     pub(super) fn start(&mut self, key: Key) -> Option<Call> {
-        let timer = self.get(key).filter(|timer| timer.queued == DUE)?;
-        timer.queued = NOWHERE;
+        let timer = self.get(key).filter(|timer| timer.stage == Stage::Due)?;
+        timer.stage = Stage::Called;
         Some(Call {
             callback: timer.callback.take()?,
             place: timer.place,
@@ -309,21 +295,19 @@ impl Timers {
         let plan = timer.planned.then(|| self.plans.get(&key.index)).flatten();
         let every = plan.and_then(|plan| plan.every);
         // A reset in its own callback goes before the period.
-        if let (NOWHERE, Some(period)) = (timer.queued, every) {
+        if let (Stage::Called, Some(period)) = (timer.stage, every) {
             let now = now();
             let missed = now.saturating_sub(timer.deadline) / period.max(1);
             let ahead = period.saturating_mul(missed.saturating_add(1));
             let deadline = match period {
                 0 => now,
-                _ => timer.deadline.saturating_add(ahead).min(LAST),
+                _ => timer.deadline.saturating_add(ahead),
             };
-            timer.queued = deadline;
             self.plan(key, |plan| plan.at = None);
-            self.change(key, |timer| timer.deadline = deadline);
-            self.heap.push(Entry { deadline, key });
+            self.shift(key, deadline);
         }
         let timer = self.get(key)?;
-        if timer.queued == NOWHERE {
+        if timer.stage == Stage::Called {
             self.cancel(key);
             return Some(callback);
         }
@@ -334,19 +318,6 @@ impl Timers {
     fn get(&mut self, key: Key) -> Option<&mut Timer> {
         let timer = self.slots.get_mut(key.slot())?;
         (timer.serial == key.serial).then_some(timer)
-    }
-
-    /// Keeps the heap within twice the timers that there are.
-    fn compact(&mut self) {
-        if self.stale > 64 && self.stale > self.heap.len() / 2 {
-            let slots = &self.slots;
-            self.heap.retain(|entry| {
-                slots.get(entry.key.slot()).is_some_and(|timer| {
-                    timer.serial == entry.key.serial && timer.queued == entry.deadline
-                })
-            });
-            self.stale = 0;
-        }
     }
 }
 
@@ -449,13 +420,49 @@ mod tests {
             timers.reset(one, deadline / 2, None);
             timers.cancel(one);
         }
-        assert!(timers.heap.len() < 200, "{}", timers.heap.len());
+        assert_eq!(timers.heap.first(), Some((1_000_000, keep.index)));
         assert_eq!(due(&mut timers, 1_000_000), [keep]);
         assert_eq!(timers.active(), 1);
     }
 
     #[test]
-    fn two_entries_of_one_timer_survive_a_compaction() {
+    fn those_of_one_deadline_are_due_by_creation_whatever_was_done_to_them() {
+        let mut timers = Timers::default();
+        let mut keys: Vec<Key> = (0..200).map(|n| timer(&mut timers, n % 3)).collect();
+        for &key in keys.iter().step_by(2) {
+            timers.reset(key, 9, None);
+        }
+        keys.retain(|key| key.index % 5 > 0 || timers.cancel(*key).is_none());
+        for &key in keys.iter().rev() {
+            timers.reset(key, 7, None);
+        }
+        assert_eq!(timers.len(), 160);
+        assert_eq!(due(&mut timers, 7), keys);
+    }
+
+    #[test]
+    fn the_older_is_due_first_though_serials_have_begun_anew() {
+        let mut timers = Timers::default();
+        let keys = [u32::MAX, 1].map(|serial| {
+            let index = timer(&mut timers, 5).index;
+            timers.slots[index as usize].serial = serial;
+            timers.newest = serial;
+            Key { index, serial }
+        });
+        assert_eq!(due(&mut timers, 5), keys);
+    }
+
+    #[test]
+    fn what_never_fires_is_not_due_at_the_end_of_time() {
+        let mut timers = Timers::default();
+        let last = timer(&mut timers, NEVER - 1);
+        timer(&mut timers, NEVER);
+        assert_eq!(due(&mut timers, u64::MAX), [last]);
+        assert_eq!((timers.len(), timers.active()), (2, 1));
+    }
+
+    #[test]
+    fn pushed_back_to_where_it_stood_among_others_it_fires_once() {
         let mut timers = Timers::default();
         let a = timer(&mut timers, 10);
         timers.reset(a, 5, None);
