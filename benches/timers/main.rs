@@ -10,6 +10,7 @@ mod tokio;
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ struct Timers {
 #[derive(Clone, Copy)]
 enum What {
     SetAndCancel,
+    Replace,
     PutOff,
     Fire,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Timers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.what {
             What::SetAndCancel => write!(f, "set and cancel, {} pending", self.pending),
+            What::Replace => write!(f, "set and cancel another, {} pending", self.pending),
             What::PutOff => write!(f, "put off, {} pending", self.pending),
             What::Fire => write!(f, "set and fire, {} at once", self.pending),
         }
@@ -43,9 +46,6 @@ trait Loop: Sized {
     type Timer;
     /// How many it can have in a time that anybody would wait.
     const MOST: usize = usize::MAX;
-    /// It does not clear each away that is cancelled, but all when they are more than the others: what
-    /// that costs is not seen sooner.
-    const CLEARS_TOGETHER: bool = false;
 
     fn set(&mut self, deadline: Instant) -> io::Result<Self::Timer>;
     fn cancel(&mut self, timer: Self::Timer) -> io::Result<()>;
@@ -59,15 +59,15 @@ trait Loop: Sized {
 fn main() -> ExitCode {
     let timers = |what, pending| Timers { what, pending };
     let mut workloads = Vec::new();
-    for what in [What::SetAndCancel, What::PutOff] {
+    for what in [What::SetAndCancel, What::Replace, What::PutOff] {
         workloads.extend([1_000, 10_000, 100_000, 1_000_000].map(|pending| timers(what, pending)));
     }
     workloads.extend([1_000, 10_000, 100_000].map(|pending| timers(What::Fire, pending)));
     let bench = Bench {
         name: "timers",
         about: "\
-Timers are set and cancelled, or put off, while many others are pending; or many fire at once, which
-calls a closure of each. An event is one timer. What oneloop leaves for later when a timer is put off is
+Timers are set and cancelled while many others are pending, the same one at once or any of the others,
+or are put off; or many fire at once, which calls a closure of each. An event is one timer. What oneloop leaves for later when a timer is put off is
 not in it, which is to move it once when its first deadline comes. The yardstick is oneloop, since none
 is bare. tokio and async-io fire timers by waking tasks, which is something else, so they have no row
 there. calloop looks through all of its sources to add one, and has no row where that would take
@@ -107,10 +107,6 @@ fn measure<L: Loop>(new: New<L>, timers: &Timers, events: usize) -> io::Result<M
     if let What::Fire = what {
         return fire(new, pending, events);
     }
-    let events = match what {
-        What::SetAndCancel if L::CLEARS_TOGETHER => events.max(pending + pending / 8),
-        _ => events,
-    };
     let mut own = new(pending + 1)?;
     let start = Instant::now() + Duration::from_secs(1000);
     // Spread over a minute, in no order: 7919 and a power of ten have no common divisor.
@@ -119,14 +115,19 @@ fn measure<L: Loop>(new: New<L>, timers: &Timers, events: usize) -> io::Result<M
     let mut all = all?;
     let begin = Instant::now();
     for event in 0..events {
+        let any = event * 7919 % pending;
         match what {
             What::SetAndCancel => {
                 let timer = own.set(deadline(event))?;
                 own.cancel(timer)?;
             }
+            What::Replace => {
+                let timer = own.set(deadline(event))?;
+                own.cancel(mem::replace(&mut all[any], timer))?;
+            }
             _ => {
                 let later = start + Duration::from_secs(60) + Duration::from_micros(event as u64);
-                own.put_off(&mut all[event * 7919 % pending], later)?;
+                own.put_off(&mut all[any], later)?;
             }
         }
     }

@@ -15,7 +15,6 @@ impl Oneloop {
 
 impl crate::Loop for Oneloop {
     type Timer = TimerId;
-    const CLEARS_TOGETHER: bool = true;
 
     fn set(&mut self, deadline: Instant) -> io::Result<TimerId> {
         Ok(self.0.call_at(deadline, || {})?)

@@ -72,8 +72,8 @@ returns, and in callbacks.",
     Chapter {
         bench: "timers",
         about: "\
-Timers are set and cancelled, or put off, while many others are pending; or many fire at once. An event
-is one timer.",
+Timers are set and cancelled, the same one at once or any of those that are pending, or are put off; or
+many fire at once. An event is one timer.",
         picture: pictures::against_timers,
         is_bare: false,
         events: None,
