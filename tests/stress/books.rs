@@ -39,14 +39,36 @@ pub struct Timer {
     pub was_reset: AtomicBool,
 }
 
-/// What is known of a handler.
+/// What is known of a handler, or a timer.
 #[derive(Default)]
 pub struct Witness {
-    /// `remove_handler` has returned, on the thread that drives or on another.
+    /// `remove_handler` or `cancel_timer` has returned, on the thread that drives or on another.
     removed_here: AtomicBool,
     removed: AtomicBool,
     late: AtomicUsize,
     inside: AtomicBool,
+    gone: AtomicBool,
+}
+
+impl Witness {
+    /// Goes along with the closure, and tells when it is gone.
+    pub fn closure(self: &Arc<Self>) -> Closure {
+        Closure(self.clone())
+    }
+
+    /// Its closure is gone: from now on its id is nobody's.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(SeqCst)
+    }
+}
+
+/// See [`Witness::closure`].
+pub struct Closure(Arc<Witness>);
+
+impl Drop for Closure {
+    fn drop(&mut self) {
+        self.0.gone.store(true, SeqCst);
+    }
 }
 
 impl Books {
@@ -100,6 +122,11 @@ impl Books {
     /// A handler is called: `body` is what it does.
     pub fn handle<R>(&self, witness: &Witness, body: impl FnOnce() -> R) -> R {
         self.calls.fetch_add(1, SeqCst);
+        self.call(witness, body)
+    }
+
+    /// A handler or a timer is called.
+    pub fn call<R>(&self, witness: &Witness, body: impl FnOnce() -> R) -> R {
         self.progress();
         if witness.removed_here.load(SeqCst) {
             self.complain("called after it was removed on the thread that drives");
@@ -116,8 +143,27 @@ impl Books {
         result
     }
 
+    /// A call that takes an id: if it was gone before, it is an error.
+    pub fn use_id<E>(
+        &self,
+        witness: &Witness,
+        call: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let was_gone = witness.is_gone();
+        let result = call();
+        if was_gone && result.is_ok() {
+            self.complain("the id of one that was gone is somebody else's");
+        }
+        result
+    }
+
     pub fn removed(&self, witness: &Witness, in_callback: bool) {
         self.removed.fetch_add(1, SeqCst);
+        self.ended(witness, in_callback);
+    }
+
+    /// It was removed or cancelled, and is not called any more.
+    pub fn ended(&self, witness: &Witness, in_callback: bool) {
         match in_callback {
             true => witness.removed_here.store(true, SeqCst),
             false => witness.removed.store(true, SeqCst),

@@ -85,6 +85,28 @@ impl Legs {
         }
     }
 
+    /// On one host, however long it takes. There are [`Self::HOSTS`].
+    pub fn drive_until_stopped(&self, host: u64) -> io::Result<()> {
+        let reactor = &self.reactor;
+        match host {
+            0 => Ok(reactor.run()?),
+            1 => {
+                while !reactor.turn(None)?.stopped {}
+                Ok(())
+            }
+            2 => self.tokio.block_on(oneloop_tokio::drive(reactor)),
+            3 => self.threads.block_on(async {
+                let driving = tokio::spawn(oneloop_tokio::drive(reactor));
+                driving.await.map_err(io::Error::other)?
+            }),
+            4 => async_io::block_on(oneloop_async_io::drive(reactor)),
+            // An executor that knows nothing of async-io.
+            _ => futures_lite::future::block_on(oneloop_async_io::drive(reactor)),
+        }
+    }
+
+    pub const HOSTS: u64 = 6;
+
     /// One turn that does not wait.
     pub fn turn(&mut self) {
         survive(|| Ok(self.reactor.turn(Some(Duration::ZERO)).map(drop)?));

@@ -2,6 +2,7 @@
 //! hosts and threads; then the books must balance. Some seconds; ONELOOP_STRESS_SECONDS is how many
 //! each test takes.
 
+mod answers;
 mod books;
 mod legs;
 mod thread;
@@ -66,6 +67,33 @@ fn moved_from_host_to_host_on_epoll() {
 #[test]
 fn moved_from_host_to_host_on_polling() {
     moved_from_host_to_host("polling", PollerKind::Polling);
+}
+
+/// Alone, and eight at once.
+fn each_answer_comes(name: &'static str, poller: PollerKind) {
+    let reactor = Reactor::builder().poller(poller).build().unwrap();
+    let books = Arc::new(Books::default());
+    let _watchdog = Watchdog::new(name, &books);
+    let legs = Legs::new(&reactor);
+    let slice = (end() - Instant::now()) / (2 * Legs::HOSTS as u32);
+    for host in 0..Legs::HOSTS {
+        for threads in [1, THREADS] {
+            let end = Instant::now() + slice;
+            answers::ask(&reactor, &legs, host, &books, threads, end);
+        }
+    }
+    assert_eq!(reactor.stats().handlers, 0);
+    println!("{name}: {} answers", books.progress_so_far());
+}
+
+#[test]
+fn each_answer_comes_on_epoll() {
+    each_answer_comes("answers on epoll", PollerKind::Epoll);
+}
+
+#[test]
+fn each_answer_comes_on_polling() {
+    each_answer_comes("answers on polling", PollerKind::Polling);
 }
 
 /// The loop goes while they are all at it: closed, or dropped with its last handle.

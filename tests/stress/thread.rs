@@ -66,7 +66,7 @@ pub struct Shared {
     reactor: WeakLoop<SharedLoop>,
     remote: Remote,
     handlers: Mutex<Vec<Handler>>,
-    timers: Mutex<Vec<(TimerId, Option<Arc<Timer>>)>>,
+    timers: Mutex<Vec<AnyTimer>>,
     hooks: Mutex<Vec<HookId>>,
     over: AtomicBool,
 }
@@ -76,6 +76,14 @@ struct Handler {
     id: HandlerId,
     witness: Arc<Witness>,
     other_side: OtherSide,
+}
+
+#[derive(Clone)]
+struct AnyTimer {
+    id: TimerId,
+    witness: Arc<Witness>,
+    /// If it fires once.
+    once: Option<Arc<Timer>>,
 }
 
 #[derive(Clone)]
@@ -104,10 +112,10 @@ impl Shared {
                 self.books.removed(&handler.witness, false);
             }
         }
-        for (id, timer) in self.timers.lock().unwrap().drain(..) {
+        for timer in self.timers.lock().unwrap().drain(..) {
             // The others come to their end by themselves.
-            if timer.is_none() {
-                let _ = reactor.cancel_timer(id);
+            if timer.once.is_none() {
+                let _ = reactor.cancel_timer(timer.id);
             }
         }
         for hook in self.hooks.lock().unwrap().drain(..) {
@@ -237,9 +245,9 @@ impl Worker {
         let (interest, mode) = self.interest_and_mode();
         let witness = Arc::new(Witness::default());
         let (mut inside, token) = (self.callback(), self.shared.books.token());
-        let seen = witness.clone();
+        let (seen, closure) = (witness.clone(), witness.closure());
         let handler = move |source: &mut S, _| {
-            let _with = &token;
+            let _with = (&token, &closure);
             let books = inside.shared.books.clone();
             books.handle(&seen, || {
                 read(source);
@@ -261,10 +269,10 @@ impl Worker {
         let Some(handler) = handler else {
             return;
         };
-        if reactor.remove_handler(handler.id).is_ok() {
-            self.shared
-                .books
-                .removed(&handler.witness, self.in_callback);
+        let (books, witness) = (&self.shared.books, &handler.witness);
+        let removed = books.use_id(witness, || reactor.remove_handler(handler.id));
+        if removed.is_ok() {
+            books.removed(witness, self.in_callback);
         }
     }
 
@@ -272,10 +280,12 @@ impl Worker {
         let handler = self.random.pick(&self.shared.handlers.lock().unwrap());
         let (interest, _) = self.interest_and_mode();
         if let Some(handler) = handler {
-            let _ = match self.random.is_one_in(5) {
+            let rearm = self.random.is_one_in(5);
+            let change = || match rearm {
                 true => reactor.rearm_handler(handler.id),
                 false => reactor.update_handler(handler.id, interest),
             };
+            let _ = self.shared.books.use_id(&handler.witness, change);
         }
     }
 
@@ -324,20 +334,27 @@ impl Worker {
         let time = Duration::from_micros(self.random.below(2000));
         let (mut inside, token) = (self.callback(), self.shared.books.token());
         let once = (!self.random.is_one_in(4)).then(|| self.shared.books.timer());
-        let fired = once.clone();
+        let witness = Arc::new(Witness::default());
+        let (fired, seen, closure) = (once.clone(), witness.clone(), witness.closure());
         let fire = move || {
-            let _with = &token;
-            if let Some(timer) = &fired {
-                timer.fired.fetch_add(1, SeqCst);
-            }
-            let _ = inside.act_inside();
+            let _with = (&token, &closure);
+            let books = inside.shared.books.clone();
+            books.call(&seen, || {
+                if let Some(timer) = &fired {
+                    timer.fired.fetch_add(1, SeqCst);
+                }
+                let _ = inside.act_inside();
+            });
         };
         let set = match &once {
             Some(_) => reactor.call_later(time, fire),
             None => reactor.call_every(time.max(Duration::from_micros(200)), fire),
         };
         match (set, once) {
-            (Ok(id), once) => self.shared.timers.lock().unwrap().push((id, once)),
+            (Ok(id), once) => {
+                let timer = AnyTimer { id, witness, once };
+                self.shared.timers.lock().unwrap().push(timer);
+            }
             // Refused: that counts as cancelled.
             (Err(_), Some(once)) => _ = once.cancelled.fetch_add(1, SeqCst),
             (Err(_), None) => {}
@@ -346,8 +363,13 @@ impl Worker {
 
     fn cancel(&mut self, reactor: &Reactor) {
         let timer = self.random.take(&mut self.shared.timers.lock().unwrap());
-        if let Some((id, once)) = timer {
-            if let (Ok(()), Some(once)) = (reactor.cancel_timer(id), once) {
+        let Some(AnyTimer { id, witness, once }) = timer else {
+            return;
+        };
+        let books = &self.shared.books;
+        if books.use_id(&witness, || reactor.cancel_timer(id)).is_ok() {
+            books.ended(&witness, self.in_callback);
+            if let Some(once) = once {
                 once.cancelled.fetch_add(1, SeqCst);
             }
         }
@@ -355,12 +377,13 @@ impl Worker {
 
     fn reset(&mut self, reactor: &Reactor) {
         let timer = self.random.pick(&self.shared.timers.lock().unwrap());
-        if let Some((id, once)) = timer {
+        if let Some(AnyTimer { id, witness, once }) = timer {
             if let Some(once) = once {
                 once.was_reset.store(true, SeqCst);
             }
-            let time = Duration::from_micros(self.random.below(1000));
-            let _ = reactor.reset_timer(id, reactor.now() + time);
+            let time = reactor.now() + Duration::from_micros(self.random.below(1000));
+            let reset = || reactor.reset_timer(id, time);
+            let _ = self.shared.books.use_id(&witness, reset);
         }
     }
 
