@@ -118,6 +118,53 @@ fn a_source_that_two_threads_set() {
     });
 }
 
+/// Each handler is told of its own bit, whoever sets which.
+#[test]
+fn two_handlers_on_a_source_that_two_threads_set() {
+    explore_both("two_handlers_on_a_source_that_two_threads_set", |until| {
+        let reactor = Reactor::new().unwrap();
+        let (source, readiness) = VirtualSource::pair();
+        let count = Count::default();
+        for interest in [Interest::READABLE, Interest::WRITABLE] {
+            let told = count.clone();
+            let handler = move |_: &mut VirtualSource, _| told.up();
+            let mode = Mode::Oneshot;
+            let added = reactor.add_handler(source.clone(), interest, mode, handler);
+            added.unwrap();
+        }
+        let threads = [Ready::READABLE, Ready::WRITABLE].map(|ready| {
+            let readiness = readiness.clone();
+            thread::spawn(move || readiness.set(ready))
+        });
+        until(&reactor, &count, 2);
+        assert_eq!(join(threads), [true; 2]);
+    });
+}
+
+/// The loop may be looking at the one when the other is set.
+#[test]
+fn two_sources_that_two_threads_set() {
+    explore_both("two_sources_that_two_threads_set", |until| {
+        let reactor = Reactor::new().unwrap();
+        let count = Count::default();
+        let threads = [(); 2].map(|()| {
+            let (source, readiness) = VirtualSource::pair();
+            let told = count.clone();
+            let handler = move |_: &mut VirtualSource, _| told.up();
+            let what = (Interest::READABLE, Mode::Oneshot);
+            let added = reactor.add_handler(source, what.0, what.1, handler);
+            added.unwrap();
+            thread::spawn(move || {
+                readiness.set(Ready::READABLE);
+                readiness
+            })
+        });
+        until(&reactor, &count, 2);
+        join(threads);
+        assert_eq!(count.get(), 2);
+    });
+}
+
 /// Whether it is set before or after somebody has a handler on it.
 #[test]
 fn a_source_that_is_set_while_its_handler_is_added() {
