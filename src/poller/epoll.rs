@@ -1,7 +1,7 @@
 //! epoll, an eventfd for wakes and a timerfd for hosts, with not one system call to spare.
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +28,14 @@ pub(super) struct Epoll {
 }
 
 pub(super) type Buffer = Vec<MaybeUninit<Event>>;
+
+// The kernel writes into the buffer by libc's calls, too.
+const _: () = {
+    assert!(size_of::<Event>() == size_of::<libc::epoll_event>());
+    assert!(align_of::<Event>() == align_of::<libc::epoll_event>());
+    assert!(offset_of!(Event, flags) == offset_of!(libc::epoll_event, events));
+    assert!(offset_of!(Event, data) == offset_of!(libc::epoll_event, u64));
+};
 
 /// For so many events at once.
 pub(super) fn buffer(room: usize) -> Buffer {
