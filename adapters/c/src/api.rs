@@ -25,10 +25,35 @@ pub extern "C" fn oneloop_version() -> u32 {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_features() -> u32 {
-    match cfg!(any(target_os = "linux", target_os = "android")) {
-        true => ONELOOP_HAS_EDGE | ONELOOP_HAS_CLOCK_NOTICE | ONELOOP_HAS_PIDFD,
-        false => ONELOOP_HAS_EDGE,
-    }
+    let epoll = cfg!(any(target_os = "linux", target_os = "android"));
+    let kqueue = cfg!(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    ));
+    let has = [
+        (epoll || kqueue, ONELOOP_HAS_EDGE),
+        (epoll, ONELOOP_HAS_CLOCK_NOTICE),
+        (has_pidfd(), ONELOOP_HAS_PIDFD),
+    ];
+    let has = has.into_iter().filter(|(is, _)| *is);
+    has.fold(0, |bits, (_, bit)| bits | bit)
+}
+
+/// Whether this kernel has them, and lets us: as `Loop::add_child` asks.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn has_pidfd() -> bool {
+    use rustix::io::Errno;
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+    let opened = pidfd_open(getpid(), PidfdFlags::empty());
+    !matches!(opened, Err(Errno::NOSYS | Errno::PERM))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn has_pidfd() -> bool {
+    false
 }
 
 /// The version of `oneloop_api` that this header describes. Later ones only add to its end.

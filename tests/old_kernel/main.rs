@@ -3,41 +3,14 @@
 
 #![cfg(target_os = "linux")]
 
+mod forbid;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
 
 use oneloop::{Interest, Mode, PollerKind, Reactor};
-
-/// From now on, in this thread and those that it starts, the call is one that the kernel has not.
-fn forbid_pwait2() {
-    let statement = |code, jump_if_not, k| libc::sock_filter {
-        code,
-        jt: 0,
-        jf: jump_if_not,
-        k,
-    };
-    let (load, ret) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_RET);
-    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-    let mut program = [
-        statement(load as u16, 0, 0), // the number of the call
-        statement(equal as u16, 1, libc::SYS_epoll_pwait2 as u32),
-        statement(ret as u16, 0, refuse),
-        statement(ret as u16, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: two system calls; the program is there during the second.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let filter = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, filter, &program), 0);
-    }
-}
 
 /// A descriptor, a timer and a post by another thread, each of which is slept for.
 fn all_is_heard_of(poller: PollerKind, drive: fn(&Reactor) -> io::Result<()>) {
@@ -81,7 +54,7 @@ fn each_host_and_poller_does_without() {
         eprintln!("not done after a minute");
         process::exit(101);
     });
-    forbid_pwait2();
+    forbid::system_call(libc::SYS_epoll_pwait2);
     for poller in [PollerKind::Epoll, PollerKind::Polling] {
         all_is_heard_of(poller, |reactor| Ok(reactor.run()?));
         all_is_heard_of(poller, tokio);

@@ -1,0 +1,44 @@
+//! A kernel without pidfds: Linux before 5.3, or a sandbox. A binary of its own, in which they are
+//! forbidden.
+#![cfg(target_os = "linux")]
+
+#[path = "../../old_kernel/forbid.rs"]
+mod forbid;
+
+use std::ffi::{c_int, c_void};
+use std::process::Command;
+use std::ptr::{from_mut, null_mut};
+
+use oneloop_c::*;
+
+unsafe extern "C" fn ended(
+    _: *mut oneloop_t,
+    _: c_int,
+    status: c_int,
+    error: c_int,
+    seen: *mut c_void,
+) {
+    // SAFETY: it is the place below, which is there until the loop has ended.
+    unsafe { *seen.cast::<Option<(c_int, c_int)>>() = Some((status, error)) };
+}
+
+#[test]
+#[allow(clippy::zombie_processes)] // The loop waits for it.
+fn it_is_said_that_there_are_none_and_done_without() {
+    assert_ne!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);
+    forbid::system_call(libc::SYS_pidfd_open);
+    assert_eq!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);
+
+    let child = Command::new("true").spawn().unwrap();
+    let pid = c_int::try_from(child.id()).unwrap();
+    let mut seen: Option<(c_int, c_int)> = None;
+    let user = from_mut(&mut seen).cast();
+    // SAFETY: the loop is alive until it is freed, and the place until after that.
+    unsafe {
+        let r#loop = oneloop_new();
+        let added = oneloop_add_child(r#loop, pid, Some(ended), user, None, null_mut());
+        assert_eq!((added, oneloop_run(r#loop)), (0, 0));
+        oneloop_free(r#loop);
+    }
+    assert_eq!(seen, Some((0, 0)));
+}
