@@ -1,5 +1,6 @@
-use std::os::fd::RawFd;
 use std::{error, fmt, io};
+
+use crate::os::RawFd;
 
 /// Shorthand for what most calls return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -23,9 +24,9 @@ struct Inner {
 #[derive(Debug, Clone, Copy)]
 enum About {
     Descriptor(RawFd),
-    #[cfg(feature = "signal")]
+    #[cfg(all(unix, feature = "signal"))]
     Signal(i32),
-    #[cfg(feature = "signal")]
+    #[cfg(all(unix, feature = "signal"))]
     Process(u32),
 }
 
@@ -81,13 +82,13 @@ impl Error {
         self
     }
 
-    #[cfg(feature = "signal")]
+    #[cfg(all(unix, feature = "signal"))]
     pub(crate) fn with_signal(mut self, signal: i32) -> Error {
         self.0.about = Some(About::Signal(signal));
         self
     }
 
-    #[cfg(feature = "signal")]
+    #[cfg(all(unix, feature = "signal"))]
     pub(crate) fn with_process(mut self, pid: u32) -> Error {
         self.0.about = Some(About::Process(pid));
         self
@@ -133,9 +134,9 @@ impl fmt::Display for Error {
         write!(f, "{}: ", self.0.call)?;
         match self.0.about {
             Some(About::Descriptor(fd)) => write!(f, "descriptor {fd}: ")?,
-            #[cfg(feature = "signal")]
+            #[cfg(all(unix, feature = "signal"))]
             Some(About::Signal(signal)) => write!(f, "signal {signal}: ")?,
-            #[cfg(feature = "signal")]
+            #[cfg(all(unix, feature = "signal"))]
             Some(About::Process(pid)) => write!(f, "process {pid}: ")?,
             None => {}
         }

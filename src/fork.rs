@@ -1,16 +1,25 @@
 //! Notices a `fork` without a system call, by counting in the child.
 
+#[cfg(unix)]
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
+#[cfg(unix)]
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// How many forks lie between the first process that called this and this one.
 pub(crate) fn generation() -> u32 {
+    #[cfg(unix)]
+    watch();
+    seen()
+}
+
+#[cfg(unix)]
+fn watch() {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
         // SAFETY: the handler only touches an atomic, which is async-signal-safe, and lives as
@@ -18,7 +27,6 @@ pub(crate) fn generation() -> u32 {
         // fail for want of memory, forks go unnoticed.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
-    FORKS.load(Ordering::Relaxed)
 }
 
 /// The same, for those who have called that before: safe in a signal handler.

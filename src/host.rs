@@ -1,9 +1,9 @@
 use std::fmt;
-#[cfg(pollable)]
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 #[cfg(any(pollable, loom))]
 use crate::engine::BY_HOST;
+#[cfg(pollable)]
+use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use crate::{Loop, Result, Threads};
 
 /// What a turn, or a few of them, did.

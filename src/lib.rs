@@ -54,6 +54,9 @@
 //! leaves reading and writing to whoever owns the descriptor. It does not emulate what a system
 //! has not got: that is an [`ErrorKind::Unsupported`].
 //!
+//! On Windows sockets take the part of descriptors, and hosts and edge mode are not there; what each
+//! system has is in `docs/systems.md`.
+//!
 //! # Where to look
 //!
 //! | for | see |
@@ -70,15 +73,12 @@
 //! - `futures` (default): the module [`futures`].
 //! - `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it
 //!   is always there.
-//! - `signal`: `Loop::add_signal` and `Loop::add_child`.
+//! - `signal`: `Loop::add_signal` and `Loop::add_child`, on Unix.
 //! - `tracing`: a span for every callback, and a warning when a future waits on a loop that nobody
 //!   drives.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
-#[cfg(not(unix))]
-compile_error!("oneloop works with descriptors and needs a Unix system; Windows has handles");
-
-#[cfg(feature = "signal")]
+#[cfg(all(unix, feature = "signal"))]
 mod child;
 mod clock;
 mod engine;
@@ -89,10 +89,11 @@ mod fork;
 pub mod futures;
 mod host;
 mod id;
+mod os;
 mod poller;
 mod priority;
 mod reactor;
-#[cfg(feature = "signal")]
+#[cfg(all(unix, feature = "signal"))]
 mod signal;
 mod slow;
 mod source;
@@ -100,7 +101,7 @@ mod stats;
 mod sync;
 mod threads;
 
-#[cfg(feature = "signal")]
+#[cfg(all(unix, feature = "signal"))]
 pub use child::ChildProcess;
 pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};

@@ -1,9 +1,6 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::os::fd::RawFd;
-#[cfg(pollable)]
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 #[cfg(pollable)]
 use crate::engine::BY_OTHERS;
 use crate::engine::{Core, Inbox, On, SlowReport, When, boxed};
+use crate::os::RawFd;
+#[cfg(pollable)]
+use crate::os::{AsFd, AsRawFd, BorrowedFd};
 use crate::{
     Action, AddError, Error, Event, ExpectedHost, Fits, HandlerId, HookId, Host, Id, Interest,
     Local, Mode, PollerKind, PostError, Priority, Result, Shared, SlowCallback, Source, Stats,

@@ -1,9 +1,9 @@
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, PoisonError};
 
 use crate::engine::Inbox;
 use crate::id::Key;
+use crate::os::{AsFd, BorrowedFd};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Ready, fork};
 

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::Inbox;
 use crate::id::Key;
+use crate::os::{self, RawFd};
 use crate::poller::{Poller, Set, Watch};
 use crate::{Interest, Mode, Ready, VirtualSource};
 
@@ -222,13 +222,13 @@ impl Descriptor {
     fn mend(&mut self, poller: &Poller, wanted: Wanted, error: io::Error) -> io::Result<()> {
         let before = (self.key, self.main, self.edges);
         let mut result = Err(error);
-        if self.is_known() && result.as_ref().is_err_and(|error| is(error, libc::ENOENT)) {
+        if self.is_known() && result.as_ref().is_err_and(|error| is(error, os::ENOENT)) {
             self.lose();
             result = self.tell_both(poller, wanted, false, Stale::Report);
         }
         match result {
             // It is always ready.
-            Err(error) if is(&error, libc::EPERM) => {
+            Err(error) if is(&error, os::EPERM) => {
                 self.lose();
                 self.told = Told::Always;
                 Ok(())
@@ -300,15 +300,15 @@ impl Descriptor {
             (_, Some(wanted)) => poller.modify(set, fd, key, wanted),
         };
         let result = match (result, wanted, stale) {
-            (Err(error), Some(wanted), Stale::Mend) if is(&error, libc::EEXIST) => {
+            (Err(error), Some(wanted), Stale::Mend) if is(&error, os::EEXIST) => {
                 poller.modify(set, fd, key, wanted)
             }
-            (Err(error), None, Stale::Mend) if is(&error, libc::EBADF) => Ok(()),
+            (Err(error), None, Stale::Mend) if is(&error, os::EBADF) => Ok(()),
             (result, ..) => result,
         };
         match result {
             Ok(()) => *known = wanted.map_or(Kernel::Absent, Kernel::Armed),
-            Err(ref error) if is(error, libc::EBADF) && stale == Stale::Mend => {
+            Err(ref error) if is(error, os::EBADF) && stale == Stale::Mend => {
                 *known = Kernel::Absent;
             }
             Err(_) => {}
@@ -342,7 +342,7 @@ impl Descriptor {
         };
         match poller.add(Set::Main, self.fd, self.key, watch) {
             Ok(()) => poller.delete(Set::Main, self.fd).map(|()| false),
-            Err(error) if is(&error, libc::EPERM) => Ok(true),
+            Err(error) if is(&error, os::EPERM) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -367,5 +367,5 @@ pub(super) fn is(error: &io::Error, errno: i32) -> bool {
 
 /// Closed, or the number means another file.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    is(error, libc::ENOENT) || is(error, libc::EBADF)
+    is(error, os::ENOENT) || is(error, os::EBADF)
 }

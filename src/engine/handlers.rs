@@ -2,7 +2,6 @@
 //! be told. Never calls user code.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -11,7 +10,8 @@ use slab::Slab;
 use super::descriptors::{Descriptor, Link, Stale, Told, Wanted, Watched, is, is_gone};
 use super::{Inbox, On};
 use crate::id::Key;
-use crate::poller::{Fired, Poller, Set};
+use crate::os::{self, RawFd};
+use crate::poller::{Fired, Poller, Set, exists};
 use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
 pub(super) type Callback = Box<dyn FnMut(Event) -> Action>;
@@ -127,7 +127,7 @@ impl Handlers {
                 let d = match source.watched_by(inbox) {
                     Some(descriptor) => descriptor.index,
                     None => {
-                        let d = self.new_descriptor(-1);
+                        let d = self.new_descriptor(os::NO_FD);
                         let descriptor = &mut self.descriptors[d as usize];
                         let watched = Watched::new(&source, inbox, descriptor.key);
                         descriptor.told = Told::By(Box::new(watched));
@@ -176,7 +176,7 @@ impl Handlers {
         let descriptor = &self.descriptors[d as usize];
         let (fd, orphaned) = (descriptor.fd, descriptor.orphaned);
         let result = match orphaned && !interest.is_none() {
-            true => Err(io::Error::from_raw_os_error(libc::EBADF)),
+            true => Err(io::Error::from_raw_os_error(os::EBADF)),
             false => self.change(poller, d, mode == Mode::Edge),
         };
         if let Err(error) = result {
@@ -551,7 +551,7 @@ impl Handlers {
     fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
         if let Some(d) = self.by_fd.get(fd) {
             match self.attach_to(poller, key, d) {
-                Err(error) if is(&error, libc::ENOENT) || is(&error, libc::EPERM) => {
+                Err(error) if is(&error, os::ENOENT) || is(&error, os::EPERM) => {
                     self.orphan(d);
                 }
                 result => return result,
@@ -584,7 +584,7 @@ impl Handlers {
         let known = descriptor.is_known();
         let fd = descriptor.fd;
         if descriptor.is_always_ready() && !descriptor.probe_always_ready(poller)? {
-            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+            return Err(io::Error::from_raw_os_error(os::ENOENT));
         }
         self.link(key, d);
         let wanted = self.wanted(d);
@@ -817,14 +817,5 @@ impl ByNumber {
         if let Some(d) = usize::try_from(fd).ok().and_then(|fd| self.0.get_mut(fd)) {
             *d = Self::NOBODY;
         }
-    }
-}
-
-/// Whether the number is open at all.
-fn exists(fd: RawFd) -> io::Result<()> {
-    // SAFETY: F_GETFD reads a flag of a number and touches nothing else; a closed one is EBADF.
-    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
     }
 }

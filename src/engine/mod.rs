@@ -16,9 +16,6 @@ mod timers;
 mod turn;
 
 use std::future::Future;
-#[cfg(pollable)]
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::fd::{AsRawFd, RawFd};
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, TryLockError};
@@ -39,6 +36,9 @@ use crate::clock::{Clock, nanoseconds};
 use crate::error::Cause;
 use crate::host::Turn;
 use crate::id::Key;
+use crate::os::{self, AsRawFd, RawFd};
+#[cfg(pollable)]
+use crate::os::{AsFd, BorrowedFd};
 use crate::poller::{Poller, Set};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -263,7 +263,7 @@ impl Core {
         const CALL: &str = "handler_fd";
         let fd = self.enter(CALL)?.handlers.fd_of(key);
         match known(CALL, fd)? {
-            -1 => {
+            os::NO_FD => {
                 let what = "a virtual source has no descriptor";
                 let error = io::Error::new(io::ErrorKind::Unsupported, what);
                 Err(Error::os(CALL, error))

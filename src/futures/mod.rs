@@ -31,19 +31,27 @@
 mod io;
 mod net;
 mod timer;
+#[cfg(unix)]
+mod unix;
 mod wait;
 
 use std::future::Future;
 use std::io::{ErrorKind, Result};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::panic::Location;
 use std::task::{Context, Poll};
 use std::{fmt, result};
 
-pub use net::{IncomingTcp, IncomingUnix};
+pub use net::IncomingTcp;
 pub use timer::Timer;
+#[cfg(unix)]
+pub use unix::IncomingUnix;
 use wait::{Direction, Registration};
 
+use crate::os::AsRawFd;
 use crate::{AddError, Error, Loop, Origin, Shared, Source, Threads};
 
 /// A source that futures can wait on.
@@ -217,9 +225,17 @@ impl<S, K: Threads> Async<S, K> {
 /// It is never pinned for what is in it.
 impl<S, K: Threads> Unpin for Async<S, K> {}
 
+#[cfg(unix)]
 impl<S: AsFd, K: Threads> AsFd for Async<S, K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl<S: AsSocket, K: Threads> AsSocket for Async<S, K> {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.source.as_socket()
     }
 }
 

@@ -1,22 +1,21 @@
-//! Sockets of the standard library.
+//! Sockets of the standard library, on the network.
 
 use std::future::Future;
 use std::io::{self, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::panic::Location;
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+use rustix::net::{AddressFamily, SocketType};
 
 use super::Async;
 use super::wait::Direction;
+use crate::os::AsFd;
 use crate::{Loop, Shared, Source, Threads};
 
 /// TCP listeners.
@@ -115,105 +114,9 @@ impl<K: Threads> Async<UdpSocket, K> {
     }
 }
 
-/// Listeners on Unix sockets.
-impl<K: Threads> Async<UnixListener, K> {
-    /// A listener on a path, which must not exist.
-    #[track_caller]
-    pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Async::new(reactor, UnixListener::bind(path)?)?)
-    }
-
-    /// The next connection.
-    #[track_caller]
-    pub fn accept(&self) -> impl Future<Output = Result<(Async<UnixStream, K>, UnixSocketAddr)>> {
-        let place = Location::caller();
-        async move {
-            let (stream, address) = self.read_with(UnixListener::accept).await?;
-            Ok((Async::add(self.reactor(), stream, place)?, address))
-        }
-    }
-
-    /// The connections, one after the other; without end.
-    #[track_caller]
-    pub fn incoming(&self) -> IncomingUnix<'_, K> {
-        IncomingUnix(Incoming::new(self))
-    }
-}
-
-/// Connections on Unix sockets.
-impl<K: Threads> Async<UnixStream, K> {
-    /// Connects.
-    #[track_caller]
-    pub fn connect(
-        reactor: &Loop<K>,
-        path: impl AsRef<Path>,
-    ) -> impl Future<Output = Result<Self>> {
-        let place = Location::caller();
-        async move {
-            let address = SocketAddrUnix::new(path.as_ref())?;
-            let socket = begin_to_connect(AddressFamily::UNIX, &address)?;
-            end_connecting(Async::add(reactor, socket.into(), place)?).await
-        }
-    }
-
-    /// Two that are connected with each other.
-    #[track_caller]
-    pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
-        let (a, b) = UnixStream::pair()?;
-        Ok((Async::new(reactor, a)?, Async::new(reactor, b)?))
-    }
-}
-
-/// Datagrams on Unix sockets.
-impl<K: Threads> Async<UnixDatagram, K> {
-    /// A socket on a path, which must not exist.
-    #[track_caller]
-    pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Async::new(reactor, UnixDatagram::bind(path)?)?)
-    }
-
-    /// A socket without a name.
-    #[track_caller]
-    pub fn unbound(reactor: &Loop<K>) -> Result<Self> {
-        Ok(Async::new(reactor, UnixDatagram::unbound()?)?)
-    }
-
-    /// Two that are connected with each other.
-    #[track_caller]
-    pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
-        let (a, b) = UnixDatagram::pair()?;
-        Ok((Async::new(reactor, a)?, Async::new(reactor, b)?))
-    }
-
-    /// Receives a datagram, and says from whom.
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, UnixSocketAddr)> {
-        self.read_with(|socket| socket.recv_from(buffer)).await
-    }
-
-    /// Sends a datagram.
-    pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> Result<usize> {
-        let path = path.as_ref();
-        self.write_with(|socket| socket.send_to(bytes, path)).await
-    }
-
-    /// Receives a datagram from the peer that the socket is connected to.
-    pub async fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
-        self.read_with(|socket| socket.recv(buffer)).await
-    }
-
-    /// Sends a datagram to the peer that the socket is connected to.
-    pub async fn send(&self, bytes: &[u8]) -> Result<usize> {
-        self.write_with(|socket| socket.send(bytes)).await
-    }
-}
-
 /// Connections as they come; see [`Async::<TcpListener>::incoming`](Async::incoming).
 #[derive(Debug)]
 pub struct IncomingTcp<'a, K: Threads = Shared>(Incoming<'a, TcpListener, K>);
-
-/// Connections as they come; see `Async::<UnixListener>::incoming`.
-#[derive(Debug)]
-pub struct IncomingUnix<'a, K: Threads = Shared>(Incoming<'a, UnixListener, K>);
 
 impl<K: Threads> Stream for IncomingTcp<'_, K> {
     type Item = Result<Async<TcpStream, K>>;
@@ -223,16 +126,9 @@ impl<K: Threads> Stream for IncomingTcp<'_, K> {
     }
 }
 
-impl<K: Threads> Stream for IncomingUnix<'_, K> {
-    type Item = Result<Async<UnixStream, K>>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll(cx, |listener| Ok(listener.accept()?.0))
-    }
-}
-
+/// Both kinds.
 #[derive(Debug)]
-struct Incoming<'a, L, K: Threads> {
+pub(super) struct Incoming<'a, L, K: Threads> {
     listener: &'a Async<L, K>,
     /// Where they were asked for.
     place: &'static Location<'static>,
@@ -240,12 +136,12 @@ struct Incoming<'a, L, K: Threads> {
 
 impl<'a, L, K: Threads> Incoming<'a, L, K> {
     #[track_caller]
-    fn new(listener: &'a Async<L, K>) -> Incoming<'a, L, K> {
+    pub(super) fn new(listener: &'a Async<L, K>) -> Incoming<'a, L, K> {
         let place = Location::caller();
         Incoming { listener, place }
     }
 
-    fn poll<S: Source>(
+    pub(super) fn poll<S: Source>(
         &self,
         cx: &mut Context<'_>,
         accept: impl Fn(&L) -> Result<S>,
@@ -260,22 +156,33 @@ impl<'a, L, K: Threads> Incoming<'a, L, K> {
     }
 }
 
+/// What `connect` says of a socket that does not block.
+#[cfg(unix)]
+const CONNECTING: Errno = Errno::INPROGRESS;
+#[cfg(windows)]
+const CONNECTING: Errno = Errno::WOULDBLOCK;
+
 /// A socket that is being connected; it is writable when that has ended.
-fn begin_to_connect(family: AddressFamily, address: &impl SocketAddrArg) -> Result<OwnedFd> {
+pub(super) fn begin_to_connect(
+    family: AddressFamily,
+    address: &impl SocketAddrArg,
+) -> Result<OwnedFd> {
     let socket = new_socket(family)?;
     match rustix::net::connect(&socket, address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Ok(()) | Err(CONNECTING) => Ok(socket),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn end_connecting<S: Source + AsFd, K: Threads>(stream: Async<S, K>) -> Result<Async<S, K>> {
+pub(super) async fn end_connecting<S: Source + AsFd, K: Threads>(
+    stream: Async<S, K>,
+) -> Result<Async<S, K>> {
     stream.writable().await?;
-    rustix::net::sockopt::socket_error(&stream)??;
+    rustix::net::sockopt::socket_error(stream.get_ref().as_fd())??;
     Ok(stream)
 }
 
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(not(any(target_vendor = "apple", windows)))]
 fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     use rustix::net::{SocketFlags, socket_with};
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -286,6 +193,15 @@ fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
+
+#[cfg(windows)]
+fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    // Counted, and never taken back: sockets are needed for as long as the process lives.
+    rustix::net::wsa_startup()?;
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
 }

@@ -16,13 +16,13 @@ mod loom;
 mod portable;
 
 use std::io;
-#[cfg(any(epoll, pollable))]
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::id::Key;
+use crate::os::{self, BorrowedFd, RawFd};
+#[cfg(any(epoll, pollable))]
+use crate::os::{AsFd, AsRawFd};
 #[cfg(pollable)]
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -457,12 +457,30 @@ impl AsFd for Poller {
 
 /// A descriptor that the engine was given by number, for a call that takes borrowed ones.
 fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
-    if fd < 0 {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    // So is `INVALID_SOCKET`, as a signed number.
+    if (fd as isize) < 0 {
+        return Err(io::Error::from_raw_os_error(os::EBADF));
     }
-    // SAFETY: `fd` is not -1, and it goes to nothing but calls on a poller's set, where the kernel
-    // checks it: a closed number is answered by EBADF, an unknown one by ENOENT. That the number
-    // means what its owner thinks is up to the handler that owns it (`add_handler`) or the caller of
-    // `add_raw_handler`; if it does not, another file is watched, and nothing else is done to it.
+    // SAFETY: it is not negative, and it goes to nothing but calls on a poller's set (and
+    // to `exists`), where the kernel checks it: a closed number is answered by EBADF, an unknown one by
+    // ENOENT. That the number means what its owner thinks is up to the handler that owns it
+    // (`add_handler`) or the caller of `add_raw_handler`; if it does not, another file is watched, and
+    // nothing else is done to it.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Whether the number is open at all.
+#[cfg(unix)]
+pub(crate) fn exists(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_GETFD reads a flag of a number and touches nothing else; a closed one is EBADF.
+    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(windows)]
+pub(crate) fn exists(fd: RawFd) -> io::Result<()> {
+    rustix::net::sockopt::socket_type(borrow(fd)?)?;
+    Ok(())
 }

@@ -1,19 +1,19 @@
-//! The `polling` crate: kqueue, event ports, poll(2), and epoll for comparison.
+//! The `polling` crate: kqueue, event ports, poll(2), IOCP, and epoll for comparison.
 
 #![cfg_attr(not(pollable), allow(unused_imports))]
 
 use std::io;
 use std::num::NonZeroUsize;
-#[cfg(pollable)]
-use std::os::fd::AsFd;
 #[cfg(epoll)]
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use polling::{Event, PollMode};
 
 use super::{ALARM, Watch, borrow};
+use crate::os::{self, RawFd};
+#[cfg(pollable)]
+use crate::os::{AsFd, BorrowedFd};
 use crate::{Interest, Mode, Ready};
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -74,10 +74,10 @@ impl Portable {
     }
 
     pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
-        let fd = borrow(fd)?;
         // poll(2) is first told of it when it waits.
         #[cfg(not(pollable))]
-        rustix::io::fcntl_getfd(fd)?;
+        super::exists(fd)?;
+        let fd = borrow(fd)?;
         // SAFETY: `polling` asks that a source be deleted before it is closed. A handler that owns
         // its source is taken out of the set before the source is dropped; the caller of
         // `add_raw_handler` has promised to remove the handler. Where the descriptor is closed first
@@ -92,10 +92,10 @@ impl Portable {
     }
 
     pub(super) fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
-        let fd = borrow(fd)?;
         // poll(2) would go on saying that it is closed.
         #[cfg(not(pollable))]
-        rustix::io::fcntl_getfd(fd).inspect_err(|_| drop(self.poller.delete(fd)))?;
+        super::exists(fd).inspect_err(|_| drop(self.delete(fd)))?;
+        let fd = borrow(fd)?;
         let event = event(key, watch);
         let modified = self.poller.modify_with_mode(fd, event, mode(watch));
         modified.map_err(with_code)
@@ -174,8 +174,8 @@ impl AsFd for Portable {
 /// Where the crate keeps the set by itself, it says in words what a kernel says by a code.
 fn with_code(error: io::Error) -> io::Error {
     let code = match (error.raw_os_error(), error.kind()) {
-        (None, io::ErrorKind::AlreadyExists) => libc::EEXIST,
-        (None, io::ErrorKind::NotFound) => libc::ENOENT,
+        (None, io::ErrorKind::AlreadyExists) => os::EEXIST,
+        (None, io::ErrorKind::NotFound) => os::ENOENT,
         _ => return error,
     };
     io::Error::from_raw_os_error(code)

@@ -1,0 +1,30 @@
+//! What has other names on Windows: there sockets are what descriptors are elsewhere.
+
+pub(crate) use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+// The codes of errors that the engine goes on from: the number is open to nobody...
+#[cfg(unix)]
+pub(crate) use libc::EBADF;
+#[cfg(windows)]
+pub(crate) const EBADF: i32 = 10038; // WSAENOTSOCK
+
+// ...it is in the set already...
+#[cfg(unix)]
+pub(crate) use libc::EEXIST;
+#[cfg(windows)]
+pub(crate) const EEXIST: i32 = 183; // ERROR_ALREADY_EXISTS
+
+// ...it is not in the set...
+#[cfg(unix)]
+pub(crate) use libc::ENOENT;
+#[cfg(windows)]
+pub(crate) const ENOENT: i32 = 1168; // ERROR_NOT_FOUND
+
+// ...or it is of a file that need not be watched, since it is always ready. No socket is.
+#[cfg(unix)]
+pub(crate) use libc::EPERM;
+#[cfg(windows)]
+pub(crate) const EPERM: i32 = 0;
+
+/// The number of none: -1, or `INVALID_SOCKET`.
+pub(crate) const NO_FD: RawFd = !0;
