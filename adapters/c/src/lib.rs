@@ -29,6 +29,9 @@
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // What each function asks for is said in the header's words.
 
+#[cfg(not(unix))]
+compile_error!("the C ABI deals in descriptors, signals and processes of Unix");
+
 mod api;
 mod error;
 mod handlers;

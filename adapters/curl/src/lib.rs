@@ -47,6 +47,9 @@
 //! is one. A resolver without threads (`curl` says which: `curl::Version`) holds the loop up while it
 //! looks a name up.
 
+#[cfg(not(unix))]
+compile_error!("libcurl's descriptors are watched by their numbers, as on Unix");
+
 mod driver;
 mod easy;
 mod error;

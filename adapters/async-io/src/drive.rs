@@ -1,0 +1,114 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_io::Async;
+use oneloop::{ExpectedHost, Host, Loop, Threads};
+use pin_project::pin_project;
+
+/// After about how many callbacks async-io's own tasks and I/O get their turn. One would be
+/// fairest, and would cost half of the speed of a busy loop.
+const BUDGET: usize = 128;
+
+/// Drives `reactor` inside async-io until somebody calls [`Loop::stop`].
+///
+/// Spawn it on any executor, or await it beside other futures; for a
+/// [`LocalReactor`](oneloop::LocalReactor), which is not `Send`, on a local one. Dropping the future
+/// loses nothing: the reactor can be driven on, here or elsewhere.
+///
+/// # Errors
+///
+/// If something else drives the reactor already, or the kernel fails.
+///
+/// # Panics
+///
+/// If a callback does. Drive anew to go on.
+pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
+    Drive {
+        state: State::New(reactor.expect_host()),
+    }
+}
+
+/// The future that [`drive`] makes.
+#[must_use = "a reactor is driven only while this is polled"]
+#[pin_project]
+pub struct Drive<K: Threads> {
+    state: State<K>,
+}
+
+enum State<K: Threads> {
+    New(ExpectedHost<K>),
+    /// More to do than one poll allows. The executor comes back by itself, and async-io is not
+    /// bothered with what happens on the descriptor meanwhile.
+    Busy(Host<K>),
+    /// Nothing to do until the descriptor says so. In this order, in which they are dropped: it is
+    /// not watched any more when the next host may come.
+    Idle(Async<Loop<K>>, Host<K>),
+    Done,
+}
+
+impl<K: Threads> Future for Drive<K> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = self.project().state;
+        loop {
+            // An error on the way leaves it done, and the reactor to others.
+            match std::mem::replace(state, State::Done) {
+                State::New(expected) => *state = State::Busy(expected.claim("async-io")?),
+                State::Busy(mut host) => {
+                    let turn = host.turn(BUDGET)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if turn.haunted {
+                        host.renew()?;
+                    }
+                    if !turn.idle {
+                        *state = State::Busy(host);
+                        return yield_now(cx);
+                    }
+                    // It is only ever polled, so that its O_NONBLOCK does not matter.
+                    let watched = Async::new_nonblocking(host.reactor().clone())?;
+                    *state = State::Idle(watched, host);
+                }
+                State::Idle(watched, mut host) => {
+                    // Looks at the level, so that what has come since the last turn counts.
+                    if watched.poll_readable(cx)?.is_pending() {
+                        *state = State::Idle(watched, host);
+                        return Poll::Pending;
+                    }
+                    let turn = host.turn(BUDGET)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if turn.idle && !turn.haunted {
+                        *state = State::Idle(watched, host);
+                        continue;
+                    }
+                    drop(watched);
+                    if turn.haunted {
+                        host.renew()?;
+                    }
+                    *state = State::Busy(host);
+                    return yield_now(cx);
+                }
+                State::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+/// Comes back after the executor's other tasks.
+fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+impl<K: Threads> fmt::Debug for Drive<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Drive")
+    }
+}

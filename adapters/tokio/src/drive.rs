@@ -1,0 +1,138 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use oneloop::{ExpectedHost, Host, Loop, Threads, Turn};
+use pin_project::pin_project;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task;
+
+/// After about how many callbacks tokio's own tasks and I/O get their turn: as many as tokio lets
+/// a task of its own do. One would be fairest, and would cost half of the speed of a busy loop.
+const BUDGET: usize = 128;
+
+/// Drives `reactor` inside tokio until somebody calls [`Loop::stop`].
+///
+/// Spawn it, or await it beside other futures; for a [`LocalReactor`](oneloop::LocalReactor), which
+/// is not `Send`, on a `LocalSet`. Dropping the future loses nothing: the reactor can be driven
+/// on, here or elsewhere. Callbacks run inside the runtime's context, so that they may spawn, and
+/// outside its cooperative budget, so that tokio's channels work in them without limit.
+///
+/// # Errors
+///
+/// If something else drives the reactor already, or the kernel fails.
+///
+/// # Panics
+///
+/// If a callback does; drive anew to go on. And outside a tokio runtime, or in one without an I/O
+/// driver (`enable_io`).
+pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
+    Drive {
+        state: State::New(reactor.expect_host()),
+    }
+}
+
+/// The future that [`drive`] makes.
+#[must_use = "a reactor is driven only while this is polled"]
+#[pin_project]
+pub struct Drive<K: Threads> {
+    state: State<K>,
+}
+
+enum State<K: Threads> {
+    New(ExpectedHost<K>),
+    /// More to do than one poll allows. tokio comes back without being woken, and is not bothered
+    /// with what happens on the descriptor meanwhile.
+    Busy(Host<K>),
+    /// Nothing to do until the descriptor says so.
+    Idle(AsyncFd<Host<K>>),
+    Done,
+}
+
+impl<K: Threads> Future for Drive<K> {
+    type Output = std::io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let state = self.project().state;
+        loop {
+            // An error on the way leaves it done, and the reactor to others.
+            match std::mem::replace(state, State::Done) {
+                State::New(expected) => *state = State::Busy(expected.claim("tokio")?),
+                State::Busy(mut host) => {
+                    let turn = turns(&mut host, cx)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if turn.haunted {
+                        host.renew()?;
+                    }
+                    if !turn.idle {
+                        *state = State::Busy(host);
+                        return yield_now(cx);
+                    }
+                    // SAFETY: the host owns the reactor, whose descriptor stays open as long as
+                    // that lives, and means the same file but for `renew`, which is only called
+                    // when it is not registered.
+                    let watched =
+                        unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
+                    // What has come since the last turn is reported at registration.
+                    *state = State::Idle(watched?);
+                }
+                State::Idle(mut watched) => {
+                    // The readiness is taken before the turns and cleared after they have found
+                    // nothing: an event that comes between the two is newer, and tokio keeps it.
+                    let Poll::Ready(ready) = watched.poll_read_ready_mut(cx) else {
+                        *state = State::Idle(watched);
+                        return Poll::Pending;
+                    };
+                    let mut ready = ready?;
+                    let turn = turns(ready.get_inner_mut(), cx)?;
+                    if turn.stopped {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if turn.idle && !turn.haunted {
+                        ready.clear_ready();
+                        *state = State::Idle(watched);
+                        continue;
+                    }
+                    ready.retain_ready();
+                    let mut host = watched.into_inner();
+                    if turn.haunted {
+                        host.renew()?;
+                    }
+                    *state = State::Busy(host);
+                    return yield_now(cx);
+                }
+                State::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<K: Threads> fmt::Debug for Drive<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Drive")
+    }
+}
+
+/// Some turns, outside the cooperative budget of the task.
+fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> std::io::Result<Turn> {
+    let mut result = Ok(Turn::default());
+    let once = std::future::poll_fn(|_| {
+        result = host.turn(BUDGET);
+        Poll::Ready(())
+    });
+    let done = pin!(task::coop::unconstrained(once)).poll(cx);
+    debug_assert!(done.is_ready());
+    Ok(result?)
+}
+
+/// Comes back after the runtime's other tasks, and after it has looked for I/O of theirs.
+fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
+    if pin!(task::yield_now()).poll(cx).is_ready() {
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
+}
