@@ -41,6 +41,7 @@ install /usr/sbin/kadmin.local krb5-admin-server
 install kinit krb5-user
 install pip3 python3-pip
 install objcopy binutils
+install x86_64-w64-mingw32-dlltool binutils-mingw-w64-x86-64
 for package in hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \
     avahi-client xcb libzmq libsystemd libuv; do
     pkg-config --exists $package || install "header files of $package" \
@@ -108,10 +109,15 @@ old_rust -p oneloop-curl
 step "the oldest versions of what the libraries use"
 tests/minimal-versions.sh
 
-for target in x86_64-apple-darwin x86_64-unknown-freebsd; do
-    step "type-check for $target"
-    RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target $target
-done
+type_check() {
+    step "type-check for $1"
+    RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target "$1"
+}
+type_check x86_64-apple-darwin
+type_check x86_64-unknown-freebsd
+# Not the C ABI, nor the contract's cases, which are of Unix.
+libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io"
+type_check x86_64-pc-windows-gnu
 
 step "C: installed, compiled by pkg-config, and looked at by valgrind"
 prefix=$PWD/target/prefix
