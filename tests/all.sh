@@ -88,6 +88,9 @@ cargo test -p oneloop --all-features --test tls --test clock -- --ignored
 step "races, in all orders that loom can think of"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom
 
+step "AddressSanitizer and ThreadSanitizer"
+tests/sanitizers.sh
+
 step "the newest libcurl, built from source"
 cargo test -p oneloop-curl --features curl/static-curl
 

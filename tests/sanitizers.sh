@@ -1,11 +1,16 @@
 #!/bin/sh
 # The tests under AddressSanitizer (with LeakSanitizer), and those with threads under
-# ThreadSanitizer. Says what it ran and what it could not run; fails on a finding.
+# ThreadSanitizer; one of them with the argument `address` or `thread`. Says what it ran and what it
+# could not run; fails on a finding.
 #
 # AddressSanitizer takes any toolchain of rustup, which has its runtime. ThreadSanitizer has to see
 # the standard library's locks too, so that library is built anew: from rustup's component rust-src,
 # or from Debian's rustc and rust-src with the runtime of a toolchain of rustup. Helgrind and drd are
 # no way out: they know pthread's locks only, and those of the standard library are its own.
+#
+# Left out, to be done in a few minutes: of the hosts of the contract all but the built-in loop and
+# tokio on several threads; TLS, which is others' code; and the C side under ThreadSanitizer, whose own
+# threads are the same as Rust's. What is suppressed, and why, is in tests/sanitizers.txt.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,6 +20,10 @@ runtimes=$(rustc --print sysroot)/lib/rustlib/$host/lib
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 # `-Zsanitizer`, on a stable compiler.
 export RUSTC_BOOTSTRAP=1
+export TSAN_OPTIONS="suppressions=$PWD/tests/sanitizers.txt"
+
+# Of those in tests/hosts.
+hosts="built_in:: tokio_multi_thread::"
 
 ran="nothing"
 note() {
@@ -31,14 +40,16 @@ address_sanitizer() {
         note "no AddressSanitizer: the toolchain has no runtime of it"
         return
     fi
-    note "AddressSanitizer: the core, the contract on all hosts, the C ABI"
-    CARGO_TARGET_DIR=target/asan RUSTFLAGS="-Zsanitizer=address" \
-        cargo test --target "$host" -p oneloop -p oneloop-conformance -p oneloop-c \
-        -p oneloop-c-tests --lib --bins --tests
+    note "AddressSanitizer: the core, the contract on two hosts, the C ABI"
+    run_tests() {
+        CARGO_TARGET_DIR=target/asan RUSTFLAGS="-Zsanitizer=address" \
+            cargo test --target "$host" -p oneloop -p oneloop-c-tests "$@"
+    }
+    run_tests --lib --test clock --test forked --test futures --test limits --test local \
+        --test moving --test old_kernel --test seeing --test signal --test stress --test abi
+    # shellcheck disable=SC2086
+    run_tests --test hosts -- $hosts
 }
-
-# The same for whoever builds.
-thread_tests="-p oneloop --test stress --test local --test moving --test futures"
 
 thread_sanitizer() {
     flags="-Zsanitizer=thread"
@@ -56,11 +67,21 @@ thread_sanitizer() {
         note "no ThreadSanitizer: there is no source of the standard library"
         return
     fi
+    run_tests() {
+        CARGO_TARGET_DIR=target/tsan RUSTFLAGS=$flags \
+            "$cargo" test -Zbuild-std=std,panic_unwind,test --target "$host" -p oneloop "$@"
+    }
+    run_tests --test forked --test futures --test local --test moving --test signal --test stress
     # shellcheck disable=SC2086
-    CARGO_TARGET_DIR=target/tsan RUSTFLAGS=$flags \
-        "$cargo" test -Zbuild-std=std,panic_unwind,test --target "$host" $thread_tests
+    run_tests --test hosts -- $hosts
 }
 
-address_sanitizer
-thread_sanitizer
+case ${1:-} in
+address) address_sanitizer ;;
+thread) thread_sanitizer ;;
+*)
+    address_sanitizer
+    thread_sanitizer
+    ;;
+esac
 printf '\n== ran: %s\n' "${ran#nothing; }"
