@@ -325,11 +325,23 @@ impl Faulty {
             Some(Fault::Short(room)) => raw.make_room(room),
             _ => raw.make_room(BATCH),
         }
-        let timeout = match self.faults.is_due(None, Fault::Early) {
+        let mut timeout = match self.faults.is_due(None, Fault::Early) {
             true => Some(Duration::ZERO),
             false => timeout,
         };
-        self.fetch(raw, timeout, &mut take)?;
+        // The list of a real wait is never full of the poller's own events, of which there are few.
+        let mut ours_only = true;
+        while ours_only {
+            ours_only = false;
+            let mut others = false;
+            self.fetch(raw, timeout, |key, ready| {
+                ours_only |= short.is_some() && key >= OURS;
+                others |= key < OURS;
+                take(key, ready);
+            })?;
+            ours_only &= !others;
+            timeout = Some(Duration::ZERO);
+        }
         let late = self
             .faults
             .take(None, |fault| matches!(fault, Fault::Late(_)));
