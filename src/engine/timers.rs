@@ -173,8 +173,8 @@ impl Timers {
         known.then(|| self.plans.get(&key.index))??.at
     }
 
-    /// The system clock was set: `deadline` says what its times are now. A timer that is due
-    /// already stays so only if it still is.
+    /// The system clock was set: `deadline` says what its times are now. Not while due timers are called,
+    /// which this would put off.
     pub(super) fn follow(&mut self, deadline: impl Fn(SystemTime) -> u64) {
         let at = |(&index, plan): (&u32, &Plan)| Some((index, plan.at?));
         for (index, time) in self.plans.iter().filter_map(at).collect::<Vec<_>>() {

@@ -364,7 +364,9 @@ impl<'c> Driving<'c> {
             if let Some(time) = state.timers.system_time(key) {
                 // The two clocks may disagree by a little, or the one has just been set.
                 if core.clock.system() < time {
-                    state.timers.follow(|time| core.clock.deadline_of(time));
+                    // It alone: whoever else is due by that clock stays so.
+                    let deadline = core.clock.deadline_of(time);
+                    state.timers.reset(key, deadline, Some(time));
                     continue;
                 }
             }

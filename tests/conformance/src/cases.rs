@@ -166,7 +166,8 @@ macro_rules! __cases {
                 timers_from_four_threads
                 a_timer_by_the_system_clock_never_fires_early
                 a_system_time_in_the_past_fires_at_once
-                a_timer_by_the_system_clock_can_be_cancelled_and_reset;
+                a_timer_by_the_system_clock_can_be_cancelled_and_reset
+                a_due_timer_put_off_by_a_neighbour_goes_alone;
             posting:
                 posts_run_in_order
                 a_post_by_another_thread_wakes_the_loop

@@ -513,3 +513,37 @@ pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage)
     stage.reactor.cancel_timer(never).expect("known");
     assert_eq!(stage.reactor.stats().pending_timers, 0);
 }
+
+/// One that is due, and put off by a neighbour, takes none along that is due by the system clock: it is
+/// called in this turn.
+pub fn a_due_timer_put_off_by_a_neighbour_goes_alone(stage: &mut Stage) {
+    let victim = Arc::new(Mutex::new(None));
+    let (reactor, id, log) = (stage.reactor.clone(), victim.clone(), Log::default());
+    let pusher = move || {
+        let id = id.lock().expect("no panic").expect("set");
+        let later = SystemTime::now() + LONG;
+        reactor
+            .reset_timer_to_system(id, later)
+            .expect("due, but not fired");
+    };
+    let now = Instant::now();
+    stage.reactor.call_at(now, pusher).expect("open");
+    let pushed = stage
+        .reactor
+        .call_at(now, || panic!("put off"))
+        .expect("open");
+    *victim.lock().expect("no panic") = Some(pushed);
+    let seen = log.clone();
+    stage
+        .reactor
+        .call_at_system(SystemTime::now(), move || seen.push("timer"))
+        .expect("open");
+    let seen = log.clone();
+    stage
+        .reactor
+        .call_soon(move || seen.push("post"))
+        .expect("open");
+    stage.turns(2);
+    log.expect(&["timer", "post"]);
+    stage.reactor.cancel_timer(pushed).expect("not fired");
+}
