@@ -341,7 +341,8 @@ impl<'c> Driving<'c> {
         if self.core.inbox.take(posts, idle) {
             state = self.call_posts(state, turn, |turning| turning.posts.pop_front())?;
         }
-        if quiet && turn.called == 0 && !self.is_busy(&state) {
+        // Also beside events that concern nobody, which may come again and again.
+        if turn.called == 0 && !self.is_busy(&state) {
             let mut one = true;
             state = self.call_posts(state, turn, |turning| {
                 mem::take(&mut one).then(|| turning.idle.pop_front())?

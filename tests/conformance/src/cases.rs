@@ -180,6 +180,7 @@ macro_rules! __cases {
                 idle_posts_run_when_there_is_nothing_else
                 idle_posts_have_turns_of_their_own
                 idle_posts_let_nothing_sleep
+                idle_posts_run_beside_events_of_nobody
                 after_the_reactor_is_gone_a_post_comes_back
                 after_close_every_call_says_so
                 closed_in_a_callback_nobody_is_called_any_more

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor};
 
-use crate::stage::{Drops, after_turns};
+use crate::stage::{Drops, Number, after_turns, readable};
 use crate::{Log, Outside, Stage};
 
 // Clause 20.
@@ -255,6 +255,24 @@ pub fn idle_posts_let_nothing_sleep(stage: &mut Stage) {
     stage.run();
     let reactor = stage.reactor.clone();
     stage.run_beside(move || again(&reactor, 10));
+}
+
+/// Events that concern nobody are nothing to do: here, of a file that was closed under its handler while
+/// another number keeps it open.
+pub fn idle_posts_run_beside_events_of_nobody(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Number::of(&a);
+    let closed = stage.watch_number(number.get(), Interest::READABLE, Mode::Level);
+    stage.turns(2);
+    number.close();
+    let removed = stage.reactor.remove_handler(closed.id);
+    removed.expect("known");
+    let stopper = stage.reactor.clone();
+    let idle = move || stopper.stop();
+    let posted = stage.reactor.call_soon_with(Priority::Idle, idle);
+    posted.expect("open");
+    stage.run();
+    drop(a);
 }
 
 /// After the reactor is gone a post fails and the closure comes back.
