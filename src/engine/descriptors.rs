@@ -145,6 +145,12 @@ impl Descriptor {
         }
     }
 
+    /// What tells a file that is watched from the next under the same number. Regular files are all one:
+    /// nobody tells them apart, and they are ready for the same.
+    pub(super) fn file(&self) -> Option<Key> {
+        (!self.is_always_ready()).then_some(self.key)
+    }
+
     pub(super) fn is_told_by_kernel(&self) -> bool {
         matches!(self.told, Told::ByKernel)
     }
@@ -223,8 +229,13 @@ impl Descriptor {
         let before = (self.key, self.main, self.edges);
         let mut result = Err(error);
         if self.is_known() && result.as_ref().is_err_and(|error| is(error, os::ENOENT)) {
+            // Of two sets, one may have the new file by now.
+            let stale = match self.edges {
+                Kernel::Absent => Stale::Report,
+                _ => Stale::Mend,
+            };
             self.lose();
-            result = self.tell_both(poller, wanted, false, Stale::Report);
+            result = self.tell_both(poller, wanted, false, stale);
         }
         match result {
             // It is always ready.

@@ -211,6 +211,7 @@ impl Handlers {
         let fd = self.descriptors[d as usize].fd;
         let result = if self.descriptors[d as usize].orphaned {
             // The number has another owner: be his neighbour.
+            self.forget_pending(key);
             self.detach(poller, key);
             self.attach(poller, key, fd).inspect_err(|_| {
                 let d = self.new_descriptor(fd);
@@ -220,6 +221,7 @@ impl Handlers {
         } else {
             let descriptor = &mut self.descriptors[d as usize];
             let was_always_ready = descriptor.is_always_ready();
+            let file = descriptor.file();
             if was_always_ready {
                 descriptor.told = Told::ByKernel;
             }
@@ -228,12 +230,19 @@ impl Handlers {
             if was_always_ready && result.as_ref().is_err_and(|error| !is_gone(error)) {
                 descriptor.told = Told::Always;
             }
+            if descriptor.file() != file {
+                self.for_all_on(d, Self::forget_pending);
+            }
             result
         };
         if let (Err(_), Some(handler)) = (&result, self.get(key)) {
             (handler.armed, handler.pending) = before;
         }
-        let d = self.get(key)?.descriptor;
+        let handler = self.get(key)?;
+        let (again, d) = (handler.again, handler.descriptor);
+        if again {
+            self.call_next_turn(key);
+        }
         self.for_all_on(d, Self::call_if_ready);
         self.count(key);
         self.changes += 1;
@@ -740,6 +749,15 @@ impl Handlers {
         let ready = descriptor.ready();
         if ready.is_some_and(|ready| !ready.seen_by(handler.interest).is_none()) {
             self.call_next_turn(key);
+        }
+    }
+
+    /// What it is to be told in this turn was of another file.
+    #[cold]
+    fn forget_pending(&mut self, key: Key) {
+        let handler = &mut self.handlers[key.slot()];
+        if !handler.again {
+            handler.pending = Ready::NONE;
         }
     }
 

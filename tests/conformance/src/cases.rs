@@ -88,8 +88,10 @@ macro_rules! __cases {
                 remove_and_add_of_one_number_in_one_callback
                 added_anew_before_the_old_one_is_removed
                 an_update_finds_the_new_file_under_the_number
+                a_removal_finds_the_new_file_under_the_number
                 an_update_finds_a_regular_file_under_the_number
                 rearm_takes_the_new_file_under_the_number
+                rearm_forgets_what_the_old_file_was_ready_for
                 rearm_arms_edges_and_oneshots
                 a_closed_regular_file_goes_quiet
                 a_stale_id_never_means_another_handler
@@ -124,6 +126,7 @@ macro_rules! __cases {
                 again_does_not_starve_the_others
                 again_is_kept_when_the_interest_changes
                 again_is_kept_when_a_neighbour_changes_the_interest
+                again_is_kept_when_the_handler_is_rearmed
                 again_and_an_event_are_one_call
                 again_waits_while_the_handler_is_paused;
             turns:
@@ -335,6 +338,7 @@ macro_rules! __virtual_cases {
                 again_does_not_starve_the_others
                 again_is_kept_when_the_interest_changes
                 again_is_kept_when_a_neighbour_changes_the_interest
+                again_is_kept_when_the_handler_is_rearmed
                 again_and_an_event_are_one_call
                 again_waits_while_the_handler_is_paused;
             turns:

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::Arc;
 
-use oneloop::{Action, HandlerId, Interest, Mode, Priority, Reactor};
+use oneloop::{Action, Event, HandlerId, Interest, Mode, Priority, Reactor};
 
 use crate::{Log, Stage};
 
@@ -629,6 +629,35 @@ pub fn again_is_kept_when_a_neighbour_changes_the_interest(stage: &mut Stage) {
     toggle(&stage.reactor, added.expect("add_handler"), 20);
     stage.turns(20);
     assert!(log.len() >= 19, "{}", log.len());
+}
+
+/// The same if the handler is armed anew before its turn comes.
+pub fn again_is_kept_when_the_handler_is_rearmed(stage: &mut Stage) {
+    const CALLS: usize = 10;
+    let (a, _b) = stage.sources.readable();
+    let (reactor, log) = (stage.reactor.clone(), Log::default());
+    let seen = log.clone();
+    let again = move |_: &mut _, event: Event| {
+        let id = event.handler();
+        seen.push(());
+        if seen.len() == CALLS {
+            return Action::Remove;
+        }
+        // From now on nothing that it waits for is ready.
+        let updated = reactor.update_handler(id, Interest::PRIORITY);
+        updated.expect("known");
+        let next = reactor.clone();
+        let rearm = move || next.rearm_handler(id).expect("known");
+        let posted = reactor.call_soon_with(Priority::High, rearm);
+        posted.expect("open");
+        Action::Again
+    };
+    let mode = stage.edge_or_oneshot();
+    let added = stage.reactor.add_handler(a, READ, mode, again);
+    added.expect("add_handler");
+    // Armed anew in a turn, it is called in the next.
+    stage.turns(2 * CALLS + 2);
+    assert_eq!(log.len(), CALLS);
 }
 
 /// `Again` and a new event are one call in the turn.

@@ -60,6 +60,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "three_modes_on_one_descriptor",
             "update_rearms_an_edge_handler",
             "an_update_that_finds_a_new_file_leaves_the_old_one",
+            "a_removal_finds_the_new_file_under_the_number",
             "a_failing_wait_for_the_second_set_loses_nothing",
             "a_second_set_that_cannot_be_made",
             "a_set_that_cannot_be_made_anew",
@@ -73,6 +74,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "a_reused_number_is_really_armed",
             "a_stale_handler_cannot_take_the_number_back",
             "rearm_takes_the_new_file_under_the_number",
+            "rearm_forgets_what_the_old_file_was_ready_for",
         ],
     ),
     (

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 
-use oneloop::{Action, ErrorKind, Event, Interest, Mode};
+use oneloop::{Action, ErrorKind, Event, Interest, Mode, Priority};
 
 use crate::stage::{Drops, after_turns, readable};
 use crate::{End, Log, Number, Stage, pair};
@@ -1201,6 +1201,24 @@ pub fn an_update_finds_the_new_file_under_the_number(stage: &mut Stage) {
     number.close();
 }
 
+/// The last that is not for edges goes after the number has come to mean another file, which asks the
+/// kernel for the edges in another place.
+pub fn a_removal_finds_the_new_file_under_the_number(stage: &mut Stage) {
+    let (a, _b) = pair();
+    let number = Number::of(&a);
+    drop(a);
+    let edge = stage.watch_number(number.get(), READ, Mode::Edge);
+    let paused = stage.watch_number(number.get(), Interest::NONE, Mode::Level);
+    let (c, _d) = readable();
+    number.mean(&c);
+    let removed = stage.reactor.remove_handler(paused.id);
+    removed.expect("known");
+    stage.turns(3);
+    let removed = stage.reactor.remove_handler(edge.id);
+    removed.expect("known");
+    number.close();
+}
+
 /// A regular file under the number of a socket is found, too, and nobody else notices.
 pub fn an_update_finds_a_regular_file_under_the_number(stage: &mut Stage) {
     let (a, b) = (pair().0, pair().0);
@@ -1226,6 +1244,27 @@ pub fn an_update_finds_a_regular_file_under_the_number(stage: &mut Stage) {
         stage.reactor.remove_handler(one.id).expect("known");
         number.close();
     }
+}
+
+/// What the old file was ready for is forgotten, also in the turn in which it was to be told.
+pub fn rearm_forgets_what_the_old_file_was_ready_for(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Arc::new(Number::of(&a));
+    drop(a);
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    let (reactor, id, its) = (stage.reactor.clone(), calls.id, number.clone());
+    let (c, _d) = pair();
+    // It runs after the turn has seen what is ready.
+    let replace = move || {
+        its.mean(&c);
+        reactor.rearm_handler(id).expect("mended");
+    };
+    let posted = stage.reactor.call_soon_with(Priority::High, replace);
+    posted.expect("open");
+    stage.turns(3);
+    assert_eq!(calls.take(), 0);
+    stage.reactor.remove_handler(calls.id).expect("known");
+    number.close();
 }
 
 /// The same with nothing changed: `rearm_handler`, as libpq needs it.
