@@ -590,8 +590,8 @@ int oneloop_dump(oneloop_t *loop);
 
 /**
  * Calls `callback` after `delay` nanoseconds (0: in the next turn; ONELOOP_NEVER: not until it is
- * reset), and then, if `period` is not 0, every `period` nanoseconds, keeping its phase and skipping
- * what was missed. Never early.
+ * reset), and then, if `period` is not 0 or ONELOOP_NEVER, every `period` nanoseconds, keeping its phase
+ * and skipping what was missed. Never early.
  *
  * A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
  * does not keep `oneloop_run` going meanwhile.

@@ -19,8 +19,8 @@ pub const ONELOOP_MONOTONIC: c_int = 1;
 pub const ONELOOP_REALTIME: c_int = 0;
 
 /// Calls `callback` after `delay` nanoseconds (0: in the next turn; ONELOOP_NEVER: not until it is
-/// reset), and then, if `period` is not 0, every `period` nanoseconds, keeping its phase and skipping
-/// what was missed. Never early.
+/// reset), and then, if `period` is not 0 or ONELOOP_NEVER, every `period` nanoseconds, keeping its phase
+/// and skipping what was missed. Never early.
 ///
 /// A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
 /// does not keep `oneloop_run` going meanwhile.
@@ -40,7 +40,10 @@ pub unsafe extern "C" fn oneloop_add_timer(
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        let period = u64::try_from(period).map_err(|_| Failure::Argument("the period"))?;
+        let period = match period {
+            ONELOOP_NEVER => 0,
+            period => u64::try_from(period).map_err(|_| Failure::Argument("the period"))?,
+        };
         let (user, ticket) = User::new(&reactor, user, destroy);
         // Locked until it is known: on another thread the timer may fire before that.
         let own = Arc::new(Mutex::new(0));

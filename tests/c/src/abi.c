@@ -214,6 +214,24 @@ int test_a_timer_with_a_period(oneloop_t *loop) {
     return failures;
 }
 
+static void once(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)loop, (void)id, (void)user;
+    t.calls++;
+}
+
+/* The same as with none. */
+int test_a_timer_whose_period_is_never(oneloop_t *outer) {
+    oneloop_t *loop = oneloop_new();
+    begin();
+    CHECK(oneloop_add_timer(loop, 0, ONELOOP_NEVER, once, NULL, NULL, NULL) == 0);
+    CHECK(oneloop_turn(loop, 0, NULL) == 1);
+    CHECK(oneloop_next_timeout(loop) == ONELOOP_NEVER);
+    CHECK(oneloop_run(loop) == 0 && t.calls == 1);
+    oneloop_free(loop);
+    end(outer);
+    return failures;
+}
+
 /* Deferred and idle. */
 
 static int idle(oneloop_t *loop, oneloop_id id, void *user) {

@@ -33,6 +33,7 @@ tests! {
     bad_arguments_are_errors
     a_timer_sleeps_until_it_is_reset
     a_timer_with_a_period
+    a_timer_whose_period_is_never
     deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing
     an_idle_callback_that_wants_again_is_called_again
     the_first_delay_may_be_longer_than_the_period
