@@ -85,10 +85,12 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 
 step "tests, doctests and examples"
-# The model explores, and is run by itself: see CONTRIBUTING.md.
-cargo test --workspace --all-features --exclude oneloop-model
+cargo test --workspace --all-features
 # Those that need openssl, or the right to set the clock, by some seconds and for a moment.
 cargo test -p oneloop --all-features --test tls --test clock -- --ignored
+
+step "random programs, beside the model"
+ONELOOP_MODEL_STEPS=4000000 cargo test --workspace --all-features --test programs
 
 step "races, in all orders that loom can think of"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom

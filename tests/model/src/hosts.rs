@@ -367,7 +367,7 @@ fn future_host(
     play: &Play,
     mut driving: Driving,
 ) -> Option<Claim> {
-    let mut rounds = 0;
+    let (mut rounds, mut sleeps) = (0, false);
     let settle = poll_fn(|cx: &mut Context<'_>| {
         let mut outer = driving
             .woken
@@ -378,7 +378,12 @@ fn future_host(
         drop(outer);
         rounds += 1;
         let mut over = None;
-        if driving.woken.is.swap(false, SeqCst) {
+        // An adapter that wants to go on, with nothing to do: a ghost keeps it awake.
+        let haunted = rounds > QUIET && play.model().to_do().is_none();
+        // In the last round it is not polled: what it puts off, tokio would forget.
+        let last = rounds == ROUNDS || haunted;
+        let polls = !last && driving.woken.is.swap(false, SeqCst);
+        if polls {
             let waker = Waker::from(driving.woken.clone());
             let polled = driving
                 .future
@@ -391,13 +396,15 @@ fn future_host(
                 Poll::Ready(result) => Some(result),
             };
         }
-        if over.is_some() || rounds == ROUNDS {
+        if over.is_some() || last {
+            sleeps = haunted && !driving.woken.is.load(SeqCst);
             return Poll::Ready(over);
         }
         // If something is to do, it is for the runtime to come back; if not, it is given the chance.
-        if rounds < 2 {
+        if polls || rounds < 2 {
             cx.waker().wake_by_ref();
         } else if play.model().to_do().is_none() {
+            sleeps = true;
             return Poll::Ready(None);
         }
         Poll::Pending
@@ -417,7 +424,7 @@ fn future_host(
     match over? {
         None => {
             drop(model);
-            if rounds < ROUNDS {
+            if sleeps {
                 asleep(play, "the runtime does");
             }
             Some(Claim::Future(driving))
@@ -485,6 +492,7 @@ fn outer_reactor(play: &Play, outer: Reactor) -> Option<Claim> {
         let model = play.model();
         let (before, had) = (model.drives, model.to_do());
         drop(model);
+        let called = play.called.load(SeqCst);
         let turn = outer.turn(Some(Duration::ZERO));
         let mut model = play.model();
         match turn {
@@ -500,7 +508,8 @@ fn outer_reactor(play: &Play, outer: Reactor) -> Option<Claim> {
             Err(error) => model.violated(format!("the outer loop gave {error}")),
         }
         drop(model);
-        quiet = count_quiet(play, usize::from(had.is_some()), quiet);
+        let called = play.called.load(SeqCst) - called;
+        quiet = count_quiet(play, called as usize + usize::from(had.is_some()), quiet);
     }
     Some(Claim::Nested(outer))
 }

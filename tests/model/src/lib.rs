@@ -13,6 +13,7 @@ mod fault;
 mod hosts;
 mod model;
 mod play;
+mod shorten;
 mod step;
 mod watchdog;
 mod world;
@@ -25,6 +26,7 @@ pub use face::Face;
 use hosts::Hosted;
 use oneloop::{PollerKind, Reactor, TestClock};
 use play::{Me, Play};
+pub use shorten::shorten;
 pub use step::*;
 
 /// On what a program runs.
@@ -44,6 +46,30 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// What any program may do in Rust, on this poller, driven by this host first.
+    pub fn new(poller: PollerKind, host: HostKind) -> Setting {
+        Setting {
+            poller,
+            host,
+            raw: true,
+            face: Face::Rust,
+            traced: false,
+        }
+    }
+
+    /// Only what safe Rust can do. With no number closed behind the loop's back nothing is excused.
+    pub fn safe(self) -> Setting {
+        Setting { raw: false, ..self }
+    }
+
+    /// The same by the C ABI.
+    pub fn c(self) -> Setting {
+        Setting {
+            face: Face::C,
+            ..self
+        }
+    }
+
     fn in_c(self) -> bool {
         self.face == Face::C
     }
@@ -98,7 +124,7 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
     let builder = Reactor::builder().poller(setting.poller);
     let reactor = builder.clock(clock.clone()).build().expect("a reactor");
     let play = Play::new(&reactor, clock, program.scripts.clone(), setting);
-    let _watched = watchdog::watch(&play, &reactor);
+    let _watched = watchdog::watch(&play, &reactor, program, setting);
     for at in [Spot::Shared(Few(0)), Spot::Raw(Few(0))] {
         let kind = Kind::Sockets;
         play.act(Me::Nobody, &Do::Open { kind, at });

@@ -2,15 +2,19 @@
 //!
 //! Numbers are taken modulo of what there is, so that every program has a meaning.
 
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
 use oneloop::{Mode, Priority};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest_derive::Arbitrary;
+use serde::{Deserialize, Serialize};
 
 use crate::bits::{ERROR, PRIORITY, READABLE, WRITABLE};
 
 /// A program, run from the first step to the last.
-#[derive(Debug, Clone, Arbitrary)]
+#[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Program {
     /// What callbacks do: the `n`th call of one registered with script `s` runs script `s + n`.
@@ -21,8 +25,23 @@ pub struct Program {
     pub steps: Vec<Step>,
 }
 
+impl Display for Program {
+    /// In one line, which `parse` takes.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&ron::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl FromStr for Program {
+    type Err = ron::error::SpannedError;
+
+    fn from_str(text: &str) -> Result<Program, Self::Err> {
+        ron::from_str(text)
+    }
+}
+
 /// What a callback does in one call.
-#[derive(Debug, Clone, Arbitrary)]
+#[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Script {
     /// First this...
@@ -33,7 +52,7 @@ pub struct Script {
 }
 
 /// How a callback ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum End {
     /// By returning.
@@ -51,7 +70,7 @@ pub enum End {
 }
 
 /// What is done outside of callbacks.
-#[derive(Debug, Clone, Arbitrary)]
+#[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Step {
     /// What can be done anywhere.
@@ -75,7 +94,7 @@ pub enum Step {
 }
 
 /// Who drives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum HostKind {
     /// `turn`, one after the other.
@@ -93,7 +112,7 @@ pub enum HostKind {
 }
 
 /// What can be done inside callbacks and outside.
-#[derive(Debug, Clone, Arbitrary)]
+#[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Do {
@@ -205,7 +224,7 @@ pub enum Do {
 }
 
 /// A place for a descriptor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Spot {
     /// A number, to which anything may be done.
@@ -215,7 +234,7 @@ pub enum Spot {
 }
 
 /// What a handler is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum On {
     /// What is there: a raw handler on a number, another on a shared descriptor.
@@ -233,28 +252,28 @@ pub enum On {
 }
 
 /// A small number: of a place, a source, a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Few(#[proptest(strategy = "0u8..6")] pub u8);
 
 /// Which of all that were registered so far: 0 is the one that is being called, or the newest; 1
 /// the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Who(#[proptest(strategy = "0u8..10")] pub u8);
 
 /// From now, in milliseconds. The largest is for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Delay(#[proptest(strategy = "0u8..17")] pub u8);
 
 /// From now, in milliseconds, also back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Offset(#[proptest(strategy = "-8i8..9")] pub i8);
 
 /// Bits of a virtual source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Bits {
@@ -281,7 +300,7 @@ impl Bits {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Want {
@@ -310,7 +329,7 @@ impl Want {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum HandlerMode {
@@ -330,7 +349,7 @@ impl HandlerMode {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Urgency {
@@ -351,7 +370,7 @@ impl Urgency {
 }
 
 /// A kind of file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -366,7 +385,7 @@ pub enum Kind {
 }
 
 /// How many bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Much {
@@ -376,7 +395,7 @@ pub enum Much {
     All,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Way {

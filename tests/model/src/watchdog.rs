@@ -1,5 +1,6 @@
 //! Stops loops that hang, so that a hang is a failure as any other, and shrinks.
 
+use std::io::Write;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::thread;
@@ -8,13 +9,16 @@ use std::time::Duration;
 use oneloop::{Reactor, Remote};
 
 use crate::play::Play;
+use crate::{Program, Setting};
 
-/// No step takes that long.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// No step takes that long, on a machine that has too much to do either.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Watched {
     play: Weak<Play>,
     remote: Remote,
+    program: Program,
+    setting: Setting,
     steps: u64,
     /// It was stopped, which may not help.
     stopped: bool,
@@ -23,12 +27,19 @@ struct Watched {
 static ALL: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
 /// Watches a program until the result is dropped.
-pub(crate) fn watch(play: &Arc<Play>, reactor: &Reactor) -> Watch {
+pub(crate) fn watch(
+    play: &Arc<Play>,
+    reactor: &Reactor,
+    program: &Program,
+    setting: Setting,
+) -> Watch {
     static THREAD: Once = Once::new();
     THREAD.call_once(|| drop(thread::spawn(keep_watch)));
     let watched = Watched {
         play: Arc::downgrade(play),
         remote: reactor.remote(),
+        program: program.clone(),
+        setting,
         steps: 0,
         stopped: false,
     };
@@ -63,7 +74,12 @@ fn keep_watch() {
                 play.hung.store(true, SeqCst);
                 one.remote.stop();
             } else {
-                eprintln!("a program hangs, and cannot be stopped");
+                let Watched {
+                    program, setting, ..
+                } = one;
+                let text = format!("hangs, and cannot be stopped: {setting:?}\n{program}\n");
+                // `eprint!` is kept for a test that fails.
+                let _ = std::io::stderr().write_all(text.as_bytes());
                 std::process::abort();
             }
         }

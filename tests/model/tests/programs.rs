@@ -1,28 +1,59 @@
-//! Random programs on every host × poller. `ONELOOP_MODEL_STEPS` says how many steps they are to do
-//! in all; what fails is shrunk, and kept in `regressions.txt`, which is run first.
+//! Random programs on every host × poller, and those that have failed before.
+//!
+//! Two variables say what is explored: `ONELOOP_MODEL_STEPS`, how many steps in all; `ONELOOP_MODEL_SEED`,
+//! from which number the programs are made, or `random`. What fails is shortened and added to
+//! `regressions.ron`.
 
 use std::cell::Cell;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::sync::Mutex;
 
-use oneloop_model::{End, Face, HostKind, Program, Report, Setting, Violation, run};
+use oneloop::PollerKind::{Epoll, Polling};
+use oneloop_model::HostKind::{self, Turn};
+use oneloop_model::{Program, Report, Setting, run, shorten};
 use proptest::prelude::any;
-use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-/// The part of a test in all steps.
+const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions.ron");
+
+/// All steps, which the tests share out among them.
+const STEPS: u64 = 200_000;
 const TESTS: u64 = 16;
-const STEPS: u64 = 1_000_000;
 /// So many programs, and then it is seen whether that is enough.
-const PROGRAMS: u32 = 100;
+const PROGRAMS: u32 = 50;
 
 fn steps() -> u64 {
     let given = std::env::var("ONELOOP_MODEL_STEPS");
     given.map_or(STEPS, |given| given.parse().expect("a number of steps"))
 }
 
-fn explore(setting: Setting) {
-    let kept = FileFailurePersistence::Direct("tests/regressions.txt");
+/// The same programs every time, unless others are asked for.
+fn seed() -> u64 {
+    match std::env::var("ONELOOP_MODEL_SEED").as_deref() {
+        Err(_) => 0,
+        Ok("random") => RandomState::new().hash_one(0),
+        Ok(given) => given.parse().expect("a number, or `random`"),
+    }
+}
+
+/// The `round`th generator of a test's programs.
+fn generator(seed: u64, name: &str, round: u64) -> TestRng {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&round.to_le_bytes());
+    for (at, byte) in name.bytes().enumerate() {
+        bytes[16 + at % 16] ^= byte;
+    }
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}
+
+fn explore(name: &str, setting: Setting) {
+    let seed = seed();
     let config = Config {
         cases: PROGRAMS,
-        failure_persistence: Some(Box::new(kept)),
+        failure_persistence: None,
         max_shrink_iters: 20_000,
         // A hang takes its time.
         max_shrink_time: 120_000,
@@ -31,8 +62,9 @@ fn explore(setting: Setting) {
     let programs = any::<Program>();
     let done = Cell::new(Report::default());
     let share = steps().div_ceil(TESTS);
+    let mut round = 0;
     while done.get().steps < share {
-        let mut runner = TestRunner::new(config.clone());
+        let mut runner = TestRunner::new_with_rng(config.clone(), generator(seed, name, round));
         let result = runner.run(&programs, |program| match run(&program, setting) {
             Ok(report) => {
                 done.set(done.get() + report);
@@ -44,108 +76,95 @@ fn explore(setting: Setting) {
             Ok(()) => {}
             Err(TestError::Fail(reason, program)) => {
                 let after = done.get();
-                let (program, violation) = shorten(program, setting);
-                let Some(Violation { what, trace }) = violation else {
-                    panic!("after {after:?}, and not when tried again: {reason}\n{program:?}");
+                let text = program.to_string();
+                let Some((program, violation)) = shorten(program, setting) else {
+                    panic!("seed {seed}, {after:?}, and not when tried again: {reason}\n{text}");
                 };
-                let trace = trace.join("\n");
-                panic!("after {after:?}: {what}\n{program:?}\n{trace}");
+                let (what, trace) = (violation.what, violation.trace.join("\n"));
+                let text = program.to_string();
+                keep(&format!("// {name}: {what}\n{text}\n"));
+                panic!("seed {seed}, {after:?}: {what}\n{text}\n{trace}");
             }
             Err(error) => panic!("{error}"),
         }
+        round += 1;
     }
-    println!("{setting:?}: {:?}", done.get());
+    report(name, seed, done.get());
 }
 
-/// Takes out what is not needed for a failure. proptest does so only before it makes steps simpler.
-fn shorten(mut program: Program, setting: Setting) -> (Program, Option<Violation>) {
-    let traced = Setting {
-        traced: true,
-        ..setting
-    };
-    let mut last = run(&program, traced).err();
-    let mut again = true;
-    while std::mem::take(&mut again) {
-        for shorter in shorter(&program) {
-            if let Err(violation) = run(&shorter, traced) {
-                (program, last) = (shorter, Some(violation));
-                again = true;
-                break;
-            }
-        }
-    }
-    (program, last)
+/// Adds a program to those that have failed.
+fn keep(text: &str) {
+    let file = fs::OpenOptions::new().append(true).open(REGRESSIONS);
+    let kept = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    kept.expect("the regressions can be written");
 }
 
-/// A program without one of its steps, in every possible way.
-fn shorter(program: &Program) -> Vec<Program> {
-    let mut all = Vec::new();
-    for at in (0..program.steps.len()).rev() {
-        let mut one = program.clone();
-        one.steps.remove(at);
-        all.push(one);
-    }
-    for script in 0..program.scripts.len() {
-        let mut one = program.clone();
-        one.scripts.remove(script);
-        all.push(one);
-        for at in (0..program.scripts[script].steps.len()).rev() {
-            let mut one = program.clone();
-            one.scripts[script].steps.remove(at);
-            all.push(one);
-        }
-        if program.scripts[script].end != End::Continue {
-            let mut one = program.clone();
-            one.scripts[script].end = End::Continue;
-            all.push(one);
-        }
-    }
-    all
+/// Says what was run, also where tests say nothing.
+fn report(name: &str, seed: u64, done: Report) {
+    static ALL: Mutex<u64> = Mutex::new(0);
+    let mut all = ALL.lock().expect("no panic");
+    *all += done.steps;
+    let Report {
+        steps,
+        calls,
+        turns,
+        ..
+    } = done;
+    let line = format!(
+        "{name}: {steps} steps, {calls} callbacks, {turns} turns (seed {seed}); {all} steps in all\n"
+    );
+    // `print!` is for failures only.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 macro_rules! programs {
-    ($($poller:ident $kind:ident: $($host:ident $name:ident)*;)*) => {$(
-        mod $poller {
+    ($($poller:ident $kind:ident: $($host:ident $name:ident)*;)*) => {
+        $(mod $poller {
             use super::*;
             $(
                 #[test]
                 fn $name() {
-                    explore(Setting {
-                        poller: oneloop::PollerKind::$kind,
-                        host: HostKind::$host,
-                        raw: true,
-                        face: Face::Rust,
-                        traced: false,
-                    });
+                    let name = concat!(stringify!($poller), "::", stringify!($name));
+                    explore(name, Setting::new($kind, HostKind::$host));
                 }
             )*
-            /// The C ABI.
             #[test]
             fn c() {
-                explore(Setting {
-                    poller: oneloop::PollerKind::$kind,
-                    host: HostKind::Turn,
-                    raw: true,
-                    face: Face::C,
-                    traced: false,
-                });
+                explore(concat!(stringify!($poller), "::c"), Setting::new($kind, Turn).c());
             }
-            /// What safe Rust can do. With no number closed behind its back nothing is excused.
             #[test]
             fn safe() {
-                explore(Setting {
-                    poller: oneloop::PollerKind::$kind,
-                    host: HostKind::Poll,
-                    raw: false,
-                    face: Face::Rust,
-                    traced: false,
-                });
+                let setting = Setting::new($kind, HostKind::Poll).safe();
+                explore(concat!(stringify!($poller), "::safe"), setting);
             }
+        })*
+
+        fn settings() -> Vec<Setting> {
+            vec![$(
+                Setting::new($kind, Turn).c(),
+                Setting::new($kind, HostKind::Poll).safe(),
+                $(Setting::new($kind, HostKind::$host),)*
+            )*]
         }
-    )*};
+    };
 }
 
 programs! {
     epoll Epoll: Turn turn Poll poll Epoll edges Tokio tokio AsyncIo async_io Nested nested;
     polling Polling: Turn turn Poll poll Epoll edges Tokio tokio AsyncIo async_io Nested nested;
+}
+
+/// What has failed on one host × poller must not on any.
+#[test]
+fn regressions() {
+    let text = fs::read_to_string(REGRESSIONS).expect("they are there");
+    let lines = text.lines().filter(|line| !line.starts_with("//"));
+    for line in lines {
+        let program: Program = line.parse().expect("a program in each line");
+        for setting in settings() {
+            if let Err(violation) = run(&program, setting) {
+                panic!("{setting:?}: {}\n{line}", violation.what);
+            }
+        }
+    }
 }

@@ -316,8 +316,9 @@ impl Model {
         if let (Place::Number(fd), true) = (handler.place, handler.is_loose()) {
             if let Some(file) = self.world.file(fd) {
                 handler.bound = Bound::File(file);
-                // Not before the next turn, as any other that was added.
-                handler.barred = true;
+                // Not before the next turn, as any other that was added; unless it is to be called again
+                // anyway, or was so for a regular file: nobody can tell one of these from the next.
+                handler.barred |= !handler.again && !self.world.is_regular(file);
             }
         }
         self.arm(label, false);
