@@ -1,6 +1,11 @@
 //! What is left of a program that fails when all is taken out that is not needed for that.
 
+use std::time::{Duration, Instant};
+
 use crate::{End, Program, Setting, Violation, run};
+
+/// A program that hangs takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes out of a program what it fails without, and says how it fails then. `None` if it does not fail.
 pub fn shorten(mut program: Program, setting: Setting) -> Option<(Program, Violation)> {
@@ -9,9 +14,13 @@ pub fn shorten(mut program: Program, setting: Setting) -> Option<(Program, Viola
         ..setting
     };
     let mut last = run(&program, traced).err()?;
+    let until = Instant::now() + PATIENCE;
     let mut again = true;
     while std::mem::take(&mut again) {
         for shorter in shorter(&program) {
+            if Instant::now() > until {
+                break;
+            }
             if let Err(violation) = run(&shorter, traced) {
                 (program, last) = (shorter, violation);
                 again = true;

@@ -22,6 +22,11 @@ use crate::model::{Hook, Model, Post};
 use crate::step::{Do, Few, Script, Urgency, Who};
 use crate::world::number;
 
+/// No program registers more than that of a kind, so that none goes on for ever: what each hook adds, for one,
+/// grows with every turn.
+const MOST: usize = 300;
+const MOST_HOOKS: usize = 30;
+
 /// What all callbacks of a program share.
 pub(crate) struct Play {
     this: Weak<Play>,
@@ -95,9 +100,24 @@ impl Play {
         lock(&self.model)
     }
 
+    /// Nothing more of this kind is registered.
+    fn is_full(&self, step: &Do) -> bool {
+        let model = self.model();
+        match step {
+            Do::Add { .. } => model.handlers.len() >= MOST,
+            Do::After { .. } | Do::At { .. } | Do::AtSystem { .. } => model.timers.len() >= MOST,
+            Do::Every { .. } | Do::EveryAt { .. } => model.timers.len() >= MOST,
+            Do::AddHook { .. } => model.hooks.len() >= MOST_HOOKS,
+            _ => false,
+        }
+    }
+
     /// Does a step.
     pub(crate) fn act(&self, me: Me, step: &Do) {
         self.steps.fetch_add(1, SeqCst);
+        if self.is_full(step) {
+            return;
+        }
         self.model().note(|| format!("{step:?}"));
         match *step {
             Do::Nothing => {}
