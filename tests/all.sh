@@ -66,6 +66,7 @@ esac
 
 step "formatting"
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 step "lints"
 cargo clippy --workspace --all-targets --all-features -- -D warnings
@@ -91,6 +92,9 @@ cargo test -p oneloop --all-features --test tls --test clock -- --ignored
 
 step "random programs, beside the model"
 ONELOOP_MODEL_STEPS=4000000 cargo test --workspace --all-features --test programs
+
+step "byte strings as programs"
+tests/fuzz.sh
 
 step "races, in all orders that loom can think of"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom

@@ -10,6 +10,8 @@
 mod bits;
 mod face;
 mod fault;
+#[cfg(feature = "arbitrary")]
+mod fuzz;
 mod hosts;
 mod model;
 mod play;
@@ -23,6 +25,8 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 
 pub use face::Face;
+#[cfg(feature = "arbitrary")]
+pub use fuzz::{Input, must_hold};
 use hosts::Hosted;
 use oneloop::{PollerKind, Reactor, TestClock};
 use play::{Me, Play};

@@ -1,0 +1,8 @@
+//! The same with raw descriptors, whose numbers are closed, replaced and used again.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oneloop_model::{Input, must_hold};
+
+fuzz_target!(|input: Input| must_hold(&input, |setting| setting));

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Byte strings as programs of calls, beside the model: in safe Rust, with raw descriptors, and in C.
+# ONELOOP_FUZZ_SECONDS says for how long in all. Needs a nightly compiler, and says so where there is none;
+# cargo-fuzz is installed if it is not there.
+set -eu
+cd "$(dirname "$0")/.."
+targets="safe raw c"
+seconds=$((${ONELOOP_FUZZ_SECONDS:-60} / 3))
+
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    echo "NOT FUZZED: there is no nightly compiler here"
+    exit 0
+fi
+tools=$PWD/target/tools
+PATH=$PATH:$tools/bin
+if ! cargo fuzz --version >/dev/null 2>&1; then
+    cargo install --quiet --locked --root "$tools" cargo-fuzz
+fi
+
+for target in $targets; do
+    # What is found goes there; what is kept in the repository is only read.
+    found=target/fuzz-corpus/$target
+    mkdir -p "$found"
+    # A program that hangs is stopped, and told of, long before that timeout.
+    cargo +nightly fuzz run --target-dir target/fuzz "$target" "$found" fuzz/seeds -- \
+        -max_total_time=$seconds -max_len=512 -len_control=0 -timeout=300 -rss_limit_mb=4096 \
+        -verbosity=0 -print_final_stats=1 2>"target/fuzz-$target.log" || {
+        cat "target/fuzz-$target.log"
+        exit 1
+    }
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "target/fuzz-$target.log")
+    echo "$target: $executions executions in $seconds s, and nothing was found"
+done
