@@ -37,6 +37,8 @@ pub(crate) struct Handler {
     called: bool,
     /// ...and that it was resumed or armed after the turn began, so that it is not yet.
     barred: bool,
+    /// When the turn began it may have followed its number to another file already.
+    followed: bool,
 }
 
 /// What a handler was put on.
@@ -88,6 +90,7 @@ impl Handler {
             due: false,
             called: false,
             barred: true,
+            followed: false,
         }
     }
 
@@ -172,6 +175,7 @@ impl Model {
             handler.due = due;
             handler.called = false;
             handler.barred = false;
+            handler.followed = matches!(handler.bound, Bound::Loose { follows: true, .. });
             handler.taken = std::mem::take(&mut handler.owed);
             self.stirred |= may != 0;
         }
@@ -313,12 +317,14 @@ impl Model {
     /// `rearm_handler` has succeeded: it watches what its number means now.
     pub(crate) fn handler_rearmed(&mut self, label: usize) {
         let handler = &mut self.handlers[label];
-        if let (Place::Number(fd), true) = (handler.place, handler.is_loose()) {
-            if let Some(file) = self.world.file(fd) {
-                handler.bound = Bound::File(file);
+        if let (Place::Number(fd), Bound::Loose { old, .. }) = (handler.place, &handler.bound) {
+            if let Some(file) = self.world.file(fd).filter(|_| handler.alive) {
                 // Not before the next turn, as any other that was added; unless it is to be called again
-                // anyway, or was so for a regular file: nobody can tell one of these from the next.
-                handler.barred |= !handler.again && !self.world.is_regular(file);
+                // anyway, or watched that file before by what was done to a neighbour, or nobody can tell
+                // one file from the other: it is the same again, or regular.
+                let same = old.contains(&file) || self.world.is_regular(file);
+                handler.barred |= !handler.again && !handler.followed && !same;
+                handler.bound = Bound::File(file);
             }
         }
         self.arm(label, false);
