@@ -1,10 +1,12 @@
 #!/bin/sh
 # Byte strings as programs of calls, beside the model: in safe Rust, with raw descriptors, and in C.
-# ONELOOP_FUZZ_SECONDS says for how long in all. Needs a nightly compiler, and says so where there is none;
-# cargo-fuzz is installed if it is not there.
+# ONELOOP_FUZZ_SECONDS says for how long in all, ONELOOP_FUZZ_SEED where chance begins: always at the same point, so
+# that a change is to blame for what is found; 0 is for exploring. Needs a nightly compiler, and says so where there
+# is none; cargo-fuzz is installed if it is not there.
 set -eu
 cd "$(dirname "$0")/.."
 targets="safe raw c"
+seed=${ONELOOP_FUZZ_SEED:-1}
 seconds=$((${ONELOOP_FUZZ_SECONDS:-60} / 3))
 
 if ! cargo +nightly --version >/dev/null 2>&1; then
@@ -23,7 +25,7 @@ for target in $targets; do
     mkdir -p "$found"
     # A program that hangs is stopped, and told of, long before that timeout.
     cargo +nightly fuzz run --target-dir target/fuzz "$target" "$found" fuzz/seeds -- \
-        -max_total_time=$seconds -max_len=512 -len_control=0 -timeout=300 -rss_limit_mb=4096 \
+        -seed=$seed -max_total_time=$seconds -max_len=512 -len_control=0 -timeout=300 -rss_limit_mb=4096 \
         -verbosity=0 -print_final_stats=1 2>"target/fuzz-$target.log" || {
         cat "target/fuzz-$target.log"
         exit 1
