@@ -11,25 +11,31 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 instructions() {
-    valgrind -q --tool=callgrind --callgrind-out-file="$folder/out" "$counts" count "$1" "$2" \
-        >"$folder/log" 2>&1 || { cat "$folder/log" >&2; return 1; }
-    awk '/^(totals|summary):/ { print $2; exit }' "$folder/out"
+    valgrind -q --tool=callgrind --callgrind-out-file="$1" "$counts" count "$2" "$3" >"$1.log" 2>&1 ||
+        { cat "$1.log" >&2; return 1; }
+    awk '/^(totals|summary):/ { print $2; exit }' "$1"
 }
 
 calls() {
-    strace -f -c -U calls,name -o "$folder/out" "$counts" count "$1" "$2"
-    awk '$2 == "total" { print $1 }' "$folder/out"
+    strace -f -c -U calls,name -o "$1" "$counts" count "$2" "$3"
+    awk '$2 == "total" { print $1 }' "$1"
 }
 
 # What more events cost, without what it takes to begin.
 each() {
-    few=$("$1" "$2" 5000)
-    many=$("$1" "$2" 25000)
+    few=$("$1" "$folder/$2.$1" "$2" 5000)
+    many=$("$1" "$folder/$2.$1" "$2" 25000)
     awk "BEGIN { printf \"%.$3f\", ($many - $few) / 20000 }"
 }
 
-for workload in ring ring-50 ring-on-tokio toggle timer-fire timer-cancel timer-reset post; do
-    echo "$workload $(each instructions $workload 0) $(each calls $workload 2)"
+workloads="ring ring-50 ring-on-tokio toggle timer-fire timer-cancel timer-reset post"
+# Counts do not mind if others run beside them.
+for workload in $workloads; do
+    echo "$workload $(each instructions "$workload" 0) $(each calls "$workload" 2)" >"$folder/$workload" &
+done
+wait
+for workload in $workloads; do
+    cat "$folder/$workload"
 done >"$folder/now"
 echo "# for each event: instructions, system calls"
 if [ "${1:-}" = --write ]; then

@@ -16,20 +16,34 @@ fi
 tools=$PWD/target/tools
 PATH=$PATH:$tools/bin
 if ! cargo fuzz --version >/dev/null 2>&1; then
-    cargo install --quiet --locked --root "$tools" cargo-fuzz
+    cargo install --quiet --locked --debug --root "$tools" cargo-fuzz
 fi
 
-for target in $targets; do
+cargo +nightly fuzz build --target-dir target/fuzz
+fuzz() {
     # What is found goes there; what is kept in the repository is only read.
-    found=target/fuzz-corpus/$target
+    found=target/fuzz-corpus/$1
     mkdir -p "$found"
     # A program that hangs is stopped, and told of, long before that timeout.
-    cargo +nightly fuzz run --target-dir target/fuzz "$target" "$found" fuzz/seeds -- \
+    cargo +nightly fuzz run --target-dir target/fuzz "$1" "$found" fuzz/seeds -- \
         -seed=$seed -max_total_time=$seconds -max_len=512 -len_control=0 -timeout=300 -rss_limit_mb=4096 \
-        -verbosity=0 -print_final_stats=1 2>"target/fuzz-$target.log" || {
-        cat "target/fuzz-$target.log"
-        exit 1
-    }
-    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "target/fuzz-$target.log")
-    echo "$target: $executions executions in $seconds s, and nothing was found"
+        -verbosity=0 -print_final_stats=1 2>"target/fuzz-$1.log"
+}
+# Beside each other: what each waits for is mostly itself.
+running=
+for target in $targets; do
+    fuzz "$target" &
+    running="$running $!:$target"
 done
+failed=
+for one in $running; do
+    target=${one#*:}
+    if wait "${one%:*}"; then
+        executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "target/fuzz-$target.log")
+        echo "$target: $executions executions in $seconds s, and nothing was found"
+    else
+        cat "target/fuzz-$target.log"
+        failed=yes
+    fi
+done
+[ -z "$failed" ]

@@ -197,7 +197,7 @@ pub fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&folder)?;
     fs::create_dir_all(&rows)?;
     let style = ProgressStyle::with_template("{bar:30} {pos} of {len}  {msg}  {elapsed}")?;
-    let bar = ProgressBar::new(CHAPTERS.len() as u64).with_style(style);
+    let bar = ProgressBar::new(CHAPTERS.len() as u64 + 1).with_style(style);
     bar.enable_steady_tick(Duration::from_secs(1));
     let mut all = Vec::new();
     for chapter in &CHAPTERS {
@@ -213,10 +213,20 @@ pub fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
         all.push((chapter, tables));
         bar.inc(1);
     }
+    bar.set_message("per_core");
+    let file = rows.join("per_core.txt");
+    if !options.redraw {
+        fs::write(
+            &file,
+            cargo(&["run", "--quiet", "--release", "--example", "per_core"])?,
+        )?;
+    }
+    let cores = fs::read_to_string(&file)?;
     let bare = all.iter().filter(|(chapter, _)| chapter.is_bare);
     let bare: Vec<_> = bare.map(|(it, tables)| (it.bench, &tables[..])).collect();
     fs::write(svg(&folder, "summary"), pictures::summary(&bare)?)?;
-    fs::write(root.join("docs/performance.md"), write(&all, &options)?)?;
+    let page = write(&all, &cores, &options)?;
+    fs::write(root.join("docs/performance.md"), page)?;
     bar.finish_with_message("docs/performance.md");
     Ok(())
 }
@@ -227,22 +237,34 @@ fn svg(folder: &Path, name: &str) -> PathBuf {
 
 /// Its lines of JSON.
 fn measure(bench: &str, options: &Options<'_>) -> Result<String, Box<dyn Error>> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["bench", "--quiet", "-p", "oneloop-benches"]);
+    let mut words = vec!["bench", "--quiet", "-p", "oneloop-benches"];
     if options.c_peers {
-        cargo.args(["--features", "c-peers"]);
+        words.extend(["--features", "c-peers"]);
     }
-    cargo.args(["--bench", bench, "--", "--json", "--rounds", options.rounds]);
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    words.extend(["--bench", bench, "--", "--json", "--rounds", options.rounds]);
+    cargo(&words)
+}
+
+/// What it prints.
+fn cargo(words: &[&str]) -> Result<String, Box<dyn Error>> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(words)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let output = cargo.stderr(Stdio::null()).output()?;
-    if !output.status.success() {
-        return Err(format!("the bench {bench} failed; run it by itself to see why").into());
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout)?),
+        false => Err(format!(
+            "`cargo {}` failed; run it by itself to see why",
+            words.join(" ")
+        )
+        .into()),
     }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn write(
     chapters: &[(&Chapter, Vec<Table>)],
+    cores: &str,
     options: &Options<'_>,
 ) -> Result<String, Box<dyn Error>> {
     let mut page = format!(
@@ -280,6 +302,13 @@ no row.
             writeln!(page, "\n{limits}")?;
         }
     }
+    write!(
+        page,
+        "\n## Many cores\n\n\
+        A reactor for each core, all of them listening on one port (`examples/per_core.rs`): messages that are\n\
+        echoed in a second. The clients are threads of the same machine, as many as the servers, and on\n\
+        two cores take half of it.\n\n```text\n{cores}```\n"
+    )?;
     Ok(page)
 }
 
