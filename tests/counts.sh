@@ -45,7 +45,7 @@ if [ "${1:-}" = --write ]; then
 fi
 awk 'NR == FNR { instructions[$1] = $2; calls[$1] = $3; next }
     {
-        more = $2 > instructions[$1] * 1.05 || $3 > calls[$1] * 1.05 + 0.01
+        more = NF < 3 || $2 > instructions[$1] * 1.05 || $3 > calls[$1] * 1.05 + 0.01
         print $0, more ? "<-- were " instructions[$1] " and " calls[$1] : ""
         failed = failed || more
     }
