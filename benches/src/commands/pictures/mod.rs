@@ -59,10 +59,14 @@ pub fn against_timers(tables: &[Table]) -> Picture {
     kinds.dedup();
     let panels = kinds.iter().map(|title| {
         let own = tables.iter().filter(|table| kind(table) == *title);
-        panel(&format!("{title}: time for each"), own)
+        panel(title, own)
     });
     let panels: Vec<_> = panels.collect();
-    lines::draw(&panels, "timers at a time", Scale::logarithmic)
+    lines::draw(
+        &panels,
+        "time for each; timers at a time",
+        Scale::logarithmic,
+    )
 }
 
 fn panel<'a>(title: &str, tables: impl Iterator<Item = &'a Table>) -> Panel {
