@@ -1,9 +1,9 @@
 //! Who asks the kernel. A [`Poller`] is a set of descriptors under keys; [`Poller::wait`] tells
 //! which are ready. What that means for handlers is the engine's business.
 //!
-//! After a call of the kernel the processor no longer knows where functions return to, and each
-//! return waits until it does. So what is between such a call and the work that goes on is inlined,
-//! here and in the engine.
+//! After a call of the kernel the processor no longer knows where functions return to, and the first
+//! return costs as much as a small call. So what is between such a call and the work that goes on is
+//! inlined, here and in the engine.
 #![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(epoll)]
