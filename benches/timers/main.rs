@@ -2,6 +2,7 @@
 //! have them fire.
 
 mod async_io;
+mod bare;
 #[cfg(feature = "c-peers")]
 mod c_timers;
 mod calloop;
@@ -69,13 +70,15 @@ fn main() -> ExitCode {
 Timers are set and cancelled while many others are pending, the same one at once or any of the others,
 or are put off; or many fire at once, which calls a closure of each. An event is one timer. What oneloop leaves for later when a timer is put off is
 not in it, which is to move it once when its first deadline comes. The yardstick is oneloop, since none
-is bare. tokio and async-io fire timers by waking tasks, which is something else, so they have no row
+is bare; to put a timer off, a store is the least that it takes: under a lock, by an id that may be
+stale. tokio and async-io fire timers by waking tasks, which is something else, so they have no row
 there. calloop looks through all of its sources to add one, and has no row where that would take
 minutes. With the feature c-peers there are libev, libevent and libuv, whose timers lie ready in an
 array, as they would in structures of a program's own; libuv's have milliseconds.",
         workloads,
         yardstick: peer("oneloop", oneloop::Oneloop::new),
         peers: vec![
+            peer("a store", bare::Bare::new),
             peer("calloop", calloop::Calloop::new),
             peer("async-io Timer", async_io::AsyncIo::new),
             peer("tokio Sleep", tokio::Tokio::new),

@@ -34,8 +34,9 @@ impl Core {
             write_handler(out, handler, descriptor)?;
         }
         writeln!(out, "{} timers", stats.pending_timers)?;
-        for (timer, plan) in state.timers.iter() {
+        for (timer, plan, place) in state.timers.iter() {
             write_timer(out, timer, plan, now)?;
+            writeln!(out, ", set at {place}")?;
         }
         if !state.hooks.is_empty() {
             writeln!(out, "hooks")?;
@@ -83,5 +84,5 @@ fn write_timer(out: &mut String, timer: &Timer, plan: Plan, now: u64) -> fmt::Re
     if timer.unreferenced {
         write!(out, ", unref")?;
     }
-    writeln!(out, ", set at {}", timer.place)
+    Ok(())
 }

@@ -133,7 +133,7 @@ impl Heap {
 }
 
 /// What is kept free is memory, too: of many it is not more than an eighth.
-fn push<T>(to: &mut Vec<T>, one: T) {
+pub(super) fn push<T>(to: &mut Vec<T>, one: T) {
     if to.len() == to.capacity() {
         to.reserve_exact(more(to.len()));
     }

@@ -17,6 +17,9 @@ pub(super) type Callback = Box<dyn FnMut()>;
 #[derive(Default)]
 pub(super) struct Timers {
     slots: Slab<Timer>,
+    /// What of a timer is not needed to put it off, by slot: of a million, a reset is a cache miss,
+    /// and not two.
+    bodies: Vec<Body>,
     /// Those that are pending, by slot. None is there under a later deadline than its own.
     heap: Heap,
     /// What few timers have, by slot: a table of its own keeps the others small.
@@ -28,16 +31,19 @@ pub(super) struct Timers {
 }
 
 pub(super) struct Timer {
-    /// `None` while it is being called.
-    callback: Option<Callback>,
     pub(super) deadline: u64,
-    /// Where it was set.
-    pub(super) place: &'static Location<'static>,
     serial: u32,
     stage: Stage,
     pub(super) unreferenced: bool,
     /// It has an entry in `plans`.
     planned: bool,
+}
+
+struct Body {
+    /// `None` while it is being called, and in a slot that is free.
+    callback: Option<Callback>,
+    /// Where it was set.
+    place: &'static Location<'static>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,9 +98,7 @@ impl Timers {
         let entry = self.slots.vacant_entry();
         let key = Key::new(entry.key());
         let timer = entry.insert(Timer {
-            callback: Some(callback),
             deadline,
-            place,
             serial: key.serial,
             stage: Stage::Pending,
             unreferenced: false,
@@ -103,6 +107,12 @@ impl Timers {
         self.active += usize::from(timer.is_active());
         if timer.planned {
             self.plans.insert(key.index, plan);
+        }
+        let callback = Some(callback);
+        let body = Body { callback, place };
+        match self.bodies.get_mut(key.slot()) {
+            Some(free) => *free = body,
+            None => heap::push(&mut self.bodies, body),
         }
         self.heap.insert(key.index, deadline);
         self.newest = key.serial;
@@ -120,7 +130,7 @@ impl Timers {
         if timer.stage == Stage::Pending {
             self.heap.remove(key.index);
         }
-        Some(timer.callback)
+        Some(self.bodies[key.slot()].callback.take())
     }
 
     /// Moves a timer, to a deadline that the system clock has a say in if there is `at`. A periodic
@@ -197,10 +207,12 @@ impl Timers {
         Some(())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Timer, Plan)> {
-        let plan = |index: usize| self.plans.get(&(index as u32)).copied();
-        let all = self.slots.iter();
-        all.map(move |(index, timer)| (timer, plan(index).unwrap_or_default()))
+    /// All of them, each with where it was set.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Timer, Plan, &'static Location<'static>)> {
+        self.slots.iter().map(|(index, timer)| {
+            let plan = self.plans.get(&(index as u32)).copied();
+            (timer, plan.unwrap_or_default(), self.bodies[index].place)
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -273,9 +285,10 @@ impl Timers {
     pub(super) fn start(&mut self, key: Key) -> Option<Call> {
         let timer = self.get(key).filter(|timer| timer.stage == Stage::Due)?;
         timer.stage = Stage::Called;
+        let body = &mut self.bodies[key.slot()];
         Some(Call {
-            callback: timer.callback.take()?,
-            place: timer.place,
+            callback: body.callback.take()?,
+            place: body.place,
         })
     }
 
@@ -311,7 +324,7 @@ impl Timers {
             self.cancel(key);
             return Some(callback);
         }
-        timer.callback = Some(callback);
+        self.bodies[key.slot()].callback = Some(callback);
         None
     }
 
