@@ -29,7 +29,7 @@ impl Interest {
     pub const READABLE: Interest = Interest(READABLE);
     /// Room to write, or a connect that has ended.
     pub const WRITABLE: Interest = Interest(WRITABLE);
-    /// Exceptional data, such as TCP's out-of-band byte.
+    /// Exceptional data, such as TCP's out-of-band byte. Refused where kqueue is, which does not tell.
     pub const PRIORITY: Interest = Interest(PRIORITY);
 
     /// Whether all of `other` is in it.

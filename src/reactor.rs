@@ -184,7 +184,7 @@ impl<K: Threads> Loop<K> {
     ///
     /// The operating system's, with the number of the descriptor, if it cannot be watched, with
     /// the source in it; nothing is registered then. [`Unsupported`](crate::ErrorKind::Unsupported)
-    /// if the poller has no edge-triggered mode.
+    /// if the poller has no edge-triggered mode, or the system (kqueue) tells of no priority data.
     #[track_caller]
     pub fn add_handler<S, F, A>(
         &self,
@@ -259,7 +259,8 @@ impl<K: Threads> Loop<K> {
     ///
     /// # Errors
     ///
-    /// If the id is unknown, or the descriptor was closed by its owner.
+    /// If the id is unknown, or the descriptor was closed by its owner. As
+    /// [`add_handler`](Self::add_handler), for an interest that the system cannot tell of.
     pub fn update_handler(&self, id: HandlerId, interest: Interest) -> Result<()> {
         self.core.update_handler(id.0, interest)
     }

@@ -11,7 +11,7 @@ use super::descriptors::{Descriptor, Link, Stale, Told, Wanted, Watched, is, is_
 use super::{Inbox, On};
 use crate::id::Key;
 use crate::os::{self, RawFd};
-use crate::poller::{Fired, Poller, Set, exists};
+use crate::poller::{Fired, Poller, Set, Watch, exists};
 use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
 pub(super) type Callback = Box<dyn FnMut(Event) -> Action>;
@@ -98,9 +98,8 @@ impl Handlers {
         place: &'static Location<'static>,
     ) -> io::Result<Key> {
         let poller = &inbox.poller;
-        if mode == Mode::Edge && matches!(on, On::Fd(_)) && !poller.supports_edge() {
-            let what = "the poller in use has no edge-triggered mode";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        if let On::Fd(_) = on {
+            poller.supports(Watch { interest, mode })?;
         }
         let entry = self.handlers.vacant_entry();
         let key = Key::new(entry.key());
@@ -175,9 +174,13 @@ impl Handlers {
         }
         let descriptor = &self.descriptors[d as usize];
         let (fd, orphaned) = (descriptor.fd, descriptor.orphaned);
+        let supported = match descriptor.is_told_by_kernel() {
+            true => poller.supports(Watch { interest, mode }),
+            false => Ok(()),
+        };
         let result = match orphaned && !interest.is_none() {
             true => Err(io::Error::from_raw_os_error(os::EBADF)),
-            false => self.change(poller, d, mode == Mode::Edge),
+            false => supported.and_then(|()| self.change(poller, d, mode == Mode::Edge)),
         };
         if let Err(error) = result {
             if let Some(handler) = self.get(key) {

@@ -96,8 +96,8 @@ impl Epoll {
         }
     }
 
-    pub(super) fn supports_edge(&self) -> bool {
-        true
+    pub(super) fn lacks(&self, _: Watch) -> Option<&'static str> {
+        None
     }
 
     pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {

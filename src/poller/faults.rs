@@ -258,8 +258,8 @@ impl Faulty {
         each!(&*self.real, it => it.add_wake_and_alarm())
     }
 
-    pub(super) fn supports_edge(&self) -> bool {
-        each!(&*self.real, it => it.supports_edge())
+    pub(super) fn lacks(&self, watch: Watch) -> Option<&'static str> {
+        each!(&*self.real, it => it.lacks(watch))
     }
 
     pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {

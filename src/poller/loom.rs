@@ -30,8 +30,8 @@ impl Loom {
         Ok(())
     }
 
-    pub(super) fn supports_edge(&self) -> bool {
-        true
+    pub(super) fn lacks(&self, _: Watch) -> Option<&'static str> {
+        None
     }
 
     pub(super) fn add(&self, _: RawFd, _: u64, _: Watch) -> io::Result<()> {

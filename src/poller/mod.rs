@@ -287,8 +287,13 @@ impl Poller {
         }
     }
 
-    pub(crate) fn supports_edge(&self) -> bool {
-        each!(&self.main, it => it.supports_edge())
+    /// An error for what the kernel would never tell.
+    #[inline]
+    pub(crate) fn supports(&self, watch: Watch) -> io::Result<()> {
+        match each!(&self.main, it => it.lacks(watch)) {
+            None => Ok(()),
+            Some(what) => Err(io::Error::new(io::ErrorKind::Unsupported, what)),
+        }
     }
 
     #[inline]

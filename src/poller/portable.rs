@@ -69,8 +69,12 @@ impl Portable {
         Ok(false)
     }
 
-    pub(super) fn supports_edge(&self) -> bool {
-        self.poller.supports_edge()
+    pub(super) fn lacks(&self, watch: Watch) -> Option<&'static str> {
+        if watch.mode == Mode::Edge && !self.poller.supports_edge() {
+            return Some("the poller in use has no edge-triggered mode");
+        }
+        let priority = watch.interest.contains(Interest::PRIORITY);
+        (priority && cfg!(kqueue)).then_some("kqueue tells of no priority data")
     }
 
     pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {

@@ -45,12 +45,17 @@ static inline void oneloop_avahi_release(struct oneloop_avahi *avahi) {
         free(avahi);
 }
 
-/* Watches. Who waits for anything is told of hang-ups and errors, too. */
+/* Watches. Who waits for anything is told of hang-ups and errors, too; kqueue cannot tell of them
+ * alone. */
 
 static inline uint32_t oneloop_avahi_interest(AvahiWatchEvent events) {
     uint32_t interest = (events & AVAHI_WATCH_IN ? ONELOOP_READABLE : 0) |
                         (events & AVAHI_WATCH_OUT ? ONELOOP_WRITABLE : 0);
-    return interest || !events ? interest : ONELOOP_PRIORITY;
+#ifdef __linux__
+    if (!interest && events)
+        return ONELOOP_PRIORITY;
+#endif
+    return interest;
 }
 
 static inline int oneloop_avahi_ready(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,

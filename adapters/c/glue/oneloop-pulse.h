@@ -84,8 +84,12 @@ static inline void *oneloop_pulse_made(struct oneloop_pulse_event *event, int re
 static inline uint32_t oneloop_pulse_interest(pa_io_event_flags_t flags) {
     uint32_t interest = (flags & PA_IO_EVENT_INPUT ? ONELOOP_READABLE : 0) |
                         (flags & PA_IO_EVENT_OUTPUT ? ONELOOP_WRITABLE : 0);
-    /* Who waits for anything is told of hang-ups and errors. */
-    return interest || flags == PA_IO_EVENT_NULL ? interest : ONELOOP_PRIORITY;
+    /* Who waits for anything is told of hang-ups and errors; kqueue cannot tell of them alone. */
+#ifdef __linux__
+    if (!interest && flags != PA_IO_EVENT_NULL)
+        return ONELOOP_PRIORITY;
+#endif
+    return interest;
 }
 
 static inline int oneloop_pulse_ready(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,

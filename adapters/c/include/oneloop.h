@@ -58,7 +58,7 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_READABLE 1
 
 /**
- * Exceptional data, such as TCP's out-of-band byte.
+ * Exceptional data, such as TCP's out-of-band byte. ENOTSUP where kqueue is, which does not tell.
  */
 #define ONELOOP_PRIORITY 2
 

@@ -12,7 +12,7 @@ use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// Interest and readiness: data, a connection to accept, or the end of the stream.
 pub const ONELOOP_READABLE: u32 = 1;
-/// Exceptional data, such as TCP's out-of-band byte.
+/// Exceptional data, such as TCP's out-of-band byte. ENOTSUP where kqueue is, which does not tell.
 pub const ONELOOP_PRIORITY: u32 = 2;
 /// Room to write, or a connect that has ended.
 pub const ONELOOP_WRITABLE: u32 = 4;
