@@ -148,8 +148,11 @@ impl fmt::Debug for TestClock {
     }
 }
 
-/// The clock of a loop. Deadlines are nanoseconds since the loop was made.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The clock of a loop. Deadlines are nanoseconds since `base`.
 pub(crate) struct Clock {
+    /// So long ago that whatever somebody may call a deadline comes after it.
     base: Instant,
     test: Option<TestClock>,
     #[cfg(feature = "__faults")]
@@ -167,7 +170,8 @@ impl Clock {
             #[cfg(feature = "__faults")]
             faults: inbox.poller.faults.clone(),
         };
-        clock.base = clock.instant();
+        let now = clock.instant();
+        clock.base = now.checked_sub(CENTURY).unwrap_or(now);
         clock
     }
 
@@ -194,7 +198,6 @@ impl Clock {
         self.deadline(self.instant())
     }
 
-    /// An instant before the loop was made is due at once.
     pub(crate) fn deadline(&self, instant: Instant) -> u64 {
         nanoseconds(instant.saturating_duration_since(self.base))
     }
@@ -211,8 +214,10 @@ impl Clock {
     /// When the system clock will show `time`, if nobody sets it.
     pub(crate) fn deadline_of(&self, time: SystemTime) -> u64 {
         // Read in this order, so that what passes in between makes it later and not earlier.
-        let ahead = time.duration_since(self.system());
-        self.deadline_in(ahead.unwrap_or_default())
+        match time.duration_since(self.system()) {
+            Ok(ahead) => self.deadline_in(ahead),
+            Err(behind) => self.now().saturating_sub(nanoseconds(behind.duration())),
+        }
     }
 
     pub(crate) fn system(&self) -> SystemTime {
@@ -227,7 +232,7 @@ impl Clock {
     }
 }
 
-/// Saturates after 584 years.
+/// Saturates after five centuries.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -223,7 +223,8 @@ impl<K: Threads> Loop<K> {
     /// The descriptor must be open now, and the handler be removed before, or soon after, its
     /// owner closes it: the number may come to mean a file of somebody else's, and
     /// [`update_handler`](Self::update_handler), [`rearm_handler`](Self::rearm_handler) and
-    /// [`renew`](Self::renew) would have the callback watch that one.
+    /// [`renew`](Self::renew), or a loop that lays a ghost (see [`Turn::haunted`](crate::Turn::haunted)),
+    /// would have the callback watch that one.
     ///
     /// # Errors
     ///
@@ -319,7 +320,7 @@ impl<K: Threads> Loop<K> {
     }
 
     /// Calls `callback` once, after `delay`. A delay of zero means the next turn; one of more than
-    /// 584 years means never, which does not keep [`run`](Self::run) going.
+    /// 480 years means never, which does not keep [`run`](Self::run) going.
     #[track_caller]
     pub fn call_later<F>(&self, delay: Duration, callback: F) -> Result<TimerId>
     where

@@ -57,6 +57,27 @@ fn time_moves_only_when_it_is_told() {
 }
 
 #[test]
+fn a_period_that_began_before_the_loop_keeps_its_phase() {
+    let clock = TestClock::new();
+    let start = clock.now();
+    clock.advance(250 * SECOND);
+    let reactor = on(&clock);
+    let (sender, fired) = channel();
+    let weak = reactor.downgrade();
+    reactor
+        .call_every_at(start, 100 * SECOND, move || {
+            let passed = weak.upgrade().unwrap().now() - start;
+            sender.send(passed.as_secs()).unwrap();
+        })
+        .unwrap();
+    for _ in 0..20 {
+        look(&reactor);
+        clock.advance(10 * SECOND);
+    }
+    assert_eq!(fired.try_iter().collect::<Vec<_>>(), [250, 300, 400]);
+}
+
+#[test]
 fn an_advance_wakes_a_loop_that_sleeps() {
     let clock = TestClock::new();
     let reactor = on(&clock);

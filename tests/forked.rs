@@ -1,6 +1,7 @@
 //! Child processes that share the parent's descriptors without an exec.
 #![cfg(target_os = "linux")]
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, IntoRawFd};
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use oneloop::futures::Async;
-use oneloop::{Action, ErrorKind, Interest, Mode, Reactor, VirtualSource};
+use oneloop::{Action, ErrorKind, Interest, Mode, PollerKind, Reactor, VirtualSource};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -300,7 +301,7 @@ fn a_child_is_told_that_the_loop_of_a_future_is_not_its_own() {
     let mut cx = Context::from_waker(Waker::noop());
     let mut waiting = Box::pin(source.readable());
     assert!(waiting.as_mut().poll(&mut cx).is_pending());
-    let waiting = std::cell::RefCell::new(Some(waiting));
+    let waiting = RefCell::new(Some(waiting));
     let is_forked = |poll: Poll<std::io::Result<()>>| match poll {
         Poll::Ready(Err(error)) => error
             .get_ref()
@@ -343,4 +344,36 @@ fn run_lays_ghosts_whoever_may_watch() {
     assert!(reactor.stats().turns < 100);
     assert!(reactor.turn(Some(Duration::ZERO)).unwrap().haunted);
     drop(dup);
+}
+
+/// What it closes is its own, and what is the parent's stays as it is.
+#[test]
+fn a_child_may_drop_the_reactor() {
+    for kind in [PollerKind::Epoll, PollerKind::Polling] {
+        let reactor = Reactor::builder().poller(kind).build().unwrap();
+        let (a, mut b) = UnixStream::pair().unwrap();
+        let calls = Arc::new(AtomicI32::new(0));
+        let called = calls.clone();
+        reactor
+            .add_handler(a, Interest::READABLE, Mode::Edge, move |_, _| {
+                called.fetch_add(1, SeqCst);
+            })
+            .unwrap();
+        let reactor = RefCell::new(Some(reactor));
+        let mut child = Child::new(|| drop(reactor.take()));
+        child.work();
+        let reactor = reactor.take().unwrap();
+        b.write_all(b"x").unwrap();
+        reactor.call_later(Duration::from_millis(1), || {}).unwrap();
+        let remote = reactor.remote();
+        let post = thread::spawn(move || remote.call_soon(|| {}).unwrap());
+        let done = |reactor: &Reactor| {
+            let stats = reactor.stats();
+            stats.pending_timers == 0 && stats.posts == 1 && calls.load(SeqCst) == 1
+        };
+        while !done(&reactor) {
+            reactor.turn(None).unwrap();
+        }
+        post.join().unwrap();
+    }
 }

@@ -21,6 +21,8 @@ pub(super) struct Descriptor {
     edges: Kernel,
     /// Its file was closed behind our back and the number belongs to another descriptor now.
     pub(super) orphaned: bool,
+    /// When the kernel was told of it last, its number was closed. Whoever has that then is another.
+    pub(super) closed: bool,
     /// In the list of those to be synchronised before the next wait...
     pub(super) dirty: bool,
     /// ...with a call to the kernel even if nothing seems changed.
@@ -122,6 +124,7 @@ impl Descriptor {
             main: Kernel::Absent,
             edges: Kernel::Absent,
             orphaned: false,
+            closed: false,
             dirty: false,
             force: false,
             refused: false,
@@ -216,6 +219,7 @@ impl Descriptor {
         if stale == Stale::Mend {
             result = result.or_else(|error| self.mend(poller, wanted, error));
         }
+        self.closed = result.as_ref().is_err_and(|error| is(error, os::EBADF));
         if known && !self.is_known() {
             self.lose();
         }
@@ -227,29 +231,28 @@ impl Descriptor {
     #[cold]
     fn mend(&mut self, poller: &Poller, wanted: Wanted, error: io::Error) -> io::Result<()> {
         let before = (self.key, self.main, self.edges);
-        let mut result = Err(error);
-        if self.is_known() && result.as_ref().is_err_and(|error| is(error, os::ENOENT)) {
-            // Of two sets, one may have the new file by now.
-            let stale = match self.edges {
-                Kernel::Absent => Stale::Report,
-                _ => Stale::Mend,
-            };
-            self.lose();
-            result = self.tell_both(poller, wanted, false, stale);
-        }
-        match result {
-            // It is always ready.
-            Err(error) if is(&error, os::EPERM) => {
+        let mended = match self.is_known() && is(&error, os::ENOENT) {
+            true => {
+                // Of two sets, one may have the new file by now.
+                let stale = match self.edges {
+                    Kernel::Absent => Stale::Report,
+                    _ => Stale::Mend,
+                };
                 self.lose();
-                self.told = Told::Always;
-                Ok(())
+                self.tell_both(poller, wanted, false, stale)
             }
-            Err(error) => {
+            false => Err(error),
+        };
+        mended.or_else(|error| {
+            if !is(&error, os::EPERM) {
                 (self.key, self.main, self.edges) = before;
-                Err(error)
+                return Err(error);
             }
-            Ok(()) => Ok(()),
-        }
+            // It is always ready.
+            self.lose();
+            self.told = Told::Always;
+            Ok(())
+        })
     }
 
     /// The kernel has let go of it, but for what a dup keeps open: what is told of that concerns

@@ -15,6 +15,8 @@ use crate::poller::{Fired, Poller, Set, Watch, exists};
 use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
 pub(super) type Callback = Box<dyn FnMut(Event) -> Action>;
+/// Whether a handler was changed, or what the kernel said of which descriptor.
+pub(super) type Changed = Result<(), (RawFd, io::Error)>;
 
 #[derive(Default)]
 pub(super) struct Handlers {
@@ -161,7 +163,7 @@ impl Handlers {
         poller: &Poller,
         key: Key,
         interest: Interest,
-    ) -> Option<Result<(), (RawFd, io::Error)>> {
+    ) -> Option<Changed> {
         let handler = self.get(key)?;
         let before = (handler.interest, handler.armed, handler.pending);
         let (mode, again, d) = (handler.mode, handler.again, handler.descriptor);
@@ -199,11 +201,7 @@ impl Handlers {
     }
 
     /// Makes the kernel take the handler's descriptor anew, even if nothing seems changed.
-    pub(super) fn rearm(
-        &mut self,
-        poller: &Poller,
-        key: Key,
-    ) -> Option<Result<(), (RawFd, io::Error)>> {
+    pub(super) fn rearm(&mut self, poller: &Poller, key: Key) -> Option<Changed> {
         let handler = self.get(key)?;
         let before = (handler.armed, handler.pending);
         let d = handler.descriptor;
@@ -324,7 +322,7 @@ impl Handlers {
 
     /// Tells the kernel what changed since the last wait. A change that it refuses is an error once, and
     /// tried again before every wait: nobody else has to suffer for it.
-    pub(super) fn flush(&mut self, poller: &Poller) -> Result<(), (RawFd, io::Error)> {
+    pub(super) fn flush(&mut self, poller: &Poller) -> Changed {
         match self.tell_kernel(poller) {
             None => Ok(()),
             Some((d, error)) => {
@@ -373,7 +371,7 @@ impl Handlers {
         };
         let again = handler.again;
         if handler.mode != Mode::Level {
-            return true;
+            return !handler.pending.is_none();
         }
         handler.pending = Ready::NONE;
         match again {
@@ -547,7 +545,7 @@ impl Handlers {
         }
         handler.callback = Some(callback);
         let (mode, d) = (handler.mode, handler.descriptor);
-        if handler.again || action == Action::Again {
+        if action == Action::Again {
             handler.again = true;
             self.call_next_turn(key);
             self.count(key);
@@ -562,7 +560,11 @@ impl Handlers {
     #[inline(always)]
     fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
         if let Some(d) = self.by_fd.get(fd) {
-            match self.attach_to(poller, key, d) {
+            let attached = match self.descriptors[d as usize].closed && exists(fd).is_ok() {
+                true => Err(io::Error::from_raw_os_error(os::ENOENT)),
+                false => self.attach_to(poller, key, d),
+            };
+            match attached {
                 Err(error) if is(&error, os::ENOENT) || is(&error, os::EPERM) => {
                     self.orphan(d);
                 }
@@ -648,12 +650,14 @@ impl Handlers {
         }
     }
 
-    /// The number means another file now: whoever is still registered for the old one goes quiet.
+    /// The number means another file now: whoever is still registered for the old one goes quiet, in
+    /// this turn, too.
     fn orphan(&mut self, d: u32) {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.orphaned = true;
         descriptor.told = Told::ByKernel;
         self.by_fd.remove(descriptor.fd);
+        self.for_all_on(d, Self::forget_pending);
         self.for_all_on(d, Self::count);
     }
 

@@ -150,7 +150,7 @@ pub(crate) const BY_HOST: u8 = 1;
 #[cfg(pollable)]
 pub(crate) const BY_OTHERS: u8 = 2;
 
-// Deadlines are nanoseconds since the birth of the reactor. Two of them are none:
+// Deadlines are nanoseconds, since long ago: see `Clock`. Two of them are none:
 /// Until then nobody sleeps.
 const NOT_AT_ALL: u64 = 0;
 /// It never comes.
@@ -235,19 +235,27 @@ impl Core {
     }
 
     pub(crate) fn update_handler(&self, key: Key, interest: Interest) -> Result<()> {
-        const CALL: &str = "update_handler";
-        let mut state = self.enter(CALL)?;
-        let result = state.handlers.update(&self.inbox.poller, key, interest);
-        self.changed(state);
-        known(CALL, result)?.map_err(|(fd, error)| Error::os(CALL, error).with_fd(fd))
+        self.change_handler("update_handler", |handlers, poller| {
+            handlers.update(poller, key, interest)
+        })
     }
 
     pub(crate) fn rearm_handler(&self, key: Key) -> Result<()> {
-        const CALL: &str = "rearm_handler";
-        let mut state = self.enter(CALL)?;
-        let result = state.handlers.rearm(&self.inbox.poller, key);
+        self.change_handler("rearm_handler", |handlers, poller| {
+            handlers.rearm(poller, key)
+        })
+    }
+
+    #[inline]
+    fn change_handler(
+        &self,
+        call: &'static str,
+        change: impl FnOnce(&mut Handlers, &Poller) -> Option<handlers::Changed>,
+    ) -> Result<()> {
+        let mut state = self.enter(call)?;
+        let changed = change(&mut state.handlers, &self.inbox.poller);
         self.changed(state);
-        known(CALL, result)?.map_err(|(fd, error)| Error::os(CALL, error).with_fd(fd))
+        known(call, changed)?.map_err(|(fd, error)| Error::os(call, error).with_fd(fd))
     }
 
     pub(crate) fn remove_handler(&self, key: Key) -> Result<()> {

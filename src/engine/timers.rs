@@ -1,4 +1,4 @@
-//! Deadlines in nanoseconds since the reactor was made, in a heap. A timer that is pushed back stays
+//! Deadlines in nanoseconds, in a heap. A timer that is pushed back stays
 //! where it is there until it comes to the top: pushing a timeout back with each message costs a store.
 
 use std::cmp::Reverse;

@@ -581,3 +581,32 @@ impl<F: Fn()> Drop for OnPanic<F> {
         (self.0)();
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::{Interest, LocalReactor, Mode, Priority};
+
+    #[test]
+    fn turns_that_are_stopped_early_leave_no_more_over_than_there_is_to_call() {
+        let reactor = LocalReactor::new().unwrap();
+        let (a, b) = UnixStream::pair().unwrap();
+        io::Write::write_all(&mut &b, b"x").unwrap();
+        let added = reactor.add_handler(a, Interest::READABLE, Mode::Edge, |_, _| {});
+        let id = added.unwrap();
+        for _ in 0..100 {
+            let weak = reactor.downgrade();
+            let early = move || {
+                let reactor = weak.upgrade().unwrap();
+                reactor.update_handler(id, Interest::READABLE).unwrap();
+                reactor.stop();
+            };
+            reactor.call_soon_with(Priority::High, early).unwrap();
+            assert!(reactor.turn(Some(Duration::ZERO)).unwrap().stopped);
+            let turning = reactor.core.turning.lock().unwrap();
+            assert!(turning.batch.len() <= 1);
+        }
+    }
+}

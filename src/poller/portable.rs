@@ -3,6 +3,7 @@
 #![cfg_attr(not(pollable), allow(unused_imports))]
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 #[cfg(epoll)]
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,13 +15,15 @@ use super::{ALARM, Watch, borrow};
 use crate::os::{self, RawFd};
 #[cfg(pollable)]
 use crate::os::{AsFd, BorrowedFd};
-use crate::{Interest, Mode, Ready};
+use crate::{Interest, Mode, Ready, fork};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the keys of the `polling` crate are too short on this target");
 
 pub(super) struct Portable {
-    poller: polling::Poller,
+    /// Not dropped in a child process: it would take its own descriptors out of the parent's set.
+    poller: ManuallyDrop<polling::Poller>,
+    forks: u32,
     #[cfg(epoll)]
     alarm: OwnedFd,
 }
@@ -35,7 +38,8 @@ pub(super) fn buffer(room: usize) -> Buffer {
 impl Portable {
     pub(super) fn new() -> io::Result<Portable> {
         Ok(Portable {
-            poller: polling::Poller::new()?,
+            poller: ManuallyDrop::new(polling::Poller::new()?),
+            forks: fork::generation(),
             #[cfg(epoll)]
             alarm: {
                 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
@@ -85,9 +89,9 @@ impl Portable {
         // SAFETY: `polling` asks that a source be deleted before it is closed. A handler that owns
         // its source is taken out of the set before the source is dropped; the caller of
         // `add_raw_handler` has promised to remove the handler. Where the descriptor is closed first
-        // nevertheless, by a C library or a callback that replaces its source, the kernel forgets it
-        // by itself and later calls on its number are answered by an error: all backends here keep
-        // the number only, and never use it for anything else.
+        // nevertheless, by a C library, a callback that replaces its source, or at the end of the
+        // reactor, the kernel forgets it by itself and later calls on its number are answered by an
+        // error: all backends here keep the number only, and never use it for anything else.
         let added = unsafe {
             self.poller
                 .add_with_mode(&fd, event(key, watch), mode(watch))
@@ -165,6 +169,15 @@ impl Portable {
     #[cfg(not(any(epoll, kqueue)))]
     pub(super) fn set_alarm(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Portable {
+    fn drop(&mut self) {
+        if self.forks == fork::seen() {
+            // SAFETY: once, and nobody uses it afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.poller) };
+        }
     }
 }
 

@@ -77,6 +77,8 @@ macro_rules! __cases {
                 removed_by_another_thread_while_it_runs
                 closed_behind_the_back_it_goes_quiet
                 a_reused_number_is_really_armed
+                who_is_quiet_stays_so_when_its_number_is_registered_anew
+                whose_number_is_taken_in_the_batch_is_not_called
                 a_number_reused_after_a_oneshot_has_fired
                 a_stale_handler_cannot_take_the_number_back
                 a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop
@@ -148,6 +150,7 @@ macro_rules! __cases {
             time:
                 timers_never_fire_early
                 timers_fire_by_deadline_then_by_creation
+                deadlines_of_long_ago_are_in_order_too
                 a_thousand_timers_due_at_once_fire_in_order
                 timers_that_a_stop_left_over_fire_by_deadline
                 short_timers_are_good_to_well_under_a_millisecond

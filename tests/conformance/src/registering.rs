@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 use oneloop::{Action, ErrorKind, Event, Interest, Mode, Priority};
@@ -860,6 +861,89 @@ pub fn a_reused_number_is_really_armed(stage: &mut Stage) {
         stage.reactor.remove_handler(new.id).expect("known");
         number.close();
     }
+}
+
+/// Its number was found closed, by an update or before a wait. It has nothing to do with who registers
+/// another file under the number.
+pub fn who_is_quiet_stays_so_when_its_number_is_registered_anew(stage: &mut Stage) {
+    for later in [false, true] {
+        for &mode in stage.modes() {
+            let (a, _b) = pair();
+            let (c, mut d) = readable();
+            let number = Arc::new(Number::of(&a));
+            drop(a);
+            let quiet = stage.watch_number(number.get(), READ, mode);
+            if later {
+                let (reactor, id, number) = (stage.reactor.clone(), quiet.id, number.clone());
+                let post = stage.reactor.call_soon(move || {
+                    let update = reactor.update_handler(id, READ | WRITE);
+                    update.expect("it is open, and the kernel is told later");
+                    number.close();
+                });
+                post.expect("open");
+                stage.turns(2);
+            } else {
+                number.close();
+                let update = stage.reactor.update_handler(quiet.id, READ | WRITE);
+                update.expect_err("closed");
+            }
+            number.mean(&c);
+            let new = stage.watch_number(number.get(), READ, mode);
+            d.write_all(b"x").expect("room");
+            stage.turns(2);
+            assert!(new.take() > 0, "{mode:?}");
+            assert_eq!(quiet.take(), 0, "{mode:?}");
+            for one in [quiet, new] {
+                stage.reactor.remove_handler(one.id).expect("no error");
+            }
+            number.close();
+        }
+    }
+}
+
+/// It would read what is for the number's new owner.
+pub fn whose_number_is_taken_in_the_batch_is_not_called(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let (c, _d) = readable();
+    let number = Arc::new(Number::of(&a));
+    drop(a);
+    let (log, c) = (Log::default(), Arc::new(c));
+    let taken = Arc::new(AtomicBool::new(false));
+    // Two takers around it, so that one of them comes before it in any order.
+    let add_taker = || {
+        let (taker, peer) = readable();
+        let (reactor, number) = (stage.reactor.clone(), number.clone());
+        let (log, c, taken) = (log.clone(), c.clone(), taken.clone());
+        let added = stage
+            .reactor
+            .add_handler(taker, READ, Mode::Level, move |_, _| {
+                if !taken.swap(true, SeqCst) {
+                    log.push("taken");
+                    number.mean(&*c);
+                    // SAFETY: the number was made to mean `c` just now.
+                    let added =
+                        unsafe { reactor.add_raw_handler(number.get(), READ, Mode::Level, |_| {}) };
+                    added.expect("the number anew");
+                }
+                Action::Remove
+            });
+        added.expect("add_handler");
+        peer
+    };
+    let _before = add_taker();
+    let seen = log.clone();
+    // SAFETY: the number is open; that another takes it is the test.
+    let old = unsafe {
+        stage
+            .reactor
+            .add_raw_handler(number.get(), READ, Mode::Level, move |_| seen.push("old"))
+    };
+    let _after = add_taker();
+    stage.turns(3);
+    let log = log.take();
+    assert_eq!(log.last(), Some(&"taken"), "{log:?}");
+    let old = old.expect("add_raw_handler");
+    stage.reactor.remove_handler(old).expect("no error");
 }
 
 /// A one-shot that has fired is still in the kernel's set, mute. Who comes to its number is not taken

@@ -53,6 +53,22 @@ pub fn timers_fire_by_deadline_then_by_creation(stage: &mut Stage) {
     log.expect(&["a", "b", "c", "d", "e"]);
 }
 
+/// Also of what was due before there was a loop.
+pub fn deadlines_of_long_ago_are_in_order_too(stage: &mut Stage) {
+    let log = Log::default();
+    let now = Instant::now();
+    for hours in [1, 3, 2] {
+        let log = log.clone();
+        let past = now - hours * Duration::from_secs(3600);
+        stage
+            .reactor
+            .call_at(past, move || log.push(hours))
+            .expect("open");
+    }
+    stage.turns(2);
+    log.expect(&[3, 2, 1]);
+}
+
 /// Many are due at once, in order.
 pub fn a_thousand_timers_due_at_once_fire_in_order(stage: &mut Stage) {
     let log = Log::default();
@@ -457,17 +473,14 @@ pub fn a_timer_by_the_system_clock_never_fires_early(stage: &mut Stage) {
     }
 }
 
-/// A time that has passed: in the next turn, also one before all times.
+/// Times that have passed: in the next turn, in their order, also one before all times.
 pub fn a_system_time_in_the_past_fires_at_once(stage: &mut Stage) {
     let log = Log::default();
     for (at, time) in [
-        SystemTime::UNIX_EPOCH - Duration::from_secs(100_000_000),
-        SystemTime::UNIX_EPOCH,
-        SystemTime::now(),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+        (2, SystemTime::now()),
+        (1, SystemTime::UNIX_EPOCH),
+        (0, SystemTime::UNIX_EPOCH - Duration::from_secs(100_000_000)),
+    ] {
         let seen = log.clone();
         stage
             .reactor
@@ -475,7 +488,7 @@ pub fn a_system_time_in_the_past_fires_at_once(stage: &mut Stage) {
             .expect("open");
     }
     stage.turns(2);
-    assert_eq!(log.len(), 3);
+    log.expect(&[0, 1, 2]);
 }
 
 /// Cancel and reset; and one that is a thousand years away harms nobody.
