@@ -70,8 +70,7 @@ impl Timer {
         match time {
             Time::At(deadline) => {
                 self.system = None;
-                // What was before the loop was made is as good as then.
-                self.deadline = deadline.map(|deadline| deadline.max(0));
+                self.deadline = deadline;
             }
             Time::System(time) => {
                 self.system = Some(time);
