@@ -8,12 +8,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a call failed: names the call and, where there is one, the descriptor, signal or process.
 ///
 /// Converts into [`io::Error`] of the same kind, which has it inside
-/// ([`get_ref`](io::Error::get_ref)).
+/// ([`get_ref`](io::Error::get_ref)), and hence no code of the system's of its own.
 // In a box, so that what can fail costs next to nothing when it does not.
-#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     call: &'static str,
     about: Option<About>,
@@ -21,7 +19,7 @@ struct Inner {
 }
 
 /// What a call was about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum About {
     Descriptor(RawFd),
     #[cfg(all(unix, feature = "signal"))]
@@ -30,7 +28,6 @@ enum About {
     Process(u32),
 }
 
-#[derive(Debug)]
 pub(crate) enum Cause {
     Os(io::Error),
     UnknownId,
@@ -146,9 +143,16 @@ impl fmt::Display for Error {
             Cause::AlreadyDriven(by) => write!(f, "the reactor is already being driven by {by}"),
             Cause::Unsupported(error) => error.fmt(f),
             Cause::Forked => f.write_str("the reactor belongs to the parent process"),
-            Cause::Closed => f.write_str("the reactor is closed"),
-            Cause::Stopped => f.write_str("stopped before there was a result"),
+            Cause::Closed => f.write_str("the reactor is gone, or was closed"),
+            Cause::Stopped => f.write_str("stopped, perhaps beforehand, and there is no result"),
         }
+    }
+}
+
+/// In words, too: it is what `unwrap` shows, and a `main` that returns it.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self})")
     }
 }
 

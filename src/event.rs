@@ -1,5 +1,5 @@
 use std::fmt;
-use std::ops::{BitOr, BitOrAssign};
+use std::ops::{BitOr, BitOrAssign, Sub, SubAssign};
 
 use crate::HandlerId;
 
@@ -18,6 +18,7 @@ const ALL: u8 = 31;
 /// use oneloop::Interest;
 /// let both = Interest::READABLE | Interest::WRITABLE;
 /// assert!(both.contains(Interest::WRITABLE) && !both.contains(Interest::PRIORITY));
+/// assert_eq!(both - Interest::WRITABLE, Interest::READABLE);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Interest(u8);
@@ -41,11 +42,6 @@ impl Interest {
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
-
-    #[cfg(feature = "futures")]
-    pub(crate) fn without(self, other: Interest) -> Interest {
-        Interest(self.0 & !other.0)
-    }
 }
 
 impl BitOr for Interest {
@@ -58,6 +54,20 @@ impl BitOr for Interest {
 impl BitOrAssign for Interest {
     fn bitor_assign(&mut self, other: Interest) {
         self.0 |= other.0;
+    }
+}
+
+/// What is left of the one without the other.
+impl Sub for Interest {
+    type Output = Interest;
+    fn sub(self, other: Interest) -> Interest {
+        Interest(self.0 & !other.0)
+    }
+}
+
+impl SubAssign for Interest {
+    fn sub_assign(&mut self, other: Interest) {
+        self.0 &= !other.0;
     }
 }
 

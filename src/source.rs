@@ -30,6 +30,10 @@ use crate::{Ready, fork};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no descriptor that it owns or borrows",
+    note = "a bare number goes to `add_raw_handler`; a type of yours may implement `Source`"
+)]
 pub trait Source {
     /// Who knows whether it is ready. Asked when a handler is added.
     fn origin(&self) -> Origin<'_>;

@@ -25,6 +25,9 @@ impl Threads for Local {}
 /// struct NotSend(&'static dyn std::any::Any, std::rc::Rc<()>);
 /// impl oneloop::Fits<oneloop::Shared> for NotSend {}
 /// ```
+#[diagnostic::on_unimplemented(
+    note = "what a `Reactor` calls has to be `Send`; for anything else there is `LocalReactor`"
+)]
 pub trait Fits<K: Threads>: sealed::Fits<K> {}
 
 impl<K: Threads, T: sealed::Fits<K>> Fits<K> for T {}

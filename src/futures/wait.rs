@@ -394,7 +394,7 @@ impl Drop for Wait<'_> {
         // What nobody waits for does not keep the loop going.
         let interest = self.direction.interest();
         if waker.is_some() && !way.is_awaited() && state.interest.contains(interest) {
-            let rest = state.interest.without(interest);
+            let rest = state.interest - interest;
             if self.core.update_handler(self.key, rest).is_ok() {
                 state.interest = rest;
             }
