@@ -316,7 +316,7 @@ impl<K: Threads> Loop<K> {
     where
         F: FnMut() + Fits<K> + 'static,
     {
-        self.set_timer("call_at", When::At(deadline), Box::new(callback))
+        self.set_timer("call_at", When::At(deadline), callback)
     }
 
     /// Calls `callback` once, after `delay`. A delay of zero means the next turn; one of more than
@@ -326,15 +326,17 @@ impl<K: Threads> Loop<K> {
     where
         F: FnMut() + Fits<K> + 'static,
     {
-        self.set_timer("call_later", When::After(delay), Box::new(callback))
+        self.set_timer("call_later", When::After(delay), callback)
     }
 
     /// Calls `callback` every `period`, the first time a period from now. Keeps its phase: what
-    /// was missed because the loop was busy is skipped. A period of zero means every turn.
+    /// was missed because the loop was busy is skipped. A period of zero means every turn. Ends when it
+    /// returns [`Action::Remove`]; `()`, and any other, means to go on.
     #[track_caller]
-    pub fn call_every<F>(&self, period: Duration, callback: F) -> Result<TimerId>
+    pub fn call_every<F, A>(&self, period: Duration, callback: F) -> Result<TimerId>
     where
-        F: FnMut() + Fits<K> + 'static,
+        F: FnMut() -> A + Fits<K> + 'static,
+        A: Into<Action>,
     {
         let now = self.now();
         let when = match now.checked_add(period) {
@@ -342,17 +344,23 @@ impl<K: Threads> Loop<K> {
             // Beyond the end of time: never.
             None => When::After(period),
         };
-        self.set_timer("call_every", when, Box::new(callback))
+        self.set_timer("call_every", when, callback)
     }
 
     /// As [`call_every`](Self::call_every), the first time at `start`.
     #[track_caller]
-    pub fn call_every_at<F>(&self, start: Instant, period: Duration, callback: F) -> Result<TimerId>
+    pub fn call_every_at<F, A>(
+        &self,
+        start: Instant,
+        period: Duration,
+        callback: F,
+    ) -> Result<TimerId>
     where
-        F: FnMut() + Fits<K> + 'static,
+        F: FnMut() -> A + Fits<K> + 'static,
+        A: Into<Action>,
     {
         let when = When::Every(start, period);
-        self.set_timer("call_every_at", when, Box::new(callback))
+        self.set_timer("call_every_at", when, callback)
     }
 
     /// Calls `callback` once, when the system clock shows `time`; in the next turn if it has
@@ -373,20 +381,19 @@ impl<K: Threads> Loop<K> {
     where
         F: FnMut() + Fits<K> + 'static,
     {
-        self.set_timer("call_at_system", When::System(time), Box::new(callback))
+        self.set_timer("call_at_system", When::System(time), callback)
     }
 
     #[track_caller]
-    fn set_timer(
-        &self,
-        call: &'static str,
-        when: When,
-        callback: Box<dyn FnMut()>,
-    ) -> Result<TimerId> {
+    fn set_timer<F, A>(&self, call: &'static str, when: When, mut callback: F) -> Result<TimerId>
+    where
+        F: FnMut() -> A + 'static,
+        A: Into<Action>,
+    {
         let place = Location::caller();
-        self.core
-            .add_timer(call, when, place, callback)
-            .map(TimerId)
+        let callback = Box::new(move || callback().into());
+        let added = self.core.add_timer(call, when, place, callback);
+        added.map(TimerId)
     }
 
     /// Moves a timer, forward or back; a periodic one goes on from there. Also in its own
@@ -398,6 +405,15 @@ impl<K: Threads> Loop<K> {
     /// If the timer was cancelled or has fired.
     pub fn reset_timer(&self, id: TimerId, deadline: Instant) -> Result<()> {
         self.core.reset_timer(id.0, When::At(deadline))
+    }
+
+    /// As [`reset_timer`](Self::reset_timer), to `delay` from now.
+    ///
+    /// # Errors
+    ///
+    /// If the timer was cancelled or has fired.
+    pub fn reset_timer_after(&self, id: TimerId, delay: Duration) -> Result<()> {
+        self.core.reset_timer(id.0, When::After(delay))
     }
 
     /// As [`reset_timer`](Self::reset_timer), to a time of the system clock, as

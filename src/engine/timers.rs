@@ -10,9 +10,10 @@ use slab::Slab;
 
 use super::NEVER;
 use super::heap::{self, Heap};
+use crate::Action;
 use crate::id::Key;
 
-pub(super) type Callback = Box<dyn FnMut()>;
+pub(super) type Callback = Box<dyn FnMut() -> Action>;
 
 #[derive(Default)]
 pub(super) struct Timers {
@@ -297,12 +298,17 @@ impl Timers {
         &mut self,
         key: Key,
         callback: Callback,
+        action: Action,
         now: impl FnOnce() -> u64,
     ) -> Option<Callback> {
         let Some(timer) = self.slots.get_mut(key.slot()) else {
             return Some(callback);
         };
         if timer.serial != key.serial {
+            return Some(callback);
+        }
+        if action == Action::Remove {
+            self.cancel(key);
             return Some(callback);
         }
         let plan = timer.planned.then(|| self.plans.get(&key.index)).flatten();
@@ -349,7 +355,7 @@ mod tests {
             deadline,
             Plan::default(),
             Location::caller(),
-            Box::new(|| {}),
+            Box::new(|| Action::Continue),
         )
     }
 
@@ -382,7 +388,11 @@ mod tests {
         assert_eq!(due(&mut timers, 7), []);
         assert_eq!(due(&mut timers, 10), [a]);
         let callback = timers.start(a).unwrap().callback;
-        assert!(timers.finish(a, callback, || 10).is_some());
+        assert!(
+            timers
+                .finish(a, callback, Action::Continue, || 10)
+                .is_some()
+        );
         assert_eq!(due(&mut timers, 1000), []);
     }
 
@@ -417,10 +427,10 @@ mod tests {
             every: Some(10),
             at: None,
         };
-        let a = timers.insert(10, every, Location::caller(), Box::new(|| {}));
+        let a = timers.insert(10, every, Location::caller(), Box::new(|| Action::Continue));
         assert_eq!(due(&mut timers, 37), [a]);
         let callback = timers.start(a).unwrap().callback;
-        assert!(timers.finish(a, callback, || 37).is_none());
+        assert!(timers.finish(a, callback, Action::Continue, || 37).is_none());
         assert_eq!(timers.next_deadline(), 40);
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::{io, mem};
 
+use super::hooks::Hook;
 use super::inbox::Post;
 use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
 use crate::error::Cause;
@@ -282,7 +283,7 @@ impl<'c> Driving<'c> {
     #[inline(never)]
     fn call_first(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
         if !state.hooks.is_empty() {
-            state = self.check(state)?;
+            state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
         }
         match self.core.inbox.take_urgent(&mut self.turning.urgent) {
             true => self.call_posts(state, turn, |turning| turning.urgent.pop_front()),
@@ -383,11 +384,11 @@ impl<'c> Driving<'c> {
             turn.called += 1;
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
             let observer = &core.observer;
-            observer.call(CallbackKind::Timer, place, &mut callback);
+            let action = observer.call(CallbackKind::Timer, place, &mut callback);
             mem::forget(guard);
             state = self.state()?;
             let now = || core.clock.now();
-            if let Some(dead) = state.timers.finish(key, callback, now) {
+            if let Some(dead) = state.timers.finish(key, callback, action, now) {
                 drop(state);
                 drop(dead);
                 state = self.state()?;
@@ -456,58 +457,48 @@ impl<'c> Driving<'c> {
     }
 
     fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
-        let core = self.core;
         let mut limit = NEVER;
-        for key in state.hooks.keys() {
-            let Some(hook) = state.hooks.get(key) else {
-                continue;
-            };
-            let place = hook.place;
-            let Some(mut prepare) = hook.prepare.take() else {
-                continue;
-            };
-            drop(state);
-            let guard = OnPanic(|| drop(core.remove_hook(key)));
-            let wish = core.observer.call(CallbackKind::Hook, place, &mut prepare);
-            mem::forget(guard);
-            limit = limit.min(match wish {
-                None => NEVER,
-                Some(Duration::ZERO) => NOT_AT_ALL,
-                Some(wish) => core.clock.deadline_in(wish),
-            });
-            state = self.state()?;
-            match state.hooks.get(key) {
-                Some(hook) => hook.prepare = Some(prepare),
-                None => {
-                    drop(state);
-                    drop(prepare);
-                    state = self.state()?;
-                }
-            }
-        }
+        state = self.call_hooks(
+            state,
+            |hook| &mut hook.prepare,
+            |prepare| {
+                limit = limit.min(match prepare() {
+                    None => NEVER,
+                    Some(Duration::ZERO) => NOT_AT_ALL,
+                    Some(wish) => self.core.clock.deadline_in(wish),
+                });
+            },
+        )?;
         Ok((state, limit))
     }
 
-    fn check(&self, mut state: StateGuard<'c>) -> Result<StateGuard<'c>> {
+    /// Calls one of the two callbacks of each hook.
+    fn call_hooks<C>(
+        &self,
+        mut state: StateGuard<'c>,
+        which: fn(&mut Hook) -> &mut Option<C>,
+        mut call: impl FnMut(&mut C),
+    ) -> Result<StateGuard<'c>> {
         let core = self.core;
         for key in state.hooks.keys() {
             let Some(hook) = state.hooks.get(key) else {
                 continue;
             };
             let place = hook.place;
-            let Some(mut check) = hook.check.take() else {
+            let Some(mut callback) = which(hook).take() else {
                 continue;
             };
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
-            core.observer.call(CallbackKind::Hook, place, &mut check);
+            let call = || call(&mut callback);
+            core.observer.call(CallbackKind::Hook, place, call);
             mem::forget(guard);
             state = self.state()?;
             match state.hooks.get(key) {
-                Some(hook) => hook.check = Some(check),
+                Some(hook) => *which(hook) = Some(callback),
                 None => {
                     drop(state);
-                    drop(check);
+                    drop(callback);
                     state = self.state()?;
                 }
             }

@@ -11,7 +11,7 @@ use futures_core::Stream;
 use crate::engine::When;
 use crate::id::Key;
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Loop, Shared, Threads};
+use crate::{Action, Loop, Shared, Threads};
 
 /// A timer of a loop as a future, or as a stream of ticks.
 ///
@@ -146,6 +146,7 @@ impl<K: Threads> Timer<K> {
             if let Some(task) = task {
                 task.wake();
             }
+            Action::Continue
         });
         let when = When::At(deadline);
         let core = &self.reactor.core;

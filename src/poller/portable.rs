@@ -37,15 +37,17 @@ pub(super) fn buffer(room: usize) -> Buffer {
 
 impl Portable {
     pub(super) fn new() -> io::Result<Portable> {
+        let poller = polling::Poller::new()?;
         Ok(Portable {
-            poller: ManuallyDrop::new(polling::Poller::new()?),
-            forks: fork::generation(),
             #[cfg(epoll)]
             alarm: {
                 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
                 let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
                 timerfd_create(TimerfdClockId::Monotonic, flags)?
             },
+            // The last: what fails above has to drop it.
+            poller: ManuallyDrop::new(poller),
+            forks: fork::generation(),
         })
     }
 

@@ -165,6 +165,7 @@ macro_rules! __cases {
                 a_cancelled_timer_does_not_fire
                 a_due_timer_can_be_cancelled_by_another
                 a_periodic_timer_can_cancel_itself
+                a_periodic_timer_ends_by_action
                 a_timer_can_reset_itself
                 a_periodic_timer_can_reset_itself
                 a_timer_pushed_back_fires_once_after_the_last_push

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use oneloop::ErrorKind;
+use oneloop::{Action, ErrorKind};
 
-use crate::stage::after_turns;
+use crate::stage::{Drops, after_turns};
 use crate::{Log, Stage};
 
 const MS: Duration = Duration::from_millis(1);
@@ -207,7 +207,7 @@ pub fn the_longest_delay_is_taken(stage: &mut Stage) {
         .expect("open");
     let every = stage
         .reactor
-        .call_every(Duration::MAX, || panic!("too soon"))
+        .call_every(Duration::MAX, || -> Action { panic!("too soon") })
         .expect("open");
     let stopper = stage.reactor.clone();
     stage
@@ -328,6 +328,37 @@ pub fn a_periodic_timer_can_cancel_itself(stage: &mut Stage) {
     stage.turns(5);
     assert_eq!(log.len(), 1);
     assert_eq!(stage.reactor.stats().pending_timers, 0);
+}
+
+/// And its callback is dropped, whatever was done to the timer in it.
+pub fn a_periodic_timer_ends_by_action(stage: &mut Stage) {
+    let drops = Drops::default();
+    let own = Arc::new(Mutex::new(None));
+    let (reactor, id, log) = (stage.reactor.clone(), own.clone(), Log::default());
+    let (seen, dropped) = (log.clone(), drops.guard());
+    let timer = move || {
+        let _ = &dropped;
+        seen.push(());
+        if seen.len() < 3 {
+            return Action::Continue;
+        }
+        let id = id.lock().expect("no panic").expect("set");
+        reactor
+            .reset_timer_after(id, Duration::ZERO)
+            .expect("its own");
+        Action::Remove
+    };
+    let timer = stage
+        .reactor
+        .call_every(Duration::ZERO, timer)
+        .expect("open");
+    *own.lock().expect("no panic") = Some(timer);
+    stage.turns(6);
+    assert_eq!(log.len(), 3);
+    assert_eq!(drops.count(), 1);
+    assert_eq!(stage.reactor.stats().pending_timers, 0);
+    let error = stage.reactor.cancel_timer(timer).expect_err("it is over");
+    assert_eq!(error.kind(), ErrorKind::UnknownId);
 }
 
 /// Reset in its own callback, a timer fires again; not reset, its id is stale.

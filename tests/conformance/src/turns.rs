@@ -340,7 +340,7 @@ pub fn a_panicking_timer_is_removed_and_the_rest_goes_on(stage: &mut Stage) {
         .expect("open");
     stage
         .reactor
-        .call_every(Duration::ZERO, || panic!("on purpose"))
+        .call_every(Duration::ZERO, || -> Action { panic!("on purpose") })
         .expect("open");
     stage
         .reactor
