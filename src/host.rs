@@ -22,7 +22,8 @@ pub struct Turn {
     /// This is rare: it mends what a C library leaves behind that closes a descriptor without
     /// unregistering it, while a child process still has it.
     pub haunted: bool,
-    /// [`Loop::stop`] was called. What was not called stays due.
+    /// [`Loop::stop`] was called, perhaps before the turn, which calls nobody then. What was not
+    /// called stays due.
     pub stopped: bool,
 }
 

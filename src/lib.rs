@@ -39,9 +39,11 @@
 //!   descriptor work each as if it were alone; a hang-up or an error reaches everybody who waits
 //!   for anything.
 //! - A turn is: wait, handlers that are ready, due timers by deadline, posted callbacks; before and
-//!   after these, posts of other [priorities](Priority). What a
-//!   callback adds is called in a later turn; what it removes is not called any more. Nobody
-//!   starves anybody, the host's own tasks included.
+//!   after these, posts of other [priorities](Priority). What a callback removes is not called any
+//!   more. A handler that it adds is called in a later turn. A post by a handler or timer runs at the
+//!   end of the same turn, and a timer that a handler sets and that is due already fires in it; what
+//!   a post adds, and a timer that a timer sets, is for the next turn. Nobody starves anybody, the
+//!   host's own tasks included.
 //! - Callbacks run one at a time, never inside each other, with no lock held, and may call every
 //!   method. A panic reaches whoever drives and takes nothing with it but the callback it came
 //!   from.
@@ -55,13 +57,27 @@
 //! has not got: that is an [`ErrorKind::Unsupported`].
 //!
 //! On Windows sockets take the part of descriptors, and hosts and edge mode are not there; what each
-//! system has is in `docs/systems.md`.
+//! system has is in `docs/systems.md` in the repository.
+//!
+//! # Who drives
+//!
+//! | driver | ends on [`stop`](Loop::stop) | when nothing is left | thread |
+//! |---|---|---|---|
+//! | [`Loop::run`] | yes | ends | the caller's |
+//! | [`Loop::turn`] | yes, says so | waits on, for its timeout | the caller's |
+//! | [`Loop::block_on`] | yes, an error | waits on, for its future | the caller's |
+//! | `oneloop_tokio::drive`, `oneloop_async_io::drive` | yes | waits on | who polls the future |
+//! | [`Host::turn`] | yes, says so | says idle | the caller's |
+//!
+//! Nothing is left when there is nothing that could call back; see [`Loop::run`]. A `stop` while
+//! nobody drives ends the next who does, at once.
 //!
 //! # Where to look
 //!
 //! | for | see |
 //! |---|---|
-//! | descriptors, timers, posts, signals, children | [`Loop`] |
+//! | descriptors, timers, posts | [`Loop`] |
+//! | signals, children (feature `signal`) | [`Loop`]: `add_signal`, `add_child` |
 //! | something without a descriptor | [`VirtualSource`] |
 //! | what futures can await: sockets, timers | [`futures`] |
 //! | your own host | [`Host`] |

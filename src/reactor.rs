@@ -17,13 +17,16 @@ use crate::{
     TestClock, Threads, TimerId, Turn,
 };
 
-/// The loop for everybody: its handles may be cloned and sent to any thread, and every method may
-/// be called from any thread, inside callbacks or outside. Callbacks are `Send`; they run one at a
-/// time, on the thread that drives.
+/// The loop for everybody. Its methods are those of [`Loop`].
+///
+/// Its handles may be cloned and sent to any thread, and every method may be called from any
+/// thread, inside callbacks or outside. Callbacks are `Send`; they run one at a time, on the thread
+/// that drives. Callbacks that are not `Send`, such as with an `Rc` in them, want a
+/// [`LocalReactor`].
 pub type Reactor = Loop<Shared>;
 
-/// The loop that stays on its thread, whose callbacks may hold an `Rc`. Other threads reach it
-/// through a [`Remote`].
+/// The loop that stays on its thread, whose callbacks may hold an `Rc`. Its methods are those of
+/// [`Loop`]. Other threads reach it through a [`Remote`].
 pub type LocalReactor = Loop<Local>;
 
 /// A handle of an event loop: [`Reactor`] or [`LocalReactor`].
@@ -171,11 +174,14 @@ impl LocalReactor {
 impl<K: Threads> Loop<K> {
     /// Calls `callback` when `source` is ready for what `interest` says. In force when it returns.
     ///
-    /// The loop owns the source, so that nobody closes it while it is watched; the callback gets it
-    /// as `&mut S`, and if it replaces it by another, it should remove the handler. Take an `Arc`, an `Rc` or a `BorrowedFd<'static>` to share it. Any
-    /// number of handlers may be on one descriptor, each as if it were alone. A callback that
-    /// returns `()` goes on; see [`Action`] for the rest. What is added in a callback is first
-    /// called in a later turn. A [`Source`] is anything with a descriptor, or without one.
+    /// The loop owns the source, so that nobody closes it while it is watched. The callback gets it
+    /// as `&mut S`; if it replaces it by another, it should remove the handler. Take an `Arc`, an
+    /// `Rc` or a `BorrowedFd<'static>` to share it. A [`Source`] is anything with a descriptor, or
+    /// without one.
+    ///
+    /// Any number of handlers may be on one descriptor, each as if it were alone. A callback that
+    /// returns `()` goes on; see [`Action`] for the rest. A handler that is added in a callback is
+    /// first called in a later turn.
     ///
     /// O_NONBLOCK and all else of the descriptor stays as it is. Regular files and directories
     /// are always ready.
@@ -185,6 +191,7 @@ impl<K: Threads> Loop<K> {
     /// The operating system's, with the number of the descriptor, if it cannot be watched, with
     /// the source in it; nothing is registered then. [`Unsupported`](crate::ErrorKind::Unsupported)
     /// if the poller has no edge-triggered mode, or the system (kqueue) tells of no priority data.
+    #[doc(alias = "register")]
     #[track_caller]
     pub fn add_handler<S, F, A>(
         &self,
@@ -218,13 +225,31 @@ impl<K: Threads> Loop<K> {
     /// and its number can be registered anew at once; the kernel's complaints about that are
     /// mended and not reported. It is tidier to remove first and close then.
     ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Reactor};
+    /// use std::os::{fd::AsRawFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let (library, _peer) = UnixStream::pair()?;
+    /// let (fd, interest) = (library.as_raw_fd(), Interest::WRITABLE);
+    /// let ready = |event: oneloop::Event| assert!(event.is_writable());
+    /// // SAFETY: the library closes it after the handler was removed.
+    /// let id = unsafe { reactor.add_raw_handler(fd, interest, Mode::Level, ready)? };
+    /// assert_eq!(reactor.turn(None)?.called, 1);
+    /// reactor.remove_handler(id)?;
+    /// drop(library);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Safety
     ///
     /// The descriptor must be open now, and the handler be removed before, or soon after, its
     /// owner closes it: the number may come to mean a file of somebody else's, and
     /// [`update_handler`](Self::update_handler), [`rearm_handler`](Self::rearm_handler) and
-    /// [`renew`](Self::renew), or a loop that lays a ghost (see [`Turn::haunted`](crate::Turn::haunted)),
-    /// would have the callback watch that one.
+    /// [`renew`](Self::renew), or a loop that lays a ghost (see
+    /// [`Turn::haunted`](crate::Turn::haunted)), would have the callback watch that one.
     ///
     /// # Errors
     ///
@@ -258,10 +283,33 @@ impl<K: Threads> Loop<K> {
     /// a callback the kernel is told only before the loop waits again, so that a change and its
     /// undoing cost nothing.
     ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Reactor};
+    /// use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let weak = reactor.downgrade();
+    /// let id = reactor.add_handler(ours, Interest::WRITABLE, Mode::Level, move |stream, event| {
+    ///     stream.write_all(b"all there is").unwrap();
+    ///     // It stays writable: without a pause this would be called in every turn.
+    ///     weak.upgrade().unwrap().update_handler(event.handler(), Interest::NONE).unwrap();
+    /// })?;
+    /// assert_eq!(reactor.turn(None)?.called, 1);
+    /// assert_eq!(reactor.turn(Some(Duration::ZERO))?.called, 0);
+    ///
+    /// reactor.update_handler(id, Interest::WRITABLE)?; // there is more to write
+    /// assert_eq!(reactor.turn(None)?.called, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the id is unknown, or the descriptor was closed by its owner. As
     /// [`add_handler`](Self::add_handler), for an interest that the system cannot tell of.
+    #[doc(alias = "modify")]
     pub fn update_handler(&self, id: HandlerId, interest: Interest) -> Result<()> {
         self.core.update_handler(id.0, interest)
     }
@@ -303,10 +351,12 @@ impl<K: Threads> Loop<K> {
 /// Timers, on the monotonic clock: a system clock that is set changes nothing. They never fire
 /// early, and they fire in the order of their deadlines.
 impl<K: Threads> Loop<K> {
-    /// Calls `callback` once, at `deadline`; in the next turn if that has passed.
+    /// Calls `callback` once, at `deadline`. If that has passed: in the next turn, or in this one
+    /// if a handler says so, whose turn has not come to its timers yet.
     ///
-    /// [`reset_timer`](Self::reset_timer) in the callback lets it fire again, which is why it is
-    /// `FnMut`.
+    /// The callback is `FnMut` although it is called once:
+    /// [`reset_timer`](Self::reset_timer) in it lets it fire again. See
+    /// [`call_later`](Self::call_later) for how it gives something away.
     ///
     /// # Errors
     ///
@@ -319,8 +369,30 @@ impl<K: Threads> Loop<K> {
         self.set_timer("call_at", When::At(deadline), callback)
     }
 
-    /// Calls `callback` once, after `delay`. A delay of zero means the next turn; one of more than
-    /// 480 years means never, which does not keep [`run`](Self::run) going.
+    /// Calls `callback` once, after `delay`. A delay of zero means the next turn, or this one if a
+    /// handler says so; one of more than 480 years means never, which does not keep
+    /// [`run`](Self::run) going.
+    ///
+    /// The callback is `FnMut` although it is called once:
+    /// [`reset_timer`](Self::reset_timer) in it lets it fire again. So what it gives away goes into
+    /// an `Option` that it takes from:
+    ///
+    /// ```
+    /// use std::{sync::mpsc::channel, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let (sender, receiver) = channel();
+    /// let mut text = Some(String::from("given away"));
+    /// reactor.call_later(Duration::from_millis(1), move || {
+    ///     sender.send(text.take().unwrap()).unwrap();
+    /// })?;
+    /// reactor.run()?;
+    /// assert_eq!(receiver.recv()?, "given away");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "timeout")]
     #[track_caller]
     pub fn call_later<F>(&self, delay: Duration, callback: F) -> Result<TimerId>
     where
@@ -330,8 +402,25 @@ impl<K: Threads> Loop<K> {
     }
 
     /// Calls `callback` every `period`, the first time a period from now. Keeps its phase: what
-    /// was missed because the loop was busy is skipped. A period of zero means every turn. Ends when it
-    /// returns [`Action::Remove`]; `()`, and any other, means to go on.
+    /// was missed because the loop was busy is skipped. A period of zero means every turn. Ends when
+    /// it returns [`Action::Remove`]; `()`, and any other, means to go on.
+    ///
+    /// ```
+    /// use oneloop::{Action, Reactor};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let mut calls = 0;
+    /// reactor.call_every(Duration::from_millis(1), move || {
+    ///     calls += 1;
+    ///     if calls == 3 { Action::Remove } else { Action::Continue }
+    /// })?;
+    /// reactor.run()?; // returns when the timer is gone
+    /// assert_eq!(reactor.stats().timers, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn call_every<F, A>(&self, period: Duration, callback: F) -> Result<TimerId>
     where
@@ -363,8 +452,9 @@ impl<K: Threads> Loop<K> {
         self.set_timer("call_every_at", when, callback)
     }
 
-    /// Calls `callback` once, when the system clock shows `time`; in the next turn if it has
-    /// passed. Follows a clock that is set, and never fires while the clock shows less.
+    /// Calls `callback` once, when the system clock shows `time`; if that has passed, as soon as
+    /// [`call_at`](Self::call_at) does. Follows a clock that is set, and never fires while the clock
+    /// shows less.
     ///
     /// On Linux the kernel says when the clock is set, or the machine has slept. Elsewhere the
     /// clock is looked at when the timer is due by what it showed before: one that was set forward
@@ -399,6 +489,25 @@ impl<K: Threads> Loop<K> {
     /// Moves a timer, forward or back; a periodic one goes on from there. Also in its own
     /// callback, where it goes before the period. (If another thread drives, a call may be under way
     /// there; the timer fires once more then.)
+    ///
+    /// Reckon the deadline from [`now`](Self::now), which is right with a [`TestClock`], too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let limit = Duration::from_millis(5);
+    /// let stopper = reactor.downgrade();
+    /// let idle = reactor.call_later(limit, move || stopper.upgrade().unwrap().stop())?;
+    ///
+    /// let later = reactor.now() + 2 * limit;
+    /// reactor.reset_timer(idle, later)?; // something has happened
+    /// reactor.run()?;
+    /// assert!(reactor.now() >= later);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -455,7 +564,19 @@ impl<K: Threads> Loop<K> {
     ///
     /// # Errors
     ///
-    /// If the loop is closed; gives the callback back.
+    /// If the loop is closed; gives the callback back. So the error is `Send` and `Sync` only if the
+    /// callback is. Where `?` wants that, leave the callback out of it:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let reactor = oneloop::LocalReactor::new()?;
+    /// let shared = std::rc::Rc::new(5);
+    /// reactor.call_soon(move || assert_eq!(*shared, 5)).map_err(oneloop::Error::from)?;
+    /// reactor.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "spawn")]
     #[track_caller]
     pub fn call_soon<F>(&self, callback: F) -> std::result::Result<(), PostError<F>>
     where
@@ -479,7 +600,8 @@ impl<K: Threads> Loop<K> {
         posted.map_err(|(cause, callback)| PostError::new(cause, callback))
     }
 
-    /// A handle for other threads that can only post, wake and stop.
+    /// A handle for other threads that can only post, wake and stop. It keeps neither the loop alive
+    /// nor [`run`](Self::run) going.
     pub fn remote(&self) -> Remote {
         Remote {
             inbox: self.core.inbox.clone(),
@@ -493,6 +615,23 @@ impl<K: Threads> Loop<K> {
     /// and says how long it may: `None` for as long as it likes, zero for not at all. `check` is
     /// called right after. Bear being called more often, and one of them twice in a row. Hooks do
     /// not keep [`run`](Self::run) going.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::LocalReactor::new()?;
+    /// // What a library has read already, and will not be told of again.
+    /// let queue = Rc::new(RefCell::new(vec!["a message", "another"]));
+    /// let (asked, emptied) = (queue.clone(), queue.clone());
+    /// let prepare = move || (!asked.borrow().is_empty()).then_some(Duration::ZERO);
+    /// let check = move || emptied.borrow_mut().clear();
+    /// reactor.add_hook(prepare, check)?;
+    /// reactor.turn(None)?;
+    /// assert!(queue.borrow().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn add_hook<P, C>(&self, prepare: P, check: C) -> Result<HookId>
     where
@@ -518,27 +657,95 @@ impl<K: Threads> Loop<K> {
 /// Only one at a time can drive. All of these fail with
 /// [`AlreadyDriven`](crate::ErrorKind::AlreadyDriven) if a callback, another thread or a host does
 /// already, and with the operating system's error if the kernel fails; nothing is lost, and it can
-/// be tried again. All of these panic if a callback does: a handler, timer or hook that panics is
-/// removed, all else stays due, and driving can go on.
+/// be tried again.
 impl<K: Threads> Loop<K> {
     /// The built-in loop: runs until [`stop`](Self::stop), or until nothing is left that could
     /// ever call back, not counting what [`unref`](Self::unref) took out.
+    ///
+    /// Handlers with an interest, timers and posts can call back. A [`Remote`] alone, or any other
+    /// handle, does not keep it going, nor do hooks and handlers that are paused. To run until
+    /// `stop`, whatever is registered:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let (remote, stopper) = (reactor.remote(), reactor.remote());
+    /// reactor.run()?; // returns at once: nothing is registered
+    ///
+    /// std::thread::spawn(move || remote.call_soon(move || stopper.stop()));
+    /// while !reactor.turn(None)?.stopped {}
+    /// assert_eq!(reactor.stats().posts, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a callback does. A handler, timer or hook that panics is removed, all else stays due, and
+    /// driving can go on.
     pub fn run(&self) -> Result<()> {
         self.core.run()
     }
 
     /// One turn: waits for up to `timeout` (`None`: for as long as it takes), then calls handlers
     /// that are ready, due timers, and what was posted.
+    ///
+    /// Unlike [`run`](Self::run) it also waits if nothing is left that could call back: another
+    /// thread may post. After a [`stop`](Self::stop) it returns at once and says so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// reactor.call_soon(|| println!("called in the turn"))?;
+    /// let turn = reactor.turn(Some(Duration::ZERO))?;
+    /// assert_eq!(turn.called, 1);
+    /// assert!(!turn.stopped);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a callback does. A handler, timer or hook that panics is removed, all else stays due, and
+    /// driving can go on.
+    #[doc(alias = "poll_once")]
     pub fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
         self.core.turn(timeout)
     }
 
-    /// The built-in loop, polling `future` too, until that is ready.
+    /// The built-in loop, polling `future` too, until that is ready. It does not end because nothing
+    /// is left that could call back.
+    ///
+    /// ```
+    /// # #[cfg(feature = "futures")]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use oneloop::{Reactor, futures::Timer};
+    /// use std::time::Duration;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// reactor.call_soon(|| println!("called beside the future"))?;
+    /// let answer = reactor.block_on(async {
+    ///     Timer::after(&reactor, Duration::from_millis(1)).await;
+    ///     42
+    /// })?;
+    /// assert_eq!(answer, 42);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "futures"))]
+    /// # fn main() {}
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Stopped`](crate::ErrorKind::Stopped) if [`stop`](Self::stop) is called; give
-    /// `&mut future` to go on with it later.
+    /// [`Stopped`](crate::ErrorKind::Stopped) if [`stop`](Self::stop) is called, or was called
+    /// before and the future is not ready at once; give `&mut future` to go on with it later.
+    ///
+    /// # Panics
+    ///
+    /// If the future or a callback does. A handler, timer or hook that panics is removed, all else stays
+    /// due, and driving can go on.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output> {
         self.core.block_on(future)
     }
@@ -568,6 +775,20 @@ impl<K: Threads> Loop<K> {
     /// From now on a handler or timer does not keep [`run`](Self::run) going. It still fires
     /// while something else does.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let tick = reactor.call_every(Duration::from_millis(1), || println!("still at it"))?;
+    /// reactor.unref(tick)?;
+    /// reactor.call_later(Duration::from_millis(5), || println!("done"))?;
+    /// reactor.run()?; // returns then
+    /// assert_eq!(reactor.stats().pending_timers, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the id is unknown.
@@ -585,6 +806,23 @@ impl<K: Threads> Loop<K> {
     }
 
     /// A handle that does not keep the loop alive, for callbacks of the loop itself.
+    ///
+    /// The loop owns its callbacks: a clone in one of them keeps the loop alive for as long as that
+    /// is registered, which may be for ever, and nobody notices.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let weak = reactor.downgrade();
+    /// let again = weak.clone();
+    /// reactor.call_soon(move || again.upgrade().unwrap().stop())?;
+    /// reactor.run()?;
+    ///
+    /// drop(reactor);
+    /// assert!(weak.upgrade().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn downgrade(&self) -> WeakLoop<K> {
         WeakLoop {
             core: Arc::downgrade(&self.core),
@@ -724,15 +962,17 @@ impl<K: Threads> fmt::Debug for WeakLoop<K> {
 
 /// Posts to a loop from any thread, wakes and stops it. Does not keep it alive.
 ///
+/// Nor does it keep [`Loop::run`] going, which returns when nothing else is left: see there for how
+/// to wait for what a `Remote` will post.
+///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use std::{cell::Cell, rc::Rc};
-///
 /// let reactor = oneloop::LocalReactor::new()?;
 /// let remote = reactor.remote();
 /// let thread = std::thread::spawn(move || remote.call_soon(|| println!("on the loop's thread")));
 /// thread.join().unwrap()?;
 /// reactor.run()?;
+/// assert_eq!(reactor.stats().posts, 1);
 /// # Ok(())
 /// # }
 /// ```
@@ -774,6 +1014,8 @@ impl Remote {
     }
 
     /// Makes the loop take a turn.
+    #[doc(alias = "wakeup")]
+    #[doc(alias = "notify")]
     pub fn wake(&self) {
         self.inbox.wake();
     }

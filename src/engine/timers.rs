@@ -430,7 +430,11 @@ mod tests {
         let a = timers.insert(10, every, Location::caller(), Box::new(|| Action::Continue));
         assert_eq!(due(&mut timers, 37), [a]);
         let callback = timers.start(a).unwrap().callback;
-        assert!(timers.finish(a, callback, Action::Continue, || 37).is_none());
+        assert!(
+            timers
+                .finish(a, callback, Action::Continue, || 37)
+                .is_none()
+        );
         assert_eq!(timers.next_deadline(), 40);
     }
 

@@ -15,6 +15,9 @@ const BUDGET: usize = 128;
 
 /// Drives `reactor` inside tokio until somebody calls [`Loop::stop`].
 ///
+/// It ends on that or on an error, and never because nothing is left that could call back, as
+/// [`Loop::run`] does. A `stop` that came before ends it at once, as it does `run`.
+///
 /// Spawn it, or await it beside other futures; for a [`LocalReactor`](oneloop::LocalReactor), which
 /// is not `Send`, on a `LocalSet`. Dropping the future loses nothing: the reactor can be driven
 /// on, here or elsewhere. Callbacks run inside the runtime's context, so that they may spawn, and
