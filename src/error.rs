@@ -209,11 +209,8 @@ pub struct PostError<F> {
 }
 
 impl<F> PostError<F> {
-    pub(crate) fn new(cause: Cause, callback: F) -> PostError<F> {
-        PostError {
-            error: Error::new("call_soon", cause),
-            callback,
-        }
+    pub(crate) fn new(error: Error, callback: F) -> PostError<F> {
+        PostError { error, callback }
     }
 
     /// The reason.

@@ -582,7 +582,8 @@ impl<K: Threads> Loop<K> {
     where
         F: FnOnce() + Fits<K> + 'static,
     {
-        self.call_soon_with(Priority::Normal, callback)
+        let inbox = &self.core.inbox;
+        inbox.post("call_soon", Priority::Normal, callback)
     }
 
     /// As [`call_soon`](Self::call_soon), before the turn's handlers or only when there is nothing
@@ -596,8 +597,8 @@ impl<K: Threads> Loop<K> {
     where
         F: FnOnce() + Fits<K> + 'static,
     {
-        let posted = self.core.inbox.post(priority, callback);
-        posted.map_err(|(cause, callback)| PostError::new(cause, callback))
+        let inbox = &self.core.inbox;
+        inbox.post("call_soon_with", priority, callback)
     }
 
     /// A handle for other threads that can only post, wake and stop. It keeps neither the loop alive
@@ -992,7 +993,7 @@ impl Remote {
     where
         F: FnOnce() + Send + 'static,
     {
-        self.call_soon_with(Priority::Normal, callback)
+        self.inbox.post("call_soon", Priority::Normal, callback)
     }
 
     /// As [`Loop::call_soon_with`].
@@ -1009,8 +1010,7 @@ impl Remote {
     where
         F: FnOnce() + Send + 'static,
     {
-        let posted = self.inbox.post(priority, callback);
-        posted.map_err(|(cause, callback)| PostError::new(cause, callback))
+        self.inbox.post("call_soon_with", priority, callback)
     }
 
     /// Makes the loop take a turn.

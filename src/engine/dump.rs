@@ -60,7 +60,10 @@ fn write_handler(out: &mut String, handler: &Handler, descriptor: &Descriptor) -
     let (mode, interest) = (handler.mode, handler.interest);
     write!(out, ", {mode:?} {interest:?}")?;
     let remarks = [
-        (descriptor.orphaned, "closed by its owner"),
+        (
+            descriptor.orphaned || descriptor.closed,
+            "closed by its owner",
+        ),
         (interest.is_none(), "paused"),
         (!handler.armed, "not armed"),
         (handler.again, "again"),

@@ -11,7 +11,7 @@ use crate::poller::Poller;
 use crate::sync::atomic::AtomicU8;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Priority, fork};
+use crate::{Error, PostError, Priority, fork};
 
 /// A posted callback, and where it was posted.
 pub(super) struct Post {
@@ -96,16 +96,18 @@ impl Inbox {
     #[track_caller]
     pub(crate) fn post<F: FnOnce() + 'static>(
         &self,
+        call: &'static str,
         priority: Priority,
         post: F,
-    ) -> Result<(), (Cause, F)> {
+    ) -> Result<(), PostError<F>> {
         let place = Location::caller();
+        let failed = |cause| Error::new(call, cause);
         if self.is_forked() {
-            return Err((Cause::Forked, post));
+            return Err(PostError::new(failed(Cause::Forked), post));
         }
         let mut queue = self.queue();
         if queue.closed {
-            return Err((Cause::Closed, post));
+            return Err(PostError::new(failed(Cause::Closed), post));
         }
         let (line, signal) = match priority {
             Priority::High => (&mut queue.urgent, URGENT),

@@ -1,5 +1,5 @@
-//! Deadlines in nanoseconds, in a heap. A timer that is pushed back stays
-//! where it is there until it comes to the top: pushing a timeout back with each message costs a store.
+//! Deadlines in nanoseconds, in a heap. A timer that is pushed back stays where it is there until it
+//! comes to the top: pushing a timeout back with each message costs a store.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};

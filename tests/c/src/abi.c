@@ -324,10 +324,12 @@ static void posted(oneloop_t *loop, void *user) {
 
 static void *poster(void *first) {
     struct post *post = first;
+    /* Once the last has run they may be another test's. */
+    oneloop_t *loop = post->loop;
     for (int n = 0; n < POSTS; n++, post++)
-        if (oneloop_call_soon(post->loop, ONELOOP_NORMAL, posted, post, post_destroyed) != 0)
+        if (oneloop_call_soon(loop, ONELOOP_NORMAL, posted, post, post_destroyed) != 0)
             abort();
-    oneloop_free(((struct post *)first)->loop);
+    oneloop_free(loop);
     return NULL;
 }
 
