@@ -71,7 +71,10 @@ thread_sanitizer() {
         CARGO_TARGET_DIR=target/tsan RUSTFLAGS=$flags \
             "$cargo" test -Zbuild-std=std,panic_unwind,test --target "$host" -p oneloop "$@"
     }
-    run_tests --test forked --test futures --test local --test moving --test signal --test stress
+    # A signal for the process goes to its first thread, the test runner's, and ThreadSanitizer keeps it
+    # back until that makes a call that it knows: never, if the test is the last.
+    run_tests --test forked --test futures --test local --test moving --test signal --test stress \
+        -- --skip a_signal_wakes_a_loop_that_sleeps
     # shellcheck disable=SC2086
     run_tests --test hosts -- $hosts
 }
