@@ -97,7 +97,7 @@ returns, and in callbacks.",
 On this machine the first return from a function that has called the kernel costs some 190 ns, each further one 25:
 the processor has not foreseen where to. Where the compiler makes the yardstick one loop without returns, as it does
 in callbacks, nothing that is a library comes near; beside the same calls in a function each, oneloop takes
-1.05 to 1.07 times as long, and under hosts 1.13 outside of callbacks, where it sees to it that the host wakes.",
+1.03 to 1.12 times as long, and under hosts up to 1.22 outside of callbacks, where it sees to it that the host wakes.",
         ),
     },
     Chapter {
