@@ -9,8 +9,8 @@ const PRIORITY: u8 = 2;
 const WRITABLE: u8 = 4;
 const ERROR: u8 = 8;
 const HANGUP: u8 = 16;
-#[cfg(epoll)]
-const ALL: u8 = 31;
+// EPOLLRDHUP and POLLRDHUP, eight bits lower.
+const READ_CLOSED: u8 = 32;
 
 /// What a handler waits for. Combine with `|`.
 ///
@@ -32,6 +32,14 @@ impl Interest {
     pub const WRITABLE: Interest = Interest(WRITABLE);
     /// Exceptional data, such as TCP's out-of-band byte. Refused where kqueue is, which does not tell.
     pub const PRIORITY: Interest = Interest(PRIORITY);
+    /// The end of what the peer sends: it has closed the socket, or shut down its writing half.
+    /// Bytes may still be waiting before it; the handler need not read them to learn of it.
+    ///
+    /// A handler that waits for [`READABLE`](Self::READABLE) is told of it as well. It is a state
+    /// and not an event: a level-triggered handler is called in every turn from then on.
+    ///
+    /// Only Linux' own poller tells; [`PollerKind::Polling`](crate::PollerKind) refuses it.
+    pub const READ_CLOSED: Interest = Interest(READ_CLOSED);
 
     /// Whether all of `other` is in it.
     pub const fn contains(self, other: Interest) -> bool {
@@ -41,6 +49,14 @@ impl Interest {
     /// Whether it is [`Interest::NONE`].
     pub const fn is_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// The end of the stream is told to readers, too. Written without a branch: it is part of each
+    /// event.
+    #[inline]
+    pub(crate) fn with_end_of_stream(self) -> Interest {
+        const UP: u32 = READ_CLOSED.trailing_zeros() - READABLE.trailing_zeros();
+        Interest(self.0 | (self.0 & READABLE) << UP)
     }
 }
 
@@ -145,6 +161,15 @@ impl Event {
         self.ready.0 & PRIORITY != 0
     }
 
+    /// The peer sends nothing more. What it has sent may still be there to read: a handler that
+    /// takes a short read for the last one must not do so now.
+    ///
+    /// Told to handlers that wait for [`READABLE`](Interest::READABLE) or
+    /// [`READ_CLOSED`](Interest::READ_CLOSED), if the poller tells of it: see there.
+    pub fn is_read_closed(&self) -> bool {
+        self.ready.0 & READ_CLOSED != 0
+    }
+
     /// The peer is gone in both directions. Bytes that came before can still be read.
     pub fn is_hangup(&self) -> bool {
         self.ready.0 & HANGUP != 0
@@ -178,6 +203,8 @@ impl Ready {
     pub const WRITABLE: Ready = Ready(WRITABLE);
     /// Exceptional data is there.
     pub const PRIORITY: Ready = Ready(PRIORITY);
+    /// The other side sends nothing more.
+    pub const READ_CLOSED: Ready = Ready(READ_CLOSED);
     /// The other side is gone in both directions. Told to every handler that waits for anything,
     /// as what it waits for.
     pub const HANGUP: Ready = Ready(HANGUP);
@@ -201,7 +228,8 @@ impl Ready {
     /// From the bits that poll(2) and epoll report.
     #[cfg(epoll)]
     pub(crate) fn from_poll(bits: u32) -> Ready {
-        Ready(bits as u8 & ALL)
+        let low = READABLE | PRIORITY | WRITABLE | ERROR | HANGUP;
+        Ready(bits as u8 & low | (bits >> 8) as u8 & READ_CLOSED)
     }
 
     #[cfg(portable)]
@@ -222,19 +250,30 @@ impl Ready {
         Ready(interest.0 & (READABLE | WRITABLE))
     }
 
-    /// All that was asked for.
+    /// All that was asked for. The peer's closing only if it is all: it is no guess to make.
     pub(crate) fn all(interest: Interest) -> Ready {
-        Ready(interest.0)
+        match interest.0 & !READ_CLOSED {
+            0 => Ready(interest.0),
+            bits => Ready(bits),
+        }
     }
 
     /// What a handler with `interest` gets to see. A hang-up or an error counts as whatever the
     /// handler waits for, so that code that only ever reads, or only writes, finds out.
     pub(crate) fn seen_by(self, interest: Interest) -> Ready {
+        let asked = interest.with_end_of_stream().0;
         let fault = self.0 & (HANGUP | ERROR);
         match (interest.is_none(), fault) {
             (true, _) => Ready::NONE,
-            (false, 0) => Ready(self.0 & interest.0),
-            (false, _) => Ready(self.0 & interest.0 | fault) | Ready::always(interest),
+            (false, 0) => Ready(self.0 & asked),
+            (false, _) => {
+                let end = if fault & HANGUP != 0 {
+                    asked & READ_CLOSED
+                } else {
+                    0
+                };
+                Ready(self.0 & asked | fault | end) | Ready::always(interest)
+            }
         }
     }
 }
@@ -259,7 +298,14 @@ impl BitOrAssign for Ready {
 }
 
 fn write_bits(f: &mut fmt::Formatter<'_>, name: &str, bits: u8) -> fmt::Result {
-    let names = ["READABLE", "PRIORITY", "WRITABLE", "ERROR", "HANGUP"];
+    let names = [
+        "READABLE",
+        "PRIORITY",
+        "WRITABLE",
+        "ERROR",
+        "HANGUP",
+        "READ_CLOSED",
+    ];
     let set: Vec<_> = (0..names.len())
         .filter(|bit| bits & 1 << bit != 0)
         .map(|bit| names[bit])
@@ -280,12 +326,23 @@ mod tests {
         assert_eq!(gone.seen_by(Interest::WRITABLE), Ready(HANGUP | WRITABLE));
         assert_eq!(gone.seen_by(Interest::PRIORITY), Ready(HANGUP));
         assert_eq!(gone.seen_by(Interest::NONE), Ready::NONE);
+        let closed = gone.seen_by(Interest::READ_CLOSED);
+        assert_eq!(closed, Ready(HANGUP | READ_CLOSED));
     }
 
     #[test]
     fn no_bit_is_seen_that_was_not_asked_for() {
         let all = Ready(READABLE | WRITABLE | PRIORITY);
         assert_eq!(all.seen_by(Interest::READABLE), Ready(READABLE));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_is_seen_by_readers() {
+        let end = Ready(READABLE | READ_CLOSED);
+        assert_eq!(end.seen_by(Interest::READABLE), end);
+        assert_eq!(end.seen_by(Interest::READ_CLOSED), Ready(READ_CLOSED));
+        assert_eq!(end.seen_by(Interest::WRITABLE), Ready::NONE);
+        assert_eq!(Ready(ERROR).seen_by(Interest::READ_CLOSED), Ready(ERROR));
     }
 
     #[test]

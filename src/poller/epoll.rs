@@ -281,6 +281,8 @@ fn flags(watch: Watch) -> EventFlags {
     flags.set(EventFlags::IN, interest.contains(Interest::READABLE));
     flags.set(EventFlags::OUT, interest.contains(Interest::WRITABLE));
     flags.set(EventFlags::PRI, interest.contains(Interest::PRIORITY));
+    let end = interest.with_end_of_stream();
+    flags.set(EventFlags::RDHUP, end.contains(Interest::READ_CLOSED));
     flags
 }
 

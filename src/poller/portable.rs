@@ -79,6 +79,9 @@ impl Portable {
         if watch.mode == Mode::Edge && !self.poller.supports_edge() {
             return Some("the poller in use has no edge-triggered mode");
         }
+        if watch.interest.contains(Interest::READ_CLOSED) {
+            return Some("the `polling` crate does not tell when the peer closes");
+        }
         let priority = watch.interest.contains(Interest::PRIORITY);
         (priority && cfg!(kqueue)).then_some("kqueue tells of no priority data")
     }

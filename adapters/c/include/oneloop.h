@@ -78,6 +78,12 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_HANGUP 16
 
 /**
+ * Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Told
+ * to handlers that wait for ONELOOP_READABLE, too. ENOTSUP where the poller does not tell.
+ */
+#define ONELOOP_READ_CLOSED 32
+
+/**
  * Called in every turn in which the descriptor is ready. What C libraries expect.
  */
 #define ONELOOP_LEVEL 0

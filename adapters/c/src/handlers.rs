@@ -20,6 +20,9 @@ pub const ONELOOP_WRITABLE: u32 = 4;
 pub const ONELOOP_ERROR: u32 = 8;
 /// Readiness only: the peer is gone. Always told to whoever waits for anything.
 pub const ONELOOP_HANGUP: u32 = 16;
+/// Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Told
+/// to handlers that wait for ONELOOP_READABLE, too. ENOTSUP where the poller does not tell.
+pub const ONELOOP_READ_CLOSED: u32 = 32;
 
 /// Called in every turn in which the descriptor is ready. What C libraries expect.
 pub const ONELOOP_LEVEL: c_int = 0;
@@ -79,6 +82,7 @@ fn interest(bits: u32) -> Result<Interest, Failure> {
         (ONELOOP_READABLE, Interest::READABLE),
         (ONELOOP_PRIORITY, Interest::PRIORITY),
         (ONELOOP_WRITABLE, Interest::WRITABLE),
+        (ONELOOP_READ_CLOSED, Interest::READ_CLOSED),
     ];
     // Asking for errors and hang-ups is as harmless as with poll(2).
     let mut left = bits & !(ONELOOP_ERROR | ONELOOP_HANGUP);
@@ -102,6 +106,7 @@ fn ready(event: Event) -> u32 {
         (event.is_writable(), ONELOOP_WRITABLE),
         (event.is_error(), ONELOOP_ERROR),
         (event.is_hangup(), ONELOOP_HANGUP),
+        (event.is_read_closed(), ONELOOP_READ_CLOSED),
     ];
     let set = bits.iter().filter(|(holds, _)| *holds);
     set.fold(0, |set, (_, bit)| set | bit)

@@ -117,6 +117,8 @@ macro_rules! __cases {
                 an_error_reaches_reader_and_writer
                 bytes_before_a_hangup_are_read_first
                 a_half_close_is_readable_and_no_hangup
+                the_peers_closing_is_told_without_reading
+                data_and_the_end_of_the_stream_are_one_call
                 nothing_is_delivered_that_was_not_asked_for
                 one_call_carries_all_that_is_ready
                 priority_data_comes_as_priority

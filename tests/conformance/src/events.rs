@@ -374,6 +374,56 @@ pub fn a_half_close_is_readable_and_no_hangup(stage: &mut Stage) {
     drop(b);
 }
 
+/// The peer's closing is told without reading, to handlers that ask for it alone.
+pub fn the_peers_closing_is_told_without_reading(stage: &mut Stage) {
+    for &mode in stage.modes() {
+        let (a, mut b) = tcp();
+        let a = Arc::new(a);
+        let closed = stage.watch(a.clone(), Interest::READ_CLOSED, mode);
+        let writer = stage.watch(a, WRITE, Mode::Oneshot);
+        b.write_all(b"unread").expect("room");
+        stage.turns(3);
+        assert_eq!((closed.take(), writer.take()), (0, 1), "{mode:?}");
+        stage
+            .reactor
+            .update_handler(writer.id, WRITE)
+            .expect("known");
+        b.shutdown(Shutdown::Write).expect("connected");
+        // Loopback delivers at once.
+        stage.turns(3);
+        let events = closed.events();
+        assert!(!events.is_empty(), "{mode:?}");
+        for event in events {
+            assert!(event.is_read_closed() && !event.is_readable());
+            assert!(!event.is_hangup() && !event.is_error());
+        }
+        assert!(writer.events().iter().all(|event| !event.is_read_closed()));
+        for id in [closed.id, writer.id] {
+            stage.reactor.remove_handler(id).expect("known");
+        }
+    }
+}
+
+/// Data and the end of the stream that come together are told in one call.
+pub fn data_and_the_end_of_the_stream_are_one_call(stage: &mut Stage) {
+    for &mode in stage.modes() {
+        let (a, mut b) = tcp();
+        let calls = stage.watch(a, READ, mode);
+        b.write_all(b"x").expect("room");
+        stage.turns(3);
+        let events = calls.events();
+        assert!(!events.is_empty());
+        assert!(events.iter().all(|event| !event.is_read_closed()));
+        stage.reactor.update_handler(calls.id, READ).expect("known");
+        b.write_all(b"y").expect("room");
+        b.shutdown(Shutdown::Write).expect("connected");
+        stage.turns(3);
+        let event = calls.events()[0];
+        assert!(event.is_readable() && event.is_read_closed(), "{event:?}");
+        stage.reactor.remove_handler(calls.id).expect("known");
+    }
+}
+
 /// No bit is delivered that was not asked for.
 pub fn nothing_is_delivered_that_was_not_asked_for(stage: &mut Stage) {
     let sources = stage.sources;

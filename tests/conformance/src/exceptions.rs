@@ -44,6 +44,16 @@ pub const EXCEPTIONS: &[Exception] = &[
         poller: PollerKind::Polling,
         reason: "the polling crate reports EPOLLPRI as readable, too",
     },
+    Exception {
+        case: "the_peers_closing_is_told_without_reading",
+        poller: PollerKind::Polling,
+        reason: "the polling crate does not ask epoll for EPOLLRDHUP",
+    },
+    Exception {
+        case: "data_and_the_end_of_the_stream_are_one_call",
+        poller: PollerKind::Polling,
+        reason: "the polling crate does not ask epoll for EPOLLRDHUP",
+    },
 ];
 
 /// What poll(2) cannot serve, which the polling crate takes where there is nothing better, for handlers on
