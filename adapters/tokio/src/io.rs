@@ -4,10 +4,14 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 /// tokio's [`AsyncRead`] and [`AsyncWrite`] over those of futures-io, such as
 /// [`oneloop::futures::Async`] has them: what is written for tokio's traits, hyper among it, then
 /// runs on a oneloop reactor, whoever drives that and without a tokio runtime.
+///
+/// In a task of tokio, each read and write takes from the task's cooperative budget, as tokio's own
+/// sockets do. A connection that always has something to read thus leaves the other tasks their turn.
 ///
 /// ```
 /// use oneloop::{Reactor, futures::Async};
@@ -40,7 +44,10 @@ impl<T: futures_io::AsyncRead> AsyncRead for Io<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let unfilled = buffer.initialize_unfilled();
-        let n = ready!(self.project().0.poll_read(cx, unfilled))?;
+        let n = ready!(within_budget(cx, |cx| self
+            .project()
+            .0
+            .poll_read(cx, unfilled)))?;
         buffer.advance(n);
         Poll::Ready(Ok(()))
     }
@@ -48,7 +55,7 @@ impl<T: futures_io::AsyncRead> AsyncRead for Io<T> {
 
 impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.project().0.poll_write(cx, bytes)
+        within_budget(cx, |cx| self.project().0.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -56,7 +63,7 @@ impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        self.project().0.poll_write_vectored(cx, buffers)
+        within_budget(cx, |cx| self.project().0.poll_write_vectored(cx, buffers))
     }
 
     /// What does not write several buffers at once writes the first, and is asked again.
@@ -71,4 +78,18 @@ impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.project().0.poll_close(cx)
     }
+}
+
+/// Polls if the task has budget left, and takes from it unless that is pending. Outside of tokio's
+/// tasks there is no limit.
+fn within_budget<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let budget = ready!(poll_proceed(cx));
+    let polled = poll(cx);
+    if polled.is_ready() {
+        budget.made_progress();
+    }
+    polled
 }

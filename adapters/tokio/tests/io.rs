@@ -1,0 +1,55 @@
+//! What tokio's traits over a oneloop reactor's sockets add to those of futures-io.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io::IoSlice;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use futures_lite::io::{repeat, sink};
+use oneloop_tokio::Io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// How often `work` gets done before it lets other tasks run; no more than `most` times.
+async fn in_one_poll(most: usize, mut work: impl AsyncFnMut()) -> usize {
+    let done = Cell::new(0);
+    let mut busy = pin!(async {
+        while done.get() < most {
+            work().await;
+            done.set(done.get() + 1);
+        }
+    });
+    poll_fn(|cx| {
+        let _ = busy.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
+    done.get()
+}
+
+const MANY: usize = 10_000;
+
+#[tokio::test]
+async fn a_task_that_never_waits_leaves_other_tasks_their_turn() {
+    let (mut source, mut drain) = (Io(repeat(7)), Io(sink()));
+    let reads = in_one_poll(MANY, async || _ = source.read(&mut [0; 8]).await.unwrap()).await;
+    assert!(reads < 1000, "{reads} reads");
+    tokio::task::yield_now().await;
+    let writes = in_one_poll(MANY, async || _ = drain.write(&[0; 8]).await.unwrap()).await;
+    assert!(writes < 1000, "{writes} writes");
+    tokio::task::yield_now().await;
+    let writes = in_one_poll(MANY, async || {
+        let buffers = [IoSlice::new(&[0; 8]); 2];
+        assert!(drain.write_vectored(&buffers).await.unwrap() >= 8);
+    });
+    let writes = writes.await;
+    assert!(writes < 1000, "{writes} vectored writes");
+}
+
+#[test]
+fn outside_of_tokio_there_is_no_limit() {
+    let mut source = Io(repeat(7));
+    let reads = in_one_poll(MANY, async || _ = source.read(&mut [0; 8]).await.unwrap());
+    let reads = pin!(reads).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(reads, Poll::Ready(MANY));
+}
