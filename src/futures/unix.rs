@@ -1,7 +1,16 @@
 //! Unix sockets of the standard library.
+//!
+//! A path that begins with a zero byte is a name in Linux' abstract namespace, as for tokio; the
+//! standard library refuses such paths.
 
 use std::future::Future;
 use std::io::Result;
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::panic::Location;
 use std::path::Path;
@@ -17,10 +26,17 @@ use crate::{Loop, Shared, Threads};
 
 /// Listeners on Unix sockets.
 impl<K: Threads> Async<UnixListener, K> {
-    /// A listener on a path, which must not exist.
+    /// A listener on a path, which must not exist. On Linux, a path that begins with a zero byte is
+    /// an abstract name.
     #[track_caller]
     pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Async::new(reactor, UnixListener::bind(path)?)?)
+        Async::<UnixListener, K>::bind_addr(reactor, &address(path.as_ref())?)
+    }
+
+    /// A listener on an address.
+    #[track_caller]
+    pub fn bind_addr(reactor: &Loop<K>, address: &SocketAddr) -> Result<Self> {
+        Ok(Async::new(reactor, UnixListener::bind_addr(address)?)?)
     }
 
     /// The next connection.
@@ -42,18 +58,24 @@ impl<K: Threads> Async<UnixListener, K> {
 
 /// Connections on Unix sockets.
 impl<K: Threads> Async<UnixStream, K> {
-    /// Connects.
+    /// Connects to a listener on a path. On Linux, a path that begins with a zero byte is an
+    /// abstract name.
     #[track_caller]
     pub fn connect(
         reactor: &Loop<K>,
         path: impl AsRef<Path>,
     ) -> impl Future<Output = Result<Self>> {
         let place = Location::caller();
-        async move {
-            let address = SocketAddrUnix::new(path.as_ref())?;
-            let socket = begin_to_connect(AddressFamily::UNIX, &address)?;
-            end_connecting(Async::add(reactor, socket.into(), place)?).await
-        }
+        async move { connect(reactor, &address(path.as_ref())?, place).await }
+    }
+
+    /// Connects to a listener on an address.
+    #[track_caller]
+    pub fn connect_addr(
+        reactor: &Loop<K>,
+        address: &SocketAddr,
+    ) -> impl Future<Output = Result<Self>> {
+        connect(reactor, address, Location::caller())
     }
 
     /// Two that are connected with each other.
@@ -66,10 +88,17 @@ impl<K: Threads> Async<UnixStream, K> {
 
 /// Datagrams on Unix sockets.
 impl<K: Threads> Async<UnixDatagram, K> {
-    /// A socket on a path, which must not exist.
+    /// A socket on a path, which must not exist. On Linux, a path that begins with a zero byte is
+    /// an abstract name.
     #[track_caller]
     pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Async::new(reactor, UnixDatagram::bind(path)?)?)
+        Async::<UnixDatagram, K>::bind_addr(reactor, &address(path.as_ref())?)
+    }
+
+    /// A socket on an address.
+    #[track_caller]
+    pub fn bind_addr(reactor: &Loop<K>, address: &SocketAddr) -> Result<Self> {
+        Ok(Async::new(reactor, UnixDatagram::bind_addr(address)?)?)
     }
 
     /// A socket without a name.
@@ -90,10 +119,16 @@ impl<K: Threads> Async<UnixDatagram, K> {
         self.read_with(|socket| socket.recv_from(buffer)).await
     }
 
-    /// Sends a datagram.
+    /// Sends a datagram to the socket on a path. On Linux, a path that begins with a zero byte is an
+    /// abstract name.
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> Result<usize> {
-        let path = path.as_ref();
-        self.write_with(|socket| socket.send_to(bytes, path)).await
+        self.send_to_addr(bytes, &address(path.as_ref())?).await
+    }
+
+    /// Sends a datagram to the socket on an address.
+    pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> Result<usize> {
+        let send = |socket: &UnixDatagram| socket.send_to_addr(bytes, address);
+        self.write_with(send).await
     }
 
     /// Receives a datagram from the peer that the socket is connected to.
@@ -104,6 +139,36 @@ impl<K: Threads> Async<UnixDatagram, K> {
     /// Sends a datagram to the peer that the socket is connected to.
     pub async fn send(&self, bytes: &[u8]) -> Result<usize> {
         self.write_with(|socket| socket.send(bytes)).await
+    }
+}
+
+async fn connect<K: Threads>(
+    reactor: &Loop<K>,
+    address: &SocketAddr,
+    place: &'static Location<'static>,
+) -> Result<Async<UnixStream, K>> {
+    let socket = begin_to_connect(AddressFamily::UNIX, &for_rustix(address)?)?;
+    end_connecting(Async::add(reactor, socket.into(), place)?).await
+}
+
+/// What a path means.
+fn address(path: &Path) -> Result<SocketAddr> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = path.as_os_str().as_bytes().strip_prefix(&[0]) {
+        return SocketAddr::from_abstract_name(name);
+    }
+    SocketAddr::from_pathname(path)
+}
+
+fn for_rustix(address: &SocketAddr) -> Result<SocketAddrUnix> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = address.as_abstract_name() {
+        return Ok(SocketAddrUnix::new_abstract_name(name)?);
+    }
+    match address.as_pathname() {
+        Some(path) => Ok(SocketAddrUnix::new(path)?),
+        // The kernel says what is wrong with that.
+        None => Ok(SocketAddrUnix::new_unnamed()),
     }
 }
 

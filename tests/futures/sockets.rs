@@ -185,6 +185,73 @@ fn unix_listeners() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn unix_sockets_with_abstract_names() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+
+    let reactor = Reactor::new().unwrap();
+    let name = |what: &str| format!("oneloop-{what}-{}", std::process::id());
+    let path = |what: &str| format!("\0{}", name(what));
+    let address = |what: &str| SocketAddr::from_abstract_name(name(what)).unwrap();
+    reactor
+        .block_on(async {
+            // A path and an address mean the same.
+            let by_path = Async::<UnixListener>::bind(&reactor, path("stream")).unwrap();
+            let to_it = Async::<UnixStream>::connect_addr(&reactor, &address("stream")).await;
+            let mut to_it = to_it.unwrap();
+            let (mut from_it, _) = by_path.accept().await.unwrap();
+            to_it.write_all(b"x").await.unwrap();
+            from_it.read_exact(&mut [0]).await.unwrap();
+            drop(by_path);
+            let by_address =
+                Async::<UnixListener>::bind_addr(&reactor, &address("stream")).unwrap();
+            Async::<UnixStream>::connect(&reactor, path("stream"))
+                .await
+                .unwrap();
+            by_address.accept().await.unwrap();
+
+            let one = Async::<UnixDatagram>::bind(&reactor, path("one")).unwrap();
+            let two = Async::<UnixDatagram>::bind_addr(&reactor, &address("two")).unwrap();
+            one.send_to(b"to two", path("two")).await.unwrap();
+            two.send_to_addr(b"to one", &address("one")).await.unwrap();
+            let mut bytes = [0; 9];
+            let (length, from) = one.recv_from(&mut bytes).await.unwrap();
+            assert_eq!(&bytes[..length], b"to one");
+            assert_eq!(from.as_abstract_name(), Some(name("two").as_bytes()));
+            let (length, from) = two.recv_from(&mut bytes).await.unwrap();
+            assert_eq!(&bytes[..length], b"to two");
+            assert_eq!(from.as_abstract_name(), Some(name("one").as_bytes()));
+
+            let nobody = Async::<UnixStream>::connect(&reactor, path("nobody")).await;
+            let refused = nobody.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+            let unnamed = UnixDatagram::unbound().unwrap().local_addr().unwrap();
+            let to_it = Async::<UnixStream>::connect_addr(&reactor, &unnamed).await;
+            assert_eq!(to_it.unwrap_err().kind(), ErrorKind::InvalidInput);
+        })
+        .unwrap();
+}
+
+#[test]
+fn unix_sockets_by_the_address_of_a_path() {
+    use std::os::unix::net::SocketAddr;
+
+    let reactor = Reactor::new().unwrap();
+    let path = std::env::temp_dir().join(format!("oneloop-address-{}", std::process::id()));
+    let address = SocketAddr::from_pathname(&path).unwrap();
+    let listener = Async::<UnixListener>::bind_addr(&reactor, &address).unwrap();
+    let connect = Async::<UnixStream>::connect_addr(&reactor, &address);
+    let (connected, accepted) = reactor.block_on(zip(connect, listener.accept())).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    connected.unwrap();
+    accepted.unwrap();
+    let no_name = Async::<UnixStream>::connect(&reactor, "with a \0 inside");
+    let error = reactor.block_on(no_name).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
 fn flushing_and_closing_wait_for_nobody() {
     let reactor = Reactor::new().unwrap();
     let (mut stream, mut peer) = pair(&reactor);
