@@ -61,6 +61,8 @@ struct Shared {
 struct Time {
     now: Instant,
     system: SystemTime,
+    /// How often the system clock was set: until the next time it is as far from the monotonic one as now.
+    sets: u64,
     /// The loops to be woken when it moves.
     loops: Vec<Weak<Inbox>>,
 }
@@ -83,6 +85,7 @@ impl TestClock {
             time: Mutex::new(Time {
                 now: Instant::now(),
                 system: SystemTime::now(),
+                sets: 0,
                 loops: Vec::new(),
             }),
         }))
@@ -101,14 +104,20 @@ impl TestClock {
     /// Moves both clocks, and wakes the loops. What lies beyond the end of time is not gone to.
     pub fn advance(&self, time: Duration) {
         self.change(|now| {
-            now.now = now.now.checked_add(time).unwrap_or(now.now);
-            now.system = now.system.checked_add(time).unwrap_or(now.system);
+            let next = (now.now.checked_add(time), now.system.checked_add(time));
+            // At the end of time, which need not be the same for both, a clock stands still.
+            now.sets += u64::from(next.0.is_none() | next.1.is_none());
+            now.now = next.0.unwrap_or(now.now);
+            now.system = next.1.unwrap_or(now.system);
         });
     }
 
     /// Sets the system clock, as an administrator would, and leaves the monotonic one alone.
     pub fn set_system(&self, time: SystemTime) {
-        self.change(|now| now.system = time);
+        self.change(|now| {
+            now.system = time;
+            now.sets += 1;
+        });
     }
 
     pub(crate) fn is_eager(&self) -> bool {
@@ -218,6 +227,11 @@ impl Clock {
             Ok(ahead) => self.deadline_in(ahead),
             Err(behind) => self.now().saturating_sub(nanoseconds(behind.duration())),
         }
+    }
+
+    /// How often a test has set its system clock. Of the real one the kernel tells.
+    pub(crate) fn sets(&self) -> u64 {
+        self.test.as_ref().map_or(0, |test| test.time().sets)
     }
 
     pub(crate) fn system(&self) -> SystemTime {

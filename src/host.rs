@@ -15,6 +15,9 @@ pub struct Turn {
     /// Nothing is left to do, and what comes will show on the descriptor: the host may sleep.
     /// While this is false, a host that is told only of changes (edge-triggered) must turn again.
     pub idle: bool,
+    /// The budget of [`Host::turn`] was used up in the middle of a turn, with which the next call goes
+    /// on. It is not [idle](Self::idle) then.
+    pub unfinished: bool,
     /// The descriptor may be readable for ever without anything to do. Whoever has it registered
     /// with epoll, or a runtime, should take it out, call [`renew`](Loop::renew), and register it
     /// anew; with poll(2), calling that will do. Said again, now and then, until that was done.
@@ -105,7 +108,8 @@ impl<K: Threads> Host<K> {
     }
 
     /// Takes turns without waiting until the host may sleep, or until about `budget` callbacks
-    /// were called (a turn that calls nobody counts as one, and a turn that has begun is ended).
+    /// were called (a turn that calls nobody counts as one). A turn is broken off after that many
+    /// posts or timers, and after a thousand handlers or so; the next call goes on where it was.
     ///
     /// Several turns in one go are what makes a busy loop fast under a host; that there is a bound
     /// is what keeps it from starving the host's own tasks. A hundred or so is a good one.

@@ -490,3 +490,23 @@ mod a_real_clock {
         }
     }
 }
+
+/// Each turn of an eager clock fires one of them.
+#[test]
+fn system_timers_on_an_eager_clock_cost_the_same_however_many_there_are() {
+    let each = |many: u32| {
+        let clock = TestClock::eager();
+        let reactor = on(&clock);
+        for n in 0..many {
+            let time = clock.system_now() + n * SECOND;
+            reactor.call_at_system(time, || {}).unwrap();
+        }
+        let start = Instant::now();
+        reactor.run().unwrap();
+        assert_eq!(reactor.stats().timers, u64::from(many));
+        start.elapsed() / many
+    };
+    let best = |many| (0..3).map(|_| each(many)).min().unwrap();
+    let (few, many) = (best(100), best(2000));
+    assert!(many < few * 5, "{few:?} and {many:?}");
+}

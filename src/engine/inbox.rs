@@ -217,10 +217,20 @@ impl Inbox {
         let told = self.take_flags(WAKE | POSTS) & POSTS != 0;
         if told {
             let mut queue = self.queue();
-            posts.append(&mut queue.posts);
-            idle.append(&mut queue.idle);
+            move_all(&mut queue.posts, posts);
+            move_all(&mut queue.idle, idle);
         }
         told
+    }
+
+    /// Appends the first so many posts of normal priority. That there are some stays said.
+    pub(super) fn take_first(&self, count: usize, posts: &mut VecDeque<Post>) {
+        move_first(&mut self.queue().posts, count, posts);
+    }
+
+    /// The same for high priority.
+    pub(super) fn take_first_urgent(&self, count: usize, urgent: &mut VecDeque<Post>) {
+        move_first(&mut self.queue().urgent, count, urgent);
     }
 
     /// Appends what was posted with high priority so far. False if there is nothing.
@@ -228,7 +238,7 @@ impl Inbox {
     pub(super) fn take_urgent(&self, urgent: &mut VecDeque<Post>) -> bool {
         let told = self.take_flags(URGENT) != 0;
         if told {
-            urgent.append(&mut self.queue().urgent);
+            move_all(&mut self.queue().urgent, urgent);
         }
         told
     }
@@ -299,4 +309,17 @@ impl Inbox {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Appends all, in no time if that is where they go to an empty line.
+fn move_all(from: &mut VecDeque<Post>, to: &mut VecDeque<Post>) {
+    match to.is_empty() {
+        true => mem::swap(from, to),
+        false => to.append(from),
+    }
+}
+
+fn move_first(from: &mut VecDeque<Post>, count: usize, to: &mut VecDeque<Post>) {
+    let count = count.min(from.len());
+    to.extend(from.drain(..count));
 }

@@ -117,6 +117,8 @@ struct State {
     timers: Timers,
     /// There was a timer for a time of the system clock.
     watches_clock: bool,
+    /// How often the clock of a test had been set when the timers followed it last.
+    clock_sets: u64,
     hooks: Hooks,
     phase: Phase,
     /// Who drives now, and from which thread.
@@ -180,6 +182,7 @@ impl Core {
             inbox,
             state: Mutex::new(State {
                 watches_clock: false,
+                clock_sets: 0,
                 handlers: Handlers::default(),
                 timers: Timers::default(),
                 hooks: Hooks::default(),
@@ -449,6 +452,7 @@ impl Core {
             patience: None,
             ends: false,
             built_in: false,
+            most: usize::MAX,
         })
     }
 
@@ -490,23 +494,28 @@ impl Core {
     /// Turns without waiting, until the host may sleep or about `budget` callbacks were called.
     pub(crate) fn host_turns(&self, host: &'static str, budget: usize) -> Result<Turn> {
         let mut driving = self.drive(host, Some(host))?;
+        let budget = budget.max(1);
+        driving.most = budget;
         let mut sum = Turn::default();
         let mut turn = Turn::default();
         let mut spent = 0;
         let mut state = self.state();
-        while !sum.idle && !sum.stopped && !state.haunted && spent < budget.max(1) {
+        while !sum.idle && !sum.stopped && !state.haunted && spent < budget {
             state = driving.turn(state, NOT_AT_ALL, &mut turn)?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
             // A turn that calls nobody is not for nothing.
             spent += turn.called.max(1);
-            if !turn.stopped && (turn.idle || spent >= budget) {
+            // After all callbacks, so not when a turn is broken off.
+            let ended = !turn.stopped && !driving.is_cut();
+            if ended && (turn.idle || spent >= budget) {
                 drop(state);
                 sum.idle = driving.rest()? && turn.idle;
                 state = self.state();
             }
         }
         sum.haunted = mem::take(&mut state.haunted);
+        sum.unfinished = driving.is_cut();
         drop(state);
         Ok(sum)
     }
@@ -682,9 +691,10 @@ impl Core {
         }
     }
 
-    /// If it was set: that of a test may have been at any time, of which nobody tells.
+    /// If it was set, of which the kernel has told, or which shows by the clock of a test.
     fn follow_system_clock(&self, state: &mut State, told: bool) {
-        if told || self.clock.test().is_some() {
+        let sets = self.clock.sets();
+        if told || mem::replace(&mut state.clock_sets, sets) != sets {
             let deadline = |time| self.clock.deadline_of(time);
             state.timers.follow(deadline);
         }

@@ -23,6 +23,8 @@ pub(super) struct Timers {
     bodies: Vec<Body>,
     /// Those that are pending, by slot. None is there under a later deadline than its own.
     heap: Heap,
+    /// Those that are due, in the order in which they are to be called.
+    due: VecDeque<Due>,
     /// What few timers have, by slot: a table of its own keeps the others small.
     plans: HashMap<u32, Plan>,
     /// Timers that keep `run` going.
@@ -40,6 +42,13 @@ pub(super) struct Timer {
     planned: bool,
 }
 
+/// A timer that is to be called. It counts for nothing if the timer was cancelled or reset since.
+#[derive(Clone, Copy)]
+struct Due {
+    deadline: u64,
+    key: Key,
+}
+
 struct Body {
     /// `None` while it is being called, and in a slot that is free.
     callback: Option<Callback>,
@@ -51,7 +60,7 @@ struct Body {
 enum Stage {
     /// In the heap.
     Pending,
-    /// Taken out of it, waiting for its turn to be called.
+    /// In `due`, waiting for its turn to be called.
     Due,
     /// Being called.
     Called,
@@ -231,9 +240,21 @@ impl Timers {
     /// The earliest deadline, exactly.
     #[inline]
     pub(super) fn next_deadline(&mut self) -> u64 {
-        match self.heap.is_empty() {
+        let next = match self.heap.is_empty() {
             true => NEVER,
             false => self.next().map_or(NEVER, |(deadline, _)| deadline),
+        };
+        match self.due.is_empty() {
+            true => next,
+            false => next.min(self.first_due()),
+        }
+    }
+
+    #[cold]
+    fn first_due(&mut self) -> u64 {
+        match self.has_due() {
+            true => self.due.front().map_or(NEVER, |due| due.deadline),
+            false => NEVER,
         }
     }
 
@@ -249,36 +270,59 @@ impl Timers {
         }
     }
 
-    /// Moves what is due to the end of `due`, in order.
-    pub(super) fn take_due(&mut self, now: u64, due: &mut VecDeque<Key>) {
+    /// Takes what is due by now out of the heap, for `pop_due`.
+    pub(super) fn take_due(&mut self, now: u64) {
         let is_due = |&(deadline, _): &(u64, u32)| deadline <= now && deadline != NEVER;
-        let (begin, mut last, mut tied) = (due.len(), NEVER, false);
+        let (begin, mut last, mut tied) = (self.due.len(), NEVER, false);
         while let Some((deadline, index)) = self.next().filter(is_due) {
             self.heap.remove(index);
             let timer = &mut self.slots[index as usize];
             timer.stage = Stage::Due;
             let serial = timer.serial;
-            due.push_back(Key { index, serial });
+            let key = Key { index, serial };
+            self.due.push_back(Due { deadline, key });
             tied |= deadline == last;
             last = deadline;
         }
+        let newest = self.newest;
+        let place = |due: &Due| (due.deadline, Reverse(newest.wrapping_sub(due.key.serial)));
         // The heap knows no order among those of one deadline.
         if tied {
-            let deadline = |key: &Key| self.slots[key.slot()].deadline;
-            let taken = &mut due.make_contiguous()[begin..];
-            for same in taken.chunk_by_mut(|one, next| deadline(one) == deadline(next)) {
-                same.sort_unstable_by_key(|key| Reverse(self.newest.wrapping_sub(key.serial)));
+            let taken = &mut self.due.make_contiguous()[begin..];
+            for same in taken.chunk_by_mut(|one, next| one.deadline == next.deadline) {
+                same.sort_unstable_by_key(place);
             }
+        }
+        // What an earlier turn has left over mostly comes before all that is new.
+        let last_before = begin.checked_sub(1).and_then(|last| self.due.get(last));
+        let first_new = self.due.get(begin);
+        if last_before
+            .zip(first_new)
+            .is_some_and(|(one, next)| place(one) > place(next))
+        {
+            // Two sorted runs, which this merges.
+            self.due.make_contiguous().sort_by_key(place);
         }
     }
 
-    /// Takes back those that are due and were not called, so that they fire by deadline with what has
-    /// become due meanwhile.
-    pub(super) fn put_back(&mut self, due: &mut VecDeque<Key>) {
-        for key in due.drain(..) {
-            if self.get(key).is_some_and(|timer| timer.stage == Stage::Due) {
-                self.queue(key);
+    /// Another timer is to be called. What was cancelled or reset since it became due is forgotten.
+    pub(super) fn has_due(&mut self) -> bool {
+        while let Some(&Due { deadline, key }) = self.due.front() {
+            let is_due =
+                |timer: &mut Timer| timer.stage == Stage::Due && timer.deadline == deadline;
+            if self.get(key).is_some_and(is_due) {
+                return true;
             }
+            self.due.pop_front();
+        }
+        false
+    }
+
+    /// The next to be called.
+    pub(super) fn pop_due(&mut self) -> Option<Key> {
+        match self.has_due() {
+            true => self.due.pop_front().map(|due| due.key),
+            false => None,
         }
     }
 
@@ -345,9 +389,8 @@ mod tests {
     use super::*;
 
     fn due(timers: &mut Timers, now: u64) -> Vec<Key> {
-        let mut due = VecDeque::new();
-        timers.take_due(now, &mut due);
-        due.into()
+        timers.take_due(now);
+        std::iter::from_fn(|| timers.pop_due()).collect()
     }
 
     fn timer(timers: &mut Timers, deadline: u64) -> Key {
@@ -408,16 +451,27 @@ mod tests {
     }
 
     #[test]
-    fn due_timers_that_are_put_back_fire_by_deadline() {
+    fn due_timers_that_are_left_over_fire_by_deadline() {
         let mut timers = Timers::default();
-        let [a, b, c] = [1, 3, 3].map(|deadline| timer(&mut timers, deadline));
-        let mut taken = due(&mut timers, 3).into();
+        let [a, b, c, e] = [1, 3, 3, 3].map(|deadline| timer(&mut timers, deadline));
+        timers.take_due(3);
         timers.cancel(a);
-        timers.put_back(&mut taken);
-        assert!(taken.is_empty());
+        timers.reset(e, 4, None);
         assert_eq!(timers.next_deadline(), 3);
-        let d = timer(&mut timers, 2);
-        assert_eq!(due(&mut timers, 3), [d, b, c]);
+        let [d, f] = [2, 3].map(|deadline| timer(&mut timers, deadline));
+        assert_eq!(due(&mut timers, 4), [d, b, c, f, e]);
+        assert_eq!(timers.next_deadline(), NEVER);
+    }
+
+    #[test]
+    fn a_left_over_that_is_reset_fires_in_its_new_place() {
+        let mut timers = Timers::default();
+        let [a, b] = [1, 2].map(|deadline| timer(&mut timers, deadline));
+        timers.take_due(2);
+        timers.reset(a, 5, None);
+        assert_eq!(timers.next_deadline(), 2);
+        let c = timer(&mut timers, 4);
+        assert_eq!(due(&mut timers, 5), [b, c, a]);
     }
 
     #[test]

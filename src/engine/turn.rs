@@ -9,7 +9,7 @@ use super::inbox::Post;
 use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
 use crate::error::Cause;
 use crate::id::Key;
-use crate::poller::{Events, Set};
+use crate::poller::{BATCH, Events, Set};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::{CallbackKind, Error, Result, Turn};
@@ -23,14 +23,26 @@ pub(super) struct Turning {
     /// The handlers to be called in this turn; those before `called` have been.
     batch: Vec<Key>,
     called: usize,
-    /// The timers to be called in this turn. What is left over goes back among the others.
-    due: VecDeque<Key>,
+    /// Where a host's budget broke the turn off.
+    cut: Option<Cut>,
     /// Posts that were taken from the inbox, by priority.
     urgent: VecDeque<Post>,
     posts: VecDeque<Post>,
     idle: VecDeque<Post>,
     /// How many turns in a row had events that concern nobody, in each set.
     haunted: [u32; 2],
+}
+
+/// The phase in which a turn was broken off, and in which it goes on. What is left over stays where it
+/// was, except for posts: they go back to the head of the inbox.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cut {
+    /// So many posts of high priority are left.
+    Urgent(usize),
+    Handlers,
+    Timers,
+    /// So many posts are left.
+    Posts(usize),
 }
 
 /// In how many of them it is taken for a descriptor that cannot be removed.
@@ -43,7 +55,7 @@ impl Turning {
             news: Vec::new(),
             batch: Vec::new(),
             called: 0,
-            due: VecDeque::new(),
+            cut: None,
             urgent: VecDeque::new(),
             posts: VecDeque::new(),
             idle: VecDeque::new(),
@@ -57,10 +69,10 @@ impl Turning {
         Some(key)
     }
 
-    /// A turn that was stopped, or in which a callback panicked, has left something over.
+    /// A turn that was stopped or broken off, or in which a callback panicked, has left something over.
     #[inline]
     fn has_left_overs(&self) -> bool {
-        self.called < self.batch.len()
+        (self.called < self.batch.len()) | self.cut.is_some()
     }
 }
 
@@ -78,6 +90,9 @@ pub(crate) struct Driving<'a> {
     pub(super) ends: bool,
     /// The loop's own wait drives: nobody can be told anything.
     pub(super) built_in: bool,
+    /// After how many callbacks of a phase the turn is broken off: a host's own tasks have to get their
+    /// share.
+    pub(super) most: usize,
 }
 
 impl<'c> Driving<'c> {
@@ -138,12 +153,17 @@ impl<'c> Driving<'c> {
         let core = self.core;
         *turn = Turn::default();
         if core.inbox.take_stop() {
+            // As one that is stopped half way.
+            self.turning.cut = None;
             turn.stopped = true;
             return Ok(state);
         }
         self.resting = false;
         state.phase = Phase::Calling;
         state.handlers.defer = true;
+        if let Some(cut) = self.turning.cut.take() {
+            return self.go_on(state, cut, turn);
+        }
         state.stats.turns += 1;
         self.begin_batch(&mut state);
         // What is rare is looked for with one branch for all of it, here and below, and is elsewhere.
@@ -201,7 +221,9 @@ impl<'c> Driving<'c> {
         if !state.hooks.is_empty() | core.inbox.is_signalled() {
             state = self.call_first(state, turn)?;
         }
-        state = self.call_handlers(state, turn)?;
+        if self.turning.cut.is_none() {
+            state = self.call_handlers(state, turn)?;
+        }
         let posts = core.inbox.is_signalled() | !self.turning.idle.is_empty();
         if !state.timers.is_empty() | posts | core.clock.is_test() {
             state = self.call_last(state, turn, quiet, limit)?;
@@ -209,6 +231,47 @@ impl<'c> Driving<'c> {
         turn.stopped = core.inbox.take_stop();
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
         Ok(state)
+    }
+
+    /// The rest of a turn that was broken off. It does not wait, and looks for nothing new before it comes
+    /// to a phase that had not begun.
+    #[cold]
+    fn go_on(
+        &mut self,
+        mut state: StateGuard<'c>,
+        cut: Cut,
+        turn: &mut Turn,
+    ) -> Result<StateGuard<'c>> {
+        let core = self.core;
+        if let Cut::Urgent(left) = cut {
+            let first = left.min(self.most);
+            core.inbox
+                .take_first_urgent(first, &mut self.turning.urgent);
+            state = self.call_urgent(state, turn, left)?;
+        }
+        if cut <= Cut::Handlers && !self.is_cut() {
+            state = self.call_handlers(state, turn)?;
+        }
+        if cut < Cut::Timers {
+            state = self.call_timers(state, turn)?;
+        } else if cut == Cut::Timers {
+            state = self.call_due(state, turn)?;
+        }
+        state = match cut {
+            Cut::Posts(left) => {
+                let first = left.min(self.most);
+                core.inbox.take_first(first, &mut self.turning.posts);
+                self.call_normal(state, turn, left)?
+            }
+            _ => self.call_posted(state, turn)?,
+        };
+        turn.stopped = core.inbox.take_stop();
+        Ok(state)
+    }
+
+    /// The turn is broken off; a later call goes on with it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.turning.cut.is_some()
     }
 
     /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
@@ -286,9 +349,24 @@ impl<'c> Driving<'c> {
             state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
         }
         match self.core.inbox.take_urgent(&mut self.turning.urgent) {
-            true => self.call_posts(state, turn, |turning| turning.urgent.pop_front()),
+            true => {
+                let all = self.turning.urgent.len();
+                self.call_urgent(state, turn, all)
+            }
             false => Ok(state),
         }
+    }
+
+    /// The first so many posts of high priority.
+    fn call_urgent(
+        &mut self,
+        state: StateGuard<'c>,
+        turn: &mut Turn,
+        posts: usize,
+    ) -> Result<StateGuard<'c>> {
+        let (state, left) = self.call_posts(state, turn, posts, |turning| &mut turning.urgent)?;
+        self.turning.cut = (left > 0).then_some(Cut::Urgent(left));
+        Ok(state)
     }
 
     fn call_handlers(
@@ -297,6 +375,8 @@ impl<'c> Driving<'c> {
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
+        // What one wait fetches is bounded already.
+        let end = turn.called.saturating_add(self.most.max(BATCH));
         while let Some(key) = core.unless_stopped(|| self.turning.next_in_batch()) {
             let Some(call) = state.handlers.start(key) else {
                 continue;
@@ -321,6 +401,10 @@ impl<'c> Driving<'c> {
                 drop(dead);
                 state = self.state()?;
             }
+            if turn.called >= end && self.turning.has_left_overs() {
+                self.turning.cut = Some(Cut::Handlers);
+                break;
+            }
         }
         Ok(state)
     }
@@ -338,31 +422,35 @@ impl<'c> Driving<'c> {
             self.hurry(limit.min(state.timers.next_deadline()));
         }
         state = self.call_timers(state, turn)?;
-        let Turning { posts, idle, .. } = &mut *self.turning;
-        if self.core.inbox.take(posts, idle) {
-            state = self.call_posts(state, turn, |turning| turning.posts.pop_front())?;
-        }
+        state = self.call_posted(state, turn)?;
         // Also beside events that concern nobody, which may come again and again.
         if turn.called == 0 && !self.is_busy(&state) {
-            let mut one = true;
-            state = self.call_posts(state, turn, |turning| {
-                mem::take(&mut one).then(|| turning.idle.pop_front())?
-            })?;
+            (state, _) = self.call_posts(state, turn, 1, |turning| &mut turning.idle)?;
         }
         Ok(state)
     }
 
+    /// All timers that are due by now.
     fn call_timers(
         &mut self,
         mut state: StateGuard<'c>,
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
-        let core = self.core;
-        if state.timers.next_deadline() != NEVER {
-            let now = core.clock.now();
-            state.timers.take_due(now, &mut self.turning.due);
+        if self.is_cut() {
+            return Ok(state);
         }
-        while let Some(key) = self.core.unless_stopped(|| self.turning.due.pop_front()) {
+        if state.timers.next_deadline() != NEVER {
+            let now = self.core.clock.now();
+            state.timers.take_due(now);
+        }
+        self.call_due(state, turn)
+    }
+
+    /// The timers that were taken as due.
+    fn call_due(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
+        let core = self.core;
+        let end = turn.called.saturating_add(self.most);
+        while let Some(key) = core.unless_stopped(|| state.timers.pop_due()) {
             if let Some(time) = state.timers.system_time(key) {
                 // The two clocks may disagree by a little, or the one has just been set.
                 if core.clock.system() < time {
@@ -393,36 +481,74 @@ impl<'c> Driving<'c> {
                 drop(dead);
                 state = self.state()?;
             }
+            if turn.called >= end && state.timers.has_due() {
+                self.turning.cut = Some(Cut::Timers);
+                break;
+            }
         }
         Ok(state)
     }
 
-    /// Calls the posts that `next` takes out.
+    /// All that is posted by now.
+    fn call_posted(&mut self, state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
+        let Turning {
+            cut, posts, idle, ..
+        } = &mut *self.turning;
+        if cut.is_some() || !self.core.inbox.take(posts, idle) {
+            return Ok(state);
+        }
+        let all = self.turning.posts.len();
+        self.call_normal(state, turn, all)
+    }
+
+    /// The first so many posts of normal priority.
+    fn call_normal(
+        &mut self,
+        state: StateGuard<'c>,
+        turn: &mut Turn,
+        posts: usize,
+    ) -> Result<StateGuard<'c>> {
+        let (state, left) = self.call_posts(state, turn, posts, |turning| &mut turning.posts)?;
+        self.turning.cut = (left > 0).then_some(Cut::Posts(left));
+        Ok(state)
+    }
+
+    /// Calls the first so many posts of a line. Gives how many of them are left if there are more than a
+    /// host's budget allows.
     #[inline(never)]
     fn call_posts(
         &mut self,
         state: StateGuard<'c>,
         turn: &mut Turn,
-        mut next: impl FnMut(&mut Turning) -> Option<Post>,
-    ) -> Result<StateGuard<'c>> {
+        posts: usize,
+        line: fn(&mut Turning) -> &mut VecDeque<Post>,
+    ) -> Result<(StateGuard<'c>, usize)> {
         let core = self.core;
-        let Some(mut post) = core.unless_stopped(|| next(&mut self.turning)) else {
-            return Ok(state);
+        let now = posts.min(self.most);
+        let mut called = 0;
+        let mut next = |turning: &mut Turning| {
+            let next = (called < now).then(|| core.unless_stopped(|| line(turning).pop_front()))?;
+            called += usize::from(next.is_some());
+            next
+        };
+        let Some(mut post) = next(&mut self.turning) else {
+            return Ok((state, 0));
         };
         drop(state);
-        let before = turn.called;
         loop {
             turn.called += 1;
             let Post { callback, place } = post;
             core.observer.call(CallbackKind::Post, place, callback);
-            match core.unless_stopped(|| next(&mut self.turning)) {
+            match next(&mut self.turning) {
                 Some(another) => post = another,
                 None => break,
             }
         }
         let mut state = self.state()?;
-        state.stats.posts += (turn.called - before) as u64;
-        Ok(state)
+        state.stats.posts += called as u64;
+        // If it was stopped, the left-overs are for the next turn.
+        let left = if called == now { posts - now } else { 0 };
+        Ok((state, left))
     }
 
     /// There is nothing to do: an eager test clock moves to the next deadline.
@@ -516,16 +642,17 @@ impl<'c> Driving<'c> {
         if limit == NOT_AT_ALL || self.has_work(&state) {
             return Ok(false);
         }
-        let left = self.leave(state);
-        left.map_err(|error| Error::os(self.call, error))?;
+        self.leave(&mut state);
+        let set = core.set_alarm(&mut state);
+        drop(state);
+        set.map_err(|error| Error::os(self.call, error))?;
         self.resting = core.inbox.fall_asleep();
         Ok(self.resting)
     }
 
-    fn leave(&self, mut state: StateGuard<'_>) -> io::Result<()> {
+    fn leave(&self, state: &mut State) {
         state.phase = Phase::Resting;
         state.handlers.defer = false;
-        self.core.set_alarm(&mut state)
     }
 }
 
@@ -544,19 +671,20 @@ impl Drop for Driving<'_> {
             return;
         }
         let Turning {
-            due,
             urgent,
             posts,
             idle,
             ..
         } = &mut *self.turning;
-        state.timers.put_back(due);
         let closed = core.inbox.put_back([urgent, posts, idle].map(mem::take));
         // A hook has to be asked before anybody sleeps.
         let ask = !state.hooks.is_empty() && state.prepared.is_none_or(|until| until == NOT_AT_ALL);
         let failed = state.handlers.tell_kernel(&core.inbox.poller).is_some();
         let work = ask || failed || self.has_work(&state);
-        let work = self.leave(state).is_err() || work;
+        self.leave(&mut state);
+        // The wake tells of a turn that was broken off, and costs less than to set the alarm.
+        let work = self.is_cut() || core.set_alarm(&mut state).is_err() || work;
+        drop(state);
         if !core.inbox.fall_asleep() || work {
             core.inbox.wake();
         }

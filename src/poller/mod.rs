@@ -101,7 +101,7 @@ const NESTED: Watch = Watch {
 };
 
 /// How many events one wait fetches; the kernel serves the rest first next time.
-const BATCH: usize = 1024;
+pub(crate) const BATCH: usize = 1024;
 
 pub(crate) struct Poller {
     main: Backend,

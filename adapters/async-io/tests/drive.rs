@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use async_executor::{Executor, LocalExecutor};
 use async_io::{Async, Timer, block_on};
-use futures_lite::future::{or, race};
+use futures_lite::future::{or, race, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use oneloop::{Action, Interest, LocalReactor, Mode, Reactor};
 use oneloop_async_io::drive;
@@ -53,6 +54,32 @@ fn a_busy_reactor_starves_neither_sockets_nor_timers() {
         Ok(())
     };
     block_on(or(talk, race(drive(&reactor), echo))).unwrap();
+}
+
+/// They are one turn, which is not one poll.
+#[test]
+fn many_posts_and_timers_starve_no_task() {
+    const MANY: usize = 20_000;
+    let reactor = Reactor::new().unwrap();
+    let (sender, received) = channel();
+    for _ in 0..MANY {
+        let (post, timer) = (sender.clone(), sender.clone());
+        reactor.call_soon(move || post.send(()).unwrap()).unwrap();
+        let timer = move || timer.send(()).unwrap();
+        reactor.call_later(Duration::ZERO, timer).unwrap();
+    }
+    let look = async {
+        let (mut left, mut most) = (2 * MANY, 0);
+        while left > 0 {
+            yield_now().await;
+            let called = received.try_iter().count();
+            left -= called;
+            most = most.max(called);
+        }
+        assert!(most < 1000, "{most} callbacks in one go");
+        Ok(())
+    };
+    block_on(or(look, drive(&reactor))).unwrap();
 }
 
 #[test]

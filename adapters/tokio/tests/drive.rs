@@ -98,6 +98,31 @@ async fn a_busy_reactor_starves_no_task_on_two_threads() {
     the_hosts_tasks_are_not_starved().await;
 }
 
+/// They are one turn, which is not one poll.
+#[tokio::test]
+async fn many_posts_and_timers_starve_no_task() {
+    const MANY: usize = 20_000;
+    let reactor = Reactor::new().unwrap();
+    let (sender, mut received) = mpsc::unbounded_channel();
+    for _ in 0..MANY {
+        let (post, timer) = (sender.clone(), sender.clone());
+        reactor.call_soon(move || post.send(()).unwrap()).unwrap();
+        let timer = move || timer.send(()).unwrap();
+        reactor.call_later(Duration::ZERO, timer).unwrap();
+    }
+    let driving = tokio::spawn(drive(&reactor));
+    let (mut left, mut most) = (2 * MANY, 0);
+    while left > 0 {
+        tokio::task::yield_now().await;
+        let called = std::iter::from_fn(|| received.try_recv().ok()).count();
+        left -= called;
+        most = most.max(called);
+    }
+    assert!(most < 1000, "{most} callbacks in one go");
+    reactor.stop();
+    driving.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_second_drive_is_an_error_and_disturbs_nobody() {
     let reactor = Reactor::new().unwrap();

@@ -135,6 +135,7 @@ macro_rules! __cases {
                 again_waits_while_the_handler_is_paused;
             turns:
                 a_turn_is_handlers_then_timers_then_posts
+                a_turn_with_much_to_call_keeps_its_order
                 what_a_post_posts_runs_in_the_next_turn
                 a_callback_that_keeps_posting_starves_nobody
                 a_descriptor_that_stays_ready_starves_nobody

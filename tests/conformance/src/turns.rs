@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, ErrorKind, Interest, Mode};
+use oneloop::{Action, ErrorKind, Interest, Mode, Priority};
 
 use crate::stage::{Drops, readable};
 use crate::{Log, Sources, Stage};
@@ -105,6 +105,35 @@ pub fn a_descriptor_that_stays_ready_starves_nobody(stage: &mut Stage) {
         .expect("open");
     stage.run();
     assert!(posted.load(SeqCst));
+}
+
+/// A turn with more to call than a host gives in one go keeps its order all the same, and what is posted
+/// meanwhile waits for the next turn.
+pub fn a_turn_with_much_to_call_keeps_its_order(stage: &mut Stage) {
+    const MANY: usize = 300;
+    let log = Log::default();
+    let note = |what: &'static str, n: usize| {
+        let log = log.clone();
+        move || log.push((what, n))
+    };
+    let now = Instant::now();
+    for n in 0..MANY {
+        let (reactor, post, next) = (stage.reactor.downgrade(), note("post", n), note("next", n));
+        let post = move || {
+            post();
+            let reactor = reactor.upgrade().expect("it drives");
+            reactor.call_soon(next).expect("open");
+        };
+        stage.reactor.call_soon(post).expect("open");
+        let urgent = note("urgent", n);
+        let posted = stage.reactor.call_soon_with(Priority::High, urgent);
+        posted.expect("open");
+        let timer = note("timer", n);
+        stage.reactor.call_at(now, timer).expect("open");
+    }
+    stage.turns(2);
+    let phases = ["urgent", "timer", "post", "next"].map(|what| (0..MANY).map(move |n| (what, n)));
+    log.expect(&phases.into_iter().flatten().collect::<Vec<_>>());
 }
 
 /// All who are ready get their call in a turn before anybody gets a second one.

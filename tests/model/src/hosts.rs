@@ -247,7 +247,10 @@ fn after<E: Into<Fault>>(
     turn: Option<Result<Turn, E>>,
 ) -> Option<Turn> {
     let mut model = play.model();
-    model.driven(reactor.stats().turns, turn.is_none());
+    match &turn {
+        Some(Ok(turn)) if turn.unfinished => model.broken_off(reactor.stats().turns),
+        turn => model.driven(reactor.stats().turns, turn.is_none()),
+    }
     match turn? {
         Ok(turn) => {
             model.note(|| format!("{turn:?}"));

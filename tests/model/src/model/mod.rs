@@ -247,6 +247,13 @@ impl Model {
         self.finish(aborted);
     }
 
+    /// Whoever drove has come back in the middle of a turn, with which the next goes on.
+    pub(crate) fn broken_off(&mut self, turn: u64) {
+        self.inside = false;
+        self.drives += 1;
+        self.catch_up(turn);
+    }
+
     fn catch_up(&mut self, turn: u64) {
         // To go through all of these would take longer than they took.
         let spins = turn - self.turn > MANY_TURNS;

@@ -1,0 +1,231 @@
+//! A host's budget bounds the work of one call of `Host::turn`, in each phase of a turn.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use oneloop::{Action, Host, Interest, Mode, Priority, Reactor, Ready, Shared, VirtualSource};
+
+const BUDGET: usize = 10;
+const MANY: usize = 5000;
+
+/// Turns until the host may sleep. No call may do much more than its budget, and none that leaves
+/// something over may say that the host may sleep. Gives how many calls it took.
+fn turn_until_idle(host: &mut Host<Shared>) -> usize {
+    for calls in 1.. {
+        let turn = host.turn(BUDGET).unwrap();
+        assert!(turn.called <= 4 * BUDGET, "{turn:?}");
+        if turn.idle {
+            return calls;
+        }
+    }
+    unreachable!("there are enough numbers")
+}
+
+fn log() -> (Sender<usize>, Receiver<usize>) {
+    channel()
+}
+
+fn in_order(log: &Receiver<usize>) {
+    assert_eq!(
+        log.try_iter().collect::<Vec<_>>(),
+        (0..MANY).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn posts_of_each_priority() {
+    for priority in [Priority::High, Priority::Normal, Priority::Idle] {
+        let reactor = Reactor::new().unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        let (sender, called) = log();
+        for n in 0..MANY {
+            let sender = sender.clone();
+            let post = move || sender.send(n).unwrap();
+            reactor.call_soon_with(priority, post).unwrap();
+        }
+        assert!(turn_until_idle(&mut host) >= MANY / BUDGET / 4);
+        in_order(&called);
+    }
+}
+
+#[test]
+fn timers_of_one_deadline_and_of_many() {
+    for apart in [0, 1] {
+        let reactor = Reactor::new().unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        let (sender, fired) = log();
+        let start = Instant::now();
+        for n in 0..MANY {
+            let sender = sender.clone();
+            let deadline = start + Duration::from_nanos(apart * n as u64);
+            reactor
+                .call_at(deadline, move || sender.send(n).unwrap())
+                .unwrap();
+        }
+        assert!(turn_until_idle(&mut host) >= MANY / BUDGET / 4);
+        in_order(&fired);
+    }
+}
+
+/// One descriptor, or source, may have any number of handlers, which are all ready at once.
+#[test]
+fn handlers_beyond_what_one_wait_fetches() {
+    let reactor = Reactor::new().unwrap();
+    let mut host = reactor.host("a test").unwrap();
+    let (source, readiness) = VirtualSource::pair();
+    let (sender, called) = log();
+    for n in 0..MANY {
+        let sender = sender.clone();
+        let handle = move |_: &mut VirtualSource, _| {
+            sender.send(n).unwrap();
+            Action::Remove
+        };
+        reactor
+            .add_handler(source.clone(), Interest::READABLE, Mode::Level, handle)
+            .unwrap();
+    }
+    readiness.set(Ready::READABLE);
+    let mut turns = 0;
+    loop {
+        let turn = host.turn(BUDGET).unwrap();
+        turns += 1;
+        assert!(turn.called <= 1024 + BUDGET, "{turn:?}");
+        if turn.idle {
+            break;
+        }
+    }
+    assert!(turns >= MANY / 1024);
+    in_order(&called);
+}
+
+/// A turn that was broken off goes on where it was: what is new has to wait for the next turn, and each
+/// phase is ended before the next begins.
+#[test]
+fn a_turn_that_is_broken_off_keeps_its_order() {
+    const FEW: usize = 3 * BUDGET;
+    let reactor = Reactor::new().unwrap();
+    let mut host = reactor.host("a test").unwrap();
+    let (sender, log) = channel();
+    let note = |what: &'static str| {
+        let sender = sender.clone();
+        move || sender.send(what).unwrap()
+    };
+    let (source, readiness) = VirtualSource::pair();
+    let handle = note("handler");
+    let handle = move |_: &mut VirtualSource, _| handle();
+    reactor
+        .add_handler(source, Interest::READABLE, Mode::Level, handle)
+        .unwrap();
+    readiness.set(Ready::READABLE);
+    let now = Instant::now();
+    for _ in 0..FEW {
+        reactor
+            .call_soon_with(Priority::High, note("urgent"))
+            .unwrap();
+        let (weak, zero) = (reactor.downgrade(), note("zero"));
+        let timer = note("timer");
+        reactor
+            .call_at(now, move || {
+                timer();
+                let reactor = weak.upgrade().unwrap();
+                reactor.call_later(Duration::ZERO, zero.clone()).unwrap();
+            })
+            .unwrap();
+        let (weak, next, post) = (reactor.downgrade(), note("next"), note("post"));
+        reactor
+            .call_soon(move || {
+                post();
+                weak.upgrade().unwrap().call_soon(next).unwrap();
+            })
+            .unwrap();
+    }
+    let mut calls = 0;
+    loop {
+        let turn = host.turn(BUDGET).unwrap();
+        assert!(!turn.idle, "the handler's source stays ready");
+        assert!(turn.called <= 4 * BUDGET, "{turn:?}");
+        calls += 1;
+        if calls > 3 * 5 + 3 {
+            break;
+        }
+    }
+    let all: Vec<&str> = log.try_iter().collect();
+    let turns: Vec<&[&str]> = all.split(|what| *what == "handler").collect();
+    let of = |phases: &[&'static str]| -> Vec<&'static str> {
+        let each = phases.iter().map(|phase| vec![*phase; FEW]);
+        each.collect::<Vec<_>>().concat()
+    };
+    assert_eq!(turns[0], of(&["urgent"]));
+    assert_eq!(turns[1], of(&["timer", "post"]));
+    assert_eq!(turns[2], of(&["zero", "next"]));
+}
+
+/// The host goes away in the middle of a turn. The next to drive does the rest, and what comes then.
+#[test]
+fn the_next_driver_goes_on_with_a_turn_that_was_broken_off() {
+    let reactor = Reactor::new().unwrap();
+    let (sender, called) = log();
+    let now = Instant::now();
+    for n in 0..MANY {
+        let send = sender.clone();
+        let note = move |n| send.send(n).unwrap();
+        match n < MANY / 2 {
+            true => drop(reactor.call_at(now, move || note(n)).unwrap()),
+            false => reactor.call_soon(move || note(n)).unwrap(),
+        }
+    }
+    let mut host = reactor.host("a test").unwrap();
+    assert!(!host.turn(BUDGET).unwrap().idle);
+    assert!(reactor.next_deadline().is_some_and(|next| next <= now));
+    drop(host);
+    reactor.run().unwrap();
+    in_order(&called);
+}
+
+#[test]
+fn close_drops_what_a_turn_that_was_broken_off_has_left() {
+    struct OnDrop(Sender<usize>, usize);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.send(self.1).unwrap();
+        }
+    }
+    let reactor = Reactor::new().unwrap();
+    let mut host = reactor.host("a test").unwrap();
+    let (sender, dropped) = log();
+    for n in 0..MANY {
+        let guard = OnDrop(sender.clone(), n);
+        match n % 2 {
+            0 => drop(
+                reactor
+                    .call_later(Duration::ZERO, move || _ = &guard)
+                    .unwrap(),
+            ),
+            _ => reactor.call_soon(move || drop(guard)).unwrap(),
+        }
+    }
+    assert!(!host.turn(BUDGET).unwrap().idle);
+    reactor.close();
+    assert_eq!(dropped.try_iter().count(), MANY);
+}
+
+/// Left-overs cost nothing until it is their turn.
+#[test]
+fn many_left_overs_cost_each_call_no_more_than_few() {
+    let each = |many: usize| {
+        let reactor = Reactor::new().unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        let now = Instant::now();
+        for _ in 0..many {
+            reactor.call_soon(|| {}).unwrap();
+            reactor.call_soon_with(Priority::Idle, || {}).unwrap();
+            reactor.call_at(now, || {}).unwrap();
+        }
+        let start = Instant::now();
+        while !host.turn(BUDGET).unwrap().idle {}
+        start.elapsed() / many as u32
+    };
+    let best = |many| (0..3).map(|_| each(many)).min().unwrap();
+    let (few, many) = (best(1000), best(30_000));
+    assert!(many < few * 8, "{few:?} and {many:?}");
+}
