@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -878,7 +879,7 @@ impl Reactor {
 
     /// The same, which is a handle itself, for [`from_raw`](Self::from_raw) to take back.
     pub fn into_raw(self) -> *const () {
-        Arc::into_raw(self.core).cast()
+        ManuallyDrop::new(self).as_raw()
     }
 
     /// The handle that a pointer is.
@@ -898,10 +899,18 @@ impl Reactor {
 
 impl<K: Threads> Clone for Loop<K> {
     fn clone(&self) -> Self {
+        self.core.add_handle();
         Loop {
             core: self.core.clone(),
             threads: PhantomData,
         }
+    }
+}
+
+impl<K: Threads> Drop for Loop<K> {
+    /// The last one ends the loop, which is there until that is done.
+    fn drop(&mut self) {
+        self.core.drop_handle();
     }
 }
 
@@ -936,9 +945,10 @@ pub struct WeakLoop<K: Threads> {
 }
 
 impl<K: Threads> WeakLoop<K> {
-    /// The loop, if it is still there. Inside its own callbacks it always is.
+    /// The loop, if it is still there. Inside its own callbacks it always is; where callbacks and
+    /// sources are dropped, because the last handle goes, it is not.
     pub fn upgrade(&self) -> Option<Loop<K>> {
-        let core = self.core.upgrade()?;
+        let core = self.core.upgrade().filter(|core| core.try_add_handle())?;
         Some(Loop {
             core,
             threads: PhantomData,

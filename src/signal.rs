@@ -72,6 +72,8 @@ pub(crate) struct SignalPipe {
     reader: UnixStream,
     writer: Arc<UnixStream>,
     id: SigId,
+    /// The process that it was made in.
+    forks: u32,
 }
 
 impl SignalPipe {
@@ -96,7 +98,12 @@ impl SignalPipe {
         // SAFETY: what runs in the signal handler is a load of an atomic and a `write`, both
         // async-signal-safe; signal-hook saves `errno` around it.
         let id = unsafe { register(signal, notify) }?;
-        Ok(SignalPipe { reader, writer, id })
+        Ok(SignalPipe {
+            reader,
+            writer,
+            id,
+            forks,
+        })
     }
 
     /// As if the signal had come.
@@ -117,7 +124,10 @@ impl AsFd for SignalPipe {
 
 impl Drop for SignalPipe {
     fn drop(&mut self) {
-        unregister(self.id);
+        // In a child process a thread that is not there may have signal-hook's lock, for ever.
+        if fork::seen() == self.forks {
+            unregister(self.id);
+        }
     }
 }
 

@@ -377,3 +377,39 @@ fn a_child_may_drop_the_reactor() {
         post.join().unwrap();
     }
 }
+
+/// Another thread may have the lock of all signal handlers.
+#[cfg(feature = "signal")]
+#[test]
+fn a_child_drops_a_reactor_with_a_signal() {
+    let reactor = Reactor::new().unwrap();
+    reactor.add_signal(libc::SIGUSR1, |_| {}).unwrap();
+    let reactor = RefCell::new(Some(reactor));
+    let drop_it = || reactor.take().is_some();
+    let other = Reactor::new().unwrap();
+    let busy = || {
+        let id = other.add_signal(libc::SIGUSR2, |_| {}).unwrap();
+        other.remove_handler(id).unwrap();
+    };
+    fork_beside(busy, drop_it);
+}
+
+/// Another thread may be in the middle of a change.
+#[test]
+fn a_child_drops_a_reactor_that_other_threads_use() {
+    let reactor = Reactor::new().unwrap();
+    let other = reactor.clone();
+    let reactor = RefCell::new(Some(reactor));
+    let busy = || {
+        let timer = other.call_later(Duration::from_secs(9), || {}).unwrap();
+        other.call_soon(|| {}).unwrap();
+        other.cancel_timer(timer).unwrap();
+        other.turn(Some(Duration::ZERO)).unwrap();
+    };
+    // SAFETY: the other handle, which a thread of the parent has, is nobody's in the child.
+    let drop_both = || unsafe {
+        drop(std::ptr::read(&other));
+        reactor.take().is_some()
+    };
+    fork_beside(busy, drop_both);
+}

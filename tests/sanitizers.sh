@@ -45,7 +45,7 @@ address_sanitizer() {
         CARGO_TARGET_DIR=target/asan RUSTFLAGS="-Zsanitizer=address" \
             cargo test --target "$host" -p oneloop -p oneloop-c-tests "$@"
     }
-    run_tests --lib --test clock --test forked --test futures --test limits --test local \
+    run_tests --lib --test clock --test forked --test futures --test handles --test limits --test local \
         --test moving --test old_kernel --test seeing --test signal --test stress --test abi
     # shellcheck disable=SC2086
     run_tests --test hosts -- $hosts
@@ -73,7 +73,7 @@ thread_sanitizer() {
     }
     # A signal for the process goes to its first thread, the test runner's, and ThreadSanitizer keeps it
     # back until that makes a call that it knows: never, if the test is the last.
-    run_tests --test forked --test futures --test local --test moving --test signal --test stress \
+    run_tests --test forked --test futures --test handles --test local --test moving --test signal --test stress \
         -- --skip a_signal_wakes_a_loop_that_sleeps
     # shellcheck disable=SC2086
     run_tests --test hosts -- $hosts

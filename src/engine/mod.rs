@@ -8,6 +8,7 @@
 mod descriptors;
 mod dump;
 mod handlers;
+mod handles;
 mod heap;
 mod hooks;
 mod inbox;
@@ -49,6 +50,8 @@ use crate::{
 
 /// What all handles of one reactor share.
 pub(crate) struct Core {
+    /// How many handles there are: see `handles`.
+    handles: AtomicUsize,
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
     turning: Mutex<Turning>,
@@ -177,6 +180,7 @@ impl Core {
         let events = poller.events();
         let inbox = Arc::new(Inbox::new(poller));
         Ok(Core {
+            handles: AtomicUsize::new(1),
             clock: Clock::new(clock, &inbox),
             observer: Observer::new(slow),
             inbox,
@@ -719,19 +723,6 @@ impl Core {
             state.alarm = next;
         }
         Ok(())
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        // The posts go first, and here: a `Remote` may keep the inbox for longer, and must not
-        // have them. The kernel forgets the descriptors by itself when they or the poller are
-        // closed; after a fork it must not be told, since the parent's set is the same one.
-        match self.inbox.try_close() {
-            Some(posts) => drop(posts),
-            // Forked, while another thread was posting: nobody can get at them ever again.
-            None => mem::forget(self.inbox.clone()),
-        }
     }
 }
 

@@ -63,6 +63,11 @@ impl Turning {
         }
     }
 
+    /// The posts that were taken from the inbox and not called.
+    pub(super) fn take_posts(&mut self) -> [VecDeque<Post>; 3] {
+        [&mut self.urgent, &mut self.posts, &mut self.idle].map(mem::take)
+    }
+
     fn next_in_batch(&mut self) -> Option<Key> {
         let key = *self.batch.get(self.called)?;
         self.called += 1;
@@ -670,13 +675,7 @@ impl Drop for Driving<'_> {
         if self.resting {
             return;
         }
-        let Turning {
-            urgent,
-            posts,
-            idle,
-            ..
-        } = &mut *self.turning;
-        let closed = core.inbox.put_back([urgent, posts, idle].map(mem::take));
+        let closed = core.inbox.put_back(self.turning.take_posts());
         // A hook has to be asked before anybody sleeps.
         let ask = !state.hooks.is_empty() && state.prepared.is_none_or(|until| until == NOT_AT_ALL);
         let failed = state.handlers.tell_kernel(&core.inbox.poller).is_some();

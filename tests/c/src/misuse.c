@@ -67,7 +67,7 @@ int test_arguments_that_make_no_sense(oneloop_t *loop) {
     begin();
     pair(t.ends);
     CHECK(oneloop_add_handler(loop, t.ends[0], 1, 3, never, &t, destroy, &id) == -EINVAL);
-    CHECK(oneloop_add_handler(loop, t.ends[0], 32, 0, never, &t, destroy, &id) == -EINVAL);
+    CHECK(oneloop_add_handler(loop, t.ends[0], 64, 0, never, &t, destroy, &id) == -EINVAL);
     CHECK(oneloop_add_handler(loop, INT32_MIN, 1, 0, never, &t, destroy, &id) == -EBADF);
     CHECK(oneloop_add_timer(loop, 0, -1, on_time, &t, destroy, &id) == -EINVAL);
     CHECK(oneloop_call_soon(loop, 3, on_post, &t, destroy) == -EINVAL);
@@ -193,6 +193,105 @@ int test_in_a_child_process(oneloop_t *outer) {
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     oneloop_free(loop);
+    end(outer);
+    return failures;
+}
+
+/* User data that is given back at the end of its loop, in a function that uses the loop. */
+
+static _Thread_local struct {
+    oneloop_t *loop;
+    int error; /* what each function is to give */
+    int given_back;
+    bool closed; /* and has a handle still */
+} last;
+
+static void use_the_loop(void *user) {
+    (void)user;
+    last.given_back++;
+    check_each(last.loop, last.error);
+    CHECK(oneloop_close(last.loop) == 0);
+    CHECK(oneloop_stop(last.loop) == 0);
+    CHECK(oneloop_wake(last.loop) == 0);
+    CHECK(oneloop_fd(last.loop) >= 0);
+    /* Held, it is there for longer, and closed all the same. */
+    CHECK(oneloop_hold(last.loop) == last.loop);
+    CHECK(oneloop_turn(last.loop, 0, NULL) == last.error);
+    oneloop_free(last.loop);
+    /* There is nothing to give up any more. */
+    if (!last.closed)
+        oneloop_free(last.loop);
+}
+
+static int64_t before_the_end(oneloop_t *loop, void *user) {
+    (void)loop, (void)user;
+    return ONELOOP_NEVER;
+}
+
+static int add_last(oneloop_t *loop, int error) {
+    last.loop = loop;
+    last.error = error;
+    last.given_back = 0;
+    last.closed = false;
+    CHECK(oneloop_add_handler(loop, t.ends[0], 1, 0, never, &t, use_the_loop, NULL) == 0);
+    CHECK(oneloop_add_deferred(loop, on_turn, &t, use_the_loop, NULL) == 0);
+    CHECK(oneloop_add_idle(loop, on_turn, &t, use_the_loop, NULL) == 0);
+    CHECK(oneloop_add_signal(loop, SIGWINCH, on_signal, &t, use_the_loop, NULL) == 0);
+    CHECK(oneloop_add_timer(loop, ONELOOP_NEVER, 0, on_time, &t, use_the_loop, NULL) == 0);
+    CHECK(oneloop_add_hook(loop, before_the_end, NULL, &t, use_the_loop, NULL) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, on_post, &t, use_the_loop) == 0);
+    return 7;
+}
+
+/* By the last handle, which is the only one, or is given up by a callback; and by being closed. */
+static void free_it(oneloop_t *loop, void *user) {
+    (void)user;
+    CHECK(oneloop_stop(loop) == 0);
+    stops--; /* of another loop than the test's */
+    oneloop_free(loop);
+}
+
+int test_destroy_functions_use_the_loop_that_ends(oneloop_t *outer) {
+    begin();
+    pair(t.ends);
+    for (int way = 0; way < 3; way++) {
+        oneloop_t *loop = oneloop_new();
+        if (way == 1)
+            CHECK(oneloop_call_soon(loop, ONELOOP_HIGH, free_it, NULL, NULL) == 0);
+        int count = add_last(loop, -ESHUTDOWN);
+        last.closed = way == 2;
+        if (way == 2)
+            CHECK(oneloop_close(loop) == 0 && last.given_back == count);
+        if (way == 1)
+            CHECK(oneloop_turn(loop, 0, NULL) == 1);
+        else
+            oneloop_free(loop);
+        CHECK(last.given_back == count);
+    }
+    end(outer);
+    return failures;
+}
+
+/* The same in a child of the process, of which the loop is not. */
+int test_destroy_functions_use_the_loop_that_ends_in_a_child(oneloop_t *outer) {
+    oneloop_t *loop = oneloop_new();
+    int status;
+    begin();
+    pair(t.ends);
+    int count = add_last(loop, -ECHILD);
+    int child = fork();
+    if (child == 0) {
+        int before = failures;
+        oneloop_free(loop);
+        CHECK(last.given_back == count);
+        execl("/bin/sh", "sh", "-c", failures == before ? "exit 0" : "exit 1", NULL);
+        _exit(1);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    last.error = -ESHUTDOWN;
+    oneloop_free(loop);
+    CHECK(last.given_back == count);
     end(outer);
     return failures;
 }

@@ -59,6 +59,8 @@ tests! {
     a_closed_loop
     ids_of_a_loop_that_is_gone
     in_a_child_process
+    destroy_functions_use_the_loop_that_ends
+    destroy_functions_use_the_loop_that_ends_in_a_child
     at_the_end_of_a_thread
 }
 
