@@ -51,6 +51,14 @@ impl Interest {
         self.0 == 0
     }
 
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(crate) const fn from_bits(bits: u8) -> Interest {
+        Interest(bits)
+    }
+
     /// The end of the stream is told to readers, too. Written without a branch: it is part of each
     /// event.
     #[inline]

@@ -247,10 +247,13 @@ impl<K: Threads> Loop<K> {
     /// # Safety
     ///
     /// The descriptor must be open now, and the handler be removed before, or soon after, its
-    /// owner closes it: the number may come to mean a file of somebody else's, and
-    /// [`update_handler`](Self::update_handler), [`rearm_handler`](Self::rearm_handler) and
-    /// [`renew`](Self::renew), or a loop that lays a ghost (see
-    /// [`Turn::haunted`](crate::Turn::haunted)), would have the callback watch that one.
+    /// owner closes it. The number may come to mean another file, and
+    /// [`update_handler`](Self::update_handler) and [`rearm_handler`](Self::rearm_handler) would
+    /// have the callback watch that one.
+    ///
+    /// If a dup of the descriptor, in a child process for example, keeps the closed file open, the
+    /// handler may be called for it up to 256 times more, until the loop has noticed. A callback
+    /// that reads from the number then reads from whatever file has it.
     ///
     /// # Errors
     ///
@@ -284,6 +287,10 @@ impl<K: Threads> Loop<K> {
     /// a callback the kernel is told only before the loop waits again, so that a change and its
     /// undoing cost nothing.
     ///
+    /// If the descriptor was closed, and its number means another file by now, that one is watched
+    /// from here on. A change that is undone within one callback does not notice it:
+    /// [`rearm_handler`](Self::rearm_handler) always does.
+    ///
     /// ```
     /// use oneloop::{Interest, Mode, Reactor};
     /// use std::{io::Write, os::unix::net::UnixStream, time::Duration};
@@ -308,7 +315,8 @@ impl<K: Threads> Loop<K> {
     ///
     /// # Errors
     ///
-    /// If the id is unknown, or the descriptor was closed by its owner. As
+    /// If the id is unknown, or the descriptor was closed by its owner. (In a callback that may be
+    /// noticed only before the next wait; the handler goes quiet then.) As
     /// [`add_handler`](Self::add_handler), for an interest that the system cannot tell of.
     #[doc(alias = "modify")]
     pub fn update_handler(&self, id: HandlerId, interest: Interest) -> Result<()> {

@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::Inbox;
+use super::handlers::Handler;
 use crate::id::Key;
 use crate::os::{self, RawFd};
-use crate::poller::{Poller, Set, Watch};
+use crate::poller::{FileId, Poller, Set, Watch, always_ready};
 use crate::{Interest, Mode, Ready, VirtualSource};
 
 pub(super) struct Descriptor {
@@ -17,12 +18,18 @@ pub(super) struct Descriptor {
     pub(super) told: Told,
     /// The first of the handlers on it; each knows the next.
     pub(super) first: Option<Link>,
+    /// What is known of the handlers together, once there are several.
+    pub(super) crowd: Option<Box<Crowd>>,
     main: Kernel,
     edges: Kernel,
     /// Its file was closed behind our back and the number belongs to another descriptor now.
     pub(super) orphaned: bool,
-    /// When the kernel was told of it last, its number was closed. Whoever has that then is another.
+    /// When the kernel was asked last, the number was closed or meant another file. The kernel is
+    /// told nothing more of it until a handler is updated: the number may be a stranger's.
     pub(super) closed: bool,
+    /// The turn of the last event, and how many there were in a row; see `counts`.
+    turn: u16,
+    row: u16,
     /// In the list of those to be synchronised before the next wait...
     pub(super) dirty: bool,
     /// ...with a call to the kernel even if nothing seems changed.
@@ -54,8 +61,8 @@ impl Link {
 pub(super) enum Told {
     ByKernel,
     /// Nobody: the kernel refuses to watch what is always ready, a regular file or a directory.
-    Always,
-    // In a box, for the many that have none to be small.
+    // In a box, as the next, for the many that have none to be small.
+    Always(Box<FileId>),
     By(Box<Watched>),
 }
 
@@ -96,7 +103,7 @@ enum Kernel {
 }
 
 /// What all handlers on a descriptor want together.
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// The interest of the level handlers, and of the one-shots that are armed.
     pub(super) level: Interest,
@@ -121,10 +128,13 @@ impl Descriptor {
             key,
             told: Told::ByKernel,
             first: None,
+            crowd: None,
             main: Kernel::Absent,
             edges: Kernel::Absent,
             orphaned: false,
             closed: false,
+            turn: 0,
+            row: 0,
             dirty: false,
             force: false,
             refused: false,
@@ -135,7 +145,7 @@ impl Descriptor {
     pub(super) fn ready(&self) -> Option<Ready> {
         match &self.told {
             Told::ByKernel => None,
-            Told::Always => Some(Ready::READABLE | Ready::WRITABLE),
+            Told::Always(_) => Some(Ready::READABLE | Ready::WRITABLE),
             Told::By(watched) => Some(watched.source.ready()),
         }
     }
@@ -159,7 +169,64 @@ impl Descriptor {
     }
 
     pub(super) fn is_always_ready(&self) -> bool {
-        matches!(self.told, Told::Always)
+        matches!(self.told, Told::Always(_))
+    }
+
+    /// It is always ready, and its number is closed or means another file by now, which only a look
+    /// can tell.
+    pub(super) fn is_file_gone(&self) -> bool {
+        match &self.told {
+            Told::Always(file) => always_ready(self.fd).ok().flatten() != Some(**file),
+            _ => false,
+        }
+    }
+
+    /// An event has come. True if it is time to ask the kernel whether the number still means the
+    /// file that is watched: if a dup keeps a closed file open, nothing else tells.
+    ///
+    /// A level-triggered handler is called in turn after turn then, so only such rows count. Asking
+    /// ever more rarely makes it cheap for a busy descriptor.
+    #[inline]
+    pub(super) fn counts(&mut self, turn: u16) -> bool {
+        let is_next = self.turn.wrapping_add(1) == turn;
+        self.turn = turn;
+        let mode = match self.main {
+            Kernel::Armed(watch) => watch.mode,
+            _ => Mode::Edge,
+        };
+        self.row = if is_next | (mode == Mode::Edge) {
+            self.row.wrapping_add(1)
+        } else {
+            0
+        };
+        let is_due = self.row & 255 == 0 || self.row.is_power_of_two();
+        // A one-shot is armed by a call that finds out by itself.
+        self.row >= 4 && is_due && mode != Mode::Oneshot
+    }
+
+    /// It was reported ready in this turn.
+    pub(super) fn has_fired_in(&self, turn: u16) -> bool {
+        self.turn == turn
+    }
+
+    /// Asks the kernel whether the number still means the file that is watched. If it does not, the
+    /// descriptor goes quiet.
+    #[cold]
+    pub(super) fn check(&mut self, poller: &Poller) -> bool {
+        let (fd, key) = (self.fd, self.key);
+        let asked = match (self.main, self.edges) {
+            // The number is of another descriptor in the set.
+            _ if self.orphaned => Ok(()),
+            (Kernel::Armed(watch), _) => poller.modify(Set::Main, fd, key, watch),
+            (_, Kernel::Armed(watch)) => poller.modify(Set::Edges, fd, key, watch),
+            _ => Ok(()),
+        };
+        let gone = asked.is_err_and(|error| is_gone(&error));
+        if gone {
+            self.lose();
+            self.closed = true;
+        }
+        !gone
     }
 
     /// The kernel has it in one of its sets.
@@ -211,7 +278,7 @@ impl Descriptor {
         force: bool,
         stale: Stale,
     ) -> io::Result<()> {
-        if self.orphaned || !matches!(self.told, Told::ByKernel) {
+        if self.orphaned || self.closed || !self.is_told_by_kernel() {
             return Ok(());
         }
         let known = self.is_known();
@@ -248,10 +315,18 @@ impl Descriptor {
                 (self.key, self.main, self.edges) = before;
                 return Err(error);
             }
-            // It is always ready.
-            self.lose();
-            self.told = Told::Always;
-            Ok(())
+            match always_ready(self.fd) {
+                Ok(Some(file)) => {
+                    self.lose();
+                    self.told = Told::Always(Box::new(file));
+                    Ok(())
+                }
+                // A sandbox refuses.
+                _ => {
+                    (self.key, self.main, self.edges) = before;
+                    Err(error)
+                }
+            }
         })
     }
 
@@ -347,17 +422,83 @@ impl Descriptor {
             *known = Kernel::Absent;
         }
     }
+}
 
-    /// Whether its number still means something that the kernel will not watch.
-    pub(super) fn probe_always_ready(&self, poller: &Poller) -> io::Result<bool> {
-        let watch = Watch {
-            interest: Interest::READABLE,
-            mode: Mode::Level,
+/// The handlers on a descriptor that has several: the last of them, and how many want what, so that
+/// to add or remove one costs the same however many there are.
+pub(super) struct Crowd {
+    pub(super) last: Link,
+    level: Tally,
+    edge: Tally,
+    /// Handlers that are not edge-triggered, paused ones included.
+    not_edge: u32,
+    /// Of these, the level-triggered ones that are not paused.
+    repeating: u32,
+}
+
+/// How many handlers want each bit of an interest.
+#[derive(Default)]
+struct Tally([u32; 6]);
+
+impl Tally {
+    fn change(&mut self, interest: Interest, change: impl Fn(u32) -> u32) {
+        for (bit, count) in self.0.iter_mut().enumerate() {
+            if interest.bits() & 1 << bit != 0 {
+                *count = change(*count);
+            }
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        let set = self.0.iter().enumerate().filter(|(_, count)| **count > 0);
+        Interest::from_bits(set.fold(0, |bits, (bit, _)| bits | 1 << bit))
+    }
+}
+
+impl Crowd {
+    /// Of one handler.
+    pub(super) fn new(first: Link, handler: &Handler) -> Crowd {
+        let mut crowd = Crowd {
+            last: first,
+            level: Tally::default(),
+            edge: Tally::default(),
+            not_edge: 0,
+            repeating: 0,
         };
-        match poller.add(Set::Main, self.fd, self.key, watch) {
-            Ok(()) => poller.delete(Set::Main, self.fd).map(|()| false),
-            Err(error) if is(&error, os::EPERM) => Ok(true),
-            Err(error) => Err(error),
+        crowd.add(handler);
+        crowd
+    }
+
+    pub(super) fn add(&mut self, handler: &Handler) {
+        self.change(handler, |count| count + 1);
+    }
+
+    /// A handler goes, or is about to want something else.
+    pub(super) fn subtract(&mut self, handler: &Handler) {
+        self.change(handler, |count| count - 1);
+    }
+
+    fn change(&mut self, handler: &Handler, change: impl Fn(u32) -> u32) {
+        match handler.mode {
+            Mode::Edge => self.edge.change(handler.interest, change),
+            mode => {
+                self.not_edge = change(self.not_edge);
+                if handler.is_active() {
+                    if mode == Mode::Level {
+                        self.repeating = change(self.repeating);
+                    }
+                    self.level.change(handler.interest, change);
+                }
+            }
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            level: self.level.interest(),
+            only_oneshots: self.repeating == 0,
+            has_level: self.not_edge > 0,
+            edge: self.edge.interest(),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Core {
 fn write_handler(out: &mut String, handler: &Handler, descriptor: &Descriptor) -> fmt::Result {
     match &descriptor.told {
         Told::ByKernel => write!(out, "  descriptor {}", descriptor.fd)?,
-        Told::Always => write!(out, "  descriptor {} (always ready)", descriptor.fd)?,
+        Told::Always(_) => write!(out, "  descriptor {} (always ready)", descriptor.fd)?,
         Told::By(_) => write!(out, "  virtual source")?,
     }
     if let Some(ready) = descriptor.ready() {

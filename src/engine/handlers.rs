@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::descriptors::{Descriptor, Link, Stale, Told, Wanted, Watched, is, is_gone};
+use super::descriptors::{Crowd, Descriptor, Link, Stale, Told, Wanted, Watched, is, is_gone};
 use super::{Inbox, On};
 use crate::id::Key;
 use crate::os::{self, RawFd};
@@ -36,6 +36,8 @@ pub(super) struct Handlers {
     changes: u64,
     /// A turn is calling callbacks: what they change is put together for the next wait.
     pub(super) defer: bool,
+    /// The number of the turn.
+    pub(super) turn: u16,
 }
 
 pub(super) struct Handler {
@@ -48,8 +50,9 @@ pub(super) struct Handler {
     pub(super) calls: u64,
     /// Index of its descriptor.
     pub(super) descriptor: u32,
-    /// The next handler on the same descriptor.
+    /// The next handler on the same descriptor, and the one before.
     sibling: Option<Link>,
+    previous: Option<Link>,
     pub(super) interest: Interest,
     pub(super) mode: Mode,
     /// False for a one-shot that was called and not armed again.
@@ -68,7 +71,7 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         !self.interest.is_none() && self.armed
     }
 
@@ -100,8 +103,9 @@ impl Handlers {
         place: &'static Location<'static>,
     ) -> io::Result<Key> {
         let poller = &inbox.poller;
-        if let On::Fd(_) = on {
+        if let On::Fd(fd) = on {
             poller.supports(Watch { interest, mode })?;
+            poller.allows(fd)?;
         }
         let entry = self.handlers.vacant_entry();
         let key = Key::new(entry.key());
@@ -112,6 +116,7 @@ impl Handlers {
             calls: 0,
             descriptor: u32::MAX,
             sibling: None,
+            previous: None,
             interest,
             mode,
             armed: true,
@@ -167,16 +172,37 @@ impl Handlers {
         let handler = self.get(key)?;
         let before = (handler.interest, handler.armed, handler.pending);
         let (mode, again, d) = (handler.mode, handler.again, handler.descriptor);
-        handler.interest = interest;
-        handler.armed = true;
+        let unchanged = handler.interest == interest && handler.armed;
+        self.alter(key, |handler| {
+            handler.interest = interest;
+            handler.armed = true;
+        });
+        let handler = self.get(key)?;
         // What a level handler is still to be told in this turn stands, unless it was paused: a
         // callback that toggles a neighbour's interest in every turn must not silence it.
         if interest.is_none() || mode != Mode::Level {
             handler.pending = Ready::NONE;
         }
-        let descriptor = &self.descriptors[d as usize];
+        let (defer, turn) = (self.defer, self.turn);
+        let descriptor = &mut self.descriptors[d as usize];
         let (fd, orphaned) = (descriptor.fd, descriptor.orphaned);
-        let supported = match descriptor.is_told_by_kernel() {
+        if !interest.is_none() {
+            // Whatever the number means now is what the caller means.
+            descriptor.closed = false;
+            if descriptor.is_file_gone() {
+                descriptor.told = Told::ByKernel;
+            }
+        }
+        // An update that changes nothing may be there for a new file under the number. That it is
+        // the old one is known if it was reported in this very turn.
+        if unchanged && !interest.is_none() && !(defer && descriptor.has_fired_in(turn)) {
+            let is_file_gone = !descriptor.check(poller);
+            descriptor.closed = false;
+            if is_file_gone {
+                self.for_all_on(d, Self::forget_pending);
+            }
+        }
+        let supported = match self.descriptors[d as usize].is_told_by_kernel() {
             true => poller.supports(Watch { interest, mode }),
             false => Ok(()),
         };
@@ -185,9 +211,9 @@ impl Handlers {
             false => supported.and_then(|()| self.change(poller, d, mode == Mode::Edge)),
         };
         if let Err(error) = result {
-            if let Some(handler) = self.get(key) {
+            self.alter(key, |handler| {
                 (handler.interest, handler.armed, handler.pending) = before;
-            }
+            });
             return Some(Err((fd, error)));
         }
         if again {
@@ -205,10 +231,12 @@ impl Handlers {
         let handler = self.get(key)?;
         let before = (handler.armed, handler.pending);
         let d = handler.descriptor;
-        handler.armed = true;
-        if handler.mode != Mode::Level {
-            handler.pending = Ready::NONE;
-        }
+        self.alter(key, |handler| {
+            handler.armed = true;
+            if handler.mode != Mode::Level {
+                handler.pending = Ready::NONE;
+            }
+        });
         let fd = self.descriptors[d as usize].fd;
         let result = if self.descriptors[d as usize].orphaned {
             // The number has another owner: be his neighbour.
@@ -221,23 +249,26 @@ impl Handlers {
             })
         } else {
             let descriptor = &mut self.descriptors[d as usize];
-            let was_always_ready = descriptor.is_always_ready();
             let file = descriptor.file();
-            if was_always_ready {
-                descriptor.told = Told::ByKernel;
-            }
+            descriptor.closed = false;
+            let always_ready = match descriptor.is_always_ready() {
+                true => Some(std::mem::replace(&mut descriptor.told, Told::ByKernel)),
+                false => None,
+            };
             let result = self.sync(poller, d, true);
             let descriptor = &mut self.descriptors[d as usize];
-            if was_always_ready && result.as_ref().is_err_and(|error| !is_gone(error)) {
-                descriptor.told = Told::Always;
+            if let (Some(told), Err(error)) = (always_ready, &result) {
+                if !is_gone(error) {
+                    descriptor.told = told;
+                }
             }
             if descriptor.file() != file {
                 self.for_all_on(d, Self::forget_pending);
             }
             result
         };
-        if let (Err(_), Some(handler)) = (&result, self.get(key)) {
-            (handler.armed, handler.pending) = before;
+        if result.is_err() {
+            self.alter(key, |handler| (handler.armed, handler.pending) = before);
         }
         let handler = self.get(key)?;
         let (again, d) = (handler.again, handler.descriptor);
@@ -308,6 +339,7 @@ impl Handlers {
         let callbacks = callbacks.collect();
         *self = Handlers {
             defer: self.defer,
+            turn: self.turn,
             changes: self.changes,
             ..Handlers::default()
         };
@@ -383,11 +415,15 @@ impl Handlers {
 
     /// Appends to `batch` whom an event concerns. False if it concerns nobody: it is a ghost's.
     #[inline]
-    pub(super) fn gather(&mut self, fired: Fired, batch: &mut Vec<Key>) -> bool {
+    pub(super) fn gather(&mut self, poller: &Poller, fired: Fired, batch: &mut Vec<Key>) -> bool {
         let descriptor = match self.descriptors.get_mut(fired.key.slot()) {
             Some(descriptor) if descriptor.key == fired.key && !descriptor.orphaned => descriptor,
             _ => return false,
         };
+        if descriptor.counts(self.turn) && !descriptor.check(poller) {
+            self.for_all_on(fired.key.index, Self::forget_pending);
+            return false;
+        }
         let mut next = descriptor.first;
         while let Some(link) = next {
             let handler = &mut self.handlers[link.slot()];
@@ -418,6 +454,19 @@ impl Handlers {
     /// its file open, cannot be taken out of the kernel's set any more: no number means it. If it
     /// is ready, the loop never sleeps again. So the set is made anew, with those who live.
     pub(super) fn exorcise(&mut self, poller: &Poller, set: Set) -> io::Result<()> {
+        // Before, while the kernel still knows which file each was: a number that has come to mean
+        // a stranger's must not be put into the fresh set.
+        for d in self
+            .descriptors
+            .iter()
+            .map(|(d, _)| d as u32)
+            .collect::<Vec<_>>()
+        {
+            let descriptor = &mut self.descriptors[d as usize];
+            if !descriptor.check(poller) {
+                self.for_all_on(d, Self::forget_pending);
+            }
+        }
         if !poller.renew(set)? {
             return Ok(());
         }
@@ -465,8 +514,7 @@ impl Handlers {
             };
             handler.queued = false;
             let descriptor = &self.descriptors[handler.descriptor as usize];
-            // Nobody but us can notice that a regular file was closed.
-            let gone = descriptor.is_always_ready() && exists(descriptor.fd).is_err();
+            let gone = descriptor.is_file_gone();
             let now = match descriptor.ready() {
                 Some(ready) if handler.armed && !gone => ready.seen_by(handler.interest),
                 _ => Ready::NONE,
@@ -520,8 +568,8 @@ impl Handlers {
         let handler = &mut self.handlers[key.slot()];
         handler.again = false;
         if handler.mode == Mode::Oneshot {
-            handler.armed = false;
             let d = handler.descriptor;
+            self.alter(key, |handler| handler.armed = false);
             self.mark(d, false);
         }
         self.count(key);
@@ -579,13 +627,13 @@ impl Handlers {
         let handler = &mut self.handlers[key.slot()];
         let entry = self.descriptors.vacant_entry();
         let mut descriptor = Descriptor::new(fd, Key::new(entry.key()));
-        descriptor.sync(poller, wanted([&*handler]), false, Stale::Mend)?;
+        descriptor.sync(poller, wanted(Some(handler)), false, Stale::Mend)?;
         if !descriptor.is_known() && !descriptor.is_always_ready() {
             exists(fd)?;
         }
         descriptor.first = Some(Link::new(key.index));
         handler.descriptor = descriptor.key.index;
-        handler.sibling = None;
+        (handler.previous, handler.sibling) = (None, None);
         // Not before: a number that is not open may be of any size.
         self.by_fd.set(fd, handler.descriptor);
         entry.insert(descriptor);
@@ -597,7 +645,8 @@ impl Handlers {
         let descriptor = &self.descriptors[d as usize];
         let known = descriptor.is_known();
         let fd = descriptor.fd;
-        if descriptor.is_always_ready() && !descriptor.probe_always_ready(poller)? {
+        if descriptor.is_file_gone() {
+            exists(fd)?;
             return Err(io::Error::from_raw_os_error(os::ENOENT));
         }
         self.link(key, d);
@@ -662,41 +711,75 @@ impl Handlers {
     }
 
     fn link(&mut self, key: Key, d: u32) {
+        let link = Link::new(key.index);
+        let descriptor = &mut self.descriptors[d as usize];
+        let previous = match descriptor.first {
+            None => {
+                descriptor.first = Some(link);
+                None
+            }
+            Some(first) => {
+                let crowd = descriptor.crowd.get_or_insert_with(|| {
+                    Box::new(Crowd::new(first, &self.handlers[first.slot()]))
+                });
+                crowd.add(&self.handlers[key.slot()]);
+                Some(std::mem::replace(&mut crowd.last, link))
+            }
+        };
+        if let Some(previous) = previous {
+            self.handlers[previous.slot()].sibling = Some(link);
+        }
         let handler = &mut self.handlers[key.slot()];
         handler.descriptor = d;
-        handler.sibling = None;
-        let Some(mut last) = self.descriptors[d as usize].first else {
-            self.descriptors[d as usize].first = Some(Link::new(key.index));
-            return;
-        };
-        while let Some(next) = self.handlers[last.slot()].sibling {
-            last = next;
-        }
-        self.handlers[last.slot()].sibling = Some(Link::new(key.index));
+        (handler.previous, handler.sibling) = (previous, None);
     }
 
     fn unlink(&mut self, key: Key) {
         let handler = &self.handlers[key.slot()];
-        let (d, sibling) = (handler.descriptor as usize, handler.sibling);
-        let mut place = &mut self.descriptors[d].first;
-        while let Some(link) = *place {
-            if link.index() == key.index {
-                *place = sibling;
-                return;
+        let (previous, next) = (handler.previous, handler.sibling);
+        let descriptor = &mut self.descriptors[handler.descriptor as usize];
+        if let Some(crowd) = &mut descriptor.crowd {
+            crowd.subtract(handler);
+            if let (None, Some(previous)) = (next, previous) {
+                crowd.last = previous;
             }
-            place = &mut self.handlers[link.slot()].sibling;
+        }
+        match previous {
+            Some(previous) => self.handlers[previous.slot()].sibling = next,
+            None => descriptor.first = next,
+        }
+        match next {
+            Some(next) => self.handlers[next.slot()].previous = previous,
+            None if previous.is_none() => descriptor.crowd = None,
+            None => {}
         }
     }
 
-    /// All handlers on a descriptor.
-    fn on(&self, d: u32) -> impl Iterator<Item = &Handler> {
-        let at = |link: Link| &self.handlers[link.slot()];
-        let first = self.descriptors[d as usize].first.map(at);
-        std::iter::successors(first, move |handler| handler.sibling.map(at))
+    /// Changes what a handler wants.
+    fn alter(&mut self, key: Key, change: impl FnOnce(&mut Handler)) {
+        let Some(handler) = self.handlers.get_mut(key.slot()) else {
+            return;
+        };
+        if handler.serial != key.serial {
+            return;
+        }
+        match &mut self.descriptors[handler.descriptor as usize].crowd {
+            None => change(handler),
+            Some(crowd) => {
+                crowd.subtract(handler);
+                change(handler);
+                crowd.add(handler);
+            }
+        }
     }
 
     fn wanted(&self, d: u32) -> Wanted {
-        wanted(self.on(d))
+        let descriptor = &self.descriptors[d as usize];
+        match (&descriptor.crowd, descriptor.first) {
+            (Some(crowd), _) => crowd.wanted(),
+            (None, Some(link)) => wanted(Some(&self.handlers[link.slot()])),
+            (None, None) => wanted(None),
+        }
     }
 
     /// What the handlers of a descriptor want has changed. Within a turn the kernel is told before
@@ -794,13 +877,13 @@ impl Handlers {
     }
 }
 
-/// What these handlers, who are on the same descriptor, want of the kernel together.
-fn wanted<'a>(handlers: impl IntoIterator<Item = &'a Handler>) -> Wanted {
+/// What a handler that is alone on its descriptor wants of the kernel.
+fn wanted(handler: Option<&Handler>) -> Wanted {
     let mut wanted = Wanted {
         only_oneshots: true,
         ..Wanted::default()
     };
-    for handler in handlers {
+    if let Some(handler) = handler {
         match handler.mode {
             Mode::Edge => wanted.edge |= handler.interest,
             mode => {
@@ -842,5 +925,83 @@ impl ByNumber {
         if let Some(d) = usize::try_from(fd).ok().and_then(|fd| self.0.get_mut(fd)) {
             *d = Self::NOBODY;
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::PollerKind;
+
+    /// What the handlers on a descriptor want, counted anew.
+    fn counted(handlers: &Handlers) -> Wanted {
+        let mut all = Wanted {
+            only_oneshots: true,
+            ..Wanted::default()
+        };
+        for (_, handler) in &handlers.handlers {
+            let one = wanted(Some(handler));
+            all.level |= one.level;
+            all.edge |= one.edge;
+            all.has_level |= one.has_level;
+            all.only_oneshots &= one.only_oneshots;
+        }
+        all
+    }
+
+    #[test]
+    fn what_many_handlers_want_is_kept_up_to_date() {
+        let inbox = Arc::new(Inbox::new(Poller::new(PollerKind::BEST).unwrap()));
+        let (a, _b) = UnixStream::pair().unwrap();
+        let mut handlers = Handlers::default();
+        let mut keys: Vec<Key> = Vec::new();
+        let mut random = 1_u32;
+        let mut pick = |of: usize| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) as usize % of
+        };
+        let interests = [
+            Interest::NONE,
+            Interest::READABLE,
+            Interest::WRITABLE,
+            Interest::READABLE | Interest::WRITABLE,
+        ];
+        let modes = [Mode::Level, Mode::Edge, Mode::Oneshot];
+        for step in 0..3000 {
+            let interest = interests[pick(4)];
+            match pick(if step < 2000 { 4 } else { 5 }) {
+                0 | 1 => {
+                    let mode = modes[pick(3)];
+                    let (on, place) = (On::Fd(a.as_raw_fd()), Location::caller());
+                    let added = handlers.add(&inbox, on, interest, mode, place);
+                    keys.push(added.unwrap());
+                }
+                2 if !keys.is_empty() => {
+                    let key = keys[pick(keys.len())];
+                    let updated = handlers.update(&inbox.poller, key, interest);
+                    updated.unwrap().unwrap();
+                }
+                3 if !keys.is_empty() => {
+                    let key = keys[pick(keys.len())];
+                    handlers.spend(key);
+                }
+                4 if !keys.is_empty() => {
+                    let key = keys.swap_remove(pick(keys.len()));
+                    handlers.remove(&inbox.poller, key).unwrap();
+                }
+                _ => continue,
+            }
+            if let Some(first) = keys.first() {
+                let d = handlers.handlers[first.slot()].descriptor;
+                assert_eq!(handlers.wanted(d), counted(&handlers), "step {step}");
+            }
+        }
+        while let Some(key) = keys.pop() {
+            handlers.remove(&inbox.poller, key).unwrap();
+        }
+        assert!(handlers.descriptors.is_empty());
     }
 }

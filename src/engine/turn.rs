@@ -170,6 +170,7 @@ impl<'c> Driving<'c> {
             return self.go_on(state, cut, turn);
         }
         state.stats.turns += 1;
+        state.handlers.turn = state.stats.turns as u16;
         self.begin_batch(&mut state);
         // What is rare is looked for with one branch for all of it, here and below, and is elsewhere.
         let mut limit = NEVER;
@@ -213,7 +214,7 @@ impl<'c> Driving<'c> {
         let quiet = events.fired.is_empty();
         let mut ghosts = [false; 2];
         for fired in &events.fired {
-            if !state.handlers.gather(*fired, batch) {
+            if !state.handlers.gather(&core.inbox.poller, *fired, batch) {
                 ghosts[fired.set as usize] = true;
             }
         }

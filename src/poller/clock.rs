@@ -1,7 +1,7 @@
 //! A timerfd that tells when somebody sets the system clock.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::Timespec;
 use rustix::time::{
@@ -14,6 +14,10 @@ impl ClockWatch {
     pub(super) fn new() -> io::Result<ClockWatch> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(ClockWatch(timerfd_create(TimerfdClockId::Realtime, flags)?))
+    }
+
+    pub(super) fn owns(&self, fd: RawFd) -> bool {
+        self.0.as_raw_fd() == fd
     }
 
     /// Not readable from now on until the clock is set.

@@ -96,6 +96,11 @@ impl Epoll {
         }
     }
 
+    pub(super) fn owns(&self, fd: RawFd) -> bool {
+        let own = [&self.epoll, &self.wake, &self.alarm];
+        own.iter().any(|own| own.as_raw_fd() == fd)
+    }
+
     pub(super) fn lacks(&self, _: Watch) -> Option<&'static str> {
         None
     }

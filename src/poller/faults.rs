@@ -250,6 +250,10 @@ impl Faulty {
         Ok(self.faults.wrap(self.real.another()?, Set::Edges))
     }
 
+    pub(super) fn owns(&self, fd: RawFd) -> bool {
+        each!(&*self.real, it => it.owns(fd))
+    }
+
     pub(super) fn events(&self) -> Raw {
         self.real.events()
     }

@@ -30,6 +30,10 @@ impl Loom {
         Ok(())
     }
 
+    pub(super) fn owns(&self, _: RawFd) -> bool {
+        false
+    }
+
     pub(super) fn lacks(&self, _: Watch) -> Option<&'static str> {
         None
     }

@@ -296,19 +296,52 @@ impl Poller {
         }
     }
 
+    /// Whether the number is of a descriptor that the loop has made for itself. Such a number may
+    /// have been a handler's before, which must not get at the descriptor now.
+    pub(crate) fn owns(&self, fd: RawFd) -> bool {
+        let set_owns = |set: &Backend| each!(set, it => it.owns(fd));
+        #[cfg(epoll)]
+        if self.clock.get().is_some_and(|clock| clock.owns(fd)) {
+            return true;
+        }
+        set_owns(&self.main) || self.edges.get().is_some_and(set_owns)
+    }
+
+    /// An error for a descriptor of the loop's own.
+    #[inline]
+    pub(crate) fn allows(&self, fd: RawFd) -> io::Result<()> {
+        if self.owns(fd) {
+            let what = "the descriptor is the loop's own";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        }
+        Ok(())
+    }
+
     #[inline]
     pub(crate) fn add(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
+        self.allows(fd)?;
         each!(self.set(set)?, it => it.add(fd, key.to_u64(), watch))
     }
 
     #[inline]
     pub(crate) fn modify(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
+        self.is_not_own(fd)?;
         each!(self.set(set)?, it => it.modify(fd, key.to_u64(), watch))
     }
 
     #[inline]
     pub(crate) fn delete(&self, set: Set, fd: RawFd) -> io::Result<()> {
+        self.is_not_own(fd)?;
         each!(self.set(set)?, it => it.delete(fd))
+    }
+
+    /// What a handler has registered under a number of the loop's own was closed before.
+    #[inline]
+    fn is_not_own(&self, fd: RawFd) -> io::Result<()> {
+        match self.owns(fd) {
+            true => Err(io::Error::from_raw_os_error(os::EBADF)),
+            false => Ok(()),
+        }
     }
 
     /// Waits until something is ready, somebody calls `wake`, or the time is up. What it has found goes
@@ -488,4 +521,40 @@ pub(crate) fn exists(fd: RawFd) -> io::Result<()> {
 pub(crate) fn exists(fd: RawFd) -> io::Result<()> {
     rustix::net::sockopt::socket_type(borrow(fd)?)?;
     Ok(())
+}
+
+/// Tells a file from the next under the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// The file of a number, if it is one that is always ready, such as a regular file or a directory.
+///
+/// epoll refuses to watch those by EPERM. So may a sandbox, and for sockets, too.
+#[cfg(unix)]
+pub(crate) fn always_ready(fd: RawFd) -> io::Result<Option<FileId>> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{FileType, fstat};
+    let fd = borrow(fd)?;
+    let stat = fstat(fd)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Socket | FileType::Fifo => return Ok(None),
+        _ => {}
+    }
+    let both = PollFlags::IN | PollFlags::OUT;
+    let mut polled = [PollFd::from_borrowed_fd(fd, both)];
+    poll(&mut polled, Some(&Timespec::default()))?;
+    let is = polled[0].revents().contains(both);
+    Ok(is.then_some(FileId {
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+    }))
+}
+
+/// What is not a socket is not watched there.
+#[cfg(windows)]
+pub(crate) fn always_ready(_: RawFd) -> io::Result<Option<FileId>> {
+    Ok(None)
 }

@@ -26,6 +26,8 @@ pub(super) struct Portable {
     forks: u32,
     #[cfg(epoll)]
     alarm: OwnedFd,
+    /// Descriptors that `polling` has made for itself, beside its poller.
+    hidden: Vec<RawFd>,
 }
 
 pub(super) type Buffer = polling::Events;
@@ -38,7 +40,9 @@ pub(super) fn buffer(room: usize) -> Buffer {
 impl Portable {
     pub(super) fn new() -> io::Result<Portable> {
         let poller = polling::Poller::new()?;
+        let hidden = hidden(&poller);
         Ok(Portable {
+            hidden,
             #[cfg(epoll)]
             alarm: {
                 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
@@ -73,6 +77,18 @@ impl Portable {
     #[cfg(all(epoll, pollable))]
     pub(super) fn renew(&self, _: super::Set, _: &[(RawFd, u64)]) -> io::Result<bool> {
         Ok(false)
+    }
+
+    pub(super) fn owns(&self, fd: RawFd) -> bool {
+        #[cfg(pollable)]
+        if self.poller.as_fd().as_raw_fd() == fd {
+            return true;
+        }
+        #[cfg(epoll)]
+        if self.alarm.as_raw_fd() == fd {
+            return true;
+        }
+        self.hidden.contains(&fd)
     }
 
     pub(super) fn lacks(&self, watch: Watch) -> Option<&'static str> {
@@ -191,6 +207,22 @@ impl AsFd for Portable {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }
+}
+
+/// What a poller on epoll has put into its set before all else: the crate does not tell, Linux does.
+#[cfg(all(epoll, pollable))]
+fn hidden(poller: &polling::Poller) -> Vec<RawFd> {
+    let path = format!("/proc/self/fdinfo/{}", poller.as_fd().as_raw_fd());
+    let info = std::fs::read_to_string(path).unwrap_or_default();
+    let targets = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
+    let number = |line: &str| line.split_whitespace().next()?.parse().ok();
+    targets.filter_map(number).collect()
+}
+
+/// kqueue has no descriptors inside.
+#[cfg(not(all(epoll, pollable)))]
+fn hidden(_: &polling::Poller) -> Vec<RawFd> {
+    Vec::new()
 }
 
 /// Where the crate keeps the set by itself, it says in words what a kernel says by a code.

@@ -99,6 +99,16 @@ macro_rules! __cases {
                 a_stale_id_never_means_another_handler
                 an_id_of_another_reactor_is_unknown
                 accepted_connections_are_added_in_the_callback;
+            stale:
+                closed_with_a_living_dup_it_soon_goes_quiet
+                the_first_calls_after_a_close_are_few
+                a_stranger_under_the_number_is_not_watched
+                a_rebuilt_set_watches_no_stranger
+                an_update_that_changes_nothing_finds_the_new_file
+                an_update_finds_the_new_file_after_a_regular_one
+                a_regular_file_whose_number_is_taken_goes_quiet
+                the_loops_own_descriptors_are_refused
+                a_stale_id_does_nothing_to_the_loops_own_descriptors;
             events:
                 level_repeats_until_drained
                 level_is_once_a_turn
@@ -231,6 +241,7 @@ macro_rules! __cases {
                 a_callback_may_fork;
             refusals:
                 a_refused_add_leaves_no_trace
+                a_socket_that_a_sandbox_refuses_is_not_always_ready
                 a_refused_raw_add_leaves_no_trace
                 a_kernel_that_contradicts_itself_is_not_argued_with
                 a_refused_second_handler_leaves_the_first

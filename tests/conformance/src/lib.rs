@@ -53,6 +53,7 @@ pub mod refusals;
 pub mod registering;
 mod sources;
 mod stage;
+pub mod stale;
 mod tally;
 pub mod time;
 pub mod turns;

@@ -57,6 +57,23 @@ fn everywhere(stage: &mut Stage, act: impl Fn(&Reactor) + Clone + Send + 'static
     }
 }
 
+/// A sandbox answers as the kernel does for regular files, which are always ready. A socket is not.
+pub fn a_socket_that_a_sandbox_refuses_is_not_always_ready(stage: &mut Stage) {
+    let faults = stage.faults();
+    let (mut source, _b) = pair();
+    let fd = source.as_raw_fd();
+    faults.order_for(fd, Fault::Fails(Call::Add, EPERM), 1);
+    let refused = stage
+        .reactor
+        .add_handler(source, READ, Mode::Level, |_, _| {});
+    let refused = refused.expect_err("ordered");
+    expect(refused.error(), "add_handler", Some(fd), EPERM);
+    source = refused.into_source();
+    let calls = stage.watch(source, READ, Mode::Level);
+    stage.turns(3);
+    assert_eq!(calls.take(), 0);
+}
+
 /// A refused source comes back, its closure is dropped, and nothing is registered.
 pub fn a_refused_add_leaves_no_trace(stage: &mut Stage) {
     let mut others = Bystanders::new(stage);

@@ -129,7 +129,7 @@ pub fn numbers_above_1024_work(stage: &mut Stage) {
 
 // Clause 2.
 
-fn regular_file() -> std::fs::File {
+pub(crate) fn regular_file() -> std::fs::File {
     let program = std::env::current_exe().expect("a program");
     std::fs::File::open(program).expect("a regular file")
 }
@@ -421,22 +421,20 @@ pub fn update_inside_a_callback_takes_effect(stage: &mut Stage) {
     assert!(calls.take() >= 2);
 }
 
-/// A change and its undoing within a turn cost no call to the kernel; so does doing what is done.
+/// A change and its undoing within a turn cost no call to the kernel.
 pub fn a_change_and_its_undoing_cost_no_kernel_call(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.pair();
     let calls = stage.watch(a, READ, Mode::Level);
     let (reactor, id) = (stage.reactor.clone(), calls.id);
     let toggle = move || {
-        for interest in [READ | WRITE, READ, NONE, READ, READ] {
+        for interest in [READ | WRITE, READ, NONE, READ] {
             reactor.update_handler(id, interest).expect("known");
         }
     };
     stage.reactor.call_soon(toggle).expect("open");
     let before = stage.reactor.stats().kernel_changes;
     stage.turns(3);
-    assert_eq!(stage.reactor.stats().kernel_changes, before);
-    stage.reactor.update_handler(id, READ).expect("known");
     assert_eq!(stage.reactor.stats().kernel_changes, before);
 }
 

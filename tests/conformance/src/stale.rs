@@ -1,0 +1,244 @@
+//! Clause 7: descriptors that are closed behind the loop's back, and what their numbers mean then.
+
+use std::io::Write;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use oneloop::{ErrorKind, HandlerId, Interest, Mode, Reactor, Result};
+
+use crate::registering::regular_file;
+use crate::stage::readable;
+use crate::{Number, Stage, pair};
+
+const READ: Interest = Interest::READABLE;
+const WRITE: Interest = Interest::WRITABLE;
+
+/// The most calls that a handler gets for a file that no number of its own means any more.
+const BOUND: usize = 20;
+
+/// A dup keeps a closed descriptor's file open and ready: its handler is called a few times at most.
+pub fn closed_with_a_living_dup_it_soon_goes_quiet(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Number::of(&a);
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    stage.turns(300);
+    assert!(calls.take() >= 300, "a row of calls silences no live one");
+    number.close();
+    stage.turns(600);
+    calls.take();
+    stage.turns(100);
+    assert_eq!(calls.take(), 0);
+    stage.reactor.remove_handler(calls.id).expect("no error");
+}
+
+/// It is noticed soon if the calls have just begun.
+pub fn the_first_calls_after_a_close_are_few(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Number::of(&a);
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    number.close();
+    stage.turns(100);
+    let called = calls.take();
+    assert!(called <= BOUND, "{called} calls for a closed descriptor");
+}
+
+/// The number means a stranger's file then, which the handler does not come to watch.
+pub fn a_stranger_under_the_number_is_not_watched(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Number::of(&a);
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    let (c, _d) = readable();
+    number.mean(&c);
+    stage.turns(100);
+    let called = calls.take();
+    assert!(called <= BOUND, "{called} calls for a stranger's file");
+    // Registered by its owner, it is watched for that one alone.
+    let owner = stage.watch_number(number.get(), READ, Mode::Level);
+    stage.turns(3);
+    assert!(owner.take() >= 3);
+    assert_eq!(calls.take(), 0);
+    for id in [calls.id, owner.id] {
+        stage.reactor.remove_handler(id).expect("known");
+    }
+    number.close();
+}
+
+/// One descriptor that cannot be removed has the whole set rebuilt. Others that were closed without a
+/// word do not come to watch what their numbers mean by then.
+pub fn a_rebuilt_set_watches_no_stranger(stage: &mut Stage) {
+    let (a, _b) = pair();
+    let number = Number::of(&a);
+    drop(a);
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    let (c, _d) = readable();
+    number.mean(&c);
+    let (e, _f) = readable();
+    let haunting = Number::of(&e);
+    let haunted = stage.watch_number(haunting.get(), READ, Mode::Level);
+    haunting.close();
+    stage.reactor.remove_handler(haunted.id).expect("no error");
+    stage.turns(100);
+    assert_eq!(calls.take(), 0);
+    stage.reactor.remove_handler(calls.id).expect("known");
+    number.close();
+}
+
+/// An update that changes nothing finds a new file under the number all the same.
+pub fn an_update_that_changes_nothing_finds_the_new_file(stage: &mut Stage) {
+    for in_callback in [false, true] {
+        let (a, _b) = pair();
+        let number = Number::of(&a);
+        drop(a);
+        let calls = stage.watch_number(number.get(), READ, Mode::Level);
+        stage.turns(1);
+        let (c, _d) = readable();
+        number.mean(&c);
+        let (reactor, id) = (stage.reactor.clone(), calls.id);
+        let update = move || reactor.update_handler(id, READ).expect("mended");
+        match in_callback {
+            true => stage.reactor.call_soon(update).expect("open"),
+            false => update(),
+        }
+        stage.turns(4);
+        assert!(calls.take() >= 2, "in a callback: {in_callback}");
+        stage.reactor.remove_handler(calls.id).expect("known");
+        number.close();
+    }
+}
+
+/// So does one of a handler that was on a regular file.
+pub fn an_update_finds_the_new_file_after_a_regular_one(stage: &mut Stage) {
+    let number = Number::of(regular_file());
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    let (c, mut d) = pair();
+    number.mean(&c);
+    stage
+        .reactor
+        .update_handler(calls.id, READ)
+        .expect("mended");
+    stage.turns(3);
+    assert_eq!(calls.take(), 0, "it is not ready");
+    d.write_all(b"x").expect("room");
+    stage.turns(3);
+    assert!(calls.take() >= 2);
+    stage.reactor.remove_handler(calls.id).expect("known");
+    number.close();
+}
+
+/// A regular file is closed, and its number taken by another file: the handler goes quiet.
+pub fn a_regular_file_whose_number_is_taken_goes_quiet(stage: &mut Stage) {
+    let number = Number::of(regular_file());
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    stage.turns(2);
+    assert!(calls.take() >= 2);
+    let (c, _d) = readable();
+    number.mean(&c);
+    stage.turns(3);
+    assert_eq!(calls.take(), 0);
+    stage.reactor.remove_handler(calls.id).expect("known");
+    number.close();
+}
+
+/// The numbers in a reactor's set, as Linux tells them.
+fn watched(reactor: &Reactor) -> Vec<RawFd> {
+    let path = format!("/proc/self/fdinfo/{}", reactor.as_raw_fd());
+    let info = std::fs::read_to_string(path).unwrap_or_default();
+    let targets = info.lines().filter(|line| line.starts_with("tfd:"));
+    let number = |line: &str| line.split_whitespace().nth(1)?.parse().ok();
+    targets.filter_map(number).collect()
+}
+
+/// What the loop has made for itself cannot be registered, and stays as it is.
+pub fn the_loops_own_descriptors_are_refused(stage: &mut Stage) {
+    let mut own = watched(&stage.reactor);
+    own.push(stage.reactor.as_raw_fd());
+    for fd in own {
+        // SAFETY: it is open, and the handler is removed at once.
+        let added = unsafe { stage.reactor.add_raw_handler(fd, READ, Mode::Level, |_| {}) };
+        let error = added.expect_err("the loop's own");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("own"), "{error}");
+    }
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || {
+        let stopper = reactor.clone();
+        let post = thread::spawn(move || reactor.call_soon(move || stopper.stop()).is_ok());
+        drop(post);
+    });
+}
+
+/// A raw handler whose descriptor is closed, so that its number is the next to be given out.
+fn stale(reactor: &Reactor) -> (RawFd, HandlerId) {
+    let fd = pair().0.into_raw_fd();
+    // SAFETY: open, and only updated and removed after the close to see it do no harm.
+    let id = unsafe { reactor.add_raw_handler(fd, READ, Mode::Level, |_| {}) };
+    // SAFETY: this case's own.
+    assert_eq!(unsafe { libc::close(fd) }, 0);
+    (fd, id.expect("add_raw_handler"))
+}
+
+/// Until what the loop has made has come to have the number. Another test may be quicker.
+fn until_it_has_the_number(mut attempt: impl FnMut() -> bool) {
+    if std::path::Path::new("/proc/self/fdinfo").exists() {
+        assert!((0..1000).any(|_| attempt()), "never the number");
+    }
+}
+
+/// A stale id whose number has come to be one of the loop's own does nothing to that.
+pub fn a_stale_id_does_nothing_to_the_loops_own_descriptors(stage: &mut Stage) {
+    type Deed = fn(&Reactor, HandlerId) -> Result<()>;
+    let remove: Deed = |reactor, id| reactor.remove_handler(id);
+    let update: Deed = |reactor, id| {
+        let _ = reactor.update_handler(id, WRITE);
+        let _ = reactor.rearm_handler(id);
+        reactor.remove_handler(id)
+    };
+    let has_edge = stage.modes().contains(&Mode::Edge);
+    for deed in [remove, update] {
+        let make = || Reactor::builder().poller(stage.poller).build();
+        // The second set.
+        until_it_has_the_number(|| {
+            if !has_edge {
+                return true;
+            }
+            let reactor = make().expect("a reactor");
+            let (ours, mut theirs) = pair();
+            let ours = Arc::new(ours);
+            let edges = Arc::new(AtomicUsize::new(0));
+            let count = edges.clone();
+            let count = move |_: &mut _, _| {
+                count.fetch_add(1, SeqCst);
+            };
+            let (fd, id) = stale(&reactor);
+            let level = reactor.add_handler(ours.clone(), READ, Mode::Level, |_, _| {});
+            level.expect("add_handler");
+            let edge = reactor.add_handler(ours, READ, Mode::Edge, count);
+            edge.expect("add_handler");
+            if !watched(&reactor).contains(&fd) {
+                return false;
+            }
+            deed(&reactor, id).expect("no error");
+            theirs.write_all(b"x").expect("room");
+            reactor.turn(Some(Duration::ZERO)).expect("a turn");
+            assert_eq!(edges.load(SeqCst), 1);
+            assert!(watched(&reactor).contains(&fd));
+            true
+        });
+        // What watches the system clock.
+        until_it_has_the_number(|| {
+            let reactor = make().expect("a reactor");
+            let (fd, id) = stale(&reactor);
+            let late = SystemTime::now() + Duration::from_secs(1000);
+            reactor.call_at_system(late, || {}).expect("open");
+            if !watched(&reactor).contains(&fd) {
+                return !cfg!(target_os = "linux");
+            }
+            deed(&reactor, id).expect("no error");
+            assert!(watched(&reactor).contains(&fd));
+            true
+        });
+    }
+}
