@@ -608,9 +608,11 @@ impl Handlers {
     #[inline(always)]
     fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
         if let Some(d) = self.by_fd.get(fd) {
-            let attached = match self.descriptors[d as usize].closed && exists(fd).is_ok() {
-                true => Err(io::Error::from_raw_os_error(os::ENOENT)),
-                false => self.attach_to(poller, key, d),
+            let attached = if self.descriptors[d as usize].closed {
+                exists(fd)?;
+                Err(io::Error::from_raw_os_error(os::ENOENT))
+            } else {
+                self.attach_to(poller, key, d)
             };
             match attached {
                 Err(error) if is(&error, os::ENOENT) || is(&error, os::EPERM) => {

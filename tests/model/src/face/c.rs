@@ -25,6 +25,8 @@ unsafe extern "C" fn on_event(
 ) -> c_int {
     // SAFETY: as said above.
     let part = unsafe { &mut *user.cast::<Part>() };
+    // The model does not know the end of a stream, which only one of the pollers tells.
+    let ready = ready & !oneloop_c::ONELOOP_READ_CLOSED;
     match part.event(id, ready as u8) {
         Action::Continue => ONELOOP_CONTINUE,
         Action::Again => ONELOOP_AGAIN,
