@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(pollable)]
 use crate::engine::BY_OTHERS;
-use crate::engine::{Core, Inbox, On, SlowReport, When, boxed};
+use crate::engine::{Core, Inbox, On, Outcome, SlowReport, When, boxed};
 use crate::os::RawFd;
 #[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd};
@@ -175,9 +175,10 @@ impl LocalReactor {
 impl<K: Threads> Loop<K> {
     /// Calls `callback` when `source` is ready for what `interest` says. In force when it returns.
     ///
-    /// The loop owns the source, so that nobody closes it while it is watched. The callback gets it
-    /// as `&mut S`; if it replaces it by another, it should remove the handler. Take an `Arc`, an
-    /// `Rc` or a `BorrowedFd<'static>` to share it. A [`Source`] is anything with a descriptor, or
+    /// The loop owns the source, so that it stays open while it is watched. The callback gets it as
+    /// `&mut S`. If it replaces the source by another, such as a new connection, that one is watched
+    /// when the callback returns. (Not if a descriptor is replaced by a [`VirtualSource`]: the handler
+    /// goes quiet.) Take an `Arc`, an `Rc` or a `BorrowedFd<'static>` to share it. A [`Source`] is anything with a descriptor, or
     /// without one.
     ///
     /// Any number of handlers may be on one descriptor, each as if it were alone. A callback that
@@ -270,7 +271,9 @@ impl<K: Threads> Loop<K> {
         F: FnMut(Event) -> A + Fits<K> + 'static,
         A: Into<Action>,
     {
-        let make = |()| boxed((), move |_, event| callback(event));
+        let make = |()| -> Box<dyn FnMut(Event) -> Outcome> {
+            Box::new(move |event| callback(event).into().into())
+        };
         let (what, place) = ((interest, mode), Location::caller());
         match self
             .core

@@ -14,7 +14,22 @@ use crate::os::{self, RawFd};
 use crate::poller::{Fired, Poller, Set, Watch, exists};
 use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
-pub(super) type Callback = Box<dyn FnMut(Event) -> Action>;
+pub(super) type Callback = Box<dyn FnMut(Event) -> Outcome>;
+
+/// What a call of a handler came to.
+pub(crate) struct Outcome {
+    pub(super) action: Action,
+    /// The descriptor of the source, which the callback may have replaced. `None` for a raw handler.
+    pub(super) fd: Option<RawFd>,
+}
+
+impl<A: Into<Action>> From<A> for Outcome {
+    fn from(action: A) -> Outcome {
+        let action = action.into();
+        Outcome { action, fd: None }
+    }
+}
+
 /// Whether a handler was changed, or what the kernel said of which descriptor.
 pub(super) type Changed = Result<(), (RawFd, io::Error)>;
 
@@ -582,8 +597,9 @@ impl Handlers {
         poller: &Poller,
         key: Key,
         callback: Callback,
-        action: Action,
+        outcome: Outcome,
     ) -> Option<Callback> {
+        let Outcome { action, fd } = outcome;
         let Some(handler) = self.get(key) else {
             return Some(callback);
         };
@@ -592,15 +608,43 @@ impl Handlers {
             return Some(callback);
         }
         handler.callback = Some(callback);
-        let (mode, d) = (handler.mode, handler.descriptor);
+        let (mode, mut d) = (handler.mode, handler.descriptor);
+        if let Some(fd) = fd.filter(|fd| *fd != self.descriptors[d as usize].fd) {
+            // An error is told before the next wait.
+            let _ = self.follow(poller, key, fd);
+            d = self.handlers[key.slot()].descriptor;
+        }
         if action == Action::Again {
-            handler.again = true;
+            self.handlers[key.slot()].again = true;
             self.call_next_turn(key);
             self.count(key);
         } else if mode == Mode::Level && !self.descriptors[d as usize].is_told_by_kernel() {
             self.call_if_ready(key);
         }
         None
+    }
+
+    /// The source of a handler has another descriptor now. If the kernel refuses that, it is asked
+    /// again before each wait.
+    #[cold]
+    pub(super) fn follow(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
+        self.forget_pending(key);
+        self.detach(poller, key);
+        let attached = match fd {
+            // What has become a virtual source cannot be followed: nothing tells which.
+            os::NO_FD => Err(io::Error::from_raw_os_error(os::EBADF)),
+            fd => self.attach(poller, key, fd),
+        };
+        if attached.is_err() {
+            let d = self.new_descriptor(fd);
+            self.descriptors[d as usize].orphaned = fd == os::NO_FD;
+            self.link(key, d);
+            self.by_fd.set(fd, d);
+            self.mark(d, false);
+        }
+        self.call_if_ready(key);
+        self.count(key);
+        attached
     }
 
     /// Puts a handler on the descriptor that has the number `fd`, or on a new one if the number

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem};
 
 use handlers::Handlers;
+pub(crate) use handlers::Outcome;
 use hooks::Hooks;
 pub(crate) use inbox::Inbox;
 use observe::Observer;
@@ -44,7 +45,7 @@ use crate::poller::{Poller, Set};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Stats, TestClock,
+    Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Source, Stats, TestClock,
     VirtualSource,
 };
 
@@ -263,6 +264,16 @@ impl Core {
         let changed = change(&mut state.handlers, &self.inbox.poller);
         self.changed(state);
         known(call, changed)?.map_err(|(fd, error)| Error::os(call, error).with_fd(fd))
+    }
+
+    /// The source of a handler, which lives outside of the loop, has another descriptor now.
+    #[cfg(feature = "futures")]
+    #[expect(dead_code, reason = "`Async` is about to call it")]
+    pub(crate) fn follow_source(&self, key: Key, fd: RawFd) -> Result<()> {
+        self.change_handler("Async", |handlers, poller| {
+            let followed = handlers.follow(poller, key, fd);
+            Some(followed.map_err(|error| (fd, error)))
+        })
     }
 
     pub(crate) fn remove_handler(&self, key: Key) -> Result<()> {
@@ -738,8 +749,17 @@ fn known<T>(call: &'static str, found: Option<T>) -> Result<T> {
 pub(crate) fn boxed<S, F, A>(mut source: S, mut callback: F) -> handlers::Callback
 where
     S: 'static,
+    S: Source,
     F: FnMut(&mut S, Event) -> A + 'static,
     A: Into<Action>,
 {
-    Box::new(move |event| callback(&mut source, event).into())
+    Box::new(move |event| {
+        let action = callback(&mut source, event).into();
+        let fd = match source.origin() {
+            Origin::Descriptor(fd) => fd.as_raw_fd(),
+            Origin::Virtual(_) => os::NO_FD,
+        };
+        let fd = Some(fd);
+        Outcome { action, fd }
+    })
 }

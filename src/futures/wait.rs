@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-use crate::engine::{Core, On};
+use crate::engine::{Core, On, Outcome};
 use crate::id::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -101,10 +101,10 @@ impl<K: Threads> Registration<K> {
             core: Arc::downgrade(&reactor.core),
             tasks: tasks.clone(),
         };
-        let make = |()| -> Box<dyn FnMut(Event) -> Action> {
+        let make = |()| -> Box<dyn FnMut(Event) -> Outcome> {
             Box::new(move |event| {
                 handler.call(event);
-                Action::Continue
+                Action::Continue.into()
             })
         };
         let on = On::from(source.origin());

@@ -1,17 +1,17 @@
 //! Clause 7: descriptors that are closed behind the loop's back, and what their numbers mean then.
 
 use std::io::Write;
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use oneloop::{ErrorKind, HandlerId, Interest, Mode, Reactor, Result};
+use oneloop::{ErrorKind, Event, HandlerId, Interest, Mode, Reactor, Result};
 
 use crate::registering::regular_file;
 use crate::stage::readable;
-use crate::{Number, Stage, pair};
+use crate::{Log, Number, Stage, pair};
 
 const READ: Interest = Interest::READABLE;
 const WRITE: Interest = Interest::WRITABLE;
@@ -140,6 +140,44 @@ pub fn a_regular_file_whose_number_is_taken_goes_quiet(stage: &mut Stage) {
     assert_eq!(calls.take(), 0);
     stage.reactor.remove_handler(calls.id).expect("known");
     number.close();
+}
+
+/// A callback replaces its source by another. That one is watched, and what has the old number by then
+/// is not, whatever the handler is told to wait for next.
+pub fn a_source_replaced_in_its_callback_is_watched(stage: &mut Stage) {
+    for &mode in stage.modes() {
+        let (a, _b) = readable();
+        let number = Number::of(&a);
+        // SAFETY: the number is this case's own, and closed by this owner alone.
+        let source = unsafe { OwnedFd::from_raw_fd(number.get()) };
+        let (c, mut d) = pair();
+        let new = c.as_raw_fd();
+        let mut next = Some(OwnedFd::from(c));
+        let log = Log::default();
+        let seen = log.clone();
+        let replace = move |source: &mut OwnedFd, event: Event| match next.take() {
+            Some(next) => *source = next,
+            None => seen.push((event.is_readable(), event.is_writable())),
+        };
+        let added = stage.reactor.add_handler(source, READ, mode, replace);
+        let id = added.expect("add_handler");
+        stage.turns(2);
+        assert_eq!(stage.reactor.handler_fd(id).expect("known"), new);
+        let (stranger, _f) = readable();
+        number.mean(&stranger);
+        for interest in [READ, WRITE, READ] {
+            stage.reactor.update_handler(id, interest).expect("open");
+            stage.turns(2);
+            let events = log.take();
+            assert_eq!(events.is_empty(), interest == READ);
+            assert!(events.iter().all(|event| *event == (false, true)));
+        }
+        d.write_all(b"x").expect("room");
+        stage.turns(2);
+        assert!(!log.is_empty(), "{mode:?}");
+        stage.reactor.remove_handler(id).expect("known");
+        number.close();
+    }
 }
 
 /// The numbers in a reactor's set, as Linux tells them.
