@@ -812,8 +812,8 @@ impl<K: Threads> Loop<K> {
         }
     }
 
-    /// Removes all that is registered and drops it. Later calls give an error of the kind
-    /// [`Closed`](crate::ErrorKind::Closed).
+    /// Removes all that is registered and drops it. Whoever drives returns as after
+    /// [`stop`](Self::stop). Later calls give an error of the kind [`Closed`](crate::ErrorKind::Closed).
     pub fn close(&self) {
         self.core.close();
     }
