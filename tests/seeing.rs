@@ -3,6 +3,7 @@
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -322,4 +323,45 @@ fn a_loop_says_whether_it_is_driven() {
     assert!(reactor.is_driven(), "asleep or not");
     drop(host);
     assert!(!reactor.is_driven());
+}
+
+/// The panic reaches whoever drives. It is not the callback's fault, which stays.
+#[test]
+fn a_report_that_panics_removes_nobody() {
+    let builder = Reactor::builder().slow_callback(MS, |slow| panic!("reported: {slow}"));
+    let reactor = builder.build().unwrap();
+    let (sender, called) = channel();
+    let slow = || {
+        let sender = sender.clone();
+        move || {
+            sender.send(()).unwrap();
+            thread::sleep(2 * MS);
+        }
+    };
+    let each_turn_panics = |what: &str| {
+        for _ in 0..3 {
+            let turn = || reactor.turn(Some(Duration::ZERO)).unwrap();
+            catch_unwind(AssertUnwindSafe(turn)).unwrap_err();
+        }
+        assert_eq!(called.try_iter().count(), 3, "{what}");
+    };
+    let (source, readiness) = VirtualSource::pair();
+    readiness.set(Ready::READABLE);
+    let handle = slow();
+    let handle = move |_: &mut VirtualSource, _| handle();
+    let handler = reactor.add_handler(source, Interest::READABLE, Mode::Level, handle);
+    each_turn_panics("a handler");
+    reactor.remove_handler(handler.unwrap()).unwrap();
+
+    let timer = reactor.call_every(Duration::ZERO, slow());
+    each_turn_panics("a timer");
+    reactor.cancel_timer(timer.unwrap()).unwrap();
+
+    (0..3).for_each(|_| reactor.call_soon(slow()).unwrap());
+    each_turn_panics("posts");
+
+    let hook = reactor.add_hook(|| None, slow());
+    each_turn_panics("a hook");
+    reactor.remove_hook(hook.unwrap()).unwrap();
+    assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 0);
 }

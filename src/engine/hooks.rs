@@ -1,5 +1,7 @@
 //! Pairs of callbacks around the loop's sleep.
 
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included};
 use std::panic::Location;
 use std::time::Duration;
 
@@ -8,8 +10,9 @@ use crate::id::Key;
 pub(super) type Prepare = Box<dyn FnMut() -> Option<Duration>>;
 pub(super) type Check = Box<dyn FnMut()>;
 
+/// By the index of their keys, which grows with each that is added: so they are called in that order.
 #[derive(Default)]
-pub(super) struct Hooks(Vec<Hook>);
+pub(super) struct Hooks(BTreeMap<u32, Hook>);
 
 pub(super) struct Hook {
     key: Key,
@@ -27,36 +30,78 @@ impl Hooks {
         check: Check,
         place: &'static Location<'static>,
     ) -> Key {
-        let key = Key::new(0);
-        self.0.push(Hook {
+        let last = self.0.last_key_value().map(|(&last, _)| last);
+        let next = last.map_or(Some(0), |last| last.checked_add(1));
+        // After four billion the order is of less interest than that the number is free.
+        let free = || (0..).find(|index| !self.0.contains_key(index));
+        let key = Key::new(next.or_else(free).unwrap_or(0) as usize);
+        let hook = Hook {
             key,
             place,
             prepare: Some(prepare),
             check: Some(check),
-        });
+        };
+        self.0.insert(key.index, hook);
         key
     }
 
     /// Gives the hook back for the caller to drop.
     pub(super) fn remove(&mut self, key: Key) -> Option<Hook> {
-        let at = self.0.iter().position(|hook| hook.key == key)?;
-        Some(self.0.remove(at))
+        self.get(key)?;
+        self.0.remove(&key.index)
     }
 
     pub(super) fn get(&mut self, key: Key) -> Option<&mut Hook> {
-        self.0.iter_mut().find(|hook| hook.key == key)
+        let hook = self.0.get_mut(&key.index)?;
+        (hook.key == key).then_some(hook)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Hook> {
-        self.0.iter()
+        self.0.values()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Who is there now: what is added by a hook waits for the next time.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        self.0.iter().map(|hook| hook.key).collect()
+    pub(super) fn first(&self) -> Option<Key> {
+        self.0.first_key_value().map(|(_, hook)| hook.key)
+    }
+
+    pub(super) fn last(&self) -> Option<Key> {
+        self.0.last_key_value().map(|(_, hook)| hook.key)
+    }
+
+    /// The one after this, which may be gone, and not beyond `last`.
+    pub(super) fn after(&self, key: Key, last: Option<Key>) -> Option<Key> {
+        let last = last.filter(|last| last.index > key.index)?;
+        let rest = (Excluded(key.index), Included(last.index));
+        self.0.range(rest).next().map(|(_, hook)| hook.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(hooks: &Hooks) -> Vec<Key> {
+        let last = hooks.last();
+        std::iter::successors(hooks.first(), |key| hooks.after(*key, last)).collect()
+    }
+
+    #[test]
+    fn hooks_keep_the_order_in_which_they_were_added() {
+        let mut hooks = Hooks::default();
+        let add = |hooks: &mut Hooks| {
+            let hook = (Box::new(|| None), Box::new(|| ()));
+            hooks.add(hook.0, hook.1, Location::caller())
+        };
+        let [a, b, c, d] = [(); 4].map(|()| add(&mut hooks));
+        assert!(hooks.remove(b).is_some() && hooks.remove(b).is_none());
+        assert!(hooks.remove(d).is_some());
+        let e = add(&mut hooks);
+        assert_eq!(all(&hooks), [a, c, e]);
+        assert!(hooks.get(d).is_none(), "whoever has its place now");
+        assert_eq!(hooks.after(b, hooks.last()), Some(c));
     }
 }

@@ -45,8 +45,8 @@ use crate::poller::{Poller, Set};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Action, Error, ErrorKind, Event, Interest, Mode, Origin, PollerKind, Result, Source, Stats,
-    TestClock, VirtualSource,
+    Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Source, Stats, TestClock,
+    VirtualSource,
 };
 
 /// What all handles of one reactor share.
@@ -508,17 +508,7 @@ impl Core {
 
     /// Turns without waiting, until the host may sleep or about `budget` callbacks were called.
     pub(crate) fn host_turns(&self, host: &'static str, budget: usize) -> Result<Turn> {
-        let mut driving = match self.drive(host, Some(host)) {
-            Ok(driving) => driving,
-            // Closed while the host slept: that ends it as it ends `run`.
-            Err(error) if error.kind() == ErrorKind::Closed => {
-                return Ok(Turn {
-                    stopped: true,
-                    ..Turn::default()
-                });
-            }
-            Err(error) => return Err(error),
-        };
+        let mut driving = self.drive(host, Some(host))?;
         let budget = budget.max(1);
         driving.most = budget;
         let mut sum = Turn::default();
@@ -569,8 +559,6 @@ impl Core {
             if woken.0.swap(false, Ordering::SeqCst) {
                 let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
                 if let Poll::Ready(output) = polled {
-                    // A stop that came by now was for this call. Left over it would end the next one.
-                    self.inbox.take_stop();
                     return Ok(output);
                 }
             }

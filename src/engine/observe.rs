@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{CallbackKind, SlowCallback};
 
 /// Who is told of slow callbacks.
@@ -17,6 +17,8 @@ pub(crate) struct SlowReport {
 pub(super) struct Observer {
     slow: Option<SlowReport>,
     longest: Mutex<Option<SlowCallback>>,
+    /// To be reported once the callback is back in its place.
+    unreported: Mutex<Option<SlowCallback>>,
 }
 
 impl Observer {
@@ -24,40 +26,57 @@ impl Observer {
         Observer {
             slow,
             longest: Mutex::new(None),
+            unreported: Mutex::new(None),
         }
     }
 
-    /// Calls a callback. Without a threshold no clock is read.
+    /// Calls a callback. Without a threshold no clock is read. True if it took long: `report` is to be
+    /// called then, once the callback is back in its place. If that panics, it must not take it away.
     #[inline]
     pub(super) fn call<R>(
         &self,
         kind: CallbackKind,
         place: &'static Location<'static>,
         callback: impl FnOnce() -> R,
-    ) -> R {
+    ) -> (R, bool) {
         #[cfg(feature = "tracing")]
         let _span = tracing::trace_span!(target: "oneloop", "callback", ?kind, %place).entered();
         match &self.slow {
-            None => callback(),
+            None => (callback(), false),
             Some(slow) => {
                 let start = Instant::now();
                 let result = callback();
                 let took = start.elapsed();
-                self.note(slow, SlowCallback { kind, place, took });
-                result
+                let call = SlowCallback { kind, place, took };
+                (result, self.note(slow, call))
             }
         }
     }
 
-    fn note(&self, slow: &SlowReport, call: SlowCallback) {
+    fn note(&self, slow: &SlowReport, call: SlowCallback) -> bool {
         let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
         if longest.is_none_or(|longest| longest.took < call.took) {
             *longest = Some(call);
         }
-        drop(longest);
-        if call.took >= slow.threshold {
+        let is_slow = call.took >= slow.threshold;
+        if is_slow {
+            *self.unreported() = Some(call);
+        }
+        is_slow
+    }
+
+    /// With no lock held.
+    #[cold]
+    pub(super) fn report(&self) {
+        let call = self.unreported().take();
+        if let Some((slow, call)) = self.slow.as_ref().zip(call) {
             (slow.report)(&call);
         }
+    }
+
+    fn unreported(&self) -> MutexGuard<'_, Option<SlowCallback>> {
+        let unreported = self.unreported.lock();
+        unreported.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn longest(&self) -> Option<SlowCallback> {

@@ -23,8 +23,9 @@ pub(super) struct Turning {
     /// The handlers to be called in this turn; those before `called` have been.
     batch: Vec<Key>,
     called: usize,
-    /// Where a host's budget broke the turn off.
+    /// Where a host's budget broke the turn off, and how many posts of that phase are left.
     cut: Option<Cut>,
+    left: usize,
     /// Posts that were taken from the inbox, by priority.
     urgent: VecDeque<Post>,
     posts: VecDeque<Post>,
@@ -35,14 +36,12 @@ pub(super) struct Turning {
 
 /// The phase in which a turn was broken off, and in which it goes on. What is left over stays where it
 /// was, except for posts: they go back to the head of the inbox.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
-    /// So many posts of high priority are left.
-    Urgent(usize),
+    Urgent,
     Handlers,
     Timers,
-    /// So many posts are left.
-    Posts(usize),
+    Posts,
 }
 
 /// In how many of them it is taken for a descriptor that cannot be removed.
@@ -56,6 +55,7 @@ impl Turning {
             batch: Vec::new(),
             called: 0,
             cut: None,
+            left: 0,
             urgent: VecDeque::new(),
             posts: VecDeque::new(),
             idle: VecDeque::new(),
@@ -166,9 +166,41 @@ impl<'c> Driving<'c> {
         self.resting = false;
         state.phase = Phase::Calling;
         state.handlers.defer = true;
-        if let Some(cut) = self.turning.cut.take() {
-            return self.go_on(state, cut, turn);
+        // The rest of a turn looks for nothing new until it comes to a phase that had not begun.
+        let cut = self.turning.cut.take();
+        let quiet;
+        let mut limit = NEVER;
+        match cut {
+            None => (state, quiet, limit) = self.gather(state, until)?,
+            Some(_) => quiet = false,
         }
+        if cut.is_some() | !state.hooks.is_empty() | core.inbox.is_signalled() {
+            state = self.call_first(state, turn, cut)?;
+        }
+        if !self.is_cut() {
+            state = self.call_handlers(state, turn)?;
+        }
+        let posts = core.inbox.is_signalled() | !self.turning.idle.is_empty();
+        if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() {
+            state = self.call_last(state, turn, cut, quiet, limit)?;
+        }
+        turn.stopped = core.inbox.take_stop();
+        if turn.stopped {
+            self.turning.cut = None;
+        }
+        turn.idle = quiet && !turn.stopped && !self.has_work(&state);
+        Ok(state)
+    }
+
+    /// Waits, and puts together whom to call. Gives whether nothing is ready, and until when the loop could
+    /// have slept.
+    #[inline(always)]
+    fn gather(
+        &mut self,
+        mut state: StateGuard<'c>,
+        until: u64,
+    ) -> Result<(StateGuard<'c>, bool, u64)> {
+        let core = self.core;
         state.stats.turns += 1;
         state.handlers.turn = state.stats.turns as u16;
         self.begin_batch(&mut state);
@@ -222,57 +254,7 @@ impl<'c> Driving<'c> {
             gathered = gathered.and(self.lay_ghosts(&mut state, ghosts));
         }
         gathered.map_err(|error| Error::os(self.call, error))?;
-
-        // Call.
-        if !state.hooks.is_empty() | core.inbox.is_signalled() {
-            state = self.call_first(state, turn)?;
-        }
-        if self.turning.cut.is_none() {
-            state = self.call_handlers(state, turn)?;
-        }
-        let posts = core.inbox.is_signalled() | !self.turning.idle.is_empty();
-        if !state.timers.is_empty() | posts | core.clock.is_test() {
-            state = self.call_last(state, turn, quiet, limit)?;
-        }
-        turn.stopped = core.inbox.take_stop();
-        turn.idle = quiet && !turn.stopped && !self.has_work(&state);
-        Ok(state)
-    }
-
-    /// The rest of a turn that was broken off. It does not wait, and looks for nothing new before it comes
-    /// to a phase that had not begun.
-    #[cold]
-    fn go_on(
-        &mut self,
-        mut state: StateGuard<'c>,
-        cut: Cut,
-        turn: &mut Turn,
-    ) -> Result<StateGuard<'c>> {
-        let core = self.core;
-        if let Cut::Urgent(left) = cut {
-            let first = left.min(self.most);
-            core.inbox
-                .take_first_urgent(first, &mut self.turning.urgent);
-            state = self.call_urgent(state, turn, left)?;
-        }
-        if cut <= Cut::Handlers && !self.is_cut() {
-            state = self.call_handlers(state, turn)?;
-        }
-        if cut < Cut::Timers {
-            state = self.call_timers(state, turn)?;
-        } else if cut == Cut::Timers {
-            state = self.call_due(state, turn)?;
-        }
-        state = match cut {
-            Cut::Posts(left) => {
-                let first = left.min(self.most);
-                core.inbox.take_first(first, &mut self.turning.posts);
-                self.call_normal(state, turn, left)?
-            }
-            _ => self.call_posted(state, turn)?,
-        };
-        turn.stopped = core.inbox.take_stop();
-        Ok(state)
+        Ok((state, quiet, limit))
     }
 
     /// The turn is broken off; a later call goes on with it.
@@ -350,29 +332,23 @@ impl<'c> Driving<'c> {
 
     /// Check hooks, and urgent posts.
     #[inline(never)]
-    fn call_first(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
-        if !state.hooks.is_empty() {
+    fn call_first(
+        &mut self,
+        mut state: StateGuard<'c>,
+        turn: &mut Turn,
+        cut: Option<Cut>,
+    ) -> Result<StateGuard<'c>> {
+        if cut.is_none() && !state.hooks.is_empty() {
             state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
         }
-        match self.core.inbox.take_urgent(&mut self.turning.urgent) {
-            true => {
-                let all = self.turning.urgent.len();
-                self.call_urgent(state, turn, all)
-            }
-            false => Ok(state),
+        let (inbox, most) = (&self.core.inbox, self.most);
+        let Turning { urgent, left, .. } = &mut *self.turning;
+        match cut {
+            None if inbox.take_urgent(urgent) => *left = urgent.len(),
+            Some(Cut::Urgent) => inbox.take_first_urgent(most.min(*left), urgent),
+            _ => return Ok(state),
         }
-    }
-
-    /// The first so many posts of high priority.
-    fn call_urgent(
-        &mut self,
-        state: StateGuard<'c>,
-        turn: &mut Turn,
-        posts: usize,
-    ) -> Result<StateGuard<'c>> {
-        let (state, left) = self.call_posts(state, turn, posts, |turning| &mut turning.urgent)?;
-        self.turning.cut = (left > 0).then_some(Cut::Urgent(left));
-        Ok(state)
+        self.call_posts(state, turn, Cut::Urgent, |turning| &mut turning.urgent)
     }
 
     fn call_handlers(
@@ -396,7 +372,7 @@ impl<'c> Driving<'c> {
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.remove_handler(key)));
-            let action = core
+            let (action, is_slow) = core
                 .observer
                 .call(CallbackKind::Handler, place, || callback(event));
             mem::forget(guard);
@@ -406,6 +382,9 @@ impl<'c> Driving<'c> {
                 drop(state);
                 drop(dead);
                 state = self.state()?;
+            }
+            if is_slow {
+                state = self.report(state)?;
             }
             if turn.called >= end && self.turning.has_left_overs() {
                 self.turning.cut = Some(Cut::Handlers);
@@ -421,35 +400,29 @@ impl<'c> Driving<'c> {
         &mut self,
         mut state: StateGuard<'c>,
         turn: &mut Turn,
+        cut: Option<Cut>,
         quiet: bool,
         limit: u64,
     ) -> Result<StateGuard<'c>> {
         if quiet && turn.called == 0 && !self.has_work(&state) {
             self.hurry(limit.min(state.timers.next_deadline()));
         }
-        state = self.call_timers(state, turn)?;
-        state = self.call_posted(state, turn)?;
+        if !self.is_cut() && cut != Some(Cut::Posts) {
+            if cut != Some(Cut::Timers) && state.timers.next_deadline() != NEVER {
+                let now = self.core.clock.now();
+                state.timers.take_due(now);
+            }
+            state = self.call_due(state, turn)?;
+        }
+        if !self.is_cut() {
+            state = self.call_posted(state, turn, cut)?;
+        }
         // Also beside events that concern nobody, which may come again and again.
-        if turn.called == 0 && !self.is_busy(&state) {
-            (state, _) = self.call_posts(state, turn, 1, |turning| &mut turning.idle)?;
+        if cut.is_none() && turn.called == 0 && !self.is_busy(&state) {
+            self.turning.left = 1;
+            state = self.call_posts(state, turn, Cut::Posts, |turning| &mut turning.idle)?;
         }
         Ok(state)
-    }
-
-    /// All timers that are due by now.
-    fn call_timers(
-        &mut self,
-        mut state: StateGuard<'c>,
-        turn: &mut Turn,
-    ) -> Result<StateGuard<'c>> {
-        if self.is_cut() {
-            return Ok(state);
-        }
-        if state.timers.next_deadline() != NEVER {
-            let now = self.core.clock.now();
-            state.timers.take_due(now);
-        }
-        self.call_due(state, turn)
     }
 
     /// The timers that were taken as due.
@@ -478,7 +451,7 @@ impl<'c> Driving<'c> {
             turn.called += 1;
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
             let observer = &core.observer;
-            let action = observer.call(CallbackKind::Timer, place, &mut callback);
+            let (action, is_slow) = observer.call(CallbackKind::Timer, place, &mut callback);
             mem::forget(guard);
             state = self.state()?;
             let now = || core.clock.now();
@@ -486,6 +459,9 @@ impl<'c> Driving<'c> {
                 drop(state);
                 drop(dead);
                 state = self.state()?;
+            }
+            if is_slow {
+                state = self.report(state)?;
             }
             if turn.called >= end && state.timers.has_due() {
                 self.turning.cut = Some(Cut::Timers);
@@ -495,42 +471,38 @@ impl<'c> Driving<'c> {
         Ok(state)
     }
 
-    /// All that is posted by now.
-    fn call_posted(&mut self, state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
-        let Turning {
-            cut, posts, idle, ..
-        } = &mut *self.turning;
-        if cut.is_some() || !self.core.inbox.take(posts, idle) {
-            return Ok(state);
-        }
-        let all = self.turning.posts.len();
-        self.call_normal(state, turn, all)
-    }
-
-    /// The first so many posts of normal priority.
-    fn call_normal(
+    /// All that was posted when this phase began.
+    fn call_posted(
         &mut self,
         state: StateGuard<'c>,
         turn: &mut Turn,
-        posts: usize,
+        cut: Option<Cut>,
     ) -> Result<StateGuard<'c>> {
-        let (state, left) = self.call_posts(state, turn, posts, |turning| &mut turning.posts)?;
-        self.turning.cut = (left > 0).then_some(Cut::Posts(left));
-        Ok(state)
+        let (inbox, most) = (&self.core.inbox, self.most);
+        let Turning {
+            posts, idle, left, ..
+        } = &mut *self.turning;
+        if cut == Some(Cut::Posts) {
+            inbox.take_first(most.min(*left), posts);
+        } else if inbox.take(posts, idle) {
+            *left = posts.len();
+        } else {
+            return Ok(state);
+        }
+        self.call_posts(state, turn, Cut::Posts, |turning| &mut turning.posts)
     }
 
-    /// Calls the first so many posts of a line. Gives how many of them are left if there are more than a
-    /// host's budget allows.
+    /// Calls the posts of a line that are left in this phase.
     #[inline(never)]
     fn call_posts(
         &mut self,
         state: StateGuard<'c>,
         turn: &mut Turn,
-        posts: usize,
+        phase: Cut,
         line: fn(&mut Turning) -> &mut VecDeque<Post>,
-    ) -> Result<(StateGuard<'c>, usize)> {
+    ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        let now = posts.min(self.most);
+        let now = self.most.min(self.turning.left);
         let mut called = 0;
         let mut next = |turning: &mut Turning| {
             let next = (called < now).then(|| core.unless_stopped(|| line(turning).pop_front()))?;
@@ -538,13 +510,16 @@ impl<'c> Driving<'c> {
             next
         };
         let Some(mut post) = next(&mut self.turning) else {
-            return Ok((state, 0));
+            return Ok(state);
         };
         drop(state);
         loop {
             turn.called += 1;
             let Post { callback, place } = post;
-            core.observer.call(CallbackKind::Post, place, callback);
+            let ((), is_slow) = core.observer.call(CallbackKind::Post, place, callback);
+            if is_slow {
+                core.observer.report();
+            }
             match next(&mut self.turning) {
                 Some(another) => post = another,
                 None => break,
@@ -552,9 +527,21 @@ impl<'c> Driving<'c> {
         }
         let mut state = self.state()?;
         state.stats.posts += called as u64;
+        self.turning.left -= called;
         // If it was stopped, the left-overs are for the next turn.
-        let left = if called == now { posts - now } else { 0 };
-        Ok((state, left))
+        if called == now && self.turning.left > 0 {
+            self.turning.cut = Some(phase);
+        }
+        Ok(state)
+    }
+
+    /// Tells of a callback that took long.
+    #[cold]
+    #[inline(never)]
+    fn report(&self, state: StateGuard<'c>) -> Result<StateGuard<'c>> {
+        drop(state);
+        self.core.observer.report();
+        self.state()
     }
 
     /// There is nothing to do: an eager test clock moves to the next deadline.
@@ -612,7 +599,10 @@ impl<'c> Driving<'c> {
         mut call: impl FnMut(&mut C),
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        for key in state.hooks.keys() {
+        // Those who are there now: what a hook adds waits for the next time.
+        let (mut next, last) = (state.hooks.first(), state.hooks.last());
+        while let Some(key) = next {
+            next = state.hooks.after(key, last);
             let Some(hook) = state.hooks.get(key) else {
                 continue;
             };
@@ -623,7 +613,7 @@ impl<'c> Driving<'c> {
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
             let call = || call(&mut callback);
-            core.observer.call(CallbackKind::Hook, place, call);
+            let ((), is_slow) = core.observer.call(CallbackKind::Hook, place, call);
             mem::forget(guard);
             state = self.state()?;
             match state.hooks.get(key) {
@@ -633,6 +623,9 @@ impl<'c> Driving<'c> {
                     drop(callback);
                     state = self.state()?;
                 }
+            }
+            if is_slow {
+                state = self.report(state)?;
             }
         }
         Ok(state)

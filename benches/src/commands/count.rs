@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, Interest, LocalReactor, Mode};
+use oneloop::{Action, Interest, LocalReactor, Mode, Reactor, TestClock};
 
 pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
     let reactor = LocalReactor::new()?;
@@ -32,6 +32,9 @@ pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
         "timer-cancel" => timer_cancel(&reactor, events),
         "timer-reset" => timer_reset(&reactor, events),
         "post" => post(&reactor, events),
+        "post-to-host" => post_to_host(&reactor, events),
+        "hook" => hook(&reactor, events),
+        "system-timer" => system_timer(events),
         _ => Err(format!("there is no workload {workload:?}").into()),
     }
 }
@@ -147,4 +150,40 @@ fn post(reactor: &LocalReactor, events: usize) -> Result<(), Box<dyn Error>> {
         all if all == events / 100 * 100 => Ok(()),
         some => Err(format!("{some} of {events} were called").into()),
     }
+}
+
+/// A post, of so many that a host calls them in many goes.
+fn post_to_host(reactor: &LocalReactor, events: usize) -> Result<(), Box<dyn Error>> {
+    for _ in 0..events {
+        reactor
+            .call_soon(|| {})
+            .map_err(|error| error.to_string())?;
+    }
+    let mut host = reactor.host("count")?;
+    while !host.turn(100)?.idle {}
+    Ok(())
+}
+
+/// A pair of hooks in a turn, among many.
+fn hook(reactor: &LocalReactor, events: usize) -> Result<(), Box<dyn Error>> {
+    const TURNS: usize = 10;
+    for _ in 0..events / TURNS {
+        reactor.add_hook(|| None, || {})?;
+    }
+    for _ in 0..TURNS {
+        reactor.turn(Some(Duration::ZERO))?;
+    }
+    Ok(())
+}
+
+/// A timer for the system clock, which an eager clock moves to.
+fn system_timer(events: usize) -> Result<(), Box<dyn Error>> {
+    let clock = TestClock::eager();
+    let reactor = Reactor::builder().clock(clock.clone()).build_local()?;
+    let start = clock.system_now();
+    for event in 0..events {
+        let time = start + Duration::from_secs(event as u64);
+        reactor.call_at_system(time, || {})?;
+    }
+    Ok(reactor.run()?)
 }
