@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::Location;
 use std::process::{Child, ExitStatus};
+#[cfg(epoll)]
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
@@ -118,7 +120,6 @@ impl<K: Threads> Loop<K> {
             }
         };
         let on = On::Fd(ending.as_fd().as_raw_fd());
-        let mode = ending.mode();
         let make = |(mut child, ending, callback): (C, Ending, F)| {
             child.end_input();
             let mut callback = Some(callback);
@@ -136,7 +137,7 @@ impl<K: Threads> Loop<K> {
                 Action::Remove
             })
         };
-        let what = (Interest::READABLE, mode);
+        let what = (Interest::READABLE, Mode::Level);
         let place = Location::caller();
         let parts = (child, ending, callback);
         match self.core.add_handler(CALL, on, what, place, parts, make) {
@@ -158,6 +159,21 @@ impl Ending {
     fn of(pid: Pid) -> io::Result<Ending> {
         use rustix::io::Errno;
         use rustix::process::{PidfdFlags, pidfd_open};
+        // Before the first call: whether it is one that a sandbox lets the process survive. Android 11 does
+        // not.
+        static IS_TRAPPED: OnceLock<bool> = OnceLock::new();
+        let is_trapped = IS_TRAPPED.get_or_init(|| {
+            #[cfg(target_os = "linux")]
+            return crate::seccomp::traps(libc::SYS_pidfd_open, || {
+                // SAFETY: of no process, so that it fails at once.
+                unsafe { libc::syscall(libc::SYS_pidfd_open, 0, 0) };
+            });
+            #[cfg(not(target_os = "linux"))]
+            true
+        });
+        if *is_trapped {
+            return Ending::by_signal(pid);
+        }
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Ending::PidFd(fd)),
             Err(Errno::NOSYS | Errno::PERM) => Ending::by_signal(pid),
@@ -175,19 +191,6 @@ impl Ending {
         // It may have ended before.
         pipe.notify()?;
         Ok(Ending::Signal(pipe))
-    }
-
-    /// A child that a debugger holds stays readable after its end, and cannot be reaped until the
-    /// debugger has seen that end. Then the kernel tells of it once more.
-    fn mode(&self) -> Mode {
-        match self {
-            // poll(2) has no edges.
-            #[cfg(epoll)]
-            Ending::PidFd(_) if cfg!(pollable) => Mode::Edge,
-            #[cfg(epoll)]
-            Ending::PidFd(_) => Mode::Level,
-            Ending::Signal(_) => Mode::Level,
-        }
     }
 
     fn drain(&mut self) {

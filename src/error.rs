@@ -68,7 +68,7 @@ impl Error {
     #[cold]
     pub(crate) fn os(call: &'static str, error: io::Error) -> Error {
         // An error of our own has words, one of the system has a code.
-        match (error.kind(), error.raw_os_error()) {
+        match (error.kind(), code_of(&error)) {
             (io::ErrorKind::Unsupported, None) => Error::new(call, Cause::Unsupported(error)),
             _ => Error::new(call, Cause::Os(error)),
         }
@@ -120,9 +120,43 @@ impl Error {
     /// The operating system's error code, if it was the one who refused.
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0.cause {
-            Cause::Os(error) => error.raw_os_error(),
+            Cause::Os(error) => code_of(error),
             _ => None,
         }
+    }
+}
+
+/// The failure of a system call that is not the caller's own, but one of those that make up his.
+#[derive(Debug)]
+struct SystemCall {
+    name: &'static str,
+    error: io::Error,
+}
+
+/// An error that names the system call.
+#[cold]
+#[cfg_attr(not(epoll), allow(dead_code))]
+pub(crate) fn failed(name: &'static str, error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
+    io::Error::new(error.kind(), SystemCall { name, error })
+}
+
+fn code_of(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or_else(|| {
+        let inner = error.get_ref()?.downcast_ref::<SystemCall>()?;
+        inner.error.raw_os_error()
+    })
+}
+
+impl fmt::Display for SystemCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.error)
+    }
+}
+
+impl error::Error for SystemCall {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
     }
 }
 

@@ -1,35 +1,104 @@
-//! Notices a `fork` without a system call, by counting in the child.
+//! Notices a `fork` without a system call.
+//!
+//! On Linux by a page that the kernel clears in each child that gets a copy of the memory: that of a bare
+//! `clone` too, for which the C library calls no handlers. Elsewhere, and before Linux 4.14, by what
+//! `pthread_atfork` calls in the child. A child that shares the memory (`vfork`) is not noticed.
 
-#[cfg(unix)]
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-static FORKS: AtomicU32 = AtomicU32::new(0);
+/// How many forks lie between this process and the first that asked, and one more. Copied into a child.
+static FORKS: AtomicU32 = AtomicU32::new(1);
 
-#[cfg(unix)]
-extern "C" fn in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
-}
+/// Where that number can be seen, if it is this process that wrote it there: in the page, or above.
+static SEEN: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const FORKS).cast_mut());
 
-/// How many forks lie between the first process that called this and this one.
+/// A number that no parent and no child of this process has.
 pub(crate) fn generation() -> u32 {
     #[cfg(unix)]
-    watch();
-    seen()
+    watch::begin();
+    match seen() {
+        // This is a child, and the first to ask in it.
+        0 => {
+            let next = FORKS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+            let first = place().compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed);
+            first.map_or_else(|other| other, |_| next)
+        }
+        known => known,
+    }
+}
+
+/// The same, for those who have called that before: safe in a signal handler. In a child it is another
+/// number, or none (0).
+pub(crate) fn seen() -> u32 {
+    place().load(Ordering::Relaxed)
+}
+
+fn place() -> &'static AtomicU32 {
+    let place = SEEN.load(Ordering::Acquire);
+    // SAFETY: either a static, or a page that is never unmapped, is aligned for anything, and is only used
+    // by these atomic operations. The kernel clears it in a child before that runs.
+    unsafe { &*place }
 }
 
 #[cfg(unix)]
-fn watch() {
-    static WATCH: Once = Once::new();
-    WATCH.call_once(|| {
+mod watch {
+    use std::sync::Once;
+    use std::sync::atomic::Ordering;
+
+    use super::FORKS;
+
+    pub(super) fn begin() {
+        static WATCH: Once = Once::new();
+        WATCH.call_once(|| {
+            if !by_page() {
+                by_handler();
+            }
+        });
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn by_page() -> bool {
+        use std::sync::atomic::AtomicU32;
+
+        use super::SEEN;
+
+        let size = size_of::<AtomicU32>();
+        let (rights, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: maps memory of its own, which the kernel rounds up to a page, at a place of the kernel's
+        // choice.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), size, rights, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return false;
+        }
+        // SAFETY: the page was mapped above, and nobody else knows it.
+        if unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } != 0 {
+            // SAFETY: as above.
+            unsafe { libc::munmap(page, size) };
+            return false;
+        }
+        let page = page.cast::<AtomicU32>();
+        // SAFETY: a fresh page is zeroes, which is an `AtomicU32`, and is aligned for it.
+        unsafe { &*page }.store(FORKS.load(Ordering::Relaxed), Ordering::Relaxed);
+        SEEN.store(page, Ordering::Release);
+        true
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn by_page() -> bool {
+        false
+    }
+
+    extern "C" fn in_child() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn by_handler() {
         // SAFETY: the handler only touches an atomic, which is async-signal-safe, and lives as
         // long as the code it is in: if that is unloaded, the C library forgets it. Should the call
         // fail for want of memory, forks go unnoticed.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-    });
-}
-
-/// The same, for those who have called that before: safe in a signal handler.
-pub(crate) fn seen() -> u32 {
-    FORKS.load(Ordering::Relaxed)
+    }
 }

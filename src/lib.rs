@@ -109,6 +109,8 @@ mod os;
 mod poller;
 mod priority;
 mod reactor;
+#[cfg(all(epoll, target_os = "linux"))]
+mod seccomp;
 #[cfg(all(unix, feature = "signal"))]
 mod signal;
 mod slow;

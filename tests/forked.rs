@@ -413,3 +413,51 @@ fn a_child_drops_a_reactor_that_other_threads_use() {
     };
     fork_beside(busy, drop_both);
 }
+
+/// A process made by the bare system call, of which the C library knows nothing.
+#[test]
+fn a_child_of_clone_is_told() {
+    let reactor = Reactor::new().unwrap();
+    let (a, mut b) = UnixStream::pair().unwrap();
+    let handler = reactor.add_handler(a, Interest::READABLE, Mode::Level, |stream, _| {
+        stream.read_exact(&mut [0]).unwrap();
+    });
+    let handler = handler.unwrap();
+    // Another thread may be at the allocator: the child gets the room for its error from this one.
+    let stale = reactor.call_later(Duration::ZERO, || {}).unwrap();
+    reactor.cancel_timer(stale).unwrap();
+    drop(reactor.cancel_timer(stale));
+    let (flags, none) = (libc::SIGCHLD, 0_usize);
+    // SAFETY: without flags it is a fork; the child makes a few calls that take no lock, and leaves.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+    let told = pid == 0 && is_forked(&reactor.remove_handler(handler)) && {
+        reactor.remote().wake();
+        reactor.next_deadline().is_none()
+    };
+    assert!(verdict(i32::try_from(pid).unwrap(), told));
+    while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
+    b.write_all(b"x").unwrap();
+    let turn = reactor.turn(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(turn.called, 1, "the parent's handler is deaf");
+}
+
+/// Each generation has loops of its own, and knows those of its parents for what they are.
+#[test]
+fn a_childs_child_is_told_too() {
+    let reactor = Reactor::new().unwrap();
+    let pid = fork();
+    if pid > 0 {
+        assert!(verdict(pid, true));
+        return reactor.run().unwrap();
+    }
+    let own = Reactor::new().unwrap();
+    let works = own.turn(Some(Duration::ZERO)).is_ok() && is_forked(&reactor.run());
+    let pid = fork();
+    if pid == 0 {
+        let told = is_forked(&reactor.run()) && is_forked(&own.run());
+        let another = Reactor::new().and_then(|another| another.run());
+        verdict(0, told && another.is_ok());
+    }
+    let told = verdict(pid, true);
+    verdict(0, works && told && own.run().is_ok());
+}

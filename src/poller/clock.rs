@@ -8,12 +8,17 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
+use crate::error::failed;
+
 pub(super) struct ClockWatch(OwnedFd);
 
 impl ClockWatch {
     pub(super) fn new() -> io::Result<ClockWatch> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(ClockWatch(timerfd_create(TimerfdClockId::Realtime, flags)?))
+        let made = timerfd_create(TimerfdClockId::Realtime, flags);
+        Ok(ClockWatch(
+            made.map_err(|error| failed("timerfd_create", error))?,
+        ))
     }
 
     pub(super) fn owns(&self, fd: RawFd) -> bool {

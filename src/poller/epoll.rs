@@ -4,7 +4,7 @@ use std::io;
 use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -17,15 +17,23 @@ use rustix::time::{
 #[cfg(pollable)]
 use super::Set;
 use super::{ALARM, WAKE, Watch, borrow};
+use crate::error::failed;
 use crate::{Interest, Mode, Ready};
 
 pub(super) struct Epoll {
     epoll: OwnedFd,
-    wake: OwnedFd,
-    alarm: OwnedFd,
-    /// The kernel takes timeouts in nanoseconds, as far as we know.
-    has_pwait2: AtomicBool,
+    /// Not in a second set, which has neither this nor an alarm.
+    wake: Option<OwnedFd>,
+    /// Where there are no timerfds, a host cannot be told of a timer. The loop's own wait does without.
+    alarm: Option<OwnedFd>,
+    /// Whether the kernel takes timeouts in nanoseconds.
+    pwait2: AtomicU8,
 }
+
+/// It is not known yet: what is needed for the first wait with a timeout.
+const UNKNOWN: u8 = 0;
+const PRESENT: u8 = 1;
+const MISSING: u8 = 2;
 
 pub(super) type Buffer = Vec<MaybeUninit<Event>>;
 
@@ -44,15 +52,28 @@ pub(super) fn buffer(room: usize) -> Buffer {
 
 impl Epoll {
     pub(super) fn new() -> io::Result<Epoll> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut epoll = Epoll::second()?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        epoll.wake = Some(wake.map_err(|error| failed("eventfd2", error))?);
+        // Made at once, so that it cannot come to have the number of a descriptor that its owner closed.
+        epoll.alarm = alarm()?;
+        Ok(epoll)
+    }
+
+    /// One inside another.
+    pub(super) fn second() -> io::Result<Epoll> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC);
+        // Android 13 kills an app that makes the call.
+        let pwait2 = if cfg!(target_os = "android") {
+            MISSING
+        } else {
+            UNKNOWN
+        };
         Ok(Epoll {
-            epoll,
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            alarm: timerfd_create(
-                TimerfdClockId::Monotonic,
-                TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-            )?,
-            has_pwait2: AtomicBool::new(true),
+            epoll: epoll.map_err(|error| failed("epoll_create1", error))?,
+            wake: None,
+            alarm: None,
+            pwait2: AtomicU8::new(pwait2),
         })
     }
 
@@ -63,8 +84,12 @@ impl Epoll {
     /// Both edge-triggered: a write, or an expiry, is one event, and nobody has to read it off.
     fn add_own_to(&self, epoll: &OwnedFd) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::ET;
-        epoll::add(epoll, &self.wake, EventData::new_u64(WAKE), flags)?;
-        epoll::add(epoll, &self.alarm, EventData::new_u64(ALARM), flags)?;
+        for (fd, key) in [(&self.wake, WAKE), (&self.alarm, ALARM)] {
+            if let Some(fd) = fd {
+                let added = epoll::add(epoll, fd, EventData::new_u64(key), flags);
+                added.map_err(|error| failed("epoll_ctl", error))?;
+            }
+        }
         Ok(())
     }
 
@@ -97,8 +122,8 @@ impl Epoll {
     }
 
     pub(super) fn owns(&self, fd: RawFd) -> bool {
-        let own = [&self.epoll, &self.wake, &self.alarm];
-        own.iter().any(|own| own.as_raw_fd() == fd)
+        let own = [Some(&self.epoll), self.wake.as_ref(), self.alarm.as_ref()];
+        own.iter().flatten().any(|own| own.as_raw_fd() == fd)
     }
 
     pub(super) fn lacks(&self, _: Watch) -> Option<&'static str> {
@@ -126,9 +151,9 @@ impl Epoll {
         timeout: Option<Duration>,
         mut take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
-        let found = match self.has_pwait2.load(Ordering::Relaxed) {
-            true => self.pwait2(buffer, timeout)?,
-            false => None,
+        let found = match self.pwait2.load(Ordering::Relaxed) {
+            MISSING => None,
+            known => self.pwait2(buffer, timeout, known == PRESENT)?,
         };
         let found = match found {
             Some(found) => found,
@@ -145,15 +170,23 @@ impl Epoll {
 
     /// `None` if the kernel has no such call: Linux before 5.11, some sandboxes, valgrind.
     #[inline(always)]
-    fn pwait2(&self, buffer: &mut Buffer, timeout: Option<Duration>) -> io::Result<Option<usize>> {
+    fn pwait2(
+        &self,
+        buffer: &mut Buffer,
+        timeout: Option<Duration>,
+        known: bool,
+    ) -> io::Result<Option<usize>> {
         let mut timeout = timeout.map(timespec);
+        if !known && needs_pwait2(timeout.as_ref()) && !self.may_call_pwait2() {
+            return Ok(None);
+        }
         let mut until = None;
         loop {
             match wait(&self.epoll, buffer, timeout.as_ref()) {
                 Ok(found) => return Ok(Some(found)),
                 Err(Errno::INTR) => shorten(&mut timeout, &mut until),
                 Err(Errno::NOSYS | Errno::PERM) => {
-                    self.has_pwait2.store(false, Ordering::Relaxed);
+                    self.pwait2.store(MISSING, Ordering::Relaxed);
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
@@ -161,8 +194,23 @@ impl Epoll {
         }
     }
 
+    /// Before the first call: whether it is one that a sandbox lets the process survive.
+    #[cold]
+    fn may_call_pwait2(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        let is_trapped = crate::seccomp::traps(libc::SYS_epoll_pwait2, || {
+            // Of no set, so that it fails at once.
+            let _ = pwait2(-1, &mut Vec::new(), &timespec(Duration::ZERO));
+        });
+        #[cfg(not(target_os = "linux"))]
+        let is_trapped = true;
+        let known = if is_trapped { MISSING } else { PRESENT };
+        self.pwait2.store(known, Ordering::Relaxed);
+        !is_trapped
+    }
+
     /// Whose timeouts are in milliseconds: what is neither nothing nor for ever is left to the alarm,
-    /// which is as precise.
+    /// which is as precise. Where there is none, it is late by up to a millisecond.
     #[cold]
     fn pwait(
         &self,
@@ -173,6 +221,10 @@ impl Epoll {
         let milliseconds = match timeout {
             Some(Duration::ZERO) => 0,
             None => -1,
+            Some(timeout) if self.alarm.is_none() => {
+                let rounded = timeout.as_nanos().div_ceil(1_000_000);
+                i32::try_from(rounded).unwrap_or(i32::MAX)
+            }
             Some(_) => {
                 // It was set to something else before.
                 take(ALARM, Ready::NONE);
@@ -199,7 +251,10 @@ impl Epoll {
     }
 
     pub(super) fn wake(&self) -> io::Result<()> {
-        match rustix::io::write(&self.wake, &1u64.to_ne_bytes()) {
+        let Some(wake) = &self.wake else {
+            return Ok(());
+        };
+        match rustix::io::write(wake, &1u64.to_ne_bytes()) {
             // Full: it has been written to 2^64 - 2 times and is as awake as can be.
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(error) => Err(error.into()),
@@ -207,7 +262,7 @@ impl Epoll {
     }
 
     pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        set_timerfd(&self.alarm, delay)
+        set_alarm(self.alarm.as_ref(), delay)
     }
 }
 
@@ -217,8 +272,26 @@ impl AsFd for Epoll {
     }
 }
 
+/// A timer for hosts, or none where there are no timerfds.
+pub(super) fn alarm() -> io::Result<Option<OwnedFd>> {
+    let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+    match timerfd_create(TimerfdClockId::Monotonic, flags) {
+        Ok(alarm) => Ok(Some(alarm)),
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(error) => Err(failed("timerfd_create", error)),
+    }
+}
+
+pub(super) fn set_alarm(alarm: Option<&OwnedFd>, delay: Option<Duration>) -> io::Result<()> {
+    match (alarm, delay) {
+        (Some(alarm), _) => set_timerfd(alarm, delay),
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(failed("timerfd_create", Errno::NOSYS)),
+    }
+}
+
 /// Sets a timerfd to expire once after `delay`. A delay of zero expires at once.
-pub(super) fn set_timerfd(fd: &OwnedFd, delay: Option<Duration>) -> io::Result<()> {
+fn set_timerfd(fd: &OwnedFd, delay: Option<Duration>) -> io::Result<()> {
     // To a timerfd zero means off, so the shortest delay is a nanosecond.
     let delay = delay.map_or(Duration::ZERO, |delay| delay.max(Duration::from_nanos(1)));
     let spec = Itimerspec {
@@ -233,17 +306,30 @@ pub(super) fn set_timerfd(fd: &OwnedFd, delay: Option<Duration>) -> io::Result<(
 /// async-io included, which is lost where there is no such call.
 #[inline(always)]
 fn wait(epoll: &OwnedFd, buffer: &mut Buffer, timeout: Option<&Timespec>) -> Result<usize, Errno> {
-    let Some(timeout) = timeout.filter(|timeout| **timeout != Timespec::default()) else {
-        let found = epoll::wait(epoll, buffer.as_mut_slice(), timeout);
-        return found.map(|(found, _)| found.len());
-    };
+    match timeout.filter(|_| needs_pwait2(timeout)) {
+        Some(timeout) => pwait2(epoll.as_raw_fd(), buffer, timeout),
+        None => {
+            let found = epoll::wait(epoll, buffer.as_mut_slice(), timeout);
+            found.map(|(found, _)| found.len())
+        }
+    }
+}
+
+/// Neither nothing nor for ever.
+#[inline(always)]
+fn needs_pwait2(timeout: Option<&Timespec>) -> bool {
+    timeout.is_some_and(|timeout| *timeout != Timespec::default())
+}
+
+#[inline(always)]
+fn pwait2(epoll: RawFd, buffer: &mut Buffer, timeout: &Timespec) -> Result<usize, Errno> {
     // SAFETY: the buffer has room for that many events of the kernel's layout, and is not touched by
     // anybody else during the call; the timeout is as the kernel has it; no set of signals is given.
     let found = unsafe {
         let (events, room) = (buffer.as_mut_ptr(), buffer.len());
         let (no_signals, size) = (ptr::null::<libc::sigset_t>(), 0_usize);
         let call = libc::SYS_epoll_pwait2;
-        let (epoll, timeout) = (epoll.as_raw_fd(), ptr::from_ref(timeout));
+        let timeout = ptr::from_ref(timeout);
         libc::syscall(call, epoll, events, room, timeout, no_signals, size)
     };
     usize::try_from(found).map_err(|_| {
@@ -298,7 +384,7 @@ mod tests {
     #[test]
     fn without_pwait2_a_wait_is_as_precise_and_can_be_woken() {
         let epoll = Epoll::new().unwrap();
-        epoll.has_pwait2.store(false, Ordering::Relaxed);
+        epoll.pwait2.store(MISSING, Ordering::Relaxed);
         epoll.add_wake_and_alarm().unwrap();
         let mut buffer = buffer(8);
         let mut wait = |timeout| {

@@ -181,7 +181,7 @@ impl Backend {
     fn another(&self) -> io::Result<Backend> {
         match self {
             #[cfg(epoll)]
-            Backend::Epoll(_) => Backend::new(PollerKind::Epoll),
+            Backend::Epoll(_) => Ok(Backend::Epoll(epoll::Epoll::second()?)),
             #[cfg(portable)]
             Backend::Portable(_) => Backend::new(PollerKind::Polling),
             #[cfg(feature = "__faults")]

@@ -25,7 +25,7 @@ pub(super) struct Portable {
     poller: ManuallyDrop<polling::Poller>,
     forks: u32,
     #[cfg(epoll)]
-    alarm: OwnedFd,
+    alarm: Option<OwnedFd>,
     /// Descriptors that `polling` has made for itself, beside its poller.
     hidden: Vec<RawFd>,
 }
@@ -44,11 +44,7 @@ impl Portable {
         Ok(Portable {
             hidden,
             #[cfg(epoll)]
-            alarm: {
-                use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
-                let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-                timerfd_create(TimerfdClockId::Monotonic, flags)?
-            },
+            alarm: super::epoll::alarm()?,
             // The last: what fails above has to drop it.
             poller: ManuallyDrop::new(poller),
             forks: fork::generation(),
@@ -63,7 +59,9 @@ impl Portable {
                 interest: Interest::READABLE,
                 mode: Mode::Edge,
             };
-            self.add(self.alarm.as_raw_fd(), ALARM, watch)?;
+            if let Some(alarm) = &self.alarm {
+                self.add(alarm.as_raw_fd(), ALARM, watch)?;
+            }
         }
         Ok(())
     }
@@ -85,7 +83,11 @@ impl Portable {
             return true;
         }
         #[cfg(epoll)]
-        if self.alarm.as_raw_fd() == fd {
+        if self
+            .alarm
+            .as_ref()
+            .is_some_and(|alarm| alarm.as_raw_fd() == fd)
+        {
             return true;
         }
         self.hidden.contains(&fd)
@@ -168,7 +170,7 @@ impl Portable {
 
     #[cfg(epoll)]
     pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        super::epoll::set_timerfd(&self.alarm, delay)
+        super::epoll::set_alarm(self.alarm.as_ref(), delay)
     }
 
     #[cfg(kqueue)]

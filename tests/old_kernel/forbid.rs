@@ -1,5 +1,14 @@
-/// From now on, in this thread and those that it starts, the call is one that the kernel has not.
-pub fn system_call(number: libc::c_long) {
+/// What becomes of a call that is forbidden.
+#[derive(Clone, Copy)]
+pub enum By {
+    /// It is one that the kernel has not.
+    Refusal,
+    /// The process gets SIGSYS, as apps on Android do.
+    Trap,
+}
+
+/// From now on, in this thread and those that it starts, the calls are forbidden.
+pub fn system_calls(numbers: &[libc::c_long], by: By) {
     let statement = |code, jump_if_not, k| libc::sock_filter {
         code,
         jt: 0,
@@ -8,13 +17,16 @@ pub fn system_call(number: libc::c_long) {
     };
     let (load, ret) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_RET);
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-    let mut program = [
-        statement(load as u16, 0, 0), // the number of the call
-        statement(equal as u16, 1, number as u32),
-        statement(ret as u16, 0, refuse),
-        statement(ret as u16, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    let action = match by {
+        By::Refusal => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+        By::Trap => libc::SECCOMP_RET_TRAP,
+    };
+    let mut program = vec![statement(load as u16, 0, 0)]; // the number of the call
+    for number in numbers {
+        program.push(statement(equal as u16, 1, *number as u32));
+        program.push(statement(ret as u16, 0, action));
+    }
+    program.push(statement(ret as u16, 0, libc::SECCOMP_RET_ALLOW));
     let program = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),

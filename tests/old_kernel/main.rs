@@ -1,5 +1,5 @@
-//! A kernel without epoll_pwait2: Linux before 5.11, or a sandbox. A binary of its own, for which that
-//! call is forbidden.
+//! A kernel that has not all calls: Linux before 5.11, or a sandbox. A binary of its own, in which the
+//! thread of each test forbids some.
 
 #![cfg(target_os = "linux")]
 
@@ -7,9 +7,11 @@ mod forbid;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
 
+use forbid::By;
 use oneloop::{Interest, Mode, PollerKind, Reactor};
 
 /// A descriptor, a timer and a post by another thread, each of which is slept for.
@@ -47,19 +49,150 @@ fn tokio(reactor: &Reactor) -> io::Result<()> {
     runtime.block_on(oneloop_tokio::drive(reactor))
 }
 
-#[test]
-fn each_host_and_poller_does_without() {
+fn watchdog() {
     thread::spawn(|| {
         thread::sleep(Duration::from_secs(60));
         eprintln!("not done after a minute");
         process::exit(101);
     });
-    forbid::system_call(libc::SYS_epoll_pwait2);
+}
+
+fn each_host_and_poller_does_without(by: By) {
+    watchdog();
+    forbid::system_calls(&[libc::SYS_epoll_pwait2], by);
     for poller in [PollerKind::Epoll, PollerKind::Polling] {
         all_is_heard_of(poller, |reactor| Ok(reactor.run()?));
         all_is_heard_of(poller, tokio);
         all_is_heard_of(poller, |reactor| {
             async_io::block_on(oneloop_async_io::drive(reactor))
         });
+    }
+}
+
+#[test]
+fn each_host_and_poller_does_without_pwait2() {
+    each_host_and_poller_does_without(By::Refusal);
+}
+
+/// The process survives, and what others do on SIGSYS is left as it was.
+#[test]
+fn each_host_and_poller_does_without_pwait2_that_is_trapped() {
+    let before = on_sigsys();
+    each_host_and_poller_does_without(By::Trap);
+    assert_eq!(on_sigsys(), before);
+}
+
+/// As threads do that leave signals to others. A trap kills these in any case.
+#[test]
+fn a_thread_that_blocks_signals_does_without_pwait2_that_is_trapped() {
+    // SAFETY: fills a set, and blocks all of it in this thread.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+    }
+    forbid::system_calls(&[libc::SYS_epoll_pwait2], By::Trap);
+    let reactor = Reactor::new().unwrap();
+    let wait = Duration::from_millis(2);
+    reactor.call_later(wait, || {}).unwrap();
+    let start = Instant::now();
+    reactor.run().unwrap();
+    assert!(start.elapsed() >= wait);
+    // SAFETY: reads what this thread blocks.
+    let blocked = unsafe {
+        let mut now = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut now);
+        libc::sigismember(&now, libc::SIGSYS)
+    };
+    assert_eq!(blocked, 1);
+}
+
+/// A sandbox may be closed when everything is ready, and before the loop runs.
+#[test]
+fn a_loop_that_was_made_before_the_sandbox_does_without() {
+    let reactor = Reactor::new().unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    reactor.call_later(Duration::from_millis(2), || {}).unwrap();
+    forbid::system_calls(&[libc::SYS_epoll_pwait2], By::Trap);
+    reactor.run().unwrap();
+}
+
+#[test]
+fn children_are_heard_of_without_pidfds() {
+    watchdog();
+    forbid::system_calls(&[libc::SYS_pidfd_open], By::Trap);
+    let reactor = Reactor::new().unwrap();
+    let child = process::Command::new("true").spawn().unwrap();
+    let (sender, ended) = channel();
+    let ended_well = move |status: io::Result<process::ExitStatus>| {
+        sender.send(status.unwrap().success()).unwrap();
+    };
+    reactor.add_child(child, ended_well).unwrap();
+    reactor.run().unwrap();
+    assert_eq!(ended.recv(), Ok(true));
+}
+
+/// They are for hosts. The loop's own wait is late by up to a millisecond without epoll_pwait2, too.
+#[test]
+fn the_built_in_loop_does_without_timerfds() {
+    watchdog();
+    let calls = [libc::SYS_timerfd_create, libc::SYS_epoll_pwait2];
+    for forbidden in [&calls[..1], &calls[..]] {
+        let forbidden = forbidden.to_owned();
+        let thread = thread::spawn(move || {
+            forbid::system_calls(&forbidden, By::Refusal);
+            for poller in [PollerKind::Epoll, PollerKind::Polling] {
+                all_is_heard_of(poller, |reactor| Ok(reactor.run()?));
+            }
+        });
+        thread.join().unwrap();
+    }
+}
+
+/// A host hears of all but timers, and of those that it cannot.
+#[test]
+fn a_host_is_told_that_there_are_no_timerfds() {
+    watchdog();
+    forbid::system_calls(&[libc::SYS_timerfd_create], By::Refusal);
+    let reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    let stop = move || {
+        let stopper = remote.clone();
+        remote.call_soon(move || stopper.stop()).unwrap();
+    };
+    thread::spawn(stop);
+    tokio(&reactor).unwrap();
+
+    reactor.call_later(Duration::from_secs(9), || {}).unwrap();
+    let error = tokio(&reactor).unwrap_err();
+    assert!(error.to_string().contains("timerfd_create"), "{error}");
+}
+
+/// The name of the system call is that of the reason.
+#[test]
+fn a_loop_that_cannot_be_made_says_by_which_call() {
+    for (number, name) in [
+        (libc::SYS_epoll_create1, "epoll_create1"),
+        (libc::SYS_eventfd2, "eventfd2"),
+        (libc::SYS_epoll_ctl, "epoll_ctl"),
+    ] {
+        let thread = thread::spawn(move || {
+            forbid::system_calls(&[number], By::Refusal);
+            let error = Reactor::new().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOSYS), "{error}");
+            let beginning = format!("build: {name}: ");
+            assert!(error.to_string().starts_with(&beginning), "{error}");
+        });
+        thread.join().unwrap();
+    }
+}
+
+/// The address of the handler, and the flags.
+fn on_sigsys() -> (usize, i32) {
+    // SAFETY: reads what is done on the signal.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGSYS, std::ptr::null(), &mut action);
+        (action.sa_sigaction, action.sa_flags)
     }
 }
