@@ -148,6 +148,11 @@ impl Event {
         Event { handler, ready }
     }
 
+    #[cfg(feature = "futures")]
+    pub(crate) fn ready(&self) -> Ready {
+        self.ready
+    }
+
     /// The id of the handler that is being called.
     pub fn handler(&self) -> HandlerId {
         self.handler

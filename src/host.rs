@@ -18,6 +18,10 @@ pub struct Turn {
     /// The budget of [`Host::turn`] was used up in the middle of a turn, with which the next call goes
     /// on. It is not [idle](Self::idle) then.
     pub unfinished: bool,
+    /// A task that awaits an [`Async`](crate::futures::Async) was woken, which ends the turns: before it
+    /// has read what is there, the next one would find the same again. It is not
+    /// [idle](Self::idle) then: let the executor run what is ready, and turn again.
+    pub woke: bool,
     /// The descriptor may be readable for ever without anything to do. Whoever has it registered
     /// with epoll, or a runtime, should take it out, call [`renew`](Loop::renew), and register it
     /// anew; with poll(2), calling that will do. Said again, now and then, until that was done.

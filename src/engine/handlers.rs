@@ -241,6 +241,28 @@ impl Handlers {
         Some(Ok(()))
     }
 
+    /// As `update`, with another mode.
+    #[cfg(feature = "futures")]
+    pub(super) fn set_mode(
+        &mut self,
+        poller: &Poller,
+        key: Key,
+        interest: Interest,
+        mode: Mode,
+    ) -> Option<Changed> {
+        let before = self.get(key)?.mode;
+        self.alter(key, |handler| handler.mode = mode);
+        let changed = self.update(poller, key, interest)?;
+        match changed {
+            Ok(()) => {
+                self.modes[before as usize] -= 1;
+                self.modes[mode as usize] += 1;
+            }
+            Err(_) => self.alter(key, |handler| handler.mode = before),
+        }
+        Some(changed)
+    }
+
     /// Makes the kernel take the handler's descriptor anew, even if nothing seems changed.
     pub(super) fn rearm(&mut self, poller: &Poller, key: Key) -> Option<Changed> {
         let handler = self.get(key)?;

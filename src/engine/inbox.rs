@@ -8,8 +8,8 @@ use std::sync::PoisonError;
 use crate::error::Cause;
 use crate::id::Key;
 use crate::poller::Poller;
-use crate::sync::atomic::AtomicU8;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU8};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, PostError, Priority, fork};
 
@@ -43,6 +43,8 @@ pub(crate) struct Inbox {
     /// All in one: whoever sets a signal and the loop that falls asleep each write first and look
     /// then, so that the second of them sees the first.
     flags: AtomicU8,
+    /// A callback of this turn has woken a task. Nobody but the driving thread looks.
+    woken: AtomicBool,
     /// The process that it belongs to.
     forks: u32,
 }
@@ -83,6 +85,7 @@ impl Inbox {
             poller,
             queue: Mutex::default(),
             flags: AtomicU8::new(ASLEEP),
+            woken: AtomicBool::new(false),
             forks: fork::generation(),
         }
     }
@@ -169,6 +172,21 @@ impl Inbox {
         if !self.is_forked() {
             self.signal(STOP | WAKE);
         }
+    }
+
+    /// A callback has woken a task.
+    #[cfg(feature = "futures")]
+    pub(crate) fn set_woken(&self) {
+        self.woken.store(true, Relaxed);
+    }
+
+    /// Whether one has since the last look.
+    pub(super) fn take_woken(&self) -> bool {
+        let woken = self.woken.load(Relaxed);
+        if woken {
+            self.woken.store(false, Relaxed);
+        }
+        woken
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -248,6 +248,13 @@ impl Core {
         })
     }
 
+    #[cfg(feature = "futures")]
+    pub(crate) fn set_mode(&self, key: Key, interest: Interest, mode: Mode) -> Result<()> {
+        self.change_handler("set_mode", |handlers, poller| {
+            handlers.set_mode(poller, key, interest, mode)
+        })
+    }
+
     pub(crate) fn rearm_handler(&self, key: Key) -> Result<()> {
         self.change_handler("rearm_handler", |handlers, poller| {
             handlers.rearm(poller, key)
@@ -264,16 +271,6 @@ impl Core {
         let changed = change(&mut state.handlers, &self.inbox.poller);
         self.changed(state);
         known(call, changed)?.map_err(|(fd, error)| Error::os(call, error).with_fd(fd))
-    }
-
-    /// The source of a handler, which lives outside of the loop, has another descriptor now.
-    #[cfg(feature = "futures")]
-    #[expect(dead_code, reason = "`Async` is about to call it")]
-    pub(crate) fn follow_source(&self, key: Key, fd: RawFd) -> Result<()> {
-        self.change_handler("Async", |handlers, poller| {
-            let followed = handlers.follow(poller, key, fd);
-            Some(followed.map_err(|error| (fd, error)))
-        })
     }
 
     pub(crate) fn remove_handler(&self, key: Key) -> Result<()> {
@@ -515,10 +512,11 @@ impl Core {
         let mut turn = Turn::default();
         let mut spent = 0;
         let mut state = self.state();
-        while !sum.idle && !sum.stopped && !state.haunted && spent < budget {
+        while !(sum.idle || sum.stopped || sum.woke || state.haunted) && spent < budget {
             state = driving.turn(state, NOT_AT_ALL, &mut turn)?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
+            sum.woke = self.inbox.take_woken();
             // A turn that calls nobody is not for nothing.
             spent += turn.called.max(1);
             // After all callbacks, so not when a turn is broken off.

@@ -7,29 +7,11 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::Async;
-use super::wait::{Direction, Registration};
+use super::wait::{Direction, Registration, number};
+use crate::os::RawFd;
 use crate::{Origin, Source, Threads};
 
 impl<K: Threads> Registration<K> {
-    /// `attempt` gives how much it has done of `wanted`. Less than that means that there is no
-    /// more to be had for now, which saves the attempt that would say so; see
-    /// [`Source::is_direct`].
-    fn poll_some(
-        &self,
-        direction: Direction,
-        cx: &mut Context<'_>,
-        wanted: usize,
-        attempt: impl FnMut() -> Result<usize>,
-    ) -> Poll<Result<usize>> {
-        let done = self.poll_with(direction, cx, attempt);
-        if let Poll::Ready(Ok(n)) = done {
-            if n < wanted && self.is_direct {
-                self.give_up_hope(direction);
-            }
-        }
-        done
-    }
-
     fn poll_read(
         &self,
         mut source: impl Read,
@@ -72,9 +54,8 @@ impl<K: Threads> Registration<K> {
 
     /// Tries before it waits: most have nothing to flush, however full they are.
     fn poll_flush(&self, mut source: impl Write, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match source.flush() {
+        match self.attempt(Direction::Write, || source.flush()) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.give_up_hope(Direction::Write);
                 self.poll_with(Direction::Write, cx, || source.flush())
             }
             result => Poll::Ready(result),
@@ -96,17 +77,99 @@ fn close(source: &impl Source) -> Result<()> {
     }
 }
 
-impl<S: Read, K: Threads> AsyncRead for Async<S, K> {
+/// A source in the hands of its own methods, which may give it another descriptor.
+struct Lent<'a, S> {
+    source: &'a mut S,
+    /// The descriptor that is registered.
+    fd: Option<RawFd>,
+    /// It would block, and has another.
+    moved: bool,
+}
+
+impl<S: Source> Lent<'_, S> {
+    fn check<R>(&mut self, result: Result<R>) -> Result<R> {
+        match result {
+            Err(error)
+                if error.kind() == ErrorKind::WouldBlock && number(self.source) != self.fd =>
+            {
+                self.moved = true;
+                // Not to be waited for on the old one.
+                Err(ErrorKind::Other.into())
+            }
+            result => result,
+        }
+    }
+}
+
+impl<S: Read + Source> Read for Lent<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let result = self.source.read(buffer);
+        self.check(result)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        let result = self.source.read_vectored(buffers);
+        self.check(result)
+    }
+}
+
+impl<S: Write + Source> Write for Lent<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        let result = self.source.write(bytes);
+        self.check(result)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> Result<usize> {
+        let result = self.source.write_vectored(buffers);
+        self.check(result)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let result = self.source.flush();
+        self.check(result)
+    }
+}
+
+impl<S: Source, K: Threads> Async<S, K> {
+    /// Polls an operation that has the source for itself, and registers what it has become then. The
+    /// number of a descriptor that it has closed may soon be another's.
+    fn poll_mut<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&Registration<K>, &mut Lent<'_, S>, &mut Context<'_>) -> Poll<Result<R>>,
+    ) -> Poll<Result<R>> {
+        let Async {
+            registration,
+            source,
+        } = self;
+        // If it has failed before.
+        registration.follow(source)?;
+        let fd = registration.fd;
+        let moved = false;
+        let mut lent = Lent { source, fd, moved };
+        let polled = poll(registration, &mut lent, cx);
+        let moved = lent.moved;
+        match registration.follow(source) {
+            Err(error) if moved => Poll::Ready(Err(error)),
+            Ok(()) if moved => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            // What was done is done.
+            _ => polled,
+        }
+    }
+}
+
+impl<S: Read + Source, K: Threads> AsyncRead for Async<S, K> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        let Async {
-            registration,
-            source,
-        } = &mut *self;
-        registration.poll_read(source, cx, buffer)
+        self.poll_mut(cx, |registration, source, cx| {
+            registration.poll_read(source, cx, buffer)
+        })
     }
 
     fn poll_read_vectored(
@@ -114,11 +177,9 @@ impl<S: Read, K: Threads> AsyncRead for Async<S, K> {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<Result<usize>> {
-        let Async {
-            registration,
-            source,
-        } = &mut *self;
-        registration.poll_read_vectored(source, cx, buffers)
+        self.poll_mut(cx, |registration, source, cx| {
+            registration.poll_read_vectored(source, cx, buffers)
+        })
     }
 }
 
@@ -151,11 +212,9 @@ impl<S: Write + Source, K: Threads> AsyncWrite for Async<S, K> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        let Async {
-            registration,
-            source,
-        } = &mut *self;
-        registration.poll_write(source, cx, bytes)
+        self.poll_mut(cx, |registration, source, cx| {
+            registration.poll_write(source, cx, bytes)
+        })
     }
 
     fn poll_write_vectored(
@@ -163,19 +222,15 @@ impl<S: Write + Source, K: Threads> AsyncWrite for Async<S, K> {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let Async {
-            registration,
-            source,
-        } = &mut *self;
-        registration.poll_write_vectored(source, cx, buffers)
+        self.poll_mut(cx, |registration, source, cx| {
+            registration.poll_write_vectored(source, cx, buffers)
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Async {
-            registration,
-            source,
-        } = &mut *self;
-        registration.poll_flush(source, cx)
+        self.poll_mut(cx, |registration, source, cx| {
+            registration.poll_flush(source, cx)
+        })
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

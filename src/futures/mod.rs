@@ -52,7 +52,7 @@ pub use unix::IncomingUnix;
 use wait::{Direction, Registration};
 
 use crate::os::AsRawFd;
-use crate::{AddError, Error, Loop, Origin, Shared, Source, Threads};
+use crate::{AddError, Error, Interest, Loop, Origin, Ready, Shared, Source, Threads};
 
 /// A source that futures can wait on.
 ///
@@ -63,6 +63,9 @@ use crate::{AddError, Error, Loop, Origin, Shared, Source, Threads};
 ///
 /// A source that keeps bytes inside and gives them piece by piece must not be [`AsFd`]: see
 /// [`Source::is_direct`].
+///
+/// Reading and writing by `&mut` may give the source another descriptor, as of a connection that is
+/// made again. It is registered then, if it has another number than the old one.
 ///
 /// Several on one descriptor, or one beside handlers, work each as if they were alone. If the loop
 /// is closed, waiting on it is an error. While nobody drives it, waiting takes for ever; with the
@@ -150,6 +153,39 @@ impl<S, K: Threads> Async<S, K> {
         self.registration.wait(Direction::Write)
     }
 
+    /// Waits until it is ready for any of this, and says for what. Beside [`Interest::READABLE`] and
+    /// [`Interest::WRITABLE`] that may be [`Interest::PRIORITY`], which is exceptional data, and
+    /// [`Interest::READ_CLOSED`], which is that the peer sends nothing more. Looks anew each time, as
+    /// [`readable`](Self::readable) does.
+    ///
+    /// A hang-up and an error end every wait. Awaiting `PRIORITY` alone is a way to wait for an
+    /// error, such as one in a socket's queue.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use oneloop::{Interest, Reactor, Ready, futures::Async};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, peer) = Async::<UnixStream>::pair(&reactor)?;
+    /// drop(peer);
+    /// // Without reading.
+    /// let ready = reactor.block_on(stream.ready(Interest::READ_CLOSED))??;
+    /// assert!(ready.contains(Ready::READ_CLOSED));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the poller does not tell of what is asked for, if that is nothing, or if the loop is closed.
+    pub fn ready(
+        &self,
+        interest: Interest,
+    ) -> impl Future<Output = Result<Ready>> + Send + Sync + Unpin {
+        self.registration.wait_for(interest)
+    }
+
     /// Ready if it has become readable since the last time that this said so.
     ///
     /// # Errors
@@ -205,15 +241,33 @@ impl<S, K: Threads> Async<S, K> {
         self.when(Direction::Write, || write(&self.source)).await
     }
 
+    /// Tries something once, such as after [`readable`](Self::readable) or
+    /// [`writable`](Self::writable), and has the loop know if it would block: these then wait until
+    /// the source becomes ready again, even where the kernel goes on calling it ready. That is so
+    /// while there is an error in a socket's queue, or for a datagram socket whose receiver is full.
+    ///
+    /// `interest` says what it depends on. Everything else here that reads or writes does this by itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of `attempt`.
+    pub fn try_io<R>(
+        &self,
+        interest: Interest,
+        attempt: impl FnOnce(&S) -> Result<R>,
+    ) -> Result<R> {
+        self.registration.try_io(interest, || attempt(&self.source))
+    }
+
     async fn when<R>(
         &self,
         direction: Direction,
         mut attempt: impl FnMut() -> Result<R>,
     ) -> Result<R> {
         loop {
-            match attempt() {
+            match self.registration.attempt(direction, &mut attempt) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.registration.wait(direction).await?;
+                    self.registration.wait_after_attempt(direction).await?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,

@@ -1,9 +1,22 @@
-//! How tasks wait: one level-triggered handler for each [`Async`](super::Async), which wakes them.
+//! How tasks wait: one handler for each [`Async`](super::Async), which wakes them.
 //!
-//! Level-triggered, so that no readiness can be lost: what a task has left unread is reported
-//! again. The interest stays in the kernel's set from wait to wait; only when something is
-//! reported that nobody waits for is it taken out, until somebody does. A conversation that goes
+//! It begins level-triggered, so that no readiness can be lost: what a task has left unread is
+//! reported again. The interest stays in the kernel's set from wait to wait. A conversation that goes
 //! to and fro thus costs no call to the kernel but its own reads and writes.
+//!
+//! It becomes edge-triggered, for good, when reports turn out to be in vain: a read says that it would
+//! block, although it was reported ready just before; or often nobody waits for a report, as when tasks
+//! run on other threads. Level-triggered, these would be repeated without end, or switched off and
+//! on. From then on:
+//!
+//! - A short read is no longer taken for the last one, since nobody would report the rest again.
+//! - Reports have numbers. An attempt that would block refutes the report that it knew of, and no
+//!   later one.
+//! - Who waits without such an attempt has the handler armed again, which reports what is ready now.
+//!
+//! A write that would block although it was reported ready is tried again after a while. No edge can
+//! be relied on: a full Unix socket that others have filled gives none, and each attempt makes one of
+//! its own. The same goes for reads where the poller has no edges.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -11,31 +24,72 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use slab::Slab;
 
-use crate::engine::{Core, On, Outcome};
+use super::set_nonblocking;
+use crate::engine::{Core, Inbox, On, Outcome, When};
 use crate::id::Key;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::os::{AsRawFd, RawFd};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Action, Error, Event, Interest, Loop, Mode, Source, Threads};
+use crate::{Action, Error, Event, Interest, Loop, Mode, Origin, Ready, Source, Threads};
 
 /// What fails in a child process, where a thread that is not there may have the tasks' lock, for ever.
 const CALL: &str = "Async";
+
+/// A quarter of the time after which an operation is tried again that would block although it is
+/// called ready. The next time it is four times as long...
+const PAUSE: Duration = Duration::from_micros(12);
+/// ...and no more after so many: 50 milliseconds.
+const LONGEST: u32 = 6;
+
+/// What a report counts for which nobody waits, if one for which somebody does takes one off...
+const VAIN: u32 = 4;
+/// ...and with how many they are not one now and then, but the rule.
+const UNHEARD: u32 = 24;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Read,
     Write,
+    /// Exceptional data.
+    Priority,
+    /// The peer sends nothing more.
+    End,
 }
 
 impl Direction {
-    fn interest(self) -> Interest {
+    pub(super) const ALL: [Direction; 4] = [
+        Direction::Read,
+        Direction::Write,
+        Direction::Priority,
+        Direction::End,
+    ];
+
+    pub(super) fn interest(self) -> Interest {
         match self {
             Direction::Read => Interest::READABLE,
             Direction::Write => Interest::WRITABLE,
+            Direction::Priority => Interest::PRIORITY,
+            Direction::End => Interest::READ_CLOSED,
         }
     }
+
+    /// Whether an event is for those who wait for this.
+    fn is_in(self, event: Event) -> bool {
+        match self {
+            Direction::Read => event.is_readable(),
+            Direction::Write => event.is_writable(),
+            Direction::Priority => event.is_priority() || is_fault(event),
+            Direction::End => event.is_read_closed() || is_fault(event),
+        }
+    }
+}
+
+fn is_fault(event: Event) -> bool {
+    event.is_hangup() || event.is_error()
 }
 
 /// The handler, until it is dropped.
@@ -44,28 +98,98 @@ pub(super) struct Registration<K: Threads> {
     key: Key,
     tasks: Arc<Tasks>,
     /// See [`Source::is_direct`].
-    pub(super) is_direct: bool,
+    is_direct: bool,
+    /// The descriptor that it is on.
+    pub(super) fd: Option<RawFd>,
+    place: &'static Location<'static>,
 }
 
 /// What is known, and who waits.
 struct Tasks {
     known: [Known; 2],
+    /// The peer has closed, or there was an error: a short read may have an end behind it.
+    ended: AtomicBool,
+    /// The handler is edge-triggered.
+    edges: AtomicBool,
     state: Mutex<State>,
 }
 
-/// What is known of one direction. Read without the lock by those who do not wait; the handler
-/// changes it under the lock, so that those who are about to wait do not miss it.
+/// What is known of reading, or of writing. Read without the lock by those who do not wait; the
+/// handler changes it under the lock, so that those who are about to wait do not miss it.
 struct Known {
-    /// It may be ready: nobody has found out yet that it is not.
-    hopeful: AtomicBool,
+    /// The number of the last report, which nobody has refuted yet; otherwise [`REFUTED`].
+    report: AtomicUsize,
     /// It was reported ready, and no poll has said so yet.
-    reported: AtomicBool,
+    unread: AtomicBool,
+    /// No operation has succeeded since the last report.
+    untried: AtomicBool,
+    /// How many reports in a row were refuted by the first attempt.
+    vain: AtomicUsize,
+}
+
+/// An attempt has shown that it is not ready.
+const REFUTED: usize = 0;
+
+impl Known {
+    fn new() -> Known {
+        Known {
+            // Nobody has found out yet that it is not ready.
+            report: AtomicUsize::new(REFUTED + 1),
+            unread: AtomicBool::new(false),
+            untried: AtomicBool::new(false),
+            vain: AtomicUsize::new(0),
+        }
+    }
+
+    /// The last report, for the attempt that is made now.
+    fn seen(&self) -> usize {
+        self.report.load(Ordering::Acquire)
+    }
+
+    fn may_be_ready(&self) -> bool {
+        self.seen() != REFUTED
+    }
+
+    fn report(&self, number: usize) {
+        self.untried.store(true, Ordering::Relaxed);
+        self.unread.store(true, Ordering::Release);
+        self.report.store(number, Ordering::Release);
+    }
+
+    /// Nothing more is ready, unless there was another report than `seen`.
+    fn refute(&self, seen: usize) -> bool {
+        let refuted =
+            self.report
+                .compare_exchange(seen, REFUTED, Ordering::Relaxed, Ordering::Relaxed);
+        if refuted.is_ok() {
+            self.unread.store(false, Ordering::Relaxed);
+        }
+        refuted.is_ok()
+    }
+
+    /// An operation has done something.
+    fn succeed(&self) {
+        if self.untried.load(Ordering::Relaxed) {
+            self.untried.store(false, Ordering::Relaxed);
+            self.vain.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 struct State {
     /// What the handler is registered for.
     interest: Interest,
-    ways: [Way; 2],
+    ways: [Way; 4],
+    /// How many reports there were.
+    reports: usize,
+    /// How often nobody waited for one; see [`VAIN`].
+    unheard: u32,
+    /// Operations are to be tried again then.
+    retry: Option<Key>,
+    /// What is not to be watched until then.
+    muted: Interest,
+    /// There was an error at the last report, which may be all there was.
+    faulty: bool,
     /// The handler is gone: the loop was closed, or somebody's waker panicked.
     gone: bool,
 }
@@ -75,8 +199,12 @@ struct State {
 struct Way {
     /// The last task that polled.
     poller: Option<Waker>,
-    /// Futures; `None` for one whose wait is over.
-    waiters: Slab<Option<Waker>>,
+    /// Futures. Each report takes all of them out.
+    waiters: Slab<Waker>,
+    /// How many reports there were, by which futures find out that they were taken out...
+    reports: u32,
+    /// ...and what the last of them said.
+    told: Ready,
 }
 
 impl<K: Threads> Registration<K> {
@@ -85,20 +213,24 @@ impl<K: Threads> Registration<K> {
         source: &impl Source,
         place: &'static Location<'static>,
     ) -> Result<Registration<K>, Error> {
-        let known = || Known {
-            hopeful: AtomicBool::new(true),
-            reported: AtomicBool::new(false),
-        };
         let tasks = Arc::new(Tasks {
-            known: [known(), known()],
+            known: [Known::new(), Known::new()],
+            ended: AtomicBool::new(false),
+            edges: AtomicBool::new(false),
             state: Mutex::new(State {
                 interest: Interest::NONE,
                 ways: Default::default(),
+                reports: REFUTED + 1,
+                unheard: 0,
+                retry: None,
+                muted: Interest::NONE,
+                faulty: false,
                 gone: false,
             }),
         });
         let handler = Handler {
             core: Arc::downgrade(&reactor.core),
+            inbox: reactor.core.inbox.clone(),
             tasks: tasks.clone(),
         };
         let make = |()| -> Box<dyn FnMut(Event) -> Outcome> {
@@ -118,6 +250,8 @@ impl<K: Threads> Registration<K> {
                 key,
                 tasks,
                 is_direct: source.is_direct(),
+                fd: number(source),
+                place,
             }),
             Err((error, ())) => Err(error),
         }
@@ -127,30 +261,56 @@ impl<K: Threads> Registration<K> {
         &self.reactor
     }
 
-    /// A future that waits for the next report.
+    /// Moves to the descriptor that the source has now. Those who wait on the old one are woken.
+    #[inline]
+    pub(super) fn follow(&mut self, source: &impl Source) -> io::Result<()> {
+        match number(source) == self.fd {
+            true => Ok(()),
+            false => self.move_to(source),
+        }
+    }
+
+    #[cold]
+    fn move_to(&mut self, source: &impl Source) -> io::Result<()> {
+        *self = Registration::new(&self.reactor, source, self.place)?;
+        set_nonblocking(source)?;
+        Ok(())
+    }
+
+    /// A future that waits until the direction is ready, whatever is known of that.
     pub(super) fn wait(&self, direction: Direction) -> Wait<'_> {
         Wait {
             core: &self.reactor.core,
             key: self.key,
             tasks: &self.tasks,
             direction,
+            why: Why::Asked,
             waiter: None,
+        }
+    }
+
+    /// As `wait`, after an attempt that would block.
+    pub(super) fn wait_after_attempt(&self, direction: Direction) -> Wait<'_> {
+        Wait {
+            why: Why::Blocked,
+            ..self.wait(direction)
+        }
+    }
+
+    /// A future that waits until any of this is ready.
+    pub(super) fn wait_for(&self, interest: Interest) -> WaitForAny<'_> {
+        let asked = |direction: Direction| interest.contains(direction.interest());
+        WaitForAny {
+            interest,
+            waits: Direction::ALL.map(|direction| asked(direction).then(|| self.wait(direction))),
         }
     }
 
     /// Ready if it was reported since this said so last.
     pub(super) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_if(direction, cx, |known| {
-            known.reported.load(Ordering::Acquire) && known.reported.swap(false, Ordering::Acquire)
+        self.poll_if(direction, Why::Asked, cx, |known| {
+            known.unread.load(Ordering::Acquire) && known.unread.swap(false, Ordering::Acquire)
         })
-    }
-
-    /// An attempt has shown that it is not ready.
-    pub(super) fn give_up_hope(&self, direction: Direction) {
-        // If it has become ready just now, the handler is called again: it is level-triggered.
-        let known = &self.tasks.known[direction as usize];
-        known.hopeful.store(false, Ordering::Relaxed);
-        known.reported.store(false, Ordering::Relaxed);
     }
 
     /// Attempts whatever may be ready until it would not block.
@@ -161,25 +321,138 @@ impl<K: Threads> Registration<K> {
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            match self.poll_if(direction, cx, |known| known.hopeful.load(Ordering::Acquire))? {
+            match self.poll_if(direction, Why::Blocked, cx, Known::may_be_ready)? {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) => {}
             }
-            match attempt() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.give_up_hope(direction),
+            match self.attempt(direction, &mut attempt) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return Poll::Ready(result),
             }
         }
     }
 
-    fn poll_if(
+    /// The same for an operation that says how much it has done of `wanted`. Less than that means
+    /// that there is no more to be had for now, which saves the attempt that would say so; see
+    /// [`Source::is_direct`].
+    pub(super) fn poll_some(
         &self,
         direction: Direction,
         cx: &mut Context<'_>,
+        wanted: usize,
+        mut attempt: impl FnMut() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let tasks = &*self.tasks;
+        let known = &tasks.known[direction as usize];
+        let mut seen = REFUTED;
+        let done = self.poll_with(direction, cx, || {
+            seen = known.seen();
+            attempt()
+        });
+        if let Poll::Ready(Ok(n)) = done {
+            // This may be wrong, as of a terminal, which gives line by line. The kernel says so, but
+            // not by an edge.
+            let is_last = n < wanted && self.is_direct;
+            if is_last
+                && !tasks.ended.load(Ordering::Relaxed)
+                && !tasks.edges.load(Ordering::Relaxed)
+            {
+                known.refute(seen);
+            }
+        }
+        done
+    }
+
+    /// One attempt, and what it shows of a direction.
+    pub(super) fn attempt<R>(
+        &self,
+        direction: Direction,
+        attempt: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let seen = self.tasks.known[direction as usize].seen();
+        let result = attempt();
+        self.learn(direction, seen, &result);
+        result
+    }
+
+    /// The same of reading, of writing, or of both.
+    pub(super) fn try_io<R>(
+        &self,
+        interest: Interest,
+        attempt: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let both = [Direction::Read, Direction::Write];
+        let seen = both.map(|direction| self.tasks.known[direction as usize].seen());
+        let result = attempt();
+        for (direction, seen) in both.into_iter().zip(seen) {
+            if interest.contains(direction.interest()) {
+                self.learn(direction, seen, &result);
+            }
+        }
+        result
+    }
+
+    /// What the result of an attempt shows that was made when `seen` was the last report.
+    fn learn<R>(&self, direction: Direction, seen: usize, result: &io::Result<R>) {
+        let known = &self.tasks.known[direction as usize];
+        match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let untried = known.untried.load(Ordering::Relaxed);
+                if known.refute(seen) && untried {
+                    known.untried.store(false, Ordering::Relaxed);
+                    let vain = known.vain.load(Ordering::Relaxed).saturating_add(1);
+                    known.vain.store(vain, Ordering::Relaxed);
+                    self.disagree(direction, vain);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            _ => known.succeed(),
+        }
+    }
+
+    /// The loop calls it ready, and the operation says that it is not.
+    #[cold]
+    fn disagree(&self, direction: Direction, vain: usize) {
+        let core = &self.reactor.core;
+        let mut state = self.tasks.lock();
+        // A write that fails may make room, and with it an edge, by giving back what it had prepared.
+        if direction == Direction::Read
+            && (self.tasks.has_edges() || self.tasks.use_edges(&mut state, core, self.key))
+        {
+            return;
+        }
+        let rest = state.interest - direction.interest();
+        if core.update_handler(self.key, rest).is_err() {
+            return;
+        }
+        state.interest = rest;
+        state.muted |= direction.interest();
+        if state.retry.is_none() {
+            let (core, tasks) = (Arc::downgrade(core), Arc::downgrade(&self.tasks));
+            let key = self.key;
+            let retry = Box::new(move || {
+                if let (Some(core), Some(tasks)) = (core.upgrade(), tasks.upgrade()) {
+                    tasks.retry(&core, key);
+                }
+                Action::Continue
+            });
+            let longer = u32::try_from(vain).map_or(LONGEST, |vain| vain.min(LONGEST));
+            let when = When::After(PAUSE * 4_u32.pow(longer));
+            let added = self.reactor.core.add_timer(CALL, when, self.place, retry);
+            state.retry = added.ok();
+        }
+    }
+
+    fn poll_if(
+        &self,
+        direction: Direction,
+        why: Why,
+        cx: &mut Context<'_>,
         is_ready: impl Fn(&Known) -> bool,
     ) -> Poll<io::Result<()>> {
-        self.reactor.core.check_process(CALL)?;
+        let core = &*self.reactor.core;
+        core.check_process(CALL)?;
         let known = &self.tasks.known[direction as usize];
         if is_ready(known) {
             return Poll::Ready(Ok(()));
@@ -189,7 +462,7 @@ impl<K: Threads> Registration<K> {
             return Poll::Ready(Ok(()));
         }
         let old = renew(&mut state.ways[direction as usize].poller, cx);
-        let watched = state.watch(direction, &self.reactor.core, self.key);
+        let watched = self.tasks.watch(&mut state, direction, why, core, self.key);
         drop(state);
         drop(old);
         match watched {
@@ -209,72 +482,196 @@ fn renew(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
     }
 }
 
+/// The descriptor that a source has now.
+#[inline]
+pub(super) fn number(source: &impl Source) -> Option<RawFd> {
+    match source.origin() {
+        Origin::Descriptor(fd) => Some(fd.as_raw_fd()),
+        Origin::Virtual(_) => None,
+    }
+}
+
 impl<K: Threads> Drop for Registration<K> {
     fn drop(&mut self) {
-        // It may be gone already, with the loop.
-        let _ = self.reactor.core.remove_handler(self.key);
+        let core = &self.reactor.core;
+        if core.check_process(CALL).is_err() {
+            return;
+        }
+        // Both may be gone already, with the loop.
+        let retry = self.tasks.lock().retry.take();
+        if let Some(retry) = retry {
+            let _ = core.cancel_timer(retry);
+        }
+        let _ = core.remove_handler(self.key);
     }
+}
+
+/// Why somebody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It was asked whether it is ready now.
+    Asked,
+    /// An attempt has shown that it is not.
+    Blocked,
 }
 
 impl Tasks {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl State {
+    fn has_edges(&self) -> bool {
+        self.edges.load(Ordering::Relaxed)
+    }
+
     /// Somebody waits: has the handler registered for it. If that is gone, the loop says why.
-    fn watch(&mut self, direction: Direction, core: &Core, key: Key) -> Result<(), Error> {
+    fn watch(
+        &self,
+        state: &mut State,
+        direction: Direction,
+        why: Why,
+        core: &Core,
+        key: Key,
+    ) -> Result<(), Error> {
         #[cfg(feature = "tracing")]
         core.warn_if_not_driven();
-        let wanted = self.interest | direction.interest();
-        if wanted != self.interest || self.gone {
-            core.update_handler(key, wanted)?;
-            self.interest = wanted;
+        let asked = (state.interest | direction.interest()) - state.muted;
+        let mut tell = asked != state.interest || state.gone;
+        if why == Why::Asked && self.has_edges() {
+            tell |= self.is_doubtful(state, direction, core, key);
+        }
+        if tell {
+            core.update_handler(key, asked)?;
+            state.interest = asked;
+        } else if why == Why::Asked && state.faulty && !self.has_edges() {
+            // Level-triggered, an error that stays would be reported without end.
+            if !is_ready_beside_errors(core, key, direction) {
+                self.use_edges(state, core, key);
+            }
         }
         Ok(())
     }
+
+    /// Whether the handler, which is edge-triggered, is to be armed again. After that what is ready
+    /// is reported, and nobody else has to ask.
+    fn is_doubtful(&self, state: &State, direction: Direction, core: &Core, key: Key) -> bool {
+        let Some(known) = self.known.get(direction as usize) else {
+            return true;
+        };
+        if !known.may_be_ready() {
+            return false;
+        }
+        if state.faulty && !is_ready_beside_errors(core, key, direction) {
+            return false;
+        }
+        known.report.store(REFUTED, Ordering::Relaxed);
+        true
+    }
+
+    /// False if the poller has none.
+    fn use_edges(&self, state: &mut State, core: &Core, key: Key) -> bool {
+        let used = core.set_mode(key, state.interest, Mode::Edge).is_ok();
+        // Before what the kernel reports now.
+        self.edges.store(used, Ordering::Relaxed);
+        used
+    }
+
+    /// Asks the kernel again for what it was not asked for meanwhile, and for what has no edges.
+    fn retry(&self, core: &Core, key: Key) {
+        let mut state = self.lock();
+        state.retry = None;
+        let asked = state.interest | std::mem::take(&mut state.muted);
+        if core.update_handler(key, asked).is_ok() {
+            state.interest = asked;
+        }
+    }
+
+    fn report(&self, state: &mut State, direction: Direction, told: Ready, wakers: &mut Wakers) {
+        state.reports = state.reports.wrapping_add(1).max(REFUTED + 1);
+        if let Some(known) = self.known.get(direction as usize) {
+            known.report(state.reports);
+        }
+        let way = &mut state.ways[direction as usize];
+        way.told = told;
+        wakers.take(way);
+    }
+}
+
+/// Whether a read or a write would do anything but say that there is an error elsewhere, such as in a
+/// socket's queue of them, which stays until it is read.
+#[cfg(epoll)]
+fn is_ready_beside_errors(core: &Core, key: Key, direction: Direction) -> bool {
+    let Ok(fd) = core.handler_fd(key) else {
+        return true;
+    };
+    crate::poller::is_ready(fd, direction.interest())
+}
+
+/// Nothing but Linux has such a queue.
+#[cfg(not(epoll))]
+fn is_ready_beside_errors(_: &Core, _: Key, _: Direction) -> bool {
+    true
 }
 
 /// What is registered with the loop.
 struct Handler {
     core: Weak<Core>,
+    inbox: Arc<Inbox>,
     tasks: Arc<Tasks>,
 }
 
 impl Handler {
     fn call(&self, event: Event) {
         let mut state = self.tasks.lock();
-        let mut interest = Interest::NONE;
         let mut wakers = Wakers::default();
-        let ready = [
-            (Direction::Read, event.is_readable()),
-            (Direction::Write, event.is_writable()),
-        ];
-        for (direction, ready) in ready {
-            let watched = state.interest.contains(direction.interest());
-            let way = &mut state.ways[direction as usize];
-            // Nobody waits for it: the next who does will see that it is asked for again.
-            let wasted = ready && !way.is_awaited();
-            if watched && !wasted {
-                interest |= direction.interest();
+        let mut vain = Interest::NONE;
+        for direction in Direction::ALL {
+            if !direction.is_in(event) {
+                continue;
             }
-            if ready {
-                let known = &self.tasks.known[direction as usize];
-                known.hopeful.store(true, Ordering::Release);
-                known.reported.store(true, Ordering::Release);
-                wakers.take(way);
+            let interest = direction.interest();
+            if !state.ways[direction as usize].is_awaited() && state.interest.contains(interest) {
+                vain |= interest;
             }
+            self.tasks
+                .report(&mut state, direction, event.ready(), &mut wakers);
         }
-        if interest != state.interest {
-            if let Some(core) = self.core.upgrade() {
-                if core.update_handler(event.handler().0, interest).is_ok() {
-                    state.interest = interest;
-                }
-            }
+        if is_fault(event) || event.is_read_closed() {
+            self.tasks.ended.store(true, Ordering::Relaxed);
+        }
+        state.faulty = event.is_error() && !event.is_hangup();
+        if vain.is_none() {
+            state.unheard = state.unheard.saturating_sub(1);
+        } else {
+            state.unheard += VAIN;
+            self.hush(&mut state, event.handler().0, vain);
         }
         drop(state);
+        if wakers.one.is_some() {
+            self.inbox.set_woken();
+        }
         wakers.wake();
+    }
+
+    /// Sees to it that what nobody waits for is not reported without end.
+    #[cold]
+    fn hush(&self, state: &mut State, key: Key, vain: Interest) {
+        let Some(core) = self.core.upgrade() else {
+            return;
+        };
+        let has_edges = self.tasks.has_edges();
+        if !has_edges && state.unheard >= UNHEARD && self.tasks.use_edges(state, &core, key) {
+            state.unheard = 0;
+            return;
+        }
+        // Edges end by themselves, most often.
+        if !has_edges || state.unheard >= UNHEARD {
+            // The next who waits for it will see that it is asked for again.
+            let rest = state.interest - vain;
+            if core.update_handler(key, rest).is_ok() {
+                state.interest = rest;
+            }
+        }
     }
 }
 
@@ -284,7 +681,9 @@ impl Drop for Handler {
         let mut state = self.tasks.lock();
         state.gone = true;
         let mut wakers = Wakers::default();
-        state.ways.iter_mut().for_each(|way| wakers.take(way));
+        for way in &mut state.ways {
+            wakers.take(way);
+        }
         drop(state);
         wakers.wake();
     }
@@ -292,7 +691,7 @@ impl Drop for Handler {
 
 impl Way {
     fn is_awaited(&self) -> bool {
-        self.poller.is_some() || self.waiters.iter().any(|(_, waiter)| waiter.is_some())
+        self.poller.is_some() || !self.waiters.is_empty()
     }
 }
 
@@ -304,12 +703,10 @@ struct Wakers {
 }
 
 impl Wakers {
+    /// All who wait for one direction, and tells them so.
     fn take(&mut self, way: &mut Way) {
-        let waiters = way
-            .waiters
-            .iter_mut()
-            .filter_map(|(_, waiter)| waiter.take());
-        for waker in way.poller.take().into_iter().chain(waiters) {
+        way.reports = way.reports.wrapping_add(1);
+        for waker in way.poller.take().into_iter().chain(way.waiters.drain()) {
             match self.one {
                 None => self.one = Some(waker),
                 Some(_) => self.more.push(waker),
@@ -337,42 +734,62 @@ pub(super) struct Wait<'a> {
     key: Key,
     tasks: &'a Tasks,
     direction: Direction,
-    /// Its place among the waiters.
-    waiter: Option<usize>,
+    why: Why,
+    waiter: Option<Waiter>,
 }
 
-impl Future for Wait<'_> {
-    type Output = io::Result<()>;
+/// A place among the waiters, until there is another report.
+#[derive(Clone, Copy)]
+struct Waiter {
+    place: usize,
+    reports: u32,
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl Wait<'_> {
+    /// The same, with what was reported.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         self.core.check_process(CALL)?;
         let mut state = self.tasks.lock();
-        let waiters = &mut state.ways[self.direction as usize].waiters;
+        let way = &mut state.ways[self.direction as usize];
         let mut old = None;
-        let at = match self.waiter {
-            None => waiters.insert(Some(cx.waker().clone())),
-            Some(at) if waiters[at].is_some() => {
-                old = renew(&mut waiters[at], cx);
-                at
+        match self.waiter {
+            None => {
+                let known = self.tasks.known.get(self.direction as usize);
+                // There was a report after the attempt.
+                if self.why == Why::Blocked && known.is_some_and(Known::may_be_ready) {
+                    return Poll::Ready(Ok(way.told));
+                }
+                self.waiter = Some(Waiter {
+                    place: way.waiters.insert(cx.waker().clone()),
+                    reports: way.reports,
+                });
             }
-            Some(at) => {
-                waiters.remove(at);
-                let gone = state.gone;
+            Some(Waiter { place, reports }) if reports == way.reports => {
+                let waker = &mut way.waiters[place];
+                if !waker.will_wake(cx.waker()) {
+                    old = Some(std::mem::replace(waker, cx.waker().clone()));
+                }
+            }
+            Some(_) => {
+                let (told, gone) = (way.told, state.gone);
                 drop(state);
                 self.waiter = None;
                 if !gone {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(told));
                 }
                 // Says why.
                 let interest = self.direction.interest();
                 let updated = self.core.update_handler(self.key, interest);
-                return Poll::Ready(updated.map_err(Into::into));
+                return Poll::Ready(updated.map(|()| told).map_err(Into::into));
             }
-        };
-        let watched = state.watch(self.direction, self.core, self.key);
+        }
+        // It is asked once.
+        let why = std::mem::replace(&mut self.why, Why::Blocked);
+        let watched = self
+            .tasks
+            .watch(&mut state, self.direction, why, self.core, self.key);
         drop(state);
         drop(old);
-        self.waiter = Some(at);
         match watched {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error.into())),
@@ -380,9 +797,17 @@ impl Future for Wait<'_> {
     }
 }
 
+impl Future for Wait<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_ready(cx).map_ok(|_| ())
+    }
+}
+
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let Some(at) = self.waiter else {
+        let Some(Waiter { place, reports }) = self.waiter else {
             return;
         };
         if self.core.check_process(CALL).is_err() {
@@ -390,10 +815,13 @@ impl Drop for Wait<'_> {
         }
         let mut state = self.tasks.lock();
         let way = &mut state.ways[self.direction as usize];
-        let waker = way.waiters.remove(at);
+        if reports != way.reports {
+            return;
+        }
+        let waker = way.waiters.remove(place);
         // What nobody waits for does not keep the loop going.
         let interest = self.direction.interest();
-        if waker.is_some() && !way.is_awaited() && state.interest.contains(interest) {
+        if !way.is_awaited() && state.interest.contains(interest) {
             let rest = state.interest - interest;
             if self.core.update_handler(self.key, rest).is_ok() {
                 state.interest = rest;
@@ -401,5 +829,33 @@ impl Drop for Wait<'_> {
         }
         drop(state);
         drop(waker);
+    }
+}
+
+/// Waits for several directions at once.
+pub(super) struct WaitForAny<'a> {
+    interest: Interest,
+    waits: [Option<Wait<'a>>; 4],
+}
+
+impl Future for WaitForAny<'_> {
+    type Output = io::Result<Ready>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        if self.interest.is_none() {
+            let what = "Async::ready: there is nothing to wait for";
+            return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidInput, what)));
+        }
+        let interest = self.interest;
+        let mut ready = Ready::NONE;
+        for wait in self.waits.iter_mut().flatten() {
+            if let Poll::Ready(told) = wait.poll_ready(cx) {
+                ready |= told?.seen_by(interest);
+            }
+        }
+        match ready.is_none() {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(ready)),
+        }
     }
 }

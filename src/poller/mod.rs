@@ -500,7 +500,7 @@ fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
         return Err(io::Error::from_raw_os_error(os::EBADF));
     }
     // SAFETY: it is not negative, and it goes to nothing but calls on a poller's set (and
-    // to `exists`), where the kernel checks it: a closed number is answered by EBADF, an unknown one by
+    // to `exists` and `is_ready`), where the kernel checks it: a closed number is answered by EBADF, an unknown one by
     // ENOENT. That the number means what its owner thinks is up to the handler that owns it
     // (`add_handler`) or the caller of `add_raw_handler`; if it does not, another file is watched, and
     // nothing else is done to it.
@@ -557,4 +557,25 @@ pub(crate) fn always_ready(fd: RawFd) -> io::Result<Option<FileId>> {
 #[cfg(windows)]
 pub(crate) fn always_ready(_: RawFd) -> io::Result<Option<FileId>> {
     Ok(None)
+}
+
+/// Whether a descriptor is ready for a part of `interest`, or has hung up. True if that cannot be
+/// found out.
+#[cfg(all(epoll, feature = "futures"))]
+pub(crate) fn is_ready(fd: RawFd, interest: Interest) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let Ok(borrowed) = borrow(fd) else {
+        return true;
+    };
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, interest.contains(Interest::READABLE));
+    flags.set(PollFlags::OUT, interest.contains(Interest::WRITABLE));
+    flags.set(PollFlags::PRI, interest.contains(Interest::PRIORITY));
+    let mut asked = [PollFd::new(&borrowed, flags)];
+    match poll(&mut asked, Some(&Timespec::default())) {
+        Ok(_) => asked[0]
+            .revents()
+            .intersects(flags | PollFlags::HUP | PollFlags::NVAL),
+        Err(_) => true,
+    }
 }

@@ -16,7 +16,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use oneloop::futures::{Async, Timer};
 use oneloop::{LocalReactor, Reactor};
 
-use crate::{LOCALHOST, MS, pair};
+use crate::{LOCALHOST, MS, on_each_host, pair};
 
 /// Fifty clients that talk to a server, all of them tasks.
 async fn conversations(reactor: &Reactor) {
@@ -203,4 +203,67 @@ fn futures_are_send_for_a_reactor() {
     is_send(&stream.read_with(|_| Ok(())));
     is_send(&Async::<TcpStream>::connect(&reactor, LOCALHOST));
     is_send(&Timer::after(&reactor, MS));
+}
+
+/// What a host does beside: a woken task has its turn before the loop looks again.
+#[test]
+fn a_conversation_costs_no_more_under_a_host_than_alone() {
+    const ECHOES: u64 = 500;
+    on_each_host(async |reactor| {
+        let (mut client, mut server) = Async::<UnixStream>::pair(&reactor).unwrap();
+        let ask = async {
+            for _ in 0..ECHOES {
+                client.write_all(b"?").await.unwrap();
+                client.read_exact(&mut [0]).await.unwrap();
+            }
+            client.close().await.unwrap();
+        };
+        let answer = async {
+            while server.read(&mut [0; 9]).await.unwrap() == 1 {
+                server.write_all(b"!").await.unwrap();
+            }
+        };
+        let before = reactor.stats();
+        zip(ask, answer).await;
+        let after = reactor.stats();
+        let turns = after.turns - before.turns;
+        let calls = after.events - before.events;
+        let changes = after.kernel_changes - before.kernel_changes;
+        println!("{turns} turns, {calls} calls, {changes} changes");
+        // One for each message, and some to begin with and to end.
+        assert!(turns < 2 * ECHOES + 30, "{turns} turns");
+        assert!(calls < 2 * ECHOES + 30, "{calls} calls");
+        assert!(changes < 30, "{changes} changes told to the kernel");
+    });
+}
+
+/// The loop reports again before the task has read, on another thread.
+#[test]
+fn a_conversation_on_other_threads_costs_no_kernel_changes() {
+    const ECHOES: u32 = 2000;
+    let reactor = Reactor::new().unwrap();
+    let (mut client, mut server) = Async::<UnixStream>::pair(&reactor).unwrap();
+    let keep = reactor.call_every(Duration::from_secs(60), || {}).unwrap();
+    let driven = reactor.clone();
+    let driver = thread::spawn(move || driven.run().unwrap());
+    let answer = thread::spawn(move || {
+        future::block_on(async {
+            while server.read(&mut [0; 9]).await.unwrap() > 0 {
+                server.write_all(b"!").await.unwrap();
+            }
+        });
+    });
+    future::block_on(async {
+        for _ in 0..ECHOES {
+            client.write_all(b"?").await.unwrap();
+            client.read_exact(&mut [0]).await.unwrap();
+        }
+        client.close().await.unwrap();
+    });
+    answer.join().unwrap();
+    let changes = reactor.stats().kernel_changes;
+    assert!(changes < 200, "{changes} changes told to the kernel");
+    reactor.cancel_timer(keep).unwrap();
+    reactor.stop();
+    driver.join().unwrap();
 }

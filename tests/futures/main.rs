@@ -1,5 +1,7 @@
 //! `Async` and `Timer`: on every host, from any executor.
 
+mod conditions;
+mod disagreeing;
 mod executors;
 mod sockets;
 mod sources;
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use futures_lite::future::zip;
 use oneloop::Reactor;
 use oneloop::futures::Async;
 
@@ -48,4 +51,32 @@ fn pair(reactor: &Reactor) -> (Async<UnixStream>, UnixStream) {
     let (a, b) = UnixStream::pair().unwrap();
     b.set_nonblocking(true).unwrap();
     (Async::new(reactor, a).unwrap(), b)
+}
+
+/// Runs a test on the loop's own wait, in tokio and in async-io.
+fn on_each_host(test: impl AsyncFn(Reactor)) {
+    let reactor = Reactor::new().unwrap();
+    reactor.block_on(test(reactor.clone())).unwrap();
+
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let reactor = Reactor::new().unwrap();
+        let driver = tokio::spawn(oneloop_tokio::drive(&reactor));
+        test(reactor.clone()).await;
+        reactor.stop();
+        driver.await.unwrap().unwrap();
+    });
+
+    async_io::block_on(async {
+        let reactor = Reactor::new().unwrap();
+        let test = async {
+            test(reactor.clone()).await;
+            reactor.stop();
+        };
+        zip(oneloop_async_io::drive(&reactor), test)
+            .await
+            .0
+            .unwrap();
+    });
 }

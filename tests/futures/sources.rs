@@ -1,15 +1,16 @@
 //! What an `Async` may be on.
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
 use futures_lite::future::{self, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use oneloop::futures::Async;
+use oneloop::futures::{Async, Timer};
 use oneloop::{Reactor, Ready, Source, VirtualSource};
 
-use crate::pair;
+use crate::{MS, on_each_host, pair};
 
 #[test]
 fn a_virtual_source_can_be_awaited() {
@@ -226,4 +227,89 @@ fn a_flush_that_would_block_is_waited_for() {
     let receive = peer.read_to_end(&mut received);
     let (_, read) = reactor.block_on(zip(send, receive)).unwrap();
     assert_eq!((read.unwrap(), received), (BYTES, vec![7; BYTES]));
+}
+
+/// Goes on with the next connection when one has ended.
+struct Reconnects {
+    socket: UnixStream,
+    next: Vec<UnixStream>,
+}
+
+impl Source for Reconnects {
+    fn origin(&self) -> oneloop::Origin<'_> {
+        self.socket.origin()
+    }
+
+    fn is_direct(&self) -> bool {
+        true
+    }
+}
+
+impl Read for Reconnects {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.socket.read(buffer) {
+            Ok(0) if !self.next.is_empty() => {
+                self.socket = self.next.remove(0);
+                self.socket.read(buffer)
+            }
+            result => result,
+        }
+    }
+}
+
+#[test]
+fn a_source_that_reconnects_is_registered_with_its_new_descriptor() {
+    on_each_host(async |reactor| {
+        let [
+            (one, mut peer),
+            (two, mut next_peer),
+            (three, mut last_peer),
+        ] = [(); 3].map(|()| UnixStream::pair().unwrap());
+        two.set_nonblocking(true).unwrap();
+        three.set_nonblocking(true).unwrap();
+        let first_number = one.as_raw_fd();
+        let mut source = Async::new(
+            &reactor,
+            Reconnects {
+                socket: one,
+                next: vec![two, three],
+            },
+        )
+        .unwrap();
+        let mut bytes = [0; 9];
+        peer.write_all(b"1").unwrap();
+        assert_eq!(source.read(&mut bytes).await.unwrap(), 1);
+        // It finds the end, and nothing in the next; that is awaited.
+        drop(peer);
+        assert!(future::poll_once(source.read(&mut bytes)).await.is_none());
+        let write = async {
+            Timer::after(&reactor, 2 * MS).await;
+            next_peer.write_all(b"12").unwrap();
+        };
+        let (read, ()) = zip(source.read(&mut bytes), write).await;
+        assert_eq!(read.unwrap(), 2);
+
+        // The number is another's, who is called for himself only (unless another test has taken it).
+        let (mut stranger, mut other) = UnixStream::pair().unwrap();
+        if other.as_raw_fd() == first_number {
+            std::mem::swap(&mut stranger, &mut other);
+        }
+        let stranger = Async::new(&reactor, stranger).unwrap();
+        assert!(future::poll_once(stranger.readable()).await.is_none());
+
+        // The next one has something to read at once.
+        last_peer.write_all(b"123").unwrap();
+        drop(next_peer);
+        assert_eq!(source.read(&mut bytes).await.unwrap(), 3);
+        let write = async {
+            Timer::after(&reactor, 2 * MS).await;
+            last_peer.write_all(b"1234").unwrap();
+        };
+        let (read, ()) = zip(source.read(&mut bytes), write).await;
+        assert_eq!(read.unwrap(), 4);
+        drop(source);
+        // And is still watched.
+        drop(other);
+        stranger.readable().await.unwrap();
+    });
 }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::AsyncReadExt;
 use futures_lite::future::{self, zip};
@@ -257,4 +257,53 @@ fn a_waker_that_panics_keeps_nobody_else_asleep() {
     // The handler is gone, as every one is that panicked, and says so.
     let error = future::block_on(stream.writable()).unwrap_err();
     assert!(error.to_string().contains("unknown id"), "{error}");
+}
+
+/// Twenty times as many take twenty times as long, and not four hundred times.
+#[test]
+fn many_who_give_up_cost_the_same_each() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    let (_woken, waker) = wakes();
+    let give_up = |count: usize| {
+        let mut waits: Vec<_> = (0..count).map(|_| stream.readable()).collect();
+        let start = Instant::now();
+        let mut cx = Context::from_waker(&waker);
+        for wait in &mut waits {
+            assert!(pin!(wait).poll(&mut cx).is_pending());
+        }
+        drop(waits);
+        start.elapsed()
+    };
+    let best = |count| (0..5).map(|_| give_up(count)).min().unwrap();
+    let (few, many) = (best(2000), best(40_000));
+    assert!(many < 120 * few, "{many:?} and {few:?}");
+}
+
+/// Nor do they cost the others anything when there is a report.
+#[test]
+fn many_who_were_woken_cost_the_next_nothing() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let (_woken, waker) = wakes();
+    let mut cx = Context::from_waker(&waker);
+    peer.write_all(b"x").unwrap();
+    let mut report = |before: usize| {
+        let mut waits: Vec<_> = (0..before).map(|_| stream.readable()).collect();
+        for wait in &mut waits {
+            assert!(pin!(wait).poll(&mut cx).is_pending());
+        }
+        look(&reactor);
+        let start = Instant::now();
+        for _ in 0..500 {
+            let mut wait = stream.readable();
+            assert!(pin!(&mut wait).poll(&mut cx).is_pending());
+            look(&reactor);
+            assert!(pin!(&mut wait).poll(&mut cx).is_ready());
+        }
+        start.elapsed()
+    };
+    let mut best = |before| (0..5).map(|_| report(before)).min().unwrap();
+    let (few, many) = (best(10), best(20_000));
+    assert!(many < 10 * few, "{many:?} and {few:?}");
 }

@@ -49,6 +49,8 @@ enum State<K: Threads> {
     /// Nothing to do until the descriptor says so. In this order, in which they are dropped: it is
     /// not watched any more when the next host may come.
     Idle(Async<Loop<K>>, Host<K>),
+    /// A task was woken, which the executor is to run before the next turn.
+    Woke(Async<Loop<K>>, Host<K>),
     Done,
 }
 
@@ -77,12 +79,15 @@ impl<K: Threads> Future for Drive<K> {
                     let watched = Async::new_nonblocking(host.reactor().clone())?;
                     *state = State::Idle(watched, host);
                 }
-                State::Idle(watched, mut host) => {
+                State::Idle(watched, host) => {
                     // Looks at the level, so that what has come since the last turn counts.
                     if watched.poll_readable(cx)?.is_pending() {
                         *state = State::Idle(watched, host);
                         return Poll::Pending;
                     }
+                    *state = State::Woke(watched, host);
+                }
+                State::Woke(watched, mut host) => {
                     let turn = host.turn(BUDGET)?;
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
@@ -90,6 +95,10 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.idle && !turn.haunted {
                         *state = State::Idle(watched, host);
                         continue;
+                    }
+                    if turn.woke && !turn.haunted {
+                        *state = State::Woke(watched, host);
+                        return yield_now(cx);
                     }
                     drop(watched);
                     if turn.haunted {

@@ -101,6 +101,12 @@ impl<K: Threads> Future for Drive<K> {
                         continue;
                     }
                     ready.retain_ready();
+                    if turn.woke && !turn.haunted {
+                        // It is ready before us in tokio's queue.
+                        *state = State::Idle(watched);
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     let mut host = watched.into_inner();
                     if turn.haunted {
                         host.renew()?;

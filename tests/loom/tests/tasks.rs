@@ -10,7 +10,7 @@ use std::time::Duration;
 use loom::future::block_on;
 use loom::thread;
 use oneloop::futures::{Async, Timer};
-use oneloop::{ErrorKind, Reactor, Ready, VirtualSource};
+use oneloop::{ErrorKind, Interest, Reactor, Ready, VirtualSource};
 use oneloop_loom::{Count, explore, explore_both, join};
 
 fn pair(reactor: &Reactor) -> (Arc<Async<VirtualSource>>, oneloop::Readiness) {
@@ -92,6 +92,39 @@ fn an_attempt_between_two_reports() {
         reactor.block_on(read).unwrap().unwrap();
         assert!(thread.join().unwrap());
     });
+}
+
+/// The first report is in vain, so that the next one is an edge: it must not be taken for refuted by
+/// an attempt before it.
+#[test]
+fn an_attempt_in_vain_between_two_reports() {
+    explore("an_attempt_in_vain_between_two_reports", || {
+        let reactor = Reactor::new().unwrap();
+        let (source, readiness) = pair(&reactor);
+        readiness.set(Ready::READABLE);
+        let in_vain = |_: &VirtualSource| -> std::io::Result<()> {
+            Err(std::io::ErrorKind::WouldBlock.into())
+        };
+        let attempt = || source.try_io(Interest::READABLE, in_vain);
+        reactor.block_on(source.readable()).unwrap().unwrap();
+        assert!(attempt().is_err());
+        // What the kernel, or the source, says again because it is asked again.
+        look(&reactor);
+        assert!(attempt().is_err());
+        let setter = readiness.clone();
+        let set = Ready::READABLE | Ready::WRITABLE;
+        let thread = thread::spawn(move || setter.set(set));
+        let read = source.read_with(|_| match readiness.get().contains(Ready::WRITABLE) {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::WouldBlock.into()),
+        });
+        reactor.block_on(read).unwrap().unwrap();
+        assert!(thread.join().unwrap());
+    });
+}
+
+fn look(reactor: &Reactor) {
+    while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
 }
 
 #[test]
