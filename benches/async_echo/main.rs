@@ -33,7 +33,8 @@ fn main() -> ExitCode {
 Over each TCP connection on loopback, a task sends 64 bytes and awaits them back from another task;
 all are on one thread. An event is one such round trip. The yardstick is async-io under a local
 executor, which runs oneloop's tasks, too; tokio is measured with it and with its own scheduler,
-oneloop with it and with a mere queue of tasks.",
+oneloop with it, with a mere queue of tasks, and inside tokio and async-io, each with the executor that
+its own sockets have.",
         workloads: vec![Connections(1), Connections(100)],
         yardstick: peer("async-io Async", async_io::run),
         peers: vec![
@@ -42,6 +43,8 @@ oneloop with it and with a mere queue of tasks.",
             peer("oneloop Reactor", oneloop::shared),
             peer("oneloop LocalReactor", oneloop::local),
             peer("oneloop, queue", oneloop::under_a_queue),
+            peer("oneloop on tokio", oneloop::on_tokio),
+            peer("oneloop on async-io", oneloop::on_async_io),
         ],
     };
     bench.main()

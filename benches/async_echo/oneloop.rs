@@ -1,4 +1,4 @@
-//! oneloop under the same executor, and under a queue.
+//! oneloop under the same executor, under a queue, and inside the other runtimes.
 
 use std::io;
 use std::sync::Arc;
@@ -32,6 +32,37 @@ fn run<K: Threads>(
         executor.spawn(echo(server)).detach();
     }
     reactor.block_on(executor.run(stopwatch.over()))?;
+    Ok(())
+}
+
+/// Inside tokio, on its own scheduler, beside which its own sockets are measured.
+pub fn on_tokio(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    crate::tokio::runtime()?.block_on(async {
+        for Connection { client, server } in connections {
+            let client = Async::new_nonblocking(&reactor, client)?;
+            let server = Async::new_nonblocking(&reactor, server)?;
+            tokio::spawn(ask(client, stopwatch.clone()));
+            tokio::spawn(echo(server));
+        }
+        tokio::spawn(oneloop_tokio::drive(&reactor));
+        stopwatch.over().await;
+        Ok(())
+    })
+}
+
+/// Inside async-io, under the executor of the yardstick.
+pub fn on_async_io(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    let executor = LocalExecutor::new();
+    for Connection { client, server } in connections {
+        let client = Async::new_nonblocking(&reactor, client)?;
+        let server = Async::new_nonblocking(&reactor, server)?;
+        executor.spawn(ask(client, stopwatch.clone())).detach();
+        executor.spawn(echo(server)).detach();
+    }
+    executor.spawn(oneloop_async_io::drive(&reactor)).detach();
+    async_io::block_on(executor.run(stopwatch.over()));
     Ok(())
 }
 

@@ -50,7 +50,7 @@ pub fn same_executor(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -
     })
 }
 
-fn runtime() -> io::Result<Runtime> {
+pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_io().build()
 }
 
