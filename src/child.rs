@@ -120,6 +120,7 @@ impl<K: Threads> Loop<K> {
             }
         };
         let on = On::Fd(ending.as_fd().as_raw_fd());
+        let mode = ending.mode();
         let make = |(mut child, ending, callback): (C, Ending, F)| {
             child.end_input();
             let mut callback = Some(callback);
@@ -137,7 +138,7 @@ impl<K: Threads> Loop<K> {
                 Action::Remove
             })
         };
-        let what = (Interest::READABLE, Mode::Level);
+        let what = (Interest::READABLE, mode);
         let place = Location::caller();
         let parts = (child, ending, callback);
         match self.core.add_handler(CALL, on, what, place, parts, make) {
@@ -191,6 +192,19 @@ impl Ending {
         // It may have ended before.
         pipe.notify()?;
         Ok(Ending::Signal(pipe))
+    }
+
+    /// A child that a debugger holds stays readable after its end, and cannot be reaped until the
+    /// debugger has seen that end. Then the kernel tells of it once more.
+    fn mode(&self) -> Mode {
+        match self {
+            // poll(2) has no edges.
+            #[cfg(epoll)]
+            Ending::PidFd(_) if cfg!(pollable) => Mode::Edge,
+            #[cfg(epoll)]
+            Ending::PidFd(_) => Mode::Level,
+            Ending::Signal(_) => Mode::Level,
+        }
     }
 
     fn drain(&mut self) {

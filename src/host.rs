@@ -30,7 +30,7 @@ pub struct Turn {
     /// unregistering it, while a child process still has it.
     pub haunted: bool,
     /// [`Loop::stop`] was called, perhaps before the turn, which calls nobody then. What was not
-    /// called stays due.
+    /// called stays due. So it is for a [`Host`] whose loop was [closed](Loop::close).
     pub stopped: bool,
 }
 

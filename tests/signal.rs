@@ -300,3 +300,89 @@ fn one_that_is_removed_before_it_ends_lives_on() {
     look(&reactor);
     assert!(ended.recv().is_err(), "dropped, and never called");
 }
+
+/// Seizes a process as a debugger does, until it is told to let go. `None` where the system does not allow
+/// that.
+#[cfg(target_os = "linux")]
+fn seize(pid: u32) -> Option<impl FnMut()> {
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let (fd, pid) = (theirs.as_raw_fd(), pid as libc::pid_t);
+    // SAFETY: the child makes system calls only, and leaves by _exit.
+    let tracer = unsafe { libc::fork() };
+    if tracer == 0 {
+        // SAFETY: as above; the byte is the child's own.
+        unsafe {
+            let mut byte = [libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) as u8];
+            libc::write(fd, byte.as_ptr().cast(), 1);
+            libc::read(fd, byte.as_mut_ptr().cast(), 1);
+            libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL);
+            libc::_exit(0)
+        }
+    }
+    let mut failed = [1];
+    ours.read_exact(&mut failed).unwrap();
+    let mut let_go = move || {
+        ours.write_all(&[0]).unwrap();
+        // SAFETY: waits for the child made above, which ends now.
+        let ended = unsafe { libc::waitpid(tracer, std::ptr::null_mut(), 0) };
+        assert_eq!(ended, tracer);
+    };
+    if failed == [0] {
+        return Some(let_go);
+    }
+    let_go();
+    None
+}
+
+/// A child that has ended while a debugger holds it: its pidfd is readable, and it cannot be reaped yet.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loop_sleeps_while_a_tracer_holds_a_child_that_has_ended() {
+    use std::os::unix::process::CommandExt;
+    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+        let reactor = Reactor::builder().poller(poller).build().unwrap();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "read line; exit 7"])
+            .stdin(Stdio::piped());
+        // SAFETY: one system call, which lets a sibling seize the process where only parents may.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().unwrap();
+        let Some(mut let_go) = seize(child.id()) else {
+            eprintln!("not tried: this system lets no process trace another");
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            return;
+        };
+        let mut input = child.stdin.take().unwrap();
+        let (callback, ended) = ended();
+        reactor.add_child(child, callback).unwrap();
+        // Closing it would not do: the tracer has a copy of it.
+        io::Write::write_all(&mut input, b"\n").unwrap();
+        // It has ended as far as the pidfd is concerned.
+        assert_eq!(reactor.turn(None).unwrap().called, 1);
+        assert!(ended.try_recv().is_err());
+
+        let turns = reactor.stats().turns;
+        let stopper = reactor.downgrade();
+        let stop = move || stopper.upgrade().unwrap().stop();
+        reactor.call_later(Duration::from_millis(20), stop).unwrap();
+        reactor.run().unwrap();
+        let turns = reactor.stats().turns - turns;
+
+        // Once the tracer has reaped it, it is ours to reap.
+        let_go();
+        reactor.run().unwrap();
+        let status = ended.recv().unwrap().unwrap();
+        assert_eq!(status.code(), Some(7));
+        assert!(turns < 10, "{turns} turns for one timer");
+    }
+}

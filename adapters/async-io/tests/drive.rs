@@ -148,3 +148,20 @@ fn a_drive_that_is_dropped_loses_nothing() {
     got.sort();
     assert_eq!(got, (0..20).collect::<Vec<_>>());
 }
+
+/// As `run` does, which is asleep when the loop is closed, or in a callback that closes it.
+#[test]
+fn a_loop_that_is_closed_while_it_sleeps_ends_the_drive() {
+    let reactor = Reactor::new().unwrap();
+    let closer = reactor.clone();
+    let close = async move {
+        futures_lite::future::yield_now().await;
+        std::thread::spawn(move || closer.close()).join().unwrap();
+        futures_lite::future::pending().await
+    };
+    block_on(or(drive(&reactor), close)).unwrap();
+    assert!(
+        block_on(drive(&reactor)).is_err(),
+        "there is nothing to drive"
+    );
+}

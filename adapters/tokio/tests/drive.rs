@@ -123,6 +123,18 @@ async fn many_posts_and_timers_starve_no_task() {
     driving.await.unwrap().unwrap();
 }
 
+/// As `run` does, which is asleep when the loop is closed, or in a callback that closes it.
+#[tokio::test]
+async fn a_loop_that_is_closed_while_it_sleeps_ends_the_drive() {
+    let reactor = Reactor::new().unwrap();
+    let driving = tokio::spawn(drive(&reactor));
+    tokio::task::yield_now().await;
+    let closer = reactor.clone();
+    std::thread::spawn(move || closer.close()).join().unwrap();
+    driving.await.unwrap().unwrap();
+    assert!(drive(&reactor).await.is_err(), "there is nothing to drive");
+}
+
 #[tokio::test]
 async fn a_second_drive_is_an_error_and_disturbs_nobody() {
     let reactor = Reactor::new().unwrap();

@@ -218,6 +218,7 @@ macro_rules! __cases {
                 unref_takes_out_of_the_count
                 unref_takes_out_what_is_always_ready
                 a_stop_before_counts_once
+                a_stop_during_block_on_ends_no_other_driver
                 a_stop_starts_no_other_callback
                 block_on_polls_a_future_beside_the_callbacks
                 an_idle_loop_stays_asleep

@@ -332,6 +332,22 @@ pub fn a_stop_before_counts_once(stage: &mut Stage) {
     stage.reactor.run().expect("run");
 }
 
+/// A stop that comes while `block_on` drives is for that call, also if the future is ready at once.
+pub fn a_stop_during_block_on_ends_no_other_driver(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    let done = stage.reactor.block_on(async { reactor.stop() });
+    done.expect("ready");
+    let log = Log::default();
+    let (seen, stopper) = (log.clone(), stage.reactor.clone());
+    let post = move || {
+        seen.push("post");
+        stopper.stop();
+    };
+    stage.reactor.call_soon(post).expect("open");
+    stage.run();
+    log.expect(&["post"]);
+}
+
 /// A stop lets the running callback finish and starts no other.
 pub fn a_stop_starts_no_other_callback(stage: &mut Stage) {
     let sources = stage.sources;
