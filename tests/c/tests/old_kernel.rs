@@ -26,7 +26,7 @@ unsafe extern "C" fn ended(
 #[allow(clippy::zombie_processes)] // The loop waits for it.
 fn it_is_said_that_there_are_none_and_done_without() {
     assert_ne!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);
-    forbid::system_call(libc::SYS_pidfd_open);
+    forbid::system_calls(&[libc::SYS_pidfd_open], forbid::By::Refusal);
     assert_eq!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);
 
     let child = Command::new("true").spawn().unwrap();
