@@ -7,8 +7,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call failed: names the call and, where there is one, the descriptor, signal or process.
 ///
-/// Converts into [`io::Error`] of the same kind, which has it inside
-/// ([`get_ref`](io::Error::get_ref)), and hence no code of the system's of its own.
+/// Converts into [`io::Error`] of the same kind, which has it inside, and hence no code of the system's of
+/// its own: [`Error::of`] finds it there, and [`raw_os_error`](Error::raw_os_error) has the code. So it is
+/// with the errors of the adapters' `drive`. What `futures` gives as [`io::Error`] is different: if
+/// the system has refused something, that is the system's own error, as of any other socket.
 // In a box, so that what can fail costs next to nothing when it does not.
 pub struct Error(Box<Inner>);
 
@@ -89,6 +91,32 @@ impl Error {
     pub(crate) fn with_process(mut self, pid: u32) -> Error {
         self.0.about = Some(About::Process(pid));
         self
+    }
+
+    /// The error that was converted into `error`, if one was.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// reactor.close();
+    /// let error = std::io::Error::from(reactor.run().unwrap_err());
+    /// let error = oneloop::Error::of(&error).unwrap();
+    /// assert_eq!((error.call(), error.raw_os_error()), ("run", None));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of(error: &io::Error) -> Option<&Error> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// The system's error, with its code, if it was the system that refused: what code that knows
+    /// nothing of oneloop looks for. Else as the conversion.
+    #[cfg(feature = "futures")]
+    pub(crate) fn into_io(self) -> io::Error {
+        match self.0.cause {
+            Cause::Os(error) if error.raw_os_error().is_some() => error,
+            _ => self.into(),
+        }
     }
 
     /// What kind of failure it was.

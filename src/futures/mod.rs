@@ -299,6 +299,11 @@ impl<S: fmt::Debug, K: Threads> fmt::Debug for Async<S, K> {
     }
 }
 
+/// Of a function that makes its source itself, and has nobody to give it back to.
+fn refused<S>(error: AddError<S>) -> std::io::Error {
+    Error::from(error).into_io()
+}
+
 fn set_nonblocking(source: &impl Source) -> result::Result<(), Error> {
     match source.origin() {
         Origin::Descriptor(fd) => {

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
 use rustix::net::{AddressFamily, SocketType};
 
-use super::Async;
 use super::wait::Direction;
+use super::{Async, refused};
 use crate::os::AsFd;
 use crate::{Loop, Shared, Source, Threads};
 
@@ -27,7 +27,7 @@ impl<K: Threads> Async<TcpListener, K> {
     /// The operating system's, as for the other functions here.
     #[track_caller]
     pub fn bind(reactor: &Loop<K>, address: impl Into<SocketAddr>) -> Result<Self> {
-        Ok(Async::new(reactor, TcpListener::bind(address.into())?)?)
+        Async::new(reactor, TcpListener::bind(address.into())?).map_err(refused)
     }
 
     /// The next connection.
@@ -36,7 +36,8 @@ impl<K: Threads> Async<TcpListener, K> {
         let place = Location::caller();
         async move {
             let (stream, address) = self.read_with(TcpListener::accept).await?;
-            Ok((Async::add(self.reactor(), stream, place)?, address))
+            let stream = Async::add(self.reactor(), stream, place).map_err(refused)?;
+            Ok((stream, address))
         }
     }
 
@@ -62,7 +63,8 @@ impl<K: Threads> Async<TcpStream, K> {
                 SocketAddr::V6(_) => AddressFamily::INET6,
             };
             let socket = begin_to_connect(family, &address)?;
-            end_connecting(Async::add(reactor, socket.into(), place)?).await
+            let stream = Async::add(reactor, socket.into(), place).map_err(refused)?;
+            end_connecting(stream).await
         }
     }
 
@@ -77,7 +79,7 @@ impl<K: Threads> Async<UdpSocket, K> {
     /// A socket on an address; port 0 means any that is free.
     #[track_caller]
     pub fn bind(reactor: &Loop<K>, address: impl Into<SocketAddr>) -> Result<Self> {
-        Ok(Async::new(reactor, UdpSocket::bind(address.into())?)?)
+        Async::new(reactor, UdpSocket::bind(address.into())?).map_err(refused)
     }
 
     /// Receives a datagram, and says from whom.
@@ -151,7 +153,7 @@ impl<'a, L, K: Threads> Incoming<'a, L, K> {
         let accepted = listener
             .registration
             .poll_with(Direction::Read, cx, attempt);
-        let add = |stream| Ok(Async::add(listener.reactor(), stream, place)?);
+        let add = |stream| Async::add(listener.reactor(), stream, place).map_err(refused);
         accepted.map(|stream| Some(stream.and_then(add)))
     }
 }

@@ -20,8 +20,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use rustix::net::{AddressFamily, SocketAddrUnix};
 
-use super::Async;
 use super::net::{Incoming, begin_to_connect, end_connecting};
+use super::{Async, refused};
 use crate::{Loop, Shared, Threads};
 
 /// Listeners on Unix sockets.
@@ -36,7 +36,7 @@ impl<K: Threads> Async<UnixListener, K> {
     /// A listener on an address.
     #[track_caller]
     pub fn bind_addr(reactor: &Loop<K>, address: &SocketAddr) -> Result<Self> {
-        Ok(Async::new(reactor, UnixListener::bind_addr(address)?)?)
+        Async::new(reactor, UnixListener::bind_addr(address)?).map_err(refused)
     }
 
     /// The next connection.
@@ -45,7 +45,8 @@ impl<K: Threads> Async<UnixListener, K> {
         let place = Location::caller();
         async move {
             let (stream, address) = self.read_with(UnixListener::accept).await?;
-            Ok((Async::add(self.reactor(), stream, place)?, address))
+            let stream = Async::add(self.reactor(), stream, place).map_err(refused)?;
+            Ok((stream, address))
         }
     }
 
@@ -82,7 +83,9 @@ impl<K: Threads> Async<UnixStream, K> {
     #[track_caller]
     pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
         let (a, b) = UnixStream::pair()?;
-        Ok((Async::new(reactor, a)?, Async::new(reactor, b)?))
+        let a = Async::new(reactor, a).map_err(refused)?;
+        let b = Async::new(reactor, b).map_err(refused)?;
+        Ok((a, b))
     }
 }
 
@@ -98,20 +101,22 @@ impl<K: Threads> Async<UnixDatagram, K> {
     /// A socket on an address.
     #[track_caller]
     pub fn bind_addr(reactor: &Loop<K>, address: &SocketAddr) -> Result<Self> {
-        Ok(Async::new(reactor, UnixDatagram::bind_addr(address)?)?)
+        Async::new(reactor, UnixDatagram::bind_addr(address)?).map_err(refused)
     }
 
     /// A socket without a name.
     #[track_caller]
     pub fn unbound(reactor: &Loop<K>) -> Result<Self> {
-        Ok(Async::new(reactor, UnixDatagram::unbound()?)?)
+        Async::new(reactor, UnixDatagram::unbound()?).map_err(refused)
     }
 
     /// Two that are connected with each other.
     #[track_caller]
     pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
         let (a, b) = UnixDatagram::pair()?;
-        Ok((Async::new(reactor, a)?, Async::new(reactor, b)?))
+        let a = Async::new(reactor, a).map_err(refused)?;
+        let b = Async::new(reactor, b).map_err(refused)?;
+        Ok((a, b))
     }
 
     /// Receives a datagram, and says from whom.
@@ -148,7 +153,8 @@ async fn connect<K: Threads>(
     place: &'static Location<'static>,
 ) -> Result<Async<UnixStream, K>> {
     let socket = begin_to_connect(AddressFamily::UNIX, &for_rustix(address)?)?;
-    end_connecting(Async::add(reactor, socket.into(), place)?).await
+    let stream = Async::add(reactor, socket.into(), place).map_err(refused)?;
+    end_connecting(stream).await
 }
 
 /// What a path means.

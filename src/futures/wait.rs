@@ -272,9 +272,9 @@ impl<K: Threads> Registration<K> {
 
     #[cold]
     fn move_to(&mut self, source: &impl Source) -> io::Result<()> {
-        *self = Registration::new(&self.reactor, source, self.place)?;
-        set_nonblocking(source)?;
-        Ok(())
+        let moved = Registration::new(&self.reactor, source, self.place);
+        *self = moved.map_err(Error::into_io)?;
+        set_nonblocking(source).map_err(Error::into_io)
     }
 
     /// A future that waits until the direction is ready, whatever is known of that.
@@ -467,7 +467,7 @@ impl<K: Threads> Registration<K> {
         drop(old);
         match watched {
             Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error.into())),
+            Err(error) => Poll::Ready(Err(error.into_io())),
         }
     }
 }
@@ -780,7 +780,7 @@ impl Wait<'_> {
                 // Says why.
                 let interest = self.direction.interest();
                 let updated = self.core.update_handler(self.key, interest);
-                return Poll::Ready(updated.map(|()| told).map_err(Into::into));
+                return Poll::Ready(updated.map(|()| told).map_err(Error::into_io));
             }
         }
         // It is asked once.
@@ -792,7 +792,7 @@ impl Wait<'_> {
         drop(old);
         match watched {
             Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error.into())),
+            Err(error) => Poll::Ready(Err(error.into_io())),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Who is woken, and when.
 
 use std::future::Future;
+use std::io::ErrorKind::WouldBlock;
 use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_lite::AsyncReadExt;
 use futures_lite::future::{self, zip};
 use oneloop::futures::{Async, Timer};
-use oneloop::{Interest, Mode, Reactor};
+use oneloop::{Interest, Mode, Origin, Reactor, Source};
 
 use crate::{MS, look, pair, wakes};
 
@@ -306,4 +308,33 @@ fn many_who_were_woken_cost_the_next_nothing() {
     let mut best = |before| (0..5).map(|_| report(before)).min().unwrap();
     let (few, many) = (best(10), best(20_000));
     assert!(many < 10 * few, "{many:?} and {few:?}");
+}
+
+/// As of any socket: what looks for a code, or says "too many open files", knows nothing of a loop.
+#[test]
+fn what_the_system_refuses_is_its_own_error() {
+    /// Has its descriptor closed behind its back.
+    struct Closed(RawFd);
+    impl Source for Closed {
+        fn origin(&self) -> Origin<'_> {
+            // SAFETY: open while it is added, and then a number for calls that answer EBADF. Nothing
+            // else takes one as large.
+            Origin::Descriptor(unsafe { BorrowedFd::borrow_raw(self.0) })
+        }
+    }
+    let reactor = Reactor::new().unwrap();
+    let (socket, _peer) = UnixStream::pair().unwrap();
+    let file = rustix::io::fcntl_dupfd_cloexec(&socket, 700).unwrap();
+    let source = Async::new(&reactor, Closed(file.as_raw_fd())).unwrap();
+    drop(file);
+    let error = future::block_on(source.readable()).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error:?}");
+    let error = future::block_on(source.write_with(|_| Err::<(), _>(WouldBlock.into())));
+    let error = error.unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error:?}");
+    // The loop's own say what they are.
+    reactor.close();
+    let error = future::block_on(source.readable()).unwrap_err();
+    let error = oneloop::Error::of(&error).unwrap();
+    assert_eq!(error.kind(), oneloop::ErrorKind::Closed);
 }

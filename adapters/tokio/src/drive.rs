@@ -25,7 +25,8 @@ const BUDGET: usize = 128;
 ///
 /// # Errors
 ///
-/// If something else drives the reactor already, or the kernel fails.
+/// If something else drives the reactor already, or the kernel fails. [`oneloop::Error::of`] has what
+/// failed, and the system's code.
 ///
 /// # Panics
 ///
