@@ -622,13 +622,32 @@ impl<K: Threads> Loop<K> {
         }
     }
 
+    /// Makes the loop take a turn, which asks the [hooks](Self::add_hook), too. Any thread, by
+    /// [`Remote::wake`].
+    #[doc(alias = "notify")]
+    pub fn wake(&self) {
+        self.core.inbox.wake();
+    }
+
     /// Adds a pair of hooks around the loop's sleep, for libraries that may have something to do
     /// without any descriptor showing it (xcb, Wayland, sd-bus, libzmq).
     ///
     /// `prepare` is called after all callbacks, right before the loop, or its host, goes to sleep,
     /// and says how long it may: `None` for as long as it likes, zero for not at all. `check` is
-    /// called right after. Bear being called more often, and one of them twice in a row. Hooks do
-    /// not keep [`run`](Self::run) going.
+    /// called right after. Both must tolerate extra calls, including the same hook twice in a row.
+    /// Hooks do not keep [`run`](Self::run) going.
+    ///
+    /// # Under a host
+    ///
+    /// The host's own code, such as the tasks of a runtime, runs after the loop's turns and before the
+    /// host sleeps. This has two consequences:
+    ///
+    /// - If such code uses the library, it must call [`wake`](Self::wake) after that. Otherwise what it
+    ///   leaves in a queue is not seen until the next turn. A host that knows when it is about to sleep can
+    ///   call [`ask_hooks`](Self::ask_hooks) instead, as `oneloop_tokio::before_park` does.
+    /// - A hook must not hold anything from `prepare` to `check` for which such code may wait. For Wayland, this
+    ///   means `wl_display_prepare_read` and `wl_display_read_events` in the handler, with
+    ///   `wl_display_dispatch_pending` and `wl_display_flush` in `prepare`.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -654,6 +673,23 @@ impl<K: Threads> Loop<K> {
     {
         let hook = self.core.add_hook(Box::new(prepare), Box::new(check));
         hook.map(HookId)
+    }
+
+    /// Calls the `prepare` hooks once more. For hosts whose own code has run since the last turn, right
+    /// before they sleep.
+    ///
+    /// If a hook wants a turn, the descriptor becomes readable, so that the host does not sleep. If the loop
+    /// is being driven, or has no hooks, this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::turn`].
+    ///
+    /// # Panics
+    ///
+    /// If a hook does. It is removed.
+    pub fn ask_hooks(&self) -> Result<()> {
+        self.core.ask_hooks()
     }
 
     /// Removes a pair of hooks.

@@ -45,8 +45,8 @@ use crate::poller::{Poller, Set};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Action, Error, Event, Interest, Mode, Origin, PollerKind, Result, Source, Stats, TestClock,
-    VirtualSource,
+    Action, Error, ErrorKind, Event, Interest, Mode, Origin, PollerKind, Result, Source, Stats,
+    TestClock, VirtualSource,
 };
 
 /// What all handles of one reactor share.
@@ -127,6 +127,8 @@ struct State {
     phase: Phase,
     /// Who drives now, and from which thread.
     driver: Option<(&'static str, ThreadId)>,
+    /// All it does is to ask the hooks.
+    asks_hooks: bool,
     /// The host that drives, from turn to turn.
     host: Option<&'static str>,
     closed: bool,
@@ -155,6 +157,8 @@ pub(crate) const BY_HOST: u8 = 1;
 /// ...or anybody else.
 #[cfg(pollable)]
 pub(crate) const BY_OTHERS: u8 = 2;
+
+const ASK_HOOKS: &str = "ask_hooks";
 
 // Deadlines are nanoseconds, since long ago: see `Clock`. Two of them are none:
 /// Until then nobody sleeps.
@@ -193,6 +197,7 @@ impl Core {
                 hooks: Hooks::default(),
                 phase: Phase::Resting,
                 driver: None,
+                asks_hooks: false,
                 host: None,
                 closed: false,
                 alarm: NEVER,
@@ -390,6 +395,24 @@ impl Core {
         known(CALL, removed).map(drop)
     }
 
+    /// Asks the prepare hooks once more if the loop's host is about to sleep. If they, or anything else, want
+    /// a turn, the descriptor becomes readable.
+    pub(crate) fn ask_hooks(&self) -> Result<()> {
+        let state = self.enter(ASK_HOOKS)?;
+        let (host, asks) = (state.host, !state.hooks.is_empty());
+        let asks = asks && state.phase == Phase::Resting;
+        drop(state);
+        if !asks {
+            return Ok(());
+        }
+        match self.drive(ASK_HOOKS, host) {
+            Ok(mut driving) => driving.rest().map(drop),
+            // Whoever drives asks before anybody sleeps.
+            Err(error) if error.kind() == ErrorKind::AlreadyDriven => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     // Driving.
 
     pub(crate) fn claim_host(&self, name: &'static str) -> Result<()> {
@@ -445,8 +468,17 @@ impl Core {
             // A callback panicked. What it left behind is whole: see `Turning`.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
+                let here = state
+                    .driver
+                    .is_some_and(|(_, thread)| thread == thread::current().id());
+                if state.asks_hooks && !here {
+                    // A host has come from that thread to this, and will not have to wait for long.
+                    drop(state);
+                    drop(self.turning.lock());
+                    return self.drive(call, host);
+                }
                 let by = match state.driver {
-                    Some((by, thread)) if thread == thread::current().id() => {
+                    Some((by, _)) if here => {
                         format!("{by}, one of whose callbacks this call comes from")
                     }
                     Some((by, _)) => format!("{by} on another thread"),
@@ -456,6 +488,7 @@ impl Core {
             }
         };
         state.driver = Some((host.unwrap_or(call), thread::current().id()));
+        state.asks_hooks = call == ASK_HOOKS;
         Ok(Driving {
             core: self,
             turning,

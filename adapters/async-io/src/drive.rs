@@ -21,6 +21,10 @@ const BUDGET: usize = 128;
 /// [`LocalReactor`](oneloop::LocalReactor), which is not `Send`, on a local one. Dropping the future
 /// loses nothing: the reactor can be driven on, here or elsewhere.
 ///
+/// Hooks of the reactor ([`Loop::add_hook`]) are asked after its turns, and other tasks run after that.
+/// Nothing tells before async-io sleeps: a task that uses the library of a hook has to call
+/// [`Loop::wake`] after that.
+///
 /// # Errors
 ///
 /// If something else drives the reactor already, or the kernel fails. [`oneloop::Error::of`] has what

@@ -1,6 +1,6 @@
 //! What only async-io can get wrong. The contract is tested in the main crate.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -80,6 +80,37 @@ fn many_posts_and_timers_starve_no_task() {
         Ok(())
     };
     block_on(or(look, drive(&reactor))).unwrap();
+}
+
+/// Between the two halves of a hook tasks run: what the first holds, they must not wait for. What they
+/// leave is seen once they have woken the loop.
+#[test]
+fn tasks_run_between_the_halves_of_a_hook() {
+    let reactor = LocalReactor::new().unwrap();
+    let (held, left) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    let (take, give, look, seen) = (held.clone(), held.clone(), left.clone(), left.clone());
+    let prepare = move || {
+        take.set(true);
+        look.get().then_some(Duration::ZERO)
+    };
+    let check = move || {
+        give.set(false);
+        seen.set(false);
+    };
+    reactor.add_hook(prepare, check).unwrap();
+    let tasks = async {
+        for _ in 0..20 {
+            yield_now().await;
+            assert!(held.get(), "a step of a task");
+        }
+        left.set(true);
+        reactor.wake();
+        while left.get() {
+            yield_now().await;
+        }
+        Ok(())
+    };
+    block_on(or(drive(&reactor), tasks)).unwrap();
 }
 
 #[test]

@@ -9,6 +9,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task;
 
+use crate::park::Sleep;
+
 /// After about how many callbacks tokio's own tasks and I/O get their turn: as many as tokio lets
 /// a task of its own do. One would be fairest, and would cost half of the speed of a busy loop.
 const BUDGET: usize = 128;
@@ -23,6 +25,45 @@ const BUDGET: usize = 128;
 /// on, here or elsewhere. Callbacks run inside the runtime's context, so that they may spawn, and
 /// outside its cooperative budget, so that tokio's channels work in them without limit.
 ///
+/// # Hooks
+///
+/// Hooks of the reactor ([`Loop::add_hook`]) are asked after its turns, and tokio's tasks run after that.
+/// Build the runtime with [`before_park`](crate::before_park) if tasks use the library of a hook.
+/// Otherwise they have to call [`Loop::wake`] after each use.
+///
+/// # Paused time
+///
+/// `tokio::time::pause` has no influence on the timers of a reactor, which run on a clock of their own.
+/// While the reactor sleeps, paused time leaps to the next timer of tokio's, over those of the
+/// reactor. In a test, give the reactor a [`TestClock`](oneloop::TestClock) as well, and advance both
+/// by the same time:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut builder = tokio::runtime::Builder::new_current_thread();
+/// # let runtime = builder.enable_all().start_paused(true).build()?;
+/// # runtime.block_on(async {
+/// let clock = oneloop::TestClock::new();
+/// let reactor = oneloop::Reactor::builder().clock(clock.clone()).build()?;
+/// let driving = tokio::spawn(oneloop_tokio::drive(&reactor));
+/// let (sender, mut fired) = tokio::sync::mpsc::unbounded_channel();
+/// for seconds in [10, 20] {
+///     let sender = sender.clone();
+///     let fire = move || sender.send(seconds).unwrap();
+///     reactor.call_later(Duration::from_secs(seconds), fire)?;
+/// }
+/// clock.advance(Duration::from_secs(15));
+/// tokio::time::advance(Duration::from_secs(15)).await;
+/// assert_eq!(fired.recv().await, Some(10));
+/// assert!(fired.try_recv().is_err());
+/// # reactor.stop();
+/// # driving.await??;
+/// # Ok(()) })
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// If something else drives the reactor already, or the kernel fails. [`oneloop::Error::of`] has what
@@ -34,6 +75,7 @@ const BUDGET: usize = 128;
 /// driver (`enable_io`).
 pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
     Drive {
+        sleep: Sleep::new(reactor),
         state: State::New(reactor.expect_host()),
     }
 }
@@ -42,6 +84,7 @@ pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
 #[must_use = "a reactor is driven only while this is polled"]
 #[pin_project]
 pub struct Drive<K: Threads> {
+    sleep: Sleep<K>,
     state: State<K>,
 }
 
@@ -59,7 +102,9 @@ impl<K: Threads> Future for Drive<K> {
     type Output = std::io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let state = self.project().state;
+        let this = self.project();
+        let (sleep, state) = (this.sleep, this.state);
+        sleep.end()?;
         loop {
             // An error on the way leaves it done, and the reactor to others.
             match std::mem::replace(state, State::Done) {
@@ -89,6 +134,7 @@ impl<K: Threads> Future for Drive<K> {
                     // nothing: an event that comes between the two is newer, and tokio keeps it.
                     let Poll::Ready(ready) = watched.poll_read_ready_mut(cx) else {
                         *state = State::Idle(watched);
+                        sleep.begin();
                         return Poll::Pending;
                     };
                     let mut ready = ready?;

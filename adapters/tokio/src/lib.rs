@@ -27,6 +27,9 @@
 #[cfg_attr(not(unix), path = "nowhere.rs")]
 mod drive;
 mod io;
+#[cfg_attr(not(unix), allow(dead_code))]
+mod park;
 
 pub use drive::{Drive, drive};
 pub use io::Io;
+pub use park::{before_park, is_asked_before_park};

@@ -229,7 +229,9 @@ macro_rules! __cases {
                 prepare_is_asked_before_every_sleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over
                 a_prepare_hook_may_post_and_register
-                a_hook_added_by_a_hook_is_asked_before_the_sleep;
+                a_hook_added_by_a_hook_is_asked_before_the_sleep
+                what_the_hosts_own_code_leaves_in_a_queue_is_seen_after_a_wake
+                what_the_hosts_own_code_leaves_in_a_queue_is_seen_by_asking_the_hooks;
             descriptor:
                 a_refused_source_is_given_back
                 all_that_is_to_do_shows_on_the_descriptor

@@ -591,6 +591,38 @@ pub fn what_a_handler_leaves_in_a_queue_is_not_slept_over(stage: &mut Stage) {
     handled.expect(b"0123456789");
 }
 
+/// The same where the host's own code fills the queue while the loop sleeps: it has to wake the loop after
+/// that.
+pub fn what_the_hosts_own_code_leaves_in_a_queue_is_seen_after_a_wake(stage: &mut Stage) {
+    left_while_the_loop_sleeps(stage, |reactor| reactor.wake());
+}
+
+/// Or the host, which is about to sleep, has the hooks asked once more.
+pub fn what_the_hosts_own_code_leaves_in_a_queue_is_seen_by_asking_the_hooks(stage: &mut Stage) {
+    left_while_the_loop_sleeps(stage, |reactor| reactor.ask_hooks().expect("no error"));
+}
+
+fn left_while_the_loop_sleeps(stage: &mut Stage, then: fn(&Reactor)) {
+    let queue = Log::default();
+    let (look, take, stopper) = (queue.clone(), queue.clone(), stage.reactor.clone());
+    let prepare = move || (!look.is_empty()).then_some(Duration::ZERO);
+    let check = move || {
+        if !take.take().is_empty() {
+            stopper.stop();
+        }
+    };
+    let hook = stage.reactor.add_hook(prepare, check).expect("open");
+    for _ in 0..3 {
+        let (fill, reactor) = (queue.clone(), stage.reactor.clone());
+        stage.run_beside(move || {
+            fill.push(());
+            then(&reactor);
+        });
+        assert!(queue.is_empty());
+    }
+    stage.reactor.remove_hook(hook).expect("known");
+}
+
 /// What a prepare hook registers and posts is not slept over.
 pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
     let reactor = stage.reactor.clone();

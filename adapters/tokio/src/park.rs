@@ -1,0 +1,197 @@
+//! Hooks are asked once more before a thread of tokio's parks: tasks have run since the last turn.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oneloop::{Error, Loop, Threads, WeakLoop};
+
+/// Asks the hooks of the reactors that are driven on this thread once more. Give it to
+/// [`Builder::on_thread_park`](tokio::runtime::Builder::on_thread_park).
+///
+/// A hook ([`Loop::add_hook`]) is asked after each turn of its reactor. A task that runs after that, and
+/// sends on a socket of ZeroMQ's, makes an xcb request or starts a call of sd-bus', leaves work that no
+/// descriptor shows. With this function the hook is asked again before the thread sleeps, and so sees it.
+///
+/// It works for tasks on the thread on which [`drive`](crate::drive) was polled last. Elsewhere the
+/// task has to call [`Loop::wake`]: on another worker of a multi-threaded runtime, and on a thread that is
+/// no worker, such as the one in its `block_on`.
+///
+/// ```
+/// use oneloop::Reactor;
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = tokio::runtime::Builder::new_current_thread()
+///     .enable_io()
+///     .on_thread_park(oneloop_tokio::before_park)
+///     .build()?;
+/// let reactor = Reactor::new()?;
+/// // What a library has to do, and no descriptor shows.
+/// let (queue, stopper) = (Arc::new(AtomicUsize::new(0)), reactor.downgrade());
+/// let (asked, emptied) = (queue.clone(), queue.clone());
+/// let prepare = move || (asked.load(Ordering::SeqCst) > 0).then_some(Duration::ZERO);
+/// let check = move || {
+///     if emptied.swap(0, Ordering::SeqCst) > 0 {
+///         stopper.upgrade().unwrap().stop();
+///     }
+/// };
+/// reactor.add_hook(prepare, check)?;
+/// runtime.block_on(async {
+///     let driving = tokio::spawn(oneloop_tokio::drive(&reactor));
+///     tokio::task::yield_now().await; // the reactor sleeps by now
+///     queue.store(1, Ordering::SeqCst);
+///     driving.await
+/// })??;
+/// # Ok(())
+/// # }
+/// ```
+pub fn before_park() {
+    // Not while the thread ends.
+    let _ = HERE.try_with(Here::ask);
+}
+
+/// Whether [`before_park`] was called on this thread, as it is each time before a worker sleeps. If not,
+/// and the worker has slept already, the runtime was built without it, or this thread is no worker.
+pub fn is_asked_before_park() -> bool {
+    HERE.try_with(|here| here.parks.get()).unwrap_or(false)
+}
+
+/// A reactor whose drive sleeps, as the thread knows it that parks.
+struct Sleeper<K: Threads> {
+    reactor: WeakLoop<K>,
+    /// The thread on which the drive was polled last. None if it is gone.
+    thread: AtomicU64,
+    has_failed: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// A drive's hold on its sleeper.
+pub(crate) struct Sleep<K: Threads>(Arc<Sleeper<K>>);
+
+/// Why the hooks could not be asked. Whoever polls the drive is told.
+enum Failure {
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// No thread.
+const GONE: u64 = 0;
+
+impl<K: Threads> Sleep<K> {
+    pub(crate) fn new(reactor: &Loop<K>) -> Sleep<K> {
+        Sleep(Arc::new(Sleeper {
+            reactor: reactor.downgrade(),
+            thread: AtomicU64::new(GONE),
+            has_failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        }))
+    }
+
+    /// The drive goes to sleep on this thread.
+    pub(crate) fn begin(&self) {
+        let sleeper = &self.0;
+        let _ = HERE.try_with(|here| {
+            if !sleeper.is_on(here.thread) {
+                sleeper.thread.store(here.thread, Ordering::Relaxed);
+                here.add(sleeper.clone());
+            }
+        });
+    }
+
+    /// The drive is polled again. An error, or a panic, if a hook that was asked meanwhile failed.
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        if !self.0.has_failed.swap(false, Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.0.failure().take() {
+            None => Ok(()),
+            Some(Failure::Error(error)) => Err(error),
+            Some(Failure::Panic(panic)) => resume_unwind(panic),
+        }
+    }
+}
+
+impl<K: Threads> Drop for Sleep<K> {
+    fn drop(&mut self) {
+        self.0.thread.store(GONE, Ordering::Relaxed);
+    }
+}
+
+impl<K: Threads> Sleeper<K> {
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of reactors of both kinds.
+trait Ask {
+    fn is_on(&self, thread: u64) -> bool;
+    fn ask(&self);
+}
+
+impl<K: Threads> Ask for Sleeper<K> {
+    fn is_on(&self, thread: u64) -> bool {
+        self.thread.load(Ordering::Relaxed) == thread
+    }
+
+    fn ask(&self) {
+        let Some(reactor) = self.reactor.upgrade() else {
+            return;
+        };
+        // A panic that came through here would take one of tokio's workers with it.
+        let failure = match catch_unwind(AssertUnwindSafe(|| reactor.ask_hooks())) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => Failure::Error(error),
+            Err(panic) => Failure::Panic(panic),
+        };
+        *self.failure() = Some(failure);
+        self.has_failed.store(true, Ordering::Release);
+        reactor.wake();
+    }
+}
+
+/// What a thread knows.
+struct Here {
+    thread: u64,
+    /// It calls `before_park`.
+    parks: Cell<bool>,
+    sleepers: RefCell<Vec<Arc<dyn Ask>>>,
+}
+
+thread_local! {
+    static HERE: Here = {
+        static NEXT: AtomicU64 = AtomicU64::new(GONE + 1);
+        Here {
+            thread: NEXT.fetch_add(1, Ordering::Relaxed),
+            parks: Cell::new(false),
+            sleepers: RefCell::default(),
+        }
+    };
+}
+
+impl Here {
+    fn add(&self, sleeper: Arc<dyn Ask>) {
+        let mut sleepers = self.sleepers.borrow_mut();
+        if sleepers.len() == sleepers.capacity() {
+            sleepers.retain(|sleeper| sleeper.is_on(self.thread));
+            // Some may have been here before.
+            sleepers.sort_by_key(|sleeper| Arc::as_ptr(sleeper).cast::<()>());
+            sleepers.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        }
+        sleepers.push(sleeper);
+    }
+
+    fn ask(&self) {
+        self.parks.set(true);
+        // A hook may spawn and drop drives.
+        let mut sleepers = self.sleepers.take();
+        sleepers.retain(|sleeper| sleeper.is_on(self.thread));
+        sleepers.iter().for_each(|sleeper| sleeper.ask());
+        sleepers.append(&mut self.sleepers.borrow_mut());
+        self.sleepers.replace(sleepers);
+    }
+}
