@@ -96,15 +96,15 @@ impl<K: Threads> Loop<K> {
         C: ChildProcess + Fits<K> + 'static,
         F: FnOnce(io::Result<ExitStatus>) + Fits<K> + 'static,
     {
-        self.add_child_by(Ending::of, child, callback)
+        self.add_child_by(Ending::of, child, Location::caller(), |_| callback)
     }
 
-    #[track_caller]
-    fn add_child_by<C, F>(
+    pub(crate) fn add_child_by<C, F>(
         &self,
         ending: impl FnOnce(Pid) -> io::Result<Ending>,
         child: C,
-        callback: F,
+        place: &'static Location<'static>,
+        make: impl FnOnce(HandlerId) -> F,
     ) -> Result<HandlerId, AddError<C>>
     where
         C: ChildProcess + 'static,
@@ -121,9 +121,9 @@ impl<K: Threads> Loop<K> {
         };
         let on = On::Fd(ending.as_fd().as_raw_fd());
         let mode = ending.mode();
-        let make = |(mut child, ending, callback): (C, Ending, F)| {
+        let make = |(mut child, ending): (C, Ending), key| {
             child.end_input();
-            let mut callback = Some(callback);
+            let mut callback = Some(make(HandlerId(key)));
             boxed(ending, move |ending: &mut Ending, _| {
                 ending.drain();
                 match child.reap() {
@@ -139,17 +139,16 @@ impl<K: Threads> Loop<K> {
             })
         };
         let what = (Interest::READABLE, mode);
-        let place = Location::caller();
-        let parts = (child, ending, callback);
+        let parts = (child, ending);
         match self.core.add_handler(CALL, on, what, place, parts, make) {
             Ok(key) => Ok(HandlerId(key)),
-            Err((error, (child, ..))) => Err(AddError::new(error.with_process(pid), child)),
+            Err((error, (child, _))) => Err(AddError::new(error.with_process(pid), child)),
         }
     }
 }
 
 /// Readable when the child may have ended.
-enum Ending {
+pub(crate) enum Ending {
     #[cfg(epoll)]
     PidFd(OwnedFd),
     Signal(SignalPipe),
@@ -157,7 +156,7 @@ enum Ending {
 
 impl Ending {
     #[cfg(epoll)]
-    fn of(pid: Pid) -> io::Result<Ending> {
+    pub(crate) fn of(pid: Pid) -> io::Result<Ending> {
         use rustix::io::Errno;
         use rustix::process::{PidfdFlags, pidfd_open};
         // Before the first call: whether it is one that a sandbox lets the process survive. Android 11 does
@@ -183,7 +182,7 @@ impl Ending {
     }
 
     #[cfg(not(epoll))]
-    fn of(pid: Pid) -> io::Result<Ending> {
+    pub(crate) fn of(pid: Pid) -> io::Result<Ending> {
         Ending::by_signal(pid)
     }
 
@@ -262,7 +261,8 @@ mod tests {
             let callback = move |status: io::Result<ExitStatus>| {
                 sender.send(status.unwrap().code().unwrap()).unwrap();
             };
-            let add = reactor.add_child_by(Ending::by_signal, child, callback);
+            let place = Location::caller();
+            let add = reactor.add_child_by(Ending::by_signal, child, place, |_| callback);
             add.unwrap();
         }
         reactor.run().unwrap();
@@ -283,7 +283,8 @@ mod tests {
         )
         .unwrap();
         let callback = |status: io::Result<ExitStatus>| assert!(status.unwrap().success());
-        let add = reactor.add_child_by(Ending::by_signal, child, callback);
+        let place = Location::caller();
+        let add = reactor.add_child_by(Ending::by_signal, child, place, |_| callback);
         add.unwrap();
         assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 1);
         assert_eq!(reactor.stats().handlers, 0);

@@ -94,6 +94,8 @@
 //!   drives.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
+#[doc(hidden)]
+pub mod bindings;
 #[cfg(all(unix, feature = "signal"))]
 mod child;
 mod clock;

@@ -210,7 +210,7 @@ impl<K: Threads> Loop<K> {
     {
         let on = On::from(source.origin());
         let parts = (source, callback);
-        let make = |(source, callback)| boxed(source, callback);
+        let make = |(source, callback), _| boxed(source, callback);
         let (what, place) = ((interest, mode), Location::caller());
         match self
             .core
@@ -272,7 +272,7 @@ impl<K: Threads> Loop<K> {
         F: FnMut(Event) -> A + Fits<K> + 'static,
         A: Into<Action>,
     {
-        let make = |()| -> Box<dyn FnMut(Event) -> Outcome> {
+        let make = |(), _| -> Box<dyn FnMut(Event) -> Outcome> {
             Box::new(move |event| callback(event).into().into())
         };
         let (what, place) = ((interest, mode), Location::caller());
@@ -671,7 +671,7 @@ impl<K: Threads> Loop<K> {
         P: FnMut() -> Option<Duration> + Fits<K> + 'static,
         C: FnMut() + Fits<K> + 'static,
     {
-        let hook = self.core.add_hook(Box::new(prepare), Box::new(check));
+        let hook = self.core.add_hook(|_| (Box::new(prepare), Box::new(check)));
         hook.map(HookId)
     }
 

@@ -43,23 +43,36 @@ impl<K: Threads> Loop<K> {
     /// fault of the program that it could not go on from; the operating system's, for one that
     /// does not exist, or if there are no descriptors left.
     #[track_caller]
-    pub fn add_signal<F, A>(&self, signal: i32, mut callback: F) -> Result<HandlerId>
+    pub fn add_signal<F, A>(&self, signal: i32, callback: F) -> Result<HandlerId>
     where
         F: FnMut(i32) -> A + Fits<K> + 'static,
+        A: Into<Action>,
+    {
+        self.add_signal_by(signal, Location::caller(), |_| callback)
+    }
+
+    pub(crate) fn add_signal_by<F, A>(
+        &self,
+        signal: i32,
+        place: &'static Location<'static>,
+        make: impl FnOnce(HandlerId) -> F,
+    ) -> Result<HandlerId>
+    where
+        F: FnMut(i32) -> A + 'static,
         A: Into<Action>,
     {
         const CALL: &str = "add_signal";
         let pipe = SignalPipe::new(signal);
         let pipe = pipe.map_err(|error| Error::os(CALL, error).with_signal(signal))?;
         let on = On::Fd(pipe.as_fd().as_raw_fd());
-        let make = |pipe| {
+        let make = |pipe, key| {
+            let mut callback = make(HandlerId(key));
             boxed(pipe, move |pipe: &mut SignalPipe, _| {
                 pipe.drain();
                 callback(signal)
             })
         };
         let what = (Interest::READABLE, Mode::Level);
-        let place = Location::caller();
         match self.core.add_handler(CALL, on, what, place, pipe, make) {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, _)) => Err(error.with_signal(signal)),

@@ -1,5 +1,6 @@
 //! Gives the shared library the name that `install.sh` installs it under, and makes it stay when it
-//! is closed, since it has handlers of signals and forks, which nobody can take back. Tells the build
+//! is closed, since it has handlers of signals and forks, which nobody can take back. Its functions call
+//! each other, and are in its table, even if the program has functions of these names. Tells the build
 //! scripts of dependents where the headers are, in DEP_ONELOOP_INCLUDE.
 
 use std::path::Path;
@@ -13,5 +14,6 @@ fn main() {
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,liboneloop.so.0");
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
     }
 }

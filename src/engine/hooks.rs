@@ -26,15 +26,15 @@ pub(super) struct Hook {
 impl Hooks {
     pub(super) fn add(
         &mut self,
-        prepare: Prepare,
-        check: Check,
         place: &'static Location<'static>,
+        make: impl FnOnce(Key) -> (Prepare, Check),
     ) -> Key {
         let last = self.0.last_key_value().map(|(&last, _)| last);
         let next = last.map_or(Some(0), |last| last.checked_add(1));
         // After four billion the order is of less interest than that the number is free.
         let free = || (0..).find(|index| !self.0.contains_key(index));
         let key = Key::new(next.or_else(free).unwrap_or(0) as usize);
+        let (prepare, check) = make(key);
         let hook = Hook {
             key,
             place,
@@ -93,8 +93,7 @@ mod tests {
     fn hooks_keep_the_order_in_which_they_were_added() {
         let mut hooks = Hooks::default();
         let add = |hooks: &mut Hooks| {
-            let hook = (Box::new(|| None), Box::new(|| ()));
-            hooks.add(hook.0, hook.1, Location::caller())
+            hooks.add(Location::caller(), |_| (Box::new(|| None), Box::new(|| ())))
         };
         let [a, b, c, d] = [(); 4].map(|()| add(&mut hooks));
         assert!(hooks.remove(b).is_some() && hooks.remove(b).is_none());

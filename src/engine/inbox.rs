@@ -103,21 +103,33 @@ impl Inbox {
         priority: Priority,
         post: F,
     ) -> Result<(), PostError<F>> {
+        let posted = self.post_with(call, priority, post, |post| Box::new(post));
+        posted.map_err(|(error, post)| PostError::new(error, post))
+    }
+
+    /// Gives `parts`, of which `make` would have made the post, back if the reactor is gone.
+    #[track_caller]
+    pub(crate) fn post_with<P>(
+        &self,
+        call: &'static str,
+        priority: Priority,
+        parts: P,
+        make: impl FnOnce(P) -> Box<dyn FnOnce()>,
+    ) -> Result<(), (Error, P)> {
         let place = Location::caller();
-        let failed = |cause| Error::new(call, cause);
         if self.is_forked() {
-            return Err(PostError::new(failed(Cause::Forked), post));
+            return Err((Error::new(call, Cause::Forked), parts));
         }
         let mut queue = self.queue();
         if queue.closed {
-            return Err(PostError::new(failed(Cause::Closed), post));
+            return Err((Error::new(call, Cause::Closed), parts));
         }
         let (line, signal) = match priority {
             Priority::High => (&mut queue.urgent, URGENT),
             Priority::Normal => (&mut queue.posts, POSTS),
             Priority::Idle => (&mut queue.idle, POSTS),
         };
-        let callback = Box::new(post);
+        let callback = make(parts);
         line.push_back(Post { callback, place });
         drop(queue);
         self.signal(signal);

@@ -13,6 +13,7 @@ mod heap;
 mod hooks;
 mod inbox;
 mod observe;
+mod retire;
 mod timers;
 mod turn;
 
@@ -34,6 +35,7 @@ pub(crate) use observe::SlowReport;
 use timers::{Plan, Timers};
 use turn::{Driving, Turning};
 
+use crate::bindings::Head;
 use crate::clock::{Clock, nanoseconds};
 use crate::error::Cause;
 use crate::host::Turn;
@@ -50,7 +52,9 @@ use crate::{
 };
 
 /// What all handles of one reactor share.
+#[repr(C)] // Pointers to it are pointers to the head.
 pub(crate) struct Core {
+    pub(crate) head: Head,
     /// How many handles there are: see `handles`.
     handles: AtomicUsize,
     pub(crate) inbox: Arc<Inbox>,
@@ -171,6 +175,15 @@ impl State {
     fn can_call(&self) -> bool {
         self.handlers.active() > 0 || self.timers.active() > 0
     }
+
+    /// Gives the hook back for the caller to drop.
+    fn remove_hook(&mut self, key: Key) -> Option<hooks::Hook> {
+        let removed = self.hooks.remove(key);
+        if self.hooks.is_empty() {
+            self.prepared = None;
+        }
+        removed
+    }
 }
 
 type StateGuard<'a> = MutexGuard<'a, State>;
@@ -185,6 +198,7 @@ impl Core {
         let events = poller.events();
         let inbox = Arc::new(Inbox::new(poller));
         Ok(Core {
+            head: Head::new(),
             handles: AtomicUsize::new(1),
             clock: Clock::new(clock, &inbox),
             observer: Observer::new(slow),
@@ -223,7 +237,7 @@ impl Core {
         (interest, mode): (Interest, Mode),
         place: &'static Location<'static>,
         parts: P,
-        make: impl FnOnce(P) -> handlers::Callback,
+        make: impl FnOnce(P, Key) -> handlers::Callback,
     ) -> std::result::Result<Key, (Error, P)> {
         let fd = match on {
             On::Fd(fd) => Some(fd),
@@ -239,7 +253,7 @@ impl Core {
         };
         match state.handlers.add(&self.inbox, on, interest, mode, place) {
             Ok(key) => {
-                state.handlers.set_callback(key, make(parts));
+                state.handlers.set_callback(key, make(parts, key));
                 self.changed(state);
                 Ok(key)
             }
@@ -316,9 +330,20 @@ impl Core {
         place: &'static Location<'static>,
         callback: timers::Callback,
     ) -> Result<Key> {
+        self.add_timer_with(call, when, place, |_| callback)
+    }
+
+    /// The same, with a callback that `make` makes under the lock.
+    pub(crate) fn add_timer_with(
+        &self,
+        call: &'static str,
+        when: When,
+        place: &'static Location<'static>,
+        make: impl FnOnce(Key) -> timers::Callback,
+    ) -> Result<Key> {
         let mut state = self.enter(call)?;
         let deadline = self.deadline(call, &mut state, when)?;
-        let key = state.timers.insert(deadline, when.plan(), place, callback);
+        let key = state.timers.insert(deadline, when.plan(), place, make);
         self.changed(state);
         Ok(key)
     }
@@ -374,9 +399,12 @@ impl Core {
     // Hooks.
 
     #[track_caller]
-    pub(crate) fn add_hook(&self, prepare: hooks::Prepare, check: hooks::Check) -> Result<Key> {
+    pub(crate) fn add_hook(
+        &self,
+        make: impl FnOnce(Key) -> (hooks::Prepare, hooks::Check),
+    ) -> Result<Key> {
         let mut state = self.enter("add_hook")?;
-        let key = state.hooks.add(prepare, check, Location::caller());
+        let key = state.hooks.add(Location::caller(), make);
         drop(state);
         // It has to be asked before the loop sleeps: also if it does already, or if the others were
         // asked just now.
@@ -387,10 +415,7 @@ impl Core {
     pub(crate) fn remove_hook(&self, key: Key) -> Result<()> {
         const CALL: &str = "remove_hook";
         let mut state = self.enter(CALL)?;
-        let removed = state.hooks.remove(key);
-        if state.hooks.is_empty() {
-            state.prepared = None;
-        }
+        let removed = state.remove_hook(key);
         drop(state);
         known(CALL, removed).map(drop)
     }

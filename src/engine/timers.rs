@@ -100,7 +100,7 @@ impl Timers {
         deadline: u64,
         plan: Plan,
         place: &'static Location<'static>,
-        callback: Callback,
+        make: impl FnOnce(Key) -> Callback,
     ) -> Key {
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact(heap::more(self.slots.len()));
@@ -118,7 +118,7 @@ impl Timers {
         if timer.planned {
             self.plans.insert(key.index, plan);
         }
-        let callback = Some(callback);
+        let callback = Some(make(key));
         let body = Body { callback, place };
         match self.bodies.get_mut(key.slot()) {
             Some(free) => *free = body,
@@ -394,12 +394,9 @@ mod tests {
     }
 
     fn timer(timers: &mut Timers, deadline: u64) -> Key {
-        timers.insert(
-            deadline,
-            Plan::default(),
-            Location::caller(),
-            Box::new(|| Action::Continue),
-        )
+        timers.insert(deadline, Plan::default(), Location::caller(), |_| {
+            Box::new(|| Action::Continue)
+        })
     }
 
     #[test]
@@ -481,7 +478,9 @@ mod tests {
             every: Some(10),
             at: None,
         };
-        let a = timers.insert(10, every, Location::caller(), Box::new(|| Action::Continue));
+        let a = timers.insert(10, every, Location::caller(), |_| {
+            Box::new(|| Action::Continue)
+        });
         assert_eq!(due(&mut timers, 37), [a]);
         let callback = timers.start(a).unwrap().callback;
         assert!(

@@ -233,7 +233,7 @@ impl<K: Threads> Registration<K> {
             inbox: reactor.core.inbox.clone(),
             tasks: tasks.clone(),
         };
-        let make = |()| -> Box<dyn FnMut(Event) -> Outcome> {
+        let make = |(), _| -> Box<dyn FnMut(Event) -> Outcome> {
             Box::new(move |event| {
                 handler.call(event);
                 Action::Continue.into()

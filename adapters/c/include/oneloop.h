@@ -5,6 +5,9 @@
  * -ESHUTDOWN; in a child process after a fork, the parent's loop is -ECHILD. What failed to be
  * registered stays the caller's. Times are in nanoseconds.
  *
+ * A process may have several copies of the library: inside a program, say, and a shared one. Calls for a
+ * loop that another copy has made go to that copy. If they cannot, they fail with -EXDEV.
+ *
  * All functions may be called inside callbacks and outside. None calls back before it returns, but
  * oneloop_run and oneloop_turn, which are for that, and oneloop_close and oneloop_free, which may
  * call destroy functions.
@@ -173,9 +176,9 @@ typedef int (*oneloop_handler_fn)(oneloop_t *loop, oneloop_id id, int fd, uint32
 
 /**
  * Gives user data back that was passed along with a callback. Called exactly once, when the callback
- * can no longer be called, on the thread that drives, in a turn and with nothing of the loop's
- * below it on the stack; if the loop ends first, by whoever ends it. Not called if registering
- * failed.
+ * can no longer be called, on the thread that drives, in a turn and never inside the call that removes
+ * the callback. If the loop is closed or ends first, it is called by the thread that does that, and
+ * functions that it calls with the loop say that it is closed. Not called if registering failed.
  */
 typedef void (*oneloop_destroy_fn)(void *user);
 
@@ -340,7 +343,7 @@ const char *oneloop_strerror(void);
  * Calls `callback` when `fd` is ready for what `interest` says (ONELOOP_READABLE and so on; 0 for
  * nothing yet), in the mode ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. In force when it
  * returns; never calls back itself. Any number of handlers may be on one descriptor. Gives the id in
- * `id`, if that is not NULL.
+ * `id`, if that is not NULL, before the callback can be called; so do the other functions that add.
  *
  * The descriptor stays the caller's, its flags as they are. A descriptor that is closed before its
  * handler is removed goes quiet, and its number can be registered anew at once.
@@ -505,8 +508,8 @@ oneloop_t *oneloop_new(void);
 oneloop_t *oneloop_hold(oneloop_t *loop);
 
 /**
- * Gives a handle up. With the last one the loop ends: what was registered is dropped, and its
- * destroy functions are called. NULL is fine.
+ * Gives a handle up. With the last one the loop ends: it is closed, what was registered is dropped, and
+ * its destroy functions are called. NULL is fine.
  *
  * Threads: any. Destroy functions are called on it.
  */

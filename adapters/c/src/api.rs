@@ -167,7 +167,7 @@ pub struct oneloop_api {
     pub remove_hook: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
 }
 
-static API: oneloop_api = oneloop_api {
+pub(crate) static API: oneloop_api = oneloop_api {
     version: ONELOOP_API_VERSION,
     size: size_of::<oneloop_api>() as u32,
     strerror: oneloop_strerror,

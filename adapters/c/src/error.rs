@@ -1,6 +1,6 @@
 use std::any::Any;
 use std::cell::RefCell;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use oneloop::{Error, ErrorKind};
@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Reactor(Error),
     /// An argument that cannot be: its name.
     Argument(&'static str),
+    /// The loop was made by another copy of oneloop, and cannot be used from here.
+    OtherCopy,
     Panic(String),
 }
 
@@ -41,6 +43,7 @@ impl Failure {
         let error = match self {
             Failure::Reactor(error) => error,
             Failure::Argument(_) => return libc::EINVAL,
+            Failure::OtherCopy => return libc::EXDEV,
             Failure::Panic(_) => return libc::ENOTRECOVERABLE,
         };
         match error.kind() {
@@ -59,6 +62,10 @@ impl Failure {
         match self {
             Failure::Reactor(error) => error.to_string(),
             Failure::Argument(name) => format!("{call}: {name} is not valid"),
+            Failure::OtherCopy => format!(
+                "{call}: the loop was made by another copy of oneloop in this process, which cannot \
+                 be reached from this one"
+            ),
             Failure::Panic(message) => format!("{call}: a callback panicked: {message}"),
         }
     }
@@ -73,11 +80,24 @@ pub(crate) fn call(name: &str, body: impl FnOnce() -> Result<c_int, Failure>) ->
     };
     result.unwrap_or_else(|failure| {
         let text = failure.text(name).replace('\0', "");
-        let text = CString::new(text).unwrap_or_default();
-        // Nobody asks a thread that is ending.
-        let _ = LAST.try_with(|last| last.replace(text));
+        say(CString::new(text).unwrap_or_default());
         -failure.errno()
     })
+}
+
+/// Says what another copy of the library has said.
+///
+/// # Safety
+///
+/// A string that is there during the call.
+pub(crate) unsafe fn repeat(text: *const c_char) {
+    // SAFETY: the caller's promise.
+    say(unsafe { CStr::from_ptr(text) }.to_owned());
+}
+
+fn say(text: CString) {
+    // Nobody asks a thread that is ending.
+    let _ = LAST.try_with(|last| last.replace(text));
 }
 
 fn message(panic: Box<dyn Any + Send>) -> String {

@@ -2,12 +2,12 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex};
 
 use oneloop::{Action, Event, HandlerId, Interest, Mode, Priority, Ready, VirtualSource};
 
+use crate::copies::forward;
 use crate::error::{Failure, call};
-use crate::user::{Ticket, User, give_id, lock, reactor};
+use crate::user::{User, reactor};
 use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// Interest and readiness: data, a connection to accept, or the end of the stream.
@@ -123,7 +123,7 @@ fn action(returned: c_int) -> Action {
 /// Calls `callback` when `fd` is ready for what `interest` says (ONELOOP_READABLE and so on; 0 for
 /// nothing yet), in the mode ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. In force when it
 /// returns; never calls back itself. Any number of handlers may be on one descriptor. Gives the id in
-/// `id`, if that is not NULL.
+/// `id`, if that is not NULL, before the callback can be called; so do the other functions that add.
 ///
 /// The descriptor stays the caller's, its flags as they are. A descriptor that is closed before its
 /// handler is removed goes quiet, and its number can be registered anew at once.
@@ -142,6 +142,7 @@ pub unsafe extern "C" fn oneloop_add_handler(
     destroy: oneloop_destroy_fn,
     id: *mut oneloop_id,
 ) -> c_int {
+    forward!(oneloop_add_handler => add_handler(r#loop, fd, interest, mode, callback, user, destroy, id));
     call("oneloop_add_handler", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
@@ -153,42 +154,22 @@ pub unsafe extern "C" fn oneloop_add_handler(
             ONELOOP_ONESHOT => Mode::Oneshot,
             _ => return Err(Failure::Argument("the mode")),
         };
-        let (user, ticket) = User::new(&reactor, user, destroy);
-        let handler = move |event: Event| {
-            let id = event.handler().to_bits();
-            let returned = user.with_loop(|r#loop| {
+        let make = |own: HandlerId| {
+            let own_id = (own.to_bits(), id);
+            // SAFETY: the caller's promise.
+            let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
+            move |event: Event| {
+                let ready = ready(event);
                 // SAFETY: C's own function, with its own data, as the header promises.
-                unsafe { callback(r#loop, id, fd, ready(event), user.pointer()) }
-            });
-            action(returned.unwrap_or(ONELOOP_REMOVE))
+                let returned =
+                    unsafe { callback(user.r#loop(), own.to_bits(), fd, ready, user.pointer()) };
+                action(returned)
+            }
         };
         // SAFETY: the descriptor is C's, and the header says what it has to do before closing it.
-        let added = unsafe { reactor.add_raw_handler(fd, interest, mode, handler) };
-        // SAFETY: the caller's promise.
-        unsafe { registered(added.map(HandlerId::to_bits), ticket, id) }
+        unsafe { reactor.add_raw_handler_with(fd, interest, mode, make) }?;
+        Ok(0)
     })
-}
-
-/// # Safety
-///
-/// As [`give_id`].
-pub(crate) unsafe fn registered(
-    added: oneloop::Result<u64>,
-    ticket: Ticket,
-    id: *mut oneloop_id,
-) -> Result<c_int, Failure> {
-    match added {
-        Ok(bits) => {
-            // SAFETY: the caller's promise.
-            unsafe { give_id(id, bits) };
-            ticket.registered();
-            Ok(0)
-        }
-        Err(error) => {
-            ticket.refused();
-            Err(error.into())
-        }
-    }
 }
 
 /// Replaces what a handler waits for; 0 pauses it. For edge and one-shot handlers it also re-arms.
@@ -203,6 +184,7 @@ pub unsafe extern "C" fn oneloop_update_handler(
     id: oneloop_id,
     interest: u32,
 ) -> c_int {
+    forward!(oneloop_update_handler => update_handler(r#loop, id, interest));
     call("oneloop_update_handler", || {
         let interest = self::interest(interest)?;
         // SAFETY: the caller's promise.
@@ -217,6 +199,7 @@ pub unsafe extern "C" fn oneloop_update_handler(
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_rearm_handler => rearm_handler(r#loop, id));
     call("oneloop_rearm_handler", || {
         // SAFETY: the caller's promise.
         unsafe { reactor(r#loop) }?.rearm_handler(HandlerId::from_bits(id))?;
@@ -233,9 +216,10 @@ pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: onelo
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_remove_handler => remove_handler(r#loop, id));
     call("oneloop_remove_handler", || {
         // SAFETY: the caller's promise.
-        unsafe { reactor(r#loop) }?.remove_handler(HandlerId::from_bits(id))?;
+        unsafe { reactor(r#loop) }?.retire_handler(HandlerId::from_bits(id))?;
         Ok(0)
     })
 }
@@ -245,6 +229,7 @@ pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: onel
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_handler_fd => handler_fd(r#loop, id));
     call("oneloop_handler_fd", || {
         // SAFETY: the caller's promise.
         Ok(unsafe { reactor(r#loop) }?.handler_fd(HandlerId::from_bits(id))?)
@@ -263,27 +248,26 @@ pub unsafe extern "C" fn oneloop_add_deferred(
     destroy: oneloop_destroy_fn,
     id: *mut oneloop_id,
 ) -> c_int {
+    forward!(oneloop_add_deferred => add_deferred(r#loop, callback, user, destroy, id));
     call("oneloop_add_deferred", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        let (user, ticket) = User::new(&reactor, user, destroy);
         // Something that is always ready.
         let (source, readiness) = VirtualSource::pair();
         readiness.set(Ready::READABLE);
-        let handler = move |_: &mut VirtualSource, event: Event| {
-            let _always = &readiness;
-            let id = event.handler().to_bits();
-            let returned = user.with_loop(|r#loop| {
+        let make = |own: HandlerId| {
+            let own_id = (own.to_bits(), id);
+            // SAFETY: the caller's promise.
+            let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
+            move |_| {
+                let _always = &readiness;
                 // SAFETY: C's own function, with its own data, as the header promises.
-                unsafe { callback(r#loop, id, user.pointer()) }
-            });
-            action(returned.unwrap_or(ONELOOP_REMOVE))
+                action(unsafe { callback(user.r#loop(), own.to_bits(), user.pointer()) })
+            }
         };
-        let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, handler);
-        let added = added.map(HandlerId::to_bits).map_err(oneloop::Error::from);
-        // SAFETY: the caller's promise.
-        unsafe { registered(added, ticket, id) }
+        reactor.add_virtual_handler_with(source, Interest::READABLE, Mode::Level, make)?;
+        Ok(0)
     })
 }
 
@@ -299,11 +283,11 @@ pub unsafe extern "C" fn oneloop_add_idle(
     destroy: oneloop_destroy_fn,
     id: *mut oneloop_id,
 ) -> c_int {
+    forward!(oneloop_add_idle => add_idle(r#loop, callback, user, destroy, id));
     call("oneloop_add_idle", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        let (user, ticket) = User::new(&reactor, user, destroy);
         // An idle post makes it ready, once; its callback posts the next.
         let (source, readiness) = VirtualSource::pair();
         let remote = reactor.remote();
@@ -315,25 +299,24 @@ pub unsafe extern "C" fn oneloop_add_idle(
             });
         };
         post();
-        let handler = move |_: &mut VirtualSource, event: Event| {
-            let id = event.handler().to_bits();
-            let returned = user.with_loop(|r#loop| {
+        let make = |own: HandlerId| {
+            let own_id = (own.to_bits(), id);
+            // SAFETY: the caller's promise.
+            let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
+            move |_| {
                 // SAFETY: C's own function, with its own data, as the header promises.
-                unsafe { callback(r#loop, id, user.pointer()) }
-            });
-            match action(returned.unwrap_or(ONELOOP_REMOVE)) {
-                Action::Remove => Action::Remove,
-                // It is called again anyway, when there is nothing else.
-                _ => {
-                    post();
-                    Action::Continue
+                match action(unsafe { callback(user.r#loop(), own.to_bits(), user.pointer()) }) {
+                    Action::Remove => Action::Remove,
+                    // It is called again anyway, when there is nothing else.
+                    _ => {
+                        post();
+                        Action::Continue
+                    }
                 }
             }
         };
-        let added = reactor.add_handler(source, Interest::READABLE, Mode::Edge, handler);
-        let added = added.map(HandlerId::to_bits).map_err(oneloop::Error::from);
-        // SAFETY: the caller's promise.
-        unsafe { registered(added, ticket, id) }
+        reactor.add_virtual_handler_with(source, Interest::READABLE, Mode::Edge, make)?;
+        Ok(0)
     })
 }
 
@@ -362,30 +345,24 @@ pub unsafe extern "C" fn oneloop_add_signal(
     destroy: oneloop_destroy_fn,
     id: *mut oneloop_id,
 ) -> c_int {
+    forward!(oneloop_add_signal => add_signal(r#loop, signal, callback, user, destroy, id));
     call("oneloop_add_signal", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        let (user, ticket) = User::new(&reactor, user, destroy);
-        // Locked until it is known: on another thread the signal may come before that.
-        let own = Arc::new(Mutex::new(0));
-        let known = own.clone();
-        let mut own = lock(&own);
-        let handler = move |signal: c_int| {
-            let id = *lock(&known);
-            let returned = user.with_loop(|r#loop| {
+        let make = |own: HandlerId| {
+            let own_id = (own.to_bits(), id);
+            // SAFETY: the caller's promise.
+            let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
+            move |signal: c_int| {
                 // SAFETY: C's own function, with its own data, as the header promises.
-                unsafe { callback(r#loop, id, signal, user.pointer()) }
-            });
-            action(returned.unwrap_or(ONELOOP_REMOVE))
+                let returned =
+                    unsafe { callback(user.r#loop(), own.to_bits(), signal, user.pointer()) };
+                action(returned)
+            }
         };
-        let added = reactor.add_signal(signal, handler).map(HandlerId::to_bits);
-        if let Ok(bits) = added {
-            *own = bits;
-        }
-        drop(own);
-        // SAFETY: the caller's promise.
-        unsafe { registered(added, ticket, id) }
+        reactor.add_signal_with(signal, make)?;
+        Ok(0)
     })
 }
 
@@ -404,25 +381,27 @@ pub unsafe extern "C" fn oneloop_add_child(
     destroy: oneloop_destroy_fn,
     id: *mut oneloop_id,
 ) -> c_int {
+    forward!(oneloop_add_child => add_child(r#loop, pid, callback, user, destroy, id));
     call("oneloop_add_child", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        let (user, ticket) = User::new(&reactor, user, destroy);
-        let ended = move |status: io::Result<ExitStatus>| {
-            let (status, error) = match status {
-                Ok(status) => (status.into_raw(), 0),
-                Err(error) => (0, -error.raw_os_error().unwrap_or(libc::ECHILD)),
-            };
-            user.with_loop(|r#loop| {
+        let make = |own: HandlerId| {
+            let own_id = (own.to_bits(), id);
+            // SAFETY: the caller's promise.
+            let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
+            move |status: io::Result<ExitStatus>| {
+                let (status, error) = match status {
+                    Ok(status) => (status.into_raw(), 0),
+                    Err(error) => (0, -error.raw_os_error().unwrap_or(libc::ECHILD)),
+                };
                 // SAFETY: C's own function, with its own data, as the header promises.
-                unsafe { callback(r#loop, pid, status, error, user.pointer()) }
-            });
+                unsafe { callback(user.r#loop(), pid, status, error, user.pointer()) };
+            }
         };
         // A negative one is nobody's.
         let child = u32::try_from(pid).unwrap_or(0);
-        let added = reactor.add_child(child, ended).map(HandlerId::to_bits);
-        // SAFETY: the caller's promise.
-        unsafe { registered(added.map_err(oneloop::Error::from), ticket, id) }
+        reactor.add_child_with(child, make)?;
+        Ok(0)
     })
 }

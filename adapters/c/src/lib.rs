@@ -33,6 +33,7 @@
 compile_error!("the C ABI deals in descriptors, signals and processes of Unix");
 
 mod api;
+mod copies;
 mod error;
 mod handlers;
 mod posts;
@@ -59,5 +60,6 @@ pub struct oneloop_t {
 
 /// The pointer by which C knows a reactor. It is good while any handle of the reactor is there.
 pub fn as_ptr(reactor: &oneloop::Reactor) -> *mut oneloop_t {
+    reactor.head().publish(&API);
     reactor.as_raw().cast_mut().cast()
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use oneloop::{HookId, Priority};
 
+use crate::copies::forward;
 use crate::error::{Failure, call};
-use crate::handlers::registered;
 use crate::user::{User, reactor};
 use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
@@ -37,6 +37,7 @@ pub unsafe extern "C" fn oneloop_call_soon(
     user: *mut c_void,
     destroy: oneloop_destroy_fn,
 ) -> c_int {
+    forward!(oneloop_call_soon => call_soon(r#loop, priority, callback, user, destroy));
     call("oneloop_call_soon", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
@@ -47,17 +48,15 @@ pub unsafe extern "C" fn oneloop_call_soon(
             ONELOOP_IDLE => Priority::Idle,
             _ => return Err(Failure::Argument("the priority")),
         };
-        let (user, ticket) = User::new(&reactor, user, destroy);
-        let post = move || {
-            user.with_loop(|r#loop| {
+        let make = || {
+            let user = User::of_post(&reactor, user, destroy);
+            move || {
                 // SAFETY: C's own function, with its own data, as the header promises.
-                unsafe { callback(r#loop, user.pointer()) }
-            });
+                unsafe { callback(user.r#loop(), user.pointer()) };
+            }
         };
-        let posted = reactor.call_soon_with(priority, post);
-        let posted = posted.map(|()| 0).map_err(oneloop::Error::from);
-        // SAFETY: nobody is given an id.
-        unsafe { registered(posted, ticket, std::ptr::null_mut()) }
+        reactor.post_with(priority, make)?;
+        Ok(0)
     })
 }
 
@@ -75,36 +74,36 @@ pub unsafe extern "C" fn oneloop_add_hook(
     destroy: oneloop_destroy_fn,
     id: *mut oneloop_id,
 ) -> c_int {
+    forward!(oneloop_add_hook => add_hook(r#loop, prepare, check, user, destroy, id));
     call("oneloop_add_hook", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let prepare = prepare.ok_or(Failure::Argument("the prepare hook"))?;
-        let (user, ticket) = User::new(&reactor, user, destroy);
-        let user = Arc::new(SendUser(user));
-        let before = user.clone();
-        let prepare = move || {
-            let user = &before.0;
-            let limit = user.with_loop(|r#loop| {
+        let make = |own: HookId| {
+            let own_id = (own.to_bits(), id);
+            // SAFETY: the caller's promise.
+            let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
+            let user = Arc::new(SendUser(user));
+            let before = user.clone();
+            let prepare = move || {
+                let user = &before.0;
                 // SAFETY: C's own function, with its own data, as the header promises.
-                unsafe { prepare(r#loop, user.pointer()) }
-            })?;
-            match limit {
-                ONELOOP_NEVER => None,
-                limit => Some(Duration::from_nanos(u64::try_from(limit).unwrap_or(0))),
-            }
-        };
-        let check = move || {
-            let user = &user.0;
-            if let Some(check) = check {
-                user.with_loop(|r#loop| {
+                match unsafe { prepare(user.r#loop(), user.pointer()) } {
+                    ONELOOP_NEVER => None,
+                    limit => Some(Duration::from_nanos(u64::try_from(limit).unwrap_or(0))),
+                }
+            };
+            let check = move || {
+                let user = &user.0;
+                if let Some(check) = check {
                     // SAFETY: C's own function, with its own data, as the header promises.
-                    unsafe { check(r#loop, user.pointer()) }
-                });
-            }
+                    unsafe { check(user.r#loop(), user.pointer()) };
+                }
+            };
+            (prepare, check)
         };
-        let added = reactor.add_hook(prepare, check).map(HookId::to_bits);
-        // SAFETY: the caller's promise.
-        unsafe { registered(added, ticket, id) }
+        reactor.add_hook_with(make)?;
+        Ok(0)
     })
 }
 
@@ -119,9 +118,10 @@ unsafe impl Sync for SendUser {}
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_remove_hook(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_remove_hook => remove_hook(r#loop, id));
     call("oneloop_remove_hook", || {
         // SAFETY: the caller's promise.
-        unsafe { reactor(r#loop) }?.remove_hook(HookId::from_bits(id))?;
+        unsafe { reactor(r#loop) }?.retire_hook(HookId::from_bits(id))?;
         Ok(0)
     })
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use oneloop::{HandlerId, Reactor, TimerId, Turn};
 
+use crate::copies::forward;
 use crate::error::call;
 use crate::user::{hold, reactor};
 use crate::{oneloop_id, oneloop_t};
 
 /// Gives user data back that was passed along with a callback. Called exactly once, when the callback
-/// can no longer be called, on the thread that drives, in a turn and with nothing of the loop's
-/// below it on the stack; if the loop ends first, by whoever ends it. Not called if registering
-/// failed.
+/// can no longer be called, on the thread that drives, in a turn and never inside the call that removes
+/// the callback. If the loop is closed or ends first, it is called by the thread that does that, and
+/// functions that it calls with the loop say that it is closed. Not called if registering failed.
 pub type oneloop_destroy_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 /// As a delay or a timeout: for as long as it takes.
@@ -34,7 +35,9 @@ pub const ONELOOP_TURN_HAUNTED: u32 = 4;
 pub extern "C" fn oneloop_new() -> *mut oneloop_t {
     let mut made = null_mut();
     call("oneloop_new", || {
-        made = Reactor::new()?.into_raw().cast_mut().cast();
+        let reactor = Reactor::new()?;
+        made = crate::as_ptr(&reactor);
+        let _held = reactor.into_raw();
         Ok(0)
     });
     made
@@ -46,22 +49,24 @@ pub extern "C" fn oneloop_new() -> *mut oneloop_t {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_hold(r#loop: *mut oneloop_t) -> *mut oneloop_t {
-    // SAFETY: the caller's promise.
-    match unsafe { reactor(r#loop) } {
-        Ok(reactor) => {
-            let _held = Reactor::into_raw((*reactor).clone());
-            r#loop
-        }
-        Err(_) => null_mut(),
-    }
+    forward!(oneloop_hold => hold(r#loop));
+    let mut held = null_mut();
+    call("oneloop_hold", || {
+        // SAFETY: the caller's promise.
+        let _handle = unsafe { hold(r#loop) }?.into_raw();
+        held = r#loop;
+        Ok(0)
+    });
+    held
 }
 
-/// Gives a handle up. With the last one the loop ends: what was registered is dropped, and its
-/// destroy functions are called. NULL is fine.
+/// Gives a handle up. With the last one the loop ends: it is closed, what was registered is dropped, and
+/// its destroy functions are called. NULL is fine.
 ///
 /// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
+    forward!(oneloop_free => free(r#loop));
     call("oneloop_free", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
@@ -75,6 +80,7 @@ pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
 /// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_close => close(r#loop));
     call("oneloop_close", || {
         // SAFETY: the caller's promise.
         unsafe { hold(r#loop) }?.close();
@@ -90,6 +96,7 @@ pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
 /// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_run => run(r#loop));
     call("oneloop_run", || {
         // SAFETY: the caller's promise.
         unsafe { hold(r#loop) }?.run()?;
@@ -108,6 +115,7 @@ pub unsafe extern "C" fn oneloop_turn(
     timeout: i64,
     flags: *mut u32,
 ) -> c_int {
+    forward!(oneloop_turn => turn(r#loop, timeout, flags));
     call("oneloop_turn", || {
         let timeout = match timeout {
             ONELOOP_NEVER => None,
@@ -139,6 +147,7 @@ fn turn_flags(turn: &Turn) -> u32 {
 /// Threads: any. Also in signal handlers, where it may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_stop => stop(r#loop));
     call("oneloop_stop", || {
         // SAFETY: the caller's promise.
         unsafe { reactor(r#loop) }?.stop();
@@ -151,6 +160,7 @@ pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
 /// Threads: any. Also in signal handlers, where it may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_wake => wake(r#loop));
     call("oneloop_wake", || {
         // SAFETY: the caller's promise.
         unsafe { reactor(r#loop) }?.remote().wake();
@@ -165,6 +175,7 @@ pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_fd => fd(r#loop));
     call("oneloop_fd", || {
         // SAFETY: the caller's promise.
         Ok(unsafe { reactor(r#loop) }?.as_raw_fd())
@@ -177,6 +188,7 @@ pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
 /// Threads: any; rather the one that turns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_renew(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_renew => renew(r#loop));
     call("oneloop_renew", || {
         // SAFETY: the caller's promise.
         unsafe { reactor(r#loop) }?.renew()?;
@@ -190,6 +202,7 @@ pub unsafe extern "C" fn oneloop_renew(r#loop: *mut oneloop_t) -> c_int {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
+    forward!(oneloop_next_timeout => next_timeout(r#loop));
     let mut timeout = ONELOOP_NEVER;
     call("oneloop_next_timeout", || {
         // SAFETY: the caller's promise.
@@ -208,6 +221,7 @@ pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_unref => unref(r#loop, id));
     call("oneloop_unref", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
@@ -223,6 +237,7 @@ pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_dump(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_dump => dump(r#loop));
     call("oneloop_dump", || {
         // SAFETY: the caller's promise.
         eprint!("{}", unsafe { reactor(r#loop) }?.dump());

@@ -1,12 +1,11 @@
 use std::ffi::{c_int, c_void};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use oneloop::TimerId;
+use oneloop::{Action, TimerId};
 
+use crate::copies::forward;
 use crate::error::{Failure, call};
-use crate::handlers::registered;
-use crate::user::{User, deadline, lock, reactor};
+use crate::user::{NEVER, User, deadline, reactor};
 use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// A timer that is due.
@@ -36,45 +35,40 @@ pub unsafe extern "C" fn oneloop_add_timer(
     destroy: oneloop_destroy_fn,
     id: *mut oneloop_id,
 ) -> c_int {
+    forward!(oneloop_add_timer => add_timer(r#loop, delay, period, callback, user, destroy, id));
     call("oneloop_add_timer", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
         let period = match period {
-            ONELOOP_NEVER => 0,
-            period => u64::try_from(period).map_err(|_| Failure::Argument("the period"))?,
+            0 | ONELOOP_NEVER => None,
+            period => Some(u64::try_from(period).map_err(|_| Failure::Argument("the period"))?),
         };
-        let (user, ticket) = User::new(&reactor, user, destroy);
-        // Locked until it is known: on another thread the timer may fire before that.
-        let own = Arc::new(Mutex::new(0));
-        let known = own.clone();
-        let mut own = lock(&own);
-        let fire = move || {
-            let bits = *lock(&known);
-            let Some(reactor) = user.reactor() else {
-                return;
-            };
-            if period == 0 {
-                // Before the callback, which may say otherwise.
-                let never = deadline(&reactor, ONELOOP_NEVER);
-                let _ = reactor.reset_timer(TimerId::from_bits(bits), never);
+        let make = |own: TimerId| {
+            let own_id = (own.to_bits(), id);
+            // SAFETY: the caller's promise.
+            let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
+            move || {
+                if period.is_none() {
+                    // Before the callback, which may say otherwise.
+                    put_to_sleep(&user, own);
+                }
+                // SAFETY: C's own function, with its own data, as the header promises.
+                unsafe { callback(user.r#loop(), own.to_bits(), user.pointer()) };
+                Action::Continue
             }
-            // SAFETY: C's own function, with its own data, as the header promises.
-            unsafe { callback(crate::as_ptr(&reactor), bits, user.pointer()) };
         };
         let first = deadline(&reactor, delay);
-        let added = match period {
-            0 => reactor.call_at(first, fire),
-            _ => reactor.call_every_at(first, Duration::from_nanos(period), fire),
-        };
-        let added = added.map(TimerId::to_bits);
-        if let Ok(bits) = added {
-            *own = bits;
-        }
-        drop(own);
-        // SAFETY: the caller's promise.
-        unsafe { registered(added, ticket, id) }
+        reactor.add_timer_with(first, period.map(Duration::from_nanos), make)?;
+        Ok(0)
     })
+}
+
+fn put_to_sleep(user: &User, id: TimerId) {
+    // SAFETY: inside a callback the loop is there.
+    if let Ok(reactor) = unsafe { reactor(user.r#loop()) } {
+        let _ = reactor.reset_timer_after(id, NEVER);
+    }
 }
 
 /// Moves a timer to `delay` nanoseconds from now; ONELOOP_NEVER puts it to sleep. A periodic one goes
@@ -89,6 +83,7 @@ pub unsafe extern "C" fn oneloop_reset_timer(
     id: oneloop_id,
     delay: i64,
 ) -> c_int {
+    forward!(oneloop_reset_timer => reset_timer(r#loop, id, delay));
     call("oneloop_reset_timer", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
@@ -109,6 +104,7 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
     seconds: i64,
     nanoseconds: i64,
 ) -> c_int {
+    forward!(oneloop_reset_timer_at => reset_timer_at(r#loop, id, clock, seconds, nanoseconds));
     call("oneloop_reset_timer_at", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
@@ -152,9 +148,10 @@ fn monotonic_now() -> Duration {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_cancel_timer(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_cancel_timer => cancel_timer(r#loop, id));
     call("oneloop_cancel_timer", || {
         // SAFETY: the caller's promise.
-        unsafe { reactor(r#loop) }?.cancel_timer(TimerId::from_bits(id))?;
+        unsafe { reactor(r#loop) }?.retire_timer(TimerId::from_bits(id))?;
         Ok(0)
     })
 }

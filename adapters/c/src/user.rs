@@ -2,12 +2,12 @@
 
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use oneloop::{Priority, Reactor, Remote, Shared, WeakLoop};
+use oneloop::Reactor;
+use oneloop::bindings::Maker;
 
+use crate::copies::maker;
 use crate::error::Failure;
 use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 
@@ -19,6 +19,10 @@ use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 pub(crate) unsafe fn reactor(pointer: *mut oneloop_t) -> Result<ManuallyDrop<Reactor>, Failure> {
     if pointer.is_null() {
         return Err(Failure::Argument("the loop"));
+    }
+    // SAFETY: the caller's promise.
+    if unsafe { maker(pointer) } != Maker::This {
+        return Err(Failure::OtherCopy);
     }
     // SAFETY: the pointer is of a loop that is alive, and what is made of it is never dropped.
     Ok(ManuallyDrop::new(unsafe {
@@ -36,134 +40,82 @@ pub(crate) unsafe fn hold(pointer: *mut oneloop_t) -> Result<Reactor, Failure> {
     Ok(Reactor::clone(&*unsafe { reactor(pointer) }?))
 }
 
-/// Gives an id to C, if it asked for it.
-///
-/// # Safety
-///
-/// Null, or a place for an id.
-pub(crate) unsafe fn give_id(place: *mut oneloop_id, id: oneloop_id) {
-    // SAFETY: the caller's promise.
-    if let Some(place) = unsafe { place.as_mut() } {
-        *place = id;
-    }
-}
-
-/// The id of a callback that is being registered, which may be called before that is over.
-pub(crate) fn lock(id: &Mutex<oneloop_id>) -> MutexGuard<'_, oneloop_id> {
-    id.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// User data of a callback, which owns this: when that is gone, `destroy` is called, in a turn of
-/// its own and not inside the call that removed it: libraries hold their locks there.
+/// User data of a callback, which owns this. It is destroyed along with the callback: by a turn, or by
+/// the end of the loop. Only what was registered has one: else the user data stays the caller's.
 pub(crate) struct User {
+    r#loop: *mut oneloop_t,
+    /// 0 for a post, which nobody can remove.
+    id: oneloop_id,
     pointer: *mut c_void,
     destroy: oneloop_destroy_fn,
-    remote: Remote,
-    reactor: WeakLoop<Shared>,
-    stage: Arc<AtomicU8>,
 }
 
 // SAFETY: the pointer is C's, which has been told on which thread it is used: `oneloop.h` says that
 // callbacks and destroy functions run on the thread that drives.
 unsafe impl Send for User {}
 
-/// The callback is not registered yet: if that fails, the user data stays with the caller.
-const NEW: u8 = 0;
-const REGISTERED: u8 = 1;
-const GONE: u8 = 2;
-
-/// What is left with whoever registers a callback, to say that it was.
-pub(crate) struct Ticket {
-    stage: Arc<AtomicU8>,
-    destroy: Destroy,
-    remote: Remote,
-}
-
 impl User {
-    pub(crate) fn new(
+    pub(crate) fn of_post(
         reactor: &Reactor,
         pointer: *mut c_void,
         destroy: oneloop_destroy_fn,
-    ) -> (User, Ticket) {
-        let stage = Arc::new(AtomicU8::new(NEW));
-        let remote = reactor.remote();
-        let ticket = Ticket {
-            stage: stage.clone(),
-            destroy: Destroy(pointer, destroy),
-            remote: remote.clone(),
-        };
-        let user = User {
+    ) -> User {
+        User {
+            r#loop: crate::as_ptr(reactor),
+            id: 0,
             pointer,
             destroy,
-            remote,
-            reactor: reactor.downgrade(),
-            stage,
-        };
-        (user, ticket)
+        }
+    }
+
+    /// Gives the id to C, too, if it asked for it. Under the loop's lock: the callback, once it is called,
+    /// may free the place.
+    ///
+    /// # Safety
+    ///
+    /// `place` must be null, or a place for an id.
+    pub(crate) unsafe fn registered(
+        reactor: &Reactor,
+        pointer: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        (id, place): (oneloop_id, *mut oneloop_id),
+    ) -> User {
+        // SAFETY: the caller's promise.
+        if let Some(place) = unsafe { place.as_mut() } {
+            *place = id;
+        }
+        if destroy.is_some() {
+            reactor.add_lingering(id);
+        }
+        User {
+            r#loop: crate::as_ptr(reactor),
+            id,
+            pointer,
+            destroy,
+        }
     }
 
     pub(crate) fn pointer(&self) -> *mut c_void {
         self.pointer
     }
 
-    /// The loop, which is there inside its callbacks.
-    pub(crate) fn with_loop<R>(&self, call: impl FnOnce(*mut oneloop_t) -> R) -> Option<R> {
-        let reactor = self.reactor.upgrade()?;
-        Some(call(crate::as_ptr(&reactor)))
-    }
-
-    pub(crate) fn reactor(&self) -> Option<Reactor> {
-        self.reactor.upgrade()
+    /// The loop. It is there inside its callbacks: the driver has a handle.
+    pub(crate) fn r#loop(&self) -> *mut oneloop_t {
+        self.r#loop
     }
 }
 
 impl Drop for User {
     fn drop(&mut self) {
-        if self.stage.swap(GONE, SeqCst) == REGISTERED {
-            Destroy(self.pointer, self.destroy).later(&self.remote);
+        let Some(destroy) = self.destroy else {
+            return;
+        };
+        // SAFETY: the loop drops its callbacks while it is there.
+        if let Ok(reactor) = unsafe { reactor(self.r#loop) } {
+            reactor.drop_lingering(self.id);
         }
-    }
-}
-
-impl Ticket {
-    pub(crate) fn registered(self) {
-        // Another thread may have called and removed it already.
-        match self.stage.swap(REGISTERED, SeqCst) {
-            GONE => self.destroy.later(&self.remote),
-            _ => self.destroy.never(),
-        }
-    }
-
-    pub(crate) fn refused(self) {
-        self.destroy.never();
-    }
-}
-
-/// Calls `destroy` when it is dropped.
-struct Destroy(*mut c_void, oneloop_destroy_fn);
-
-// SAFETY: as for `User`.
-unsafe impl Send for Destroy {}
-
-impl Destroy {
-    /// In the next turn; now, if there will be none.
-    fn later(self, remote: &Remote) {
-        if self.1.is_some() {
-            let _ = remote.call_soon_with(Priority::High, move || drop(self));
-        }
-    }
-
-    fn never(mut self) {
-        self.1 = None;
-    }
-}
-
-impl Drop for Destroy {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.1.take() {
-            // SAFETY: C's own function and its own data, once.
-            unsafe { destroy(self.0) };
-        }
+        // SAFETY: C's own function and its own data, once.
+        unsafe { destroy(self.pointer) };
     }
 }
 

@@ -1,4 +1,4 @@
-//! The C ABI from C: the tests of `src/abi.c`, `src/modes.c` and `src/misuse.c`, each on every host and
+//! The C ABI from C: the tests of `src/abi.c`, `src/modes.c`, `src/misuse.c` and `src/threads.c`, each on every host and
 //! poller.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -62,6 +62,9 @@ tests! {
     destroy_functions_use_the_loop_that_ends
     destroy_functions_use_the_loop_that_ends_in_a_child
     at_the_end_of_a_thread
+
+    an_id_is_written_before_its_callback_is_called
+    closed_by_another_thread_no_call_destroys_anything
 }
 
 /// One that is not in the list would never run.
@@ -71,6 +74,7 @@ fn every_test_is_in_the_list() {
         include_str!("../src/abi.c"),
         include_str!("../src/modes.c"),
         include_str!("../src/misuse.c"),
+        include_str!("../src/threads.c"),
     ];
     let mut count = 0;
     for line in sources.iter().flat_map(|source| source.lines()) {
@@ -93,32 +97,125 @@ fn said() -> String {
 /// A plug-in that is not linked with the library.
 #[test]
 fn a_plug_in_that_is_loaded_at_run_time() {
-    let path = CString::new(env!("PLUGIN")).unwrap();
-    // SAFETY: it is the test's own; loading it does nothing, and it stays.
-    let plugin = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-    assert!(!plugin.is_null());
-    let symbol = |name: &CStr| {
-        // SAFETY: it is loaded.
-        let found = unsafe { libc::dlsym(plugin, name.as_ptr()) };
-        assert!(!found.is_null());
-        found
-    };
+    plug_in_on_each_host(oneloop_get_api(1));
+}
+
+/// Has the plug-in use loops of this copy of the library by a table of functions.
+fn plug_in_on_each_host(api: *const oneloop_api) {
+    let plugin = load(env!("PLUGIN"));
     type Start = unsafe extern "C" fn(*const oneloop_api, *mut oneloop_t) -> c_int;
     type IsOver = unsafe extern "C" fn() -> bool;
     // SAFETY: they are of those types.
     let (start, is_over) = unsafe {
-        let start = transmute::<*mut c_void, Start>(symbol(c"plugin_start"));
-        let is_over = transmute::<*mut c_void, IsOver>(symbol(c"plugin_is_over"));
+        let start = transmute::<*mut c_void, Start>(symbol(plugin, c"plugin_start"));
+        let is_over = transmute::<*mut c_void, IsOver>(symbol(plugin, c"plugin_is_over"));
         (start, is_over)
     };
     for (name, drive) in HOSTS {
         on_a_loop(drive, |reactor| {
             // SAFETY: the table is there for ever, and the loop is alive.
-            let result = unsafe { start(oneloop_get_api(1), as_ptr(reactor)) };
+            let result = unsafe { start(api, as_ptr(reactor)) };
             assert_eq!(result, 0);
         });
         // SAFETY: it looks at what the plug-in has counted on this thread.
         assert!(unsafe { is_over() }, "on {name}");
+    }
+}
+
+/// Loads a library, for itself alone. It stays.
+fn load(path: &str) -> *mut c_void {
+    let path = CString::new(path).unwrap();
+    // SAFETY: it is the test's own, and loading it does nothing.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    assert!(!library.is_null(), "{path:?}");
+    library
+}
+
+fn symbol(library: *mut c_void, name: &CStr) -> *mut c_void {
+    // SAFETY: it is loaded.
+    let found = unsafe { libc::dlsym(library, name.as_ptr()) };
+    assert!(!found.is_null(), "{name:?}");
+    found
+}
+
+/// The functions of a second copy of the library in this process.
+fn second_copy() -> &'static oneloop_api {
+    let tests = std::env::current_exe().unwrap();
+    let library = tests.with_file_name("liboneloop_c.so");
+    let library = load(library.to_str().unwrap());
+    type GetApi = extern "C" fn(u32) -> *const oneloop_api;
+    // SAFETY: it is of that type, and the table is there for ever.
+    let second = unsafe {
+        let get_api = transmute::<*mut c_void, GetApi>(symbol(library, c"oneloop_get_api"));
+        &*get_api(1)
+    };
+    assert_ne!(second.run as usize, oneloop_run as *const () as usize);
+    second
+}
+
+#[test]
+fn a_library_that_is_linked_with_another_copy() {
+    plug_in_on_each_host(second_copy());
+}
+
+unsafe extern "C" fn count_timer(r#loop: *mut oneloop_t, id: oneloop_id, count: *mut c_void) {
+    // SAFETY: the loop calls this, and the count is there until the loop has ended.
+    unsafe {
+        *count.cast::<u32>() += 1;
+        assert_eq!(oneloop_cancel_timer(r#loop, id), 0);
+        assert_eq!(oneloop_cancel_timer(r#loop, id), -libc::ENOENT);
+    }
+    assert!(said().starts_with("cancel_timer: unknown id"), "{}", said());
+}
+
+unsafe extern "C" fn count_end(count: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { *count.cast::<u32>() += 10 };
+}
+
+/// Each function finds the copy that has made the loop.
+#[test]
+fn a_loop_that_was_made_by_another_copy() {
+    let second = second_copy();
+    let mut count = 0_u32;
+    // SAFETY: the loop is alive until it was freed as often as it was held.
+    unsafe {
+        let r#loop = (second.new_loop)();
+        assert_eq!(oneloop_hold(r#loop), r#loop);
+        assert_eq!(oneloop_fd(r#loop), (second.fd)(r#loop));
+        let (user, destroy) = ((&raw mut count).cast(), Some(count_end as _));
+        let (mut id, callback) = (0, Some(count_timer as _));
+        let added = oneloop_add_timer(r#loop, 0, 0, callback, user, destroy, &mut id);
+        assert_eq!((added, oneloop_next_timeout(r#loop)), (0, 0));
+        assert_eq!((second.reset_timer)(r#loop, id, 1), 0);
+        assert_eq!(oneloop_run(r#loop), 0);
+        assert_eq!(count, 11);
+        let never = i64::MAX;
+        let added = oneloop_add_timer(r#loop, never, 0, callback, user, destroy, null_mut());
+        assert_eq!(added, 0);
+        oneloop_free(r#loop);
+        assert_eq!(count, 11);
+        oneloop_free(r#loop);
+        assert_eq!(count, 21);
+    }
+}
+
+/// Nobody has said which functions it goes by, or it is of a version to come.
+#[test]
+fn a_loop_of_another_copy_that_cannot_be_used_is_refused() {
+    let second = second_copy();
+    let reactor = Reactor::new().unwrap();
+    let unknown = [u64::MAX; 8];
+    for pointer in [reactor.as_raw().cast(), unknown.as_ptr()] {
+        let r#loop = pointer.cast_mut().cast::<oneloop_t>();
+        // SAFETY: the loop is alive, or begins as a loop may.
+        unsafe {
+            assert_eq!((second.wake)(r#loop), -libc::EXDEV);
+            assert_eq!((second.hold)(r#loop), null_mut());
+            (second.free)(r#loop);
+            let said = CStr::from_ptr((second.strerror)()).to_str().unwrap();
+            assert!(said.contains("another copy of oneloop"), "{said}");
+        }
     }
 }
 

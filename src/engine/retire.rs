@@ -1,0 +1,41 @@
+//! Removing without dropping: for callbacks that must not be dropped inside the call that removes them.
+
+use super::{Core, State, known};
+use crate::id::Key;
+use crate::{Priority, Result};
+
+impl Core {
+    pub(crate) fn retire_handler(&self, key: Key) -> Result<()> {
+        self.retire("remove_handler", |state| {
+            state.handlers.remove(&self.inbox.poller, key)
+        })
+    }
+
+    pub(crate) fn retire_timer(&self, key: Key) -> Result<()> {
+        self.retire("cancel_timer", |state| state.timers.cancel(key))
+    }
+
+    pub(crate) fn retire_hook(&self, key: Key) -> Result<()> {
+        self.retire("remove_hook", |state| state.remove_hook(key).map(Some))
+    }
+
+    /// `remove` gives what is to be dropped, unless that is a callback which runs: the driver drops it.
+    fn retire<T: 'static>(
+        &self,
+        call: &'static str,
+        remove: impl FnOnce(&mut State) -> Option<Option<T>>,
+    ) -> Result<()> {
+        let mut state = self.enter(call)?;
+        let removed = remove(&mut state);
+        let found = removed.as_ref().map(|_| ());
+        // Under the lock, so that `close` on another thread comes before or after: then nothing was
+        // removed, or it finds this post and drops it.
+        let posted = removed.flatten().map(|dead| {
+            let inbox = &self.inbox;
+            inbox.post(call, Priority::High, move || drop(dead))
+        });
+        self.changed(state);
+        drop(posted);
+        known(call, found)
+    }
+}
