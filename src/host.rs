@@ -36,7 +36,7 @@ pub struct Turn {
 
 /// A host's claim on a reactor, for those who write adapters: while it lives nobody else can drive.
 /// Dropping it leaves the reactor as it is, for the next host to go on; the descriptor should have
-/// been unregistered by then.
+/// been unregistered by then. (Not in a child process: see [`Loop::is_forked`].)
 ///
 /// A host watches the descriptor ([`AsFd`]) for reading, level- or edge-triggered, and calls
 /// [`turn`](Self::turn) when it becomes readable, and once at the beginning. Timers and posts show

@@ -563,7 +563,17 @@ impl Core {
 
     /// Turns without waiting, until the host may sleep or about `budget` callbacks were called.
     pub(crate) fn host_turns(&self, host: &'static str, budget: usize) -> Result<Turn> {
-        let mut driving = self.drive(host, Some(host))?;
+        let mut driving = match self.drive(host, Some(host)) {
+            Ok(driving) => driving,
+            // Closed while the host slept: that ends it as it ends `run`.
+            Err(error) if error.kind() == ErrorKind::Closed => {
+                return Ok(Turn {
+                    stopped: true,
+                    ..Turn::default()
+                });
+            }
+            Err(error) => return Err(error),
+        };
         let budget = budget.max(1);
         driving.most = budget;
         let mut sum = Turn::default();
@@ -615,6 +625,8 @@ impl Core {
             if woken.0.swap(false, Ordering::SeqCst) {
                 let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
                 if let Poll::Ready(output) = polled {
+                    // A stop that came by now was for this call. Left over it would end the next one.
+                    self.inbox.take_stop();
                     return Ok(output);
                 }
             }

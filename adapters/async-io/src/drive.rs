@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem::{forget, replace};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -53,9 +54,9 @@ enum State<K: Threads> {
     Busy(Host<K>),
     /// Nothing to do until the descriptor says so. In this order, in which they are dropped: it is
     /// not watched any more when the next host may come.
-    Idle(Async<Loop<K>>, Host<K>),
+    Idle(Watched<K>, Host<K>),
     /// A task was woken, which the executor is to run before the next turn.
-    Woke(Async<Loop<K>>, Host<K>),
+    Woke(Watched<K>, Host<K>),
     Done,
 }
 
@@ -66,7 +67,7 @@ impl<K: Threads> Future for Drive<K> {
         let state = self.project().state;
         loop {
             // An error on the way leaves it done, and the reactor to others.
-            match std::mem::replace(state, State::Done) {
+            match replace(state, State::Done) {
                 State::New(expected) => *state = State::Busy(expected.claim("async-io")?),
                 State::Busy(mut host) => {
                     let turn = host.turn(BUDGET)?;
@@ -82,7 +83,7 @@ impl<K: Threads> Future for Drive<K> {
                     }
                     // It is only ever polled, so that its O_NONBLOCK does not matter.
                     let watched = Async::new_nonblocking(host.reactor().clone())?;
-                    *state = State::Idle(watched, host);
+                    *state = State::Idle(Watched(Some(watched)), host);
                 }
                 State::Idle(watched, host) => {
                     // Looks at the level, so that what has come since the last turn counts.
@@ -122,6 +123,28 @@ impl<K: Threads> Future for Drive<K> {
 fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
     cx.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// The loop while async-io watches its descriptor, which ends when this is dropped.
+struct Watched<K: Threads>(Option<Async<Loop<K>>>);
+
+impl<K: Threads> Watched<K> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Some(watched) => watched.poll_readable(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<K: Threads> Drop for Watched<K> {
+    fn drop(&mut self) {
+        match self.0.take() {
+            // What async-io has told the kernel is the parent's, who must not lose it.
+            Some(watched) if watched.get_ref().is_forked() => forget(watched),
+            watched => drop(watched),
+        }
+    }
 }
 
 impl<K: Threads> fmt::Debug for Drive<K> {

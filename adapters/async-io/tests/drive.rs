@@ -1,15 +1,17 @@
 //! What only async-io can get wrong. The contract is tested in the main crate.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::mpsc::channel;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_executor::{Executor, LocalExecutor};
 use async_io::{Async, Timer, block_on};
-use futures_lite::future::{or, race, yield_now};
+use futures_lite::future::{or, pending, race, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use oneloop::{Action, Interest, LocalReactor, Mode, Reactor};
 use oneloop_async_io::drive;
@@ -41,7 +43,7 @@ fn a_busy_reactor_starves_neither_sockets_nor_timers() {
         while pong.read_exact(&mut byte).await.is_ok() {
             pong.write_all(&byte).await.unwrap();
         }
-        futures_lite::future::pending().await
+        pending().await
     };
     let talk = async {
         for n in 0..200 {
@@ -119,7 +121,7 @@ fn a_second_drive_is_an_error() {
     let executor = Executor::new();
     let first = executor.spawn(drive(&reactor));
     block_on(executor.run(async {
-        futures_lite::future::yield_now().await;
+        yield_now().await;
         let error = drive(&reactor).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert!(error.to_string().contains("async-io"), "{error}");
@@ -186,13 +188,83 @@ fn a_loop_that_is_closed_while_it_sleeps_ends_the_drive() {
     let reactor = Reactor::new().unwrap();
     let closer = reactor.clone();
     let close = async move {
-        futures_lite::future::yield_now().await;
+        yield_now().await;
         std::thread::spawn(move || closer.close()).join().unwrap();
-        futures_lite::future::pending().await
+        pending().await
     };
     block_on(or(drive(&reactor), close)).unwrap();
     assert!(
         block_on(drive(&reactor)).is_err(),
         "there is nothing to drive"
     );
+}
+
+/// Forks, and says whether this is the child. In the parent the child is gone then.
+#[cfg(target_os = "linux")]
+fn fork() -> bool {
+    // SAFETY: what the tests do in the child takes no lock that another thread could have.
+    let pid = unsafe { libc::fork() };
+    if pid > 0 {
+        // SAFETY: waits for the child made above.
+        let ended = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        assert_eq!(ended, pid);
+    }
+    pid == 0
+}
+
+/// Ends a child without running anything of the parent's.
+#[cfg(target_os = "linux")]
+fn exit() -> ! {
+    // SAFETY: it has no memory to answer for.
+    unsafe { libc::_exit(0) }
+}
+
+/// An error if nothing happens for long.
+#[cfg(target_os = "linux")]
+async fn overdue() -> std::io::Result<()> {
+    Timer::after(Duration::from_secs(20)).await;
+    Err(std::io::ErrorKind::TimedOut.into())
+}
+
+/// The kernel's set of what async-io watches is the parent's, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_process_that_drops_a_drive_leaves_the_parents_alone() {
+    let reactor = Reactor::new().unwrap();
+    let mut driving = Box::pin(drive(&reactor));
+    let asleep = poll_fn(|cx| Poll::Ready(driving.as_mut().poll(cx)));
+    assert!(block_on(asleep).is_pending());
+    if fork() {
+        drop(driving);
+        exit();
+    }
+    let remote = reactor.remote();
+    std::thread::spawn(move || remote.stop()).join().unwrap();
+    block_on(or(driving, overdue())).unwrap();
+}
+
+/// The child's drive ends with an error.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_callback_that_forks_leaves_the_parents_drive_alone() {
+    let reactor = Reactor::new().unwrap();
+    let parent = std::process::id();
+    let mut driving = Box::pin(drive(&reactor));
+    let asleep = poll_fn(|cx| Poll::Ready(driving.as_mut().poll(cx)));
+    assert!(block_on(asleep).is_pending());
+    let fork = || {
+        fork();
+    };
+    reactor.call_soon(fork).unwrap();
+    let driven = poll_fn(|cx| match driving.as_mut().poll(cx) {
+        Poll::Ready(Err(_)) if std::process::id() != parent => exit(),
+        poll => poll,
+    });
+    let stop = async {
+        yield_now().await;
+        let remote = reactor.remote();
+        std::thread::spawn(move || remote.stop()).join().unwrap();
+        pending().await
+    };
+    block_on(or(or(driven, stop), overdue())).unwrap();
 }

@@ -1,12 +1,14 @@
 use std::fmt;
 use std::future::Future;
+use std::io::Result;
+use std::mem::{forget, replace};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use oneloop::{ExpectedHost, Host, Loop, Threads, Turn};
 use pin_project::pin_project;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
 use tokio::task;
 
 use crate::park::Sleep;
@@ -88,26 +90,28 @@ pub struct Drive<K: Threads> {
     state: State<K>,
 }
 
+type Ready<'a, K> = AsyncFdReadyMutGuard<'a, Host<K>>;
+
 enum State<K: Threads> {
     New(ExpectedHost<K>),
     /// More to do than one poll allows. tokio comes back without being woken, and is not bothered
     /// with what happens on the descriptor meanwhile.
     Busy(Host<K>),
     /// Nothing to do until the descriptor says so.
-    Idle(AsyncFd<Host<K>>),
+    Idle(Watched<K>),
     Done,
 }
 
 impl<K: Threads> Future for Drive<K> {
-    type Output = std::io::Result<()>;
+    type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.project();
         let (sleep, state) = (this.sleep, this.state);
         sleep.end()?;
         loop {
             // An error on the way leaves it done, and the reactor to others.
-            match std::mem::replace(state, State::Done) {
+            match replace(state, State::Done) {
                 State::New(expected) => *state = State::Busy(expected.claim("tokio")?),
                 State::Busy(mut host) => {
                     let turn = turns(&mut host, cx)?;
@@ -127,12 +131,12 @@ impl<K: Threads> Future for Drive<K> {
                     let watched =
                         unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
                     // What has come since the last turn is reported at registration.
-                    *state = State::Idle(watched?);
+                    *state = State::Idle(Watched(Some(watched?)));
                 }
                 State::Idle(mut watched) => {
                     // The readiness is taken before the turns and cleared after they have found
                     // nothing: an event that comes between the two is newer, and tokio keeps it.
-                    let Poll::Ready(ready) = watched.poll_read_ready_mut(cx) else {
+                    let Poll::Ready(ready) = watched.poll_ready(cx) else {
                         *state = State::Idle(watched);
                         sleep.begin();
                         return Poll::Pending;
@@ -154,7 +158,9 @@ impl<K: Threads> Future for Drive<K> {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    let mut host = watched.into_inner();
+                    let Some(mut host) = watched.into_host() else {
+                        return Poll::Ready(Ok(()));
+                    };
                     if turn.haunted {
                         host.renew()?;
                     }
@@ -167,6 +173,32 @@ impl<K: Threads> Future for Drive<K> {
     }
 }
 
+/// The host while tokio watches its descriptor, which ends when this is dropped.
+struct Watched<K: Threads>(Option<AsyncFd<Host<K>>>);
+
+impl<K: Threads> Watched<K> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready<'_, K>>> {
+        match &mut self.0 {
+            Some(watched) => watched.poll_read_ready_mut(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn into_host(mut self) -> Option<Host<K>> {
+        self.0.take().map(AsyncFd::into_inner)
+    }
+}
+
+impl<K: Threads> Drop for Watched<K> {
+    fn drop(&mut self) {
+        match self.0.take() {
+            // What tokio has told the kernel is the parent's, who must not lose it.
+            Some(watched) if watched.get_ref().reactor().is_forked() => forget(watched),
+            watched => drop(watched),
+        }
+    }
+}
+
 impl<K: Threads> fmt::Debug for Drive<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Drive")
@@ -174,7 +206,7 @@ impl<K: Threads> fmt::Debug for Drive<K> {
 }
 
 /// Some turns, outside the cooperative budget of the task.
-fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> std::io::Result<Turn> {
+fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> Result<Turn> {
     let mut result = Ok(Turn::default());
     let once = std::future::poll_fn(|_| {
         result = host.turn(BUDGET);

@@ -1,6 +1,7 @@
 //! What only tokio can get wrong. The contract is tested in the main crate.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -294,4 +295,70 @@ fn a_local_reactor_on_a_local_runtime() {
     let driving = runtime.spawn_local(drive(&reactor));
     runtime.block_on(driving).unwrap().unwrap();
     assert_eq!(calls.get(), 3);
+}
+
+/// Forks, and says whether this is the child. In the parent the child is gone then.
+#[cfg(target_os = "linux")]
+fn fork() -> bool {
+    // SAFETY: what the tests do in the child takes no lock that another thread could have.
+    let pid = unsafe { libc::fork() };
+    if pid > 0 {
+        // SAFETY: waits for the child made above.
+        let ended = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        assert_eq!(ended, pid);
+    }
+    pid == 0
+}
+
+/// Ends a child without running anything of the parent's.
+#[cfg(target_os = "linux")]
+fn exit() -> ! {
+    // SAFETY: it has no memory to answer for.
+    unsafe { libc::_exit(0) }
+}
+
+/// The kernel's set of what tokio watches is the parent's, too.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_child_process_that_drops_a_drive_leaves_the_parents_alone() {
+    let reactor = Reactor::new().unwrap();
+    let mut driving = Box::pin(drive(&reactor));
+    let asleep = poll_fn(|cx| Poll::Ready(driving.as_mut().poll(cx)));
+    assert!(asleep.await.is_pending());
+    if fork() {
+        drop(driving);
+        exit();
+    }
+    let remote = reactor.remote();
+    std::thread::spawn(move || remote.stop()).join().unwrap();
+    let driven = tokio::time::timeout(Duration::from_secs(20), driving);
+    driven.await.expect("the stop is noticed").unwrap();
+}
+
+/// The child's drive ends with an error.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_callback_that_forks_leaves_the_parents_drive_alone() {
+    let reactor = Reactor::new().unwrap();
+    let parent = std::process::id();
+    let mut driving = Box::pin(drive(&reactor));
+    let asleep = poll_fn(|cx| Poll::Ready(driving.as_mut().poll(cx)));
+    assert!(asleep.await.is_pending());
+    let fork = || {
+        fork();
+    };
+    reactor.call_soon(fork).unwrap();
+    let driven = poll_fn(|cx| match driving.as_mut().poll(cx) {
+        Poll::Ready(Err(_)) if std::process::id() != parent => exit(),
+        poll => poll,
+    });
+    let stop = async {
+        tokio::task::yield_now().await;
+        let remote = reactor.remote();
+        std::thread::spawn(move || remote.stop()).join().unwrap();
+        std::future::pending().await
+    };
+    let driven = futures_lite::future::or(driven, stop);
+    let driven = tokio::time::timeout(Duration::from_secs(20), driven);
+    driven.await.expect("the stop is noticed").unwrap();
 }

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 #[path = "../../old_kernel/forbid.rs"]
+#[allow(dead_code)] // Others forbid by other ways.
 mod forbid;
 
 use std::ffi::{c_int, c_void};
