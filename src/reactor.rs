@@ -208,7 +208,7 @@ impl<K: Threads> Loop<K> {
         F: FnMut(&mut S, Event) -> A + Fits<K> + 'static,
         A: Into<Action>,
     {
-        let on = On::from(source.origin());
+        let on = On::of(&source);
         let parts = (source, callback);
         let make = |(source, callback), _| boxed(source, callback);
         let (what, place) = ((interest, mode), Location::caller());

@@ -87,8 +87,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 
 step "tests, doctests and examples"
 cargo test --workspace --all-features
-# Those that need openssl, or the right to set the clock, by some seconds and for a moment.
-cargo test -p oneloop --all-features --test tls --test clock -- --ignored
+# Those that need openssl, or the right to set the clock, by some seconds and for a moment, to make name
+# spaces and to count page faults.
+cargo test -p oneloop --all-features --test tls --test clock --test consumed -- --ignored
 
 step "random programs, beside the model"
 ONELOOP_MODEL_STEPS=1500000 cargo test --workspace --all-features --test programs

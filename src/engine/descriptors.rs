@@ -8,6 +8,7 @@ use super::Inbox;
 use super::handlers::Handler;
 use crate::id::Key;
 use crate::os::{self, RawFd};
+use crate::poller::aside::{self, Aside};
 use crate::poller::{FileId, Poller, Set, Watch, always_ready};
 use crate::{Interest, Mode, Ready, VirtualSource};
 
@@ -64,6 +65,8 @@ pub(super) enum Told {
     // In a box, as the next, for the many that have none to be small.
     Always(Box<FileId>),
     By(Box<Watched>),
+    /// A thread that polls it: whoever asks such a descriptor has its event.
+    Aside(Box<Aside>),
 }
 
 /// A virtual source that tells this loop; until it is dropped.
@@ -144,7 +147,7 @@ impl Descriptor {
     /// What it is ready for, if that can be known without the kernel.
     pub(super) fn ready(&self) -> Option<Ready> {
         match &self.told {
-            Told::ByKernel => None,
+            Told::ByKernel | Told::Aside(_) => None,
             Told::Always(_) => Some(Ready::READABLE | Ready::WRITABLE),
             Told::By(watched) => Some(watched.source.ready()),
         }
@@ -172,12 +175,26 @@ impl Descriptor {
         matches!(self.told, Told::Always(_))
     }
 
-    /// It is always ready, and its number is closed or means another file by now, which only a look
-    /// can tell.
+    /// The kernel does not watch it, and its number is closed or means another file by now, which only
+    /// a look can tell.
     pub(super) fn is_file_gone(&self) -> bool {
         match &self.told {
-            Told::Always(file) => always_ready(self.fd).ok().flatten() != Some(**file),
+            Told::Always(file) => !file.is_of(self.fd),
+            Told::Aside(aside) => !aside.is_of(self.fd),
             _ => false,
+        }
+    }
+
+    /// Nothing that is known of the file is of any use: the number means another one.
+    pub(super) fn forget_file(&mut self) {
+        self.told = Told::ByKernel;
+        self.lose();
+    }
+
+    pub(super) fn aside(&self) -> Option<&Aside> {
+        match &self.told {
+            Told::Aside(aside) => Some(aside),
+            _ => None,
         }
     }
 
@@ -278,8 +295,13 @@ impl Descriptor {
         force: bool,
         stale: Stale,
     ) -> io::Result<()> {
-        if self.orphaned || self.closed || !self.is_told_by_kernel() {
+        if self.orphaned || self.closed {
             return Ok(());
+        }
+        match &self.told {
+            Told::ByKernel => {}
+            Told::Aside(aside) => return aside.ask(wanted.level, wanted.edge, force),
+            Told::Always(_) | Told::By(_) => return Ok(()),
         }
         let known = self.is_known();
         let mut result = self.tell_both(poller, wanted, force, stale);
@@ -411,6 +433,27 @@ impl Descriptor {
             Set::Main => self.main = Kernel::Absent,
             Set::Edges => self.edges = Kernel::Absent,
         }
+    }
+
+    /// Has the thread poll it that polls what must not be asked twice, if it is of that kind. True if
+    /// it was not before.
+    #[cold]
+    pub(super) fn divert(
+        &mut self,
+        poller: &Poller,
+        inbox: &Arc<Inbox>,
+        interest: Interest,
+    ) -> io::Result<bool> {
+        if self.orphaned || self.closed || !self.is_told_by_kernel() {
+            return Ok(false);
+        }
+        let Some(consumed) = aside::consumed(self.fd, interest) else {
+            return Ok(false);
+        };
+        let aside = Aside::new(self.fd, consumed, inbox, self.key)?;
+        self.release(poller);
+        self.told = Told::Aside(Box::new(aside));
+        Ok(true)
     }
 
     /// Takes it out of the kernel's sets. If its file was closed it is out already.

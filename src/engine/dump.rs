@@ -52,6 +52,7 @@ fn write_handler(out: &mut String, handler: &Handler, descriptor: &Descriptor) -
     match &descriptor.told {
         Told::ByKernel => write!(out, "  descriptor {}", descriptor.fd)?,
         Told::Always(_) => write!(out, "  descriptor {} (always ready)", descriptor.fd)?,
+        Told::Aside(_) => write!(out, "  descriptor {} (polled by a thread)", descriptor.fd)?,
         Told::By(_) => write!(out, "  virtual source")?,
     }
     if let Some(ready) = descriptor.ready() {

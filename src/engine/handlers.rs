@@ -33,8 +33,11 @@ impl<A: Into<Action>> From<A> for Outcome {
 /// Whether a handler was changed, or what the kernel said of which descriptor.
 pub(super) type Changed = Result<(), (RawFd, io::Error)>;
 
-#[derive(Default)]
 pub(super) struct Handlers {
+    /// Of the loop, for those who tell it that a source is ready.
+    inbox: Arc<Inbox>,
+    /// The loop's descriptor may be watched, so that the kernel's set is asked twice.
+    nested: bool,
     handlers: Slab<Handler>,
     descriptors: Slab<Descriptor>,
     /// Who has the number now. Descriptors whose number was taken by another are not in it.
@@ -108,17 +111,34 @@ pub(super) struct Call {
 }
 
 impl Handlers {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Handlers {
+        Handlers {
+            inbox,
+            nested: false,
+            handlers: Slab::new(),
+            descriptors: Slab::new(),
+            by_fd: ByNumber::default(),
+            dirty: Vec::new(),
+            next: Vec::new(),
+            active: 0,
+            modes: [0; 3],
+            changes: 0,
+            defer: false,
+            turn: 0,
+        }
+    }
+
     /// Registers a handler; its callback follows by `set_callback`.
     pub(super) fn add(
         &mut self,
-        inbox: &Arc<Inbox>,
         on: On,
         interest: Interest,
         mode: Mode,
         place: &'static Location<'static>,
     ) -> io::Result<Key> {
+        let inbox = &self.inbox.clone();
         let poller = &inbox.poller;
-        if let On::Fd(fd) = on {
+        if let On::Fd(fd) | On::Socket(fd) = on {
             poller.supports(Watch { interest, mode })?;
             poller.allows(fd)?;
         }
@@ -143,7 +163,8 @@ impl Handlers {
             last: Ready::NONE,
         });
         let attached = match on {
-            On::Fd(fd) => self.attach(poller, key, fd),
+            On::Fd(fd) => self.attach(poller, key, fd, false),
+            On::Socket(fd) => self.attach(poller, key, fd, true),
             On::Virtual(source) => {
                 let d = match source.watched_by(inbox) {
                     Some(descriptor) => descriptor.index,
@@ -196,7 +217,11 @@ impl Handlers {
         // What a level handler is still to be told in this turn stands, unless it was paused: a
         // callback that toggles a neighbour's interest in every turn must not silence it.
         if interest.is_none() || mode != Mode::Level {
-            handler.pending = Ready::NONE;
+            let pending = std::mem::take(&mut handler.pending);
+            if let (false, Some(aside)) = (pending.is_none(), self.descriptors[d as usize].aside())
+            {
+                aside.put_back(pending);
+            }
         }
         let (defer, turn) = (self.defer, self.turn);
         let descriptor = &mut self.descriptors[d as usize];
@@ -205,7 +230,7 @@ impl Handlers {
             // Whatever the number means now is what the caller means.
             descriptor.closed = false;
             if descriptor.is_file_gone() {
-                descriptor.told = Told::ByKernel;
+                descriptor.forget_file();
             }
         }
         // An update that changes nothing may be there for a new file under the number. That it is
@@ -223,7 +248,9 @@ impl Handlers {
         };
         let result = match orphaned && !interest.is_none() {
             true => Err(io::Error::from_raw_os_error(os::EBADF)),
-            false => supported.and_then(|()| self.change(poller, d, mode == Mode::Edge)),
+            false => supported
+                .and_then(|()| self.divert(poller, d))
+                .and_then(|()| self.change(poller, d, mode == Mode::Edge)),
         };
         if let Err(error) = result {
             self.alter(key, |handler| {
@@ -279,7 +306,7 @@ impl Handlers {
             // The number has another owner: be his neighbour.
             self.forget_pending(key);
             self.detach(poller, key);
-            self.attach(poller, key, fd).inspect_err(|_| {
+            self.attach(poller, key, fd, false).inspect_err(|_| {
                 let d = self.new_descriptor(fd);
                 self.descriptors[d as usize].orphaned = true;
                 self.link(key, d);
@@ -288,6 +315,9 @@ impl Handlers {
             let descriptor = &mut self.descriptors[d as usize];
             let file = descriptor.file();
             descriptor.closed = false;
+            if descriptor.aside().is_some() && descriptor.is_file_gone() {
+                descriptor.forget_file();
+            }
             let always_ready = match descriptor.is_always_ready() {
                 true => Some(std::mem::replace(&mut descriptor.told, Told::ByKernel)),
                 false => None,
@@ -374,13 +404,19 @@ impl Handlers {
         }
         let callbacks = self.handlers.drain().filter_map(|one| one.callback);
         let callbacks = callbacks.collect();
-        *self = Handlers {
+        self.take();
+        callbacks
+    }
+
+    /// All of them, without a word to the kernel.
+    pub(super) fn take(&mut self) -> Handlers {
+        let none = Handlers {
             defer: self.defer,
             turn: self.turn,
             changes: self.changes,
-            ..Handlers::default()
+            ..Handlers::new(self.inbox.clone())
         };
-        callbacks
+        std::mem::replace(self, none)
     }
 
     /// Something changed since the last wait.
@@ -439,9 +475,15 @@ impl Handlers {
             return false;
         };
         let again = handler.again;
-        if handler.mode != Mode::Level {
-            return !handler.pending.is_none();
+        let d = handler.descriptor;
+        if handler.mode != Mode::Level || self.descriptors[d as usize].aside().is_some() {
+            return self
+                .get(key)
+                .is_some_and(|handler| !handler.pending.is_none());
         }
+        let Some(handler) = self.get(key) else {
+            return false;
+        };
         handler.pending = Ready::NONE;
         match again {
             true => self.call_next_turn(key),
@@ -516,10 +558,23 @@ impl Handlers {
         Ok(())
     }
 
-    /// Virtual sources became ready.
+    /// Sources that others than the kernel tell of became ready. Appends to `batch` whom that concerns
+    /// now; virtual sources are looked at again by `gather_next`.
     #[inline(never)]
-    pub(super) fn take_news(&mut self, news: &mut Vec<Key>) {
+    pub(super) fn take_news(&mut self, poller: &Poller, news: &mut Vec<Key>, batch: &mut Vec<Key>) {
         for key in news.drain(..) {
+            let descriptor = self.descriptors.get(key.slot());
+            let aside = descriptor.filter(|descriptor| descriptor.key == key);
+            if let Some(aside) = aside.and_then(|descriptor| descriptor.aside()) {
+                let Wanted { level, edge, .. } = self.wanted(key.index);
+                let ready = aside.take(level | edge);
+                for set in [Set::Main, Set::Edges] {
+                    self.gather(poller, Fired { set, key, ready }, batch);
+                }
+                // It is asked again once the handlers were called.
+                self.mark(key.index, false);
+                continue;
+            }
             let news = match self.descriptors.get(key.slot()) {
                 Some(descriptor) if descriptor.key == key => descriptor.take_news(),
                 _ => continue,
@@ -655,7 +710,7 @@ impl Handlers {
         let attached = match fd {
             // What has become a virtual source cannot be followed: nothing tells which.
             os::NO_FD => Err(io::Error::from_raw_os_error(os::EBADF)),
-            fd => self.attach(poller, key, fd),
+            fd => self.attach(poller, key, fd, false),
         };
         if attached.is_err() {
             let d = self.new_descriptor(fd);
@@ -672,7 +727,7 @@ impl Handlers {
     /// Puts a handler on the descriptor that has the number `fd`, or on a new one if the number
     /// now means another file.
     #[inline(always)]
-    fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
+    fn attach(&mut self, poller: &Poller, key: Key, fd: RawFd, is_socket: bool) -> io::Result<()> {
         if let Some(d) = self.by_fd.get(fd) {
             let attached = if self.descriptors[d as usize].closed {
                 exists(fd)?;
@@ -687,14 +742,24 @@ impl Handlers {
                 result => return result,
             }
         }
-        self.attach_to_new(poller, key, fd)
+        self.attach_to_new(poller, key, fd, is_socket)
     }
 
     #[inline(always)]
-    fn attach_to_new(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
+    fn attach_to_new(
+        &mut self,
+        poller: &Poller,
+        key: Key,
+        fd: RawFd,
+        is_socket: bool,
+    ) -> io::Result<()> {
         let handler = &mut self.handlers[key.slot()];
         let entry = self.descriptors.vacant_entry();
         let mut descriptor = Descriptor::new(fd, Key::new(entry.key()));
+        let priority = handler.interest.contains(Interest::PRIORITY);
+        if (self.nested | priority) && !is_socket {
+            descriptor.divert(poller, &self.inbox, handler.interest)?;
+        }
         descriptor.sync(poller, wanted(Some(handler)), false, Stale::Mend)?;
         if !descriptor.is_known() && !descriptor.is_always_ready() {
             exists(fd)?;
@@ -718,8 +783,10 @@ impl Handlers {
             return Err(io::Error::from_raw_os_error(os::ENOENT));
         }
         self.link(key, d);
+        self.divert(poller, d).inspect_err(|_| self.unlink(key))?;
         let wanted = self.wanted(d);
         let descriptor = &mut self.descriptors[d as usize];
+        let known = known && descriptor.is_known();
         // A descriptor that the kernel knows is always asked for, to find out whether the number
         // still means the same file.
         let stale = if known { Stale::Report } else { Stale::Mend };
@@ -738,6 +805,34 @@ impl Handlers {
                 }
             }
         })
+    }
+
+    /// From now on the loop's descriptor may be watched.
+    #[cfg(any(pollable, loom))]
+    pub(super) fn nest(&mut self, poller: &Poller) {
+        self.nested = true;
+        for d in 0..self.descriptors.capacity() as u32 {
+            if self.descriptors.contains(d as usize) && self.divert(poller, d).is_err() {
+                // Without a thread to be had it stays as it is.
+                self.mark(d, false);
+            }
+        }
+    }
+
+    /// Has a descriptor polled by the thread for those that must not be asked twice, if it is one of
+    /// them and might be.
+    fn divert(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
+        let wanted = self.wanted(d);
+        let interest = wanted.level | wanted.edge;
+        let twice = self.nested || wanted.has_level && !wanted.edge.is_none();
+        if !twice && !interest.contains(Interest::PRIORITY) {
+            return Ok(());
+        }
+        let descriptor = &mut self.descriptors[d as usize];
+        if descriptor.divert(poller, &self.inbox, interest)? {
+            self.mark(d, true);
+        }
+        Ok(())
     }
 
     fn detach(&mut self, poller: &Poller, key: Key) {
@@ -1024,7 +1119,7 @@ mod tests {
     fn what_many_handlers_want_is_kept_up_to_date() {
         let inbox = Arc::new(Inbox::new(Poller::new(PollerKind::BEST).unwrap()));
         let (a, _b) = UnixStream::pair().unwrap();
-        let mut handlers = Handlers::default();
+        let mut handlers = Handlers::new(inbox.clone());
         let mut keys: Vec<Key> = Vec::new();
         let mut random = 1_u32;
         let mut pick = |of: usize| {
@@ -1044,7 +1139,7 @@ mod tests {
                 0 | 1 => {
                     let mode = modes[pick(3)];
                     let (on, place) = (On::Fd(a.as_raw_fd()), Location::caller());
-                    let added = handlers.add(&inbox, on, interest, mode, place);
+                    let added = handlers.add(on, interest, mode, place);
                     keys.push(added.unwrap());
                 }
                 2 if !keys.is_empty() => {

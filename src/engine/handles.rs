@@ -65,7 +65,7 @@ type Registered = (handlers::Handlers, timers::Timers, hooks::Hooks);
 
 impl State {
     fn take_registered(&mut self) -> Registered {
-        let handlers = mem::take(&mut self.handlers);
+        let handlers = self.handlers.take();
         let timers = mem::take(&mut self.timers);
         (handlers, timers, mem::take(&mut self.hooks))
     }

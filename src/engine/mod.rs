@@ -74,7 +74,34 @@ pub(crate) struct Core {
 /// What a handler is to be on.
 pub(crate) enum On {
     Fd(RawFd),
+    /// The same, of a socket for certain.
+    Socket(RawFd),
     Virtual(VirtualSource),
+}
+
+impl On {
+    pub(crate) fn of<S: Source + 'static>(source: &S) -> On {
+        match source.origin() {
+            Origin::Descriptor(fd) if is_std_socket::<S>() => On::Socket(fd.as_raw_fd()),
+            origin => On::from(origin),
+        }
+    }
+}
+
+/// Sockets need not be looked at for what they are.
+fn is_std_socket<S: 'static>() -> bool {
+    use std::any::TypeId;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    let sockets = [
+        TypeId::of::<TcpListener>(),
+        TypeId::of::<TcpStream>(),
+        TypeId::of::<UdpSocket>(),
+        #[cfg(unix)]
+        TypeId::of::<std::os::unix::net::UnixListener>(),
+        #[cfg(unix)]
+        TypeId::of::<std::os::unix::net::UnixStream>(),
+    ];
+    sockets.contains(&TypeId::of::<S>())
 }
 
 impl From<Origin<'_>> for On {
@@ -202,11 +229,10 @@ impl Core {
             handles: AtomicUsize::new(1),
             clock: Clock::new(clock, &inbox),
             observer: Observer::new(slow),
-            inbox,
             state: Mutex::new(State {
                 watches_clock: false,
                 clock_sets: 0,
-                handlers: Handlers::default(),
+                handlers: Handlers::new(inbox.clone()),
                 timers: Timers::default(),
                 hooks: Hooks::default(),
                 phase: Phase::Resting,
@@ -220,6 +246,7 @@ impl Core {
                 stats: Stats::default(),
             }),
             turning: Mutex::new(Turning::new(events)),
+            inbox,
             watched: AtomicU8::new(0),
             expected_hosts: AtomicUsize::new(0),
             #[cfg(all(feature = "futures", feature = "tracing"))]
@@ -240,7 +267,7 @@ impl Core {
         make: impl FnOnce(P, Key) -> handlers::Callback,
     ) -> std::result::Result<Key, (Error, P)> {
         let fd = match on {
-            On::Fd(fd) => Some(fd),
+            On::Fd(fd) | On::Socket(fd) => Some(fd),
             On::Virtual(_) => None,
         };
         let name = |error: Error| match fd {
@@ -251,7 +278,7 @@ impl Core {
             Ok(state) => state,
             Err(error) => return Err((name(error), parts)),
         };
-        match state.handlers.add(&self.inbox, on, interest, mode, place) {
+        match state.handlers.add(on, interest, mode, place) {
             Ok(key) => {
                 state.handlers.set_callback(key, make(parts, key));
                 self.changed(state);
@@ -703,6 +730,7 @@ impl Core {
         // The parent's alarm is not a child's to set.
         if !watched && !self.inbox.is_forked() {
             let mut state = self.state();
+            state.handlers.nest(&self.inbox.poller);
             if state.phase == Phase::Resting && self.set_alarm(&mut state).is_err() {
                 self.inbox.wake();
             }

@@ -298,7 +298,8 @@ impl<'c> Driving<'c> {
         };
         core.follow_system_clock(state, events.notices.clock);
         if core.inbox.take_news(news) {
-            state.handlers.take_news(news);
+            let poller = &core.inbox.poller;
+            state.handlers.take_news(poller, news, batch);
         }
         if state.handlers.has_next() {
             state.handlers.gather_next(batch);

@@ -6,6 +6,8 @@
 //! inlined, here and in the engine.
 #![cfg_attr(loom, allow(dead_code))]
 
+#[cfg_attr(not(epoll), path = "no_aside.rs")]
+pub(crate) mod aside;
 #[cfg(epoll)]
 mod clock;
 #[cfg(epoll)]
@@ -304,7 +306,7 @@ impl Poller {
         if self.clock.get().is_some_and(|clock| clock.owns(fd)) {
             return true;
         }
-        set_owns(&self.main) || self.edges.get().is_some_and(set_owns)
+        aside::owns(fd) || set_owns(&self.main) || self.edges.get().is_some_and(set_owns)
     }
 
     /// An error for a descriptor of the loop's own.
@@ -499,8 +501,8 @@ fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
     if (fd as isize) < 0 {
         return Err(io::Error::from_raw_os_error(os::EBADF));
     }
-    // SAFETY: it is not negative, and it goes to nothing but calls on a poller's set (and
-    // to `exists` and `is_ready`), where the kernel checks it: a closed number is answered by EBADF, an unknown one by
+    // SAFETY: it is not negative, and it goes to nothing but calls on a poller's set, to poll(2) and
+    // to those that say what it is, where the kernel checks it: a closed number is answered by EBADF, an unknown one by
     // ENOENT. That the number means what its owner thinks is up to the handler that owns it
     // (`add_handler`) or the caller of `add_raw_handler`; if it does not, another file is watched, and
     // nothing else is done to it.
@@ -530,6 +532,30 @@ pub(crate) struct FileId {
     inode: u64,
 }
 
+#[cfg(unix)]
+impl FileId {
+    #[allow(clippy::unnecessary_cast)] // Not everywhere.
+    fn of(stat: &rustix::fs::Stat) -> FileId {
+        FileId {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+        }
+    }
+
+    /// The number means this file.
+    pub(crate) fn is_of(self, fd: RawFd) -> bool {
+        let stat = borrow(fd).and_then(|fd| Ok(rustix::fs::fstat(fd)?));
+        stat.is_ok_and(|stat| FileId::of(&stat) == self)
+    }
+}
+
+#[cfg(windows)]
+impl FileId {
+    pub(crate) fn is_of(self, _: RawFd) -> bool {
+        true
+    }
+}
+
 /// The file of a number, if it is one that is always ready, such as a regular file or a directory.
 ///
 /// epoll refuses to watch those by EPERM. So may a sandbox, and for sockets, too.
@@ -547,10 +573,7 @@ pub(crate) fn always_ready(fd: RawFd) -> io::Result<Option<FileId>> {
     let mut polled = [PollFd::from_borrowed_fd(fd, both)];
     poll(&mut polled, Some(&Timespec::default()))?;
     let is = polled[0].revents().contains(both);
-    Ok(is.then_some(FileId {
-        device: stat.st_dev as u64,
-        inode: stat.st_ino as u64,
-    }))
+    Ok(is.then_some(FileId::of(&stat)))
 }
 
 /// What is not a socket is not watched there.

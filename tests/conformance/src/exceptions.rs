@@ -81,7 +81,9 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
         &[
             "a_number_reused_across_kinds_of_files",
             "a_number_reused_after_a_oneshot_has_fired",
+            "a_rebuilt_set_watches_no_stranger",
             "a_reused_number_is_really_armed",
+            "a_stranger_under_the_number_is_not_watched",
             "a_stale_handler_cannot_take_the_number_back",
             "rearm_takes_the_new_file_under_the_number",
             "rearm_forgets_what_the_old_file_was_ready_for",
@@ -90,7 +92,10 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
     ),
     (
         "to poll(2) a regular file is like any other, so that nothing can be refused about it",
-        &["a_refused_rearm_leaves_all_as_it_was"],
+        &[
+            "a_refused_rearm_leaves_all_as_it_was",
+            "a_regular_file_whose_number_is_taken_goes_quiet",
+        ],
     ),
     (
         "there is no descriptor that a host could watch",
@@ -100,6 +105,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "a_cancelled_timer_does_not_show",
             "a_turn_that_failed_shows_on_the_descriptor",
             "a_reactor_hosts_a_reactor",
+            "a_stale_id_does_nothing_to_the_loops_own_descriptors",
         ],
     ),
 ];

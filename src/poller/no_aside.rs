@@ -1,0 +1,49 @@
+//! Only Linux is known to have descriptors that a nested set must not ask.
+
+use std::io;
+use std::sync::Arc;
+
+use super::FileId;
+use crate::engine::Inbox;
+use crate::id::Key;
+use crate::os::RawFd;
+use crate::{Interest, Ready};
+
+pub(crate) enum Consumed {}
+
+pub(crate) fn consumed(_: RawFd, _: Interest) -> Option<(Consumed, FileId)> {
+    None
+}
+
+pub(crate) fn owns(_: RawFd) -> bool {
+    false
+}
+
+pub(crate) enum Aside {}
+
+impl Aside {
+    pub(crate) fn new(
+        _: RawFd,
+        (consumed, _): (Consumed, FileId),
+        _: &Arc<Inbox>,
+        _: Key,
+    ) -> io::Result<Aside> {
+        match consumed {}
+    }
+
+    pub(crate) fn is_of(&self, _: RawFd) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn ask(&self, _: Interest, _: Interest, _: bool) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn take(&self, _: Interest) -> Ready {
+        match *self {}
+    }
+
+    pub(crate) fn put_back(&self, _: Ready) {
+        match *self {}
+    }
+}

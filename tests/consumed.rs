@@ -1,0 +1,353 @@
+//! Descriptors that forget their readiness when they are asked: under every host, and beside every
+//! other handler, no event of theirs is lost. Linux has them, and most need root.
+#![cfg(target_os = "linux")]
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use oneloop::{Action, Event, Interest, Mode, PollerKind, Reactor};
+use oneloop_conformance::wait_readable;
+
+const EVENTS: usize = 5;
+const HOSTS: [&str; 5] = ["run", "tokio", "async-io", "poll", "stacked"];
+const POLLERS: [PollerKind; 2] = [PollerKind::Epoll, PollerKind::Polling];
+const MODES: [Mode; 3] = [Mode::Level, Mode::Edge, Mode::Oneshot];
+
+fn drive(host: &str, reactor: &Reactor) {
+    match host {
+        "run" => reactor.run().unwrap(),
+        "tokio" => {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_io().build().unwrap();
+            runtime.block_on(oneloop_tokio::drive(reactor)).unwrap();
+        }
+        "async-io" => async_io::block_on(oneloop_async_io::drive(reactor)).unwrap(),
+        "poll" => {
+            let mut host = reactor.host("poll").unwrap();
+            while !host.turn(100).unwrap().stopped {
+                wait_readable(&host);
+            }
+        }
+        _ => {
+            let outer = Reactor::new().unwrap();
+            let mut host = reactor.host("outer").unwrap();
+            // SAFETY: the host is kept by the handler, for longer than the number.
+            let fd = unsafe { BorrowedFd::borrow_raw(host.as_raw_fd()) };
+            host.turn(100).unwrap();
+            let weak = outer.downgrade();
+            let turn = move |_: &mut BorrowedFd<'static>, _| {
+                if host.turn(100).unwrap().stopped {
+                    weak.upgrade().unwrap().stop();
+                    return Action::Remove;
+                }
+                Action::Continue
+            };
+            outer
+                .add_handler(fd, Interest::READABLE, Mode::Level, turn)
+                .unwrap();
+            outer.run().unwrap();
+        }
+    }
+}
+
+/// Drives until the handler that `add` makes, which is given what to call for each event, has seen
+/// `EVENTS` of them; each is caused when the one before was seen.
+fn see(
+    what: &str,
+    host: &str,
+    poller: PollerKind,
+    cause: fn(usize),
+    add: impl FnOnce(&Reactor, Box<dyn Fn() + Send + Sync>),
+) {
+    let reactor = Reactor::builder().poller(poller).build().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let weak = reactor.downgrade();
+    let count = seen.clone();
+    let one = move || {
+        let reactor = weak.upgrade().unwrap();
+        match count.fetch_add(1, SeqCst) + 1 {
+            EVENTS => reactor.stop(),
+            n if n < EVENTS => {
+                let later = Duration::from_millis(2);
+                reactor.call_later(later, move || cause(n)).unwrap();
+            }
+            _ => {}
+        }
+    };
+    add(&reactor, Box::new(one));
+    let later = Duration::from_millis(2);
+    reactor.call_later(later, move || cause(0)).unwrap();
+    let weak = reactor.downgrade();
+    let late = move || weak.upgrade().unwrap().stop();
+    reactor.call_later(Duration::from_secs(10), late).unwrap();
+    drive(host, &reactor);
+    let seen = seen.load(SeqCst);
+    assert!(seen >= EVENTS, "{what}, {host}, {poller:?}: {seen} events");
+}
+
+/// A name space of this thread's own, whose name is nobody else's.
+fn own_name_space() {
+    // SAFETY: changes what this thread sees, and no memory.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWUTS) }, 0, "not root?");
+}
+
+fn rename(n: usize) {
+    let name = format!("h{n}");
+    // SAFETY: a name and its length.
+    let set = unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) };
+    assert_eq!(set, 0);
+}
+
+fn hostname() -> File {
+    File::open("/proc/sys/kernel/hostname").unwrap()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_file_of_procfs() {
+    own_name_space();
+    for poller in POLLERS {
+        for host in HOSTS {
+            for mode in MODES {
+                see(
+                    &format!("{mode:?}"),
+                    host,
+                    poller,
+                    rename,
+                    |reactor, one| {
+                        let weak = reactor.downgrade();
+                        let call = move |_: &mut File, event: Event| {
+                            one();
+                            if mode == Mode::Oneshot {
+                                let reactor = weak.upgrade().unwrap();
+                                let again =
+                                    reactor.update_handler(event.handler(), Interest::PRIORITY);
+                                again.unwrap();
+                            }
+                        };
+                        reactor
+                            .add_handler(hostname(), Interest::PRIORITY, mode, call)
+                            .unwrap();
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Both handlers see each event, whoever asks first.
+#[test]
+#[ignore = "needs root"]
+fn level_and_edge_on_one_file() {
+    own_name_space();
+    for poller in POLLERS {
+        for host in HOSTS {
+            let both = Arc::new(AtomicUsize::new(0));
+            let count = both.clone();
+            see("level and edge", host, poller, rename, |reactor, one| {
+                let file = Arc::new(hostname());
+                let level = move |_: &mut _, _: Event| {
+                    count.fetch_add(1, SeqCst);
+                };
+                reactor
+                    .add_handler(file.clone(), Interest::PRIORITY, Mode::Level, level)
+                    .unwrap();
+                let edge = move |_: &mut _, _: Event| one();
+                reactor
+                    .add_handler(file, Interest::PRIORITY, Mode::Edge, edge)
+                    .unwrap();
+            });
+            assert!(both.load(SeqCst) >= EVENTS, "{host}, {poller:?}");
+        }
+    }
+}
+
+/// What happened while a handler was paused is told when it is resumed, once.
+#[test]
+#[ignore = "needs root"]
+fn a_paused_handler_misses_nothing() {
+    own_name_space();
+    for host in HOSTS {
+        let reactor = Reactor::new().unwrap();
+        let weak = reactor.downgrade();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = seen.clone();
+        let call = move |_: &mut File, _: Event| {
+            count.fetch_add(1, SeqCst);
+            weak.upgrade().unwrap().stop();
+        };
+        let id = reactor
+            .add_handler(hostname(), Interest::NONE, Mode::Level, call)
+            .unwrap();
+        let weak = reactor.downgrade();
+        let resume = move || {
+            rename(1);
+            let reactor = weak.upgrade().unwrap();
+            for interest in [Interest::PRIORITY, Interest::NONE, Interest::PRIORITY] {
+                reactor.update_handler(id, interest).unwrap();
+            }
+        };
+        reactor
+            .call_later(Duration::from_millis(2), resume)
+            .unwrap();
+        drive(host, &reactor);
+        assert_eq!(seen.load(SeqCst), 1, "{host}");
+    }
+}
+
+/// The mounts of this process, which change with each of these.
+fn mount(n: usize) {
+    let (tmpfs, target) = (c"tmpfs".as_ptr(), c"/tmp".as_ptr());
+    // SAFETY: strings that live long enough. The name space is this thread's own.
+    let done = unsafe {
+        match n % 2 {
+            0 => libc::mount(tmpfs, target, tmpfs, 0, null_mut()),
+            _ => libc::umount(target),
+        }
+    };
+    assert_eq!(done, 0);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_mounts() {
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: changes what this thread sees, and no memory.
+    unsafe {
+        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0, "not root?");
+        let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
+        assert_eq!(libc::mount(none, root, null_mut(), private, null_mut()), 0);
+    }
+    for host in HOSTS {
+        see("mounts", host, PollerKind::Epoll, mount, |reactor, one| {
+            let call = move |_: &mut File, _: Event| one();
+            let mounts = File::open("/proc/thread-self/mounts").unwrap();
+            reactor
+                .add_handler(mounts, Interest::PRIORITY, Mode::Level, call)
+                .unwrap();
+        });
+    }
+}
+
+/// A perf event that counts the page faults of this thread, and wakes at each.
+struct Faults(OwnedFd, usize);
+
+impl Faults {
+    fn new() -> Faults {
+        // Type (software) and size; config (page faults); period (1); sample type (address); flags (no
+        // kernel); wake-up (1).
+        let mut attributes = [0_u64; 14];
+        attributes[0] = 1 | 112 << 32;
+        attributes[1] = 2;
+        attributes[2] = 1;
+        attributes[3] = 1;
+        attributes[5] = 1 << 5 | 1 << 6;
+        attributes[6] = 1;
+        let call = libc::SYS_perf_event_open;
+        // SAFETY: the attributes are as large as they say; the descriptor is new, and the ring is
+        // mapped where the kernel likes.
+        unsafe {
+            let fd = libc::syscall(call, attributes.as_ptr(), 0, -1, -1, 8);
+            assert!(fd >= 0, "not allowed?");
+            let fd = OwnedFd::from_raw_fd(fd as i32);
+            let (size, shared, raw) = (4096 * 9, libc::MAP_SHARED, fd.as_raw_fd());
+            let ring = libc::mmap(null_mut(), size, 3, shared, raw, 0);
+            assert_ne!(ring, libc::MAP_FAILED);
+            Faults(fd, ring as usize)
+        }
+    }
+
+    fn drain(ring: usize) {
+        // SAFETY: the ring's head and tail, in its first page, which is mapped until the process ends.
+        unsafe {
+            let (head, tail) = ((ring + 1024) as *const u64, (ring + 1032) as *mut u64);
+            tail.write_volatile(head.read_volatile());
+        }
+    }
+
+    fn cause(_: usize) {
+        // SAFETY: a page of its own, written to while it is mapped.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let page = libc::mmap(null_mut(), 4096, 3, flags, -1, 0);
+            page.cast::<u8>().write_volatile(1);
+            libc::munmap(page, 4096);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the right to count page faults"]
+fn perf_events() {
+    for poller in POLLERS {
+        for host in HOSTS {
+            for mode in [Mode::Level, Mode::Edge] {
+                let what = format!("perf, {mode:?}");
+                see(&what, host, poller, Faults::cause, |reactor, one| {
+                    let Faults(fd, ring) = Faults::new();
+                    let call = move |_: &mut OwnedFd, _: Event| {
+                        Faults::drain(ring);
+                        one();
+                    };
+                    reactor
+                        .add_handler(fd, Interest::READABLE, mode, call)
+                        .unwrap();
+                });
+            }
+        }
+    }
+}
+
+/// What was registered before a host came is polled with care from then on.
+#[test]
+#[ignore = "needs root"]
+fn registered_on_one_host_and_seen_on_the_next() {
+    own_name_space();
+    let reactor = Reactor::new().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let (count, weak) = (seen.clone(), reactor.downgrade());
+    let Faults(fd, ring) = Faults::new();
+    let call = move |_: &mut OwnedFd, _: Event| {
+        Faults::drain(ring);
+        count.fetch_add(1, SeqCst);
+        weak.upgrade().unwrap().stop();
+    };
+    reactor
+        .add_handler(fd, Interest::READABLE, Mode::Level, call)
+        .unwrap();
+    for host in HOSTS.iter().chain(HOSTS.iter()) {
+        let before = seen.load(SeqCst);
+        let cause = || Faults::cause(0);
+        reactor.call_later(Duration::from_millis(2), cause).unwrap();
+        drive(host, &reactor);
+        assert!(seen.load(SeqCst) > before, "{host}");
+    }
+}
+
+/// The thread that polls them ends with the last of them, and closes nothing that is not its own.
+#[test]
+#[ignore = "needs root"]
+fn nothing_is_left_of_them() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap();
+    let polls = || {
+        let name = |task: std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("comm")).unwrap_or_default()
+        };
+        let mut names = threads().map(|task| name(task.unwrap()));
+        names.any(|name| name.trim() == "oneloop-poll")
+    };
+    let reactor = Reactor::new().unwrap();
+    let id = reactor
+        .add_handler(hostname(), Interest::PRIORITY, Mode::Level, |_, _| {})
+        .unwrap();
+    assert!(polls());
+    reactor.remove_handler(id).unwrap();
+    // Other tests of this process may have some of their own for a while.
+    while polls() {
+        std::thread::yield_now();
+    }
+}
