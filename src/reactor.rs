@@ -849,7 +849,7 @@ impl<K: Threads> Loop<K> {
         }
     }
 
-    /// Removes all that is registered and drops it. Whoever drives returns as after
+    /// Removes all that is registered and drops it. Whatever drives returns as after
     /// [`stop`](Self::stop). Later calls give an error of the kind [`Closed`](crate::ErrorKind::Closed).
     pub fn close(&self) {
         self.core.close();
@@ -888,14 +888,6 @@ impl<K: Threads> Loop<K> {
     /// unless it has such a claim.
     pub fn is_driven(&self) -> bool {
         self.core.is_driven()
-    }
-
-    /// Whether this process is a child, by `fork`, of the one that made the loop, and cannot use it.
-    ///
-    /// For those who write adapters. A runtime's set of descriptors is the parent's, too, after a fork. A
-    /// child that unregisters the loop's descriptor there leaves the parent deaf.
-    pub fn is_forked(&self) -> bool {
-        self.core.inbox.is_forked()
     }
 
     /// What the loop has done so far.
