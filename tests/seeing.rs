@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
@@ -364,4 +364,30 @@ fn a_report_that_panics_removes_nobody() {
     each_turn_panics("a hook");
     reactor.remove_hook(hook.unwrap()).unwrap();
     assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 0);
+}
+
+/// It is for when the loop is in trouble, and must not be the trouble.
+#[test]
+fn a_dump_of_many_timers_does_not_stop_the_loop() {
+    const MANY: usize = 50_000;
+    let reactor = Reactor::new().unwrap();
+    for _ in 0..MANY {
+        let hour = Duration::from_secs(3600);
+        reactor.call_later(hour, || {}).unwrap();
+    }
+    let other = reactor.clone();
+    let dumping = thread::spawn(move || {
+        let start = Instant::now();
+        (other.dump().lines().count(), start.elapsed())
+    });
+    // What has to wait for the lock.
+    let mut longest = Duration::ZERO;
+    while !dumping.is_finished() {
+        let start = Instant::now();
+        reactor.next_deadline();
+        longest = longest.max(start.elapsed());
+    }
+    let (lines, took) = dumping.join().unwrap();
+    assert!(lines > MANY);
+    assert!(longest < took / 2, "{longest:?} of {took:?}");
 }

@@ -1,12 +1,20 @@
-//! The loop as text, for people.
+//! The loop as text, for people. What is there is copied under the lock, some at a time, and written as
+//! text without it: the loop goes on meanwhile.
 
 use std::fmt::{self, Write};
+use std::ops::Range;
+use std::panic::Location;
 use std::time::Duration;
 
-use super::Core;
 use super::descriptors::{Descriptor, Told};
 use super::handlers::Handler;
 use super::timers::{Plan, Timer};
+use super::{Core, State};
+use crate::os::RawFd;
+use crate::{Interest, Mode, Ready};
+
+/// For so many the lock is held at a time.
+const SOME: usize = 256;
 
 impl Core {
     pub(crate) fn dump(&self) -> String {
@@ -28,65 +36,160 @@ impl Core {
             (None, Some((call, _))) => format!("{call} is driving"),
             (None, None) => "nobody is driving".into(),
         };
+        let hooks: Vec<_> = state.hooks.iter().map(|hook| hook.place).collect();
+        drop(state);
         writeln!(out, "{by}; {} turns so far", stats.turns)?;
         writeln!(out, "{} handlers", stats.handlers)?;
-        for (handler, descriptor) in state.handlers.iter() {
-            write_handler(out, handler, descriptor)?;
-        }
+        self.for_all(
+            |state, places, lines| match state.handlers.some(places) {
+                Some(some) => {
+                    lines.extend(some.map(|(handler, on)| HandlerLine::new(handler, on)));
+                    true
+                }
+                None => false,
+            },
+            |line| line.write(out),
+        )?;
         writeln!(out, "{} timers", stats.pending_timers)?;
-        for (timer, plan, place) in state.timers.iter() {
-            write_timer(out, timer, plan, now)?;
-            writeln!(out, ", set at {place}")?;
-        }
-        if !state.hooks.is_empty() {
+        self.for_all(
+            |state, places, lines| match state.timers.some(places) {
+                Some(some) => {
+                    lines.extend(
+                        some.map(|(timer, plan, place)| TimerLine::new(timer, plan, place)),
+                    );
+                    true
+                }
+                None => false,
+            },
+            |line| line.write(out, now),
+        )?;
+        if !hooks.is_empty() {
             writeln!(out, "hooks")?;
         }
-        for hook in state.hooks.iter() {
-            writeln!(out, "  added at {}", hook.place)?;
+        for place in hooks {
+            writeln!(out, "  added at {place}")?;
         }
         writeln!(out, "{} posts waiting", self.inbox.len())
     }
+
+    /// Copies what is in some places after the others, with the lock, until `copy` says that there are no
+    /// more; and writes each without.
+    fn for_all<L>(
+        &self,
+        copy: impl Fn(&State, Range<usize>, &mut Vec<L>) -> bool,
+        mut write: impl FnMut(&L) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut lines = Vec::with_capacity(SOME);
+        for begin in (0..).step_by(SOME) {
+            let places = begin..begin + SOME;
+            let Some(state) = self.try_state() else {
+                break;
+            };
+            if !copy(&state, places, &mut lines) {
+                break;
+            }
+            drop(state);
+            lines.drain(..).try_for_each(|line| write(&line))?;
+        }
+        Ok(())
+    }
 }
 
-fn write_handler(out: &mut String, handler: &Handler, descriptor: &Descriptor) -> fmt::Result {
-    match &descriptor.told {
-        Told::ByKernel => write!(out, "  descriptor {}", descriptor.fd)?,
-        Told::Always(_) => write!(out, "  descriptor {} (always ready)", descriptor.fd)?,
-        Told::Aside(_) => write!(out, "  descriptor {} (polled by a thread)", descriptor.fd)?,
-        Told::By(_) => write!(out, "  virtual source")?,
-    }
-    if let Some(ready) = descriptor.ready() {
-        write!(out, " {ready:?}")?;
-    }
-    let (mode, interest) = (handler.mode, handler.interest);
-    write!(out, ", {mode:?} {interest:?}")?;
-    let remarks = [
-        (
-            descriptor.orphaned || descriptor.closed,
-            "closed by its owner",
-        ),
-        (interest.is_none(), "paused"),
-        (!handler.armed, "not armed"),
-        (handler.again, "again"),
-        (handler.unreferenced, "unref"),
-    ];
-    for (_, remark) in remarks.iter().filter(|(holds, _)| *holds) {
-        write!(out, ", {remark}")?;
-    }
-    writeln!(out, ", {} calls, added at {}", handler.calls, handler.place)
+struct HandlerLine {
+    source: SourceKind,
+    ready: Option<Ready>,
+    mode: Mode,
+    interest: Interest,
+    is_closed: bool,
+    is_armed: bool,
+    again: bool,
+    unreferenced: bool,
+    calls: u64,
+    place: &'static Location<'static>,
 }
 
-fn write_timer(out: &mut String, timer: &Timer, plan: Plan, now: u64) -> fmt::Result {
-    let left = Duration::from_nanos(timer.deadline.saturating_sub(now));
-    write!(out, "  in {left:?}")?;
-    if plan.at.is_some() {
-        write!(out, " by the system clock")?;
+enum SourceKind {
+    Descriptor(RawFd),
+    AlwaysReady(RawFd),
+    Aside(RawFd),
+    Virtual,
+}
+
+impl HandlerLine {
+    fn new(handler: &Handler, on: &Descriptor) -> HandlerLine {
+        HandlerLine {
+            source: match &on.told {
+                Told::ByKernel => SourceKind::Descriptor(on.fd),
+                Told::Always(_) => SourceKind::AlwaysReady(on.fd),
+                Told::Aside(_) => SourceKind::Aside(on.fd),
+                Told::By(_) => SourceKind::Virtual,
+            },
+            ready: on.ready(),
+            mode: handler.mode,
+            interest: handler.interest,
+            is_closed: on.orphaned || on.closed,
+            is_armed: handler.armed,
+            again: handler.again,
+            unreferenced: handler.unreferenced,
+            calls: handler.calls,
+            place: handler.place,
+        }
     }
-    if let Some(period) = plan.every {
-        write!(out, ", every {:?}", Duration::from_nanos(period))?;
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        match self.source {
+            SourceKind::Descriptor(fd) => write!(out, "  descriptor {fd}")?,
+            SourceKind::AlwaysReady(fd) => write!(out, "  descriptor {fd} (always ready)")?,
+            SourceKind::Aside(fd) => write!(out, "  descriptor {fd} (polled by a thread)")?,
+            SourceKind::Virtual => write!(out, "  virtual source")?,
+        }
+        if let Some(ready) = self.ready {
+            write!(out, " {ready:?}")?;
+        }
+        write!(out, ", {:?} {:?}", self.mode, self.interest)?;
+        let remarks = [
+            (self.is_closed, "closed by its owner"),
+            (self.interest.is_none(), "paused"),
+            (!self.is_armed, "not armed"),
+            (self.again, "again"),
+            (self.unreferenced, "unref"),
+        ];
+        for (_, remark) in remarks.iter().filter(|(holds, _)| *holds) {
+            write!(out, ", {remark}")?;
+        }
+        writeln!(out, ", {} calls, added at {}", self.calls, self.place)
     }
-    if timer.unreferenced {
-        write!(out, ", unref")?;
+}
+
+struct TimerLine {
+    deadline: u64,
+    plan: Plan,
+    unreferenced: bool,
+    place: &'static Location<'static>,
+}
+
+impl TimerLine {
+    fn new(timer: &Timer, plan: Plan, place: &'static Location<'static>) -> TimerLine {
+        TimerLine {
+            deadline: timer.deadline,
+            plan,
+            unreferenced: timer.unreferenced,
+            place,
+        }
     }
-    Ok(())
+
+    fn write(&self, out: &mut String, now: u64) -> fmt::Result {
+        let left = Duration::from_nanos(self.deadline.saturating_sub(now));
+        write!(out, "  in {left:?}")?;
+        if self.plan.at.is_some() {
+            write!(out, " by the system clock")?;
+        }
+        if let Some(period) = self.plan.every {
+            write!(out, ", every {:?}", Duration::from_nanos(period))?;
+        }
+        if self.unreferenced {
+            write!(out, ", unref")?;
+        }
+        writeln!(out, ", set at {}", self.place)
+    }
 }

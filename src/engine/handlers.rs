@@ -2,6 +2,7 @@
 //! be told. Never calls user code.
 
 use std::io;
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -372,10 +373,14 @@ impl Handlers {
         Some(self.descriptors[d as usize].fd)
     }
 
-    /// All of them, each with its descriptor.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Handler, &Descriptor)> {
-        let all = self.handlers.iter().map(|(_, handler)| handler);
-        all.map(|handler| (handler, &self.descriptors[handler.descriptor as usize]))
+    /// Those in these places, each with its descriptor. None if there are no such places any more.
+    pub(super) fn some(
+        &self,
+        places: Range<usize>,
+    ) -> Option<impl Iterator<Item = (&Handler, &Descriptor)>> {
+        let there = places.start < self.handlers.capacity();
+        let some = places.filter_map(|place| self.handlers.get(place));
+        there.then(|| some.map(|one| (one, &self.descriptors[one.descriptor as usize])))
     }
 
     /// How many there are of a mode.

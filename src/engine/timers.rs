@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::panic::Location;
 use std::time::SystemTime;
 
@@ -217,11 +218,18 @@ impl Timers {
         Some(())
     }
 
-    /// All of them, each with where it was set.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Timer, Plan, &'static Location<'static>)> {
-        self.slots.iter().map(|(index, timer)| {
-            let plan = self.plans.get(&(index as u32)).copied();
-            (timer, plan.unwrap_or_default(), self.bodies[index].place)
+    /// Those in these places, each with where it was set. None if there are no such places any more.
+    pub(super) fn some(
+        &self,
+        places: Range<usize>,
+    ) -> Option<impl Iterator<Item = (&Timer, Plan, &'static Location<'static>)>> {
+        let there = places.start < self.slots.capacity();
+        let some = places.filter_map(|place| Some((place, self.slots.get(place)?)));
+        there.then(|| {
+            some.map(|(place, timer)| {
+                let plan = self.plans.get(&(place as u32)).copied();
+                (timer, plan.unwrap_or_default(), self.bodies[place].place)
+            })
         })
     }
 
