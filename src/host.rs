@@ -133,7 +133,7 @@ impl<K: Threads> Host<K> {
     ///
     /// # Errors
     ///
-    /// As [`turn`](Self::turn).
+    /// If called from one of the reactor's own callbacks, or after a fork.
     pub fn renew(&mut self) -> Result<()> {
         self.reactor.core.renew(Some(self.name))
     }

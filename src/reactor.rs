@@ -817,7 +817,8 @@ impl<K: Threads> Loop<K> {
     }
 
     /// Makes the kernel's set of descriptors anew, under the number of [`AsFd`]; see
-    /// [`Turn::haunted`], which asks for it.
+    /// [`Turn::haunted`], which asks for it. If that is not possible now, for want of descriptors, a later
+    /// turn asks for it again.
     pub fn renew(&self) -> Result<()> {
         self.core.renew(None)
     }

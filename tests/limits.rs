@@ -18,6 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use oneloop::faults::{Call, Fault};
 use oneloop::{Error, Interest, Mode, PollerKind, Reactor};
 use oneloop_conformance::{Host, Log, Sources, Stage, run};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,6 +27,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 fn descriptors_run_out() {
     // One after the other.
     without_descriptors_building_fails_and_nothing_else_does();
+    without_descriptors_a_loop_that_never_sleeps_does_not_spin();
     on::<own_wait::BuiltIn>();
     on::<tokio::CurrentThread>();
     on::<tokio::MultiThread>();
@@ -206,4 +208,21 @@ fn unreachable_handler() {
 
 fn emfile() -> i32 {
     rustix::io::Errno::MFILE.raw_os_error()
+}
+
+/// A set that cannot be made anew is tried again, and until then the loop does not spin.
+fn without_descriptors_a_loop_that_never_sleeps_does_not_spin() {
+    let reactor = Reactor::new().unwrap();
+    let faults = reactor.faults();
+    faults.order(Fault::Fails(Call::Renew, emfile()), u64::MAX);
+    faults.order(Fault::Gone, u64::MAX);
+    let stopper = reactor.downgrade();
+    let time = Duration::from_millis(50);
+    let stop = move || stopper.upgrade().unwrap().stop();
+    reactor.call_later(time, stop).unwrap();
+    // As with an event of nobody's, no wait sleeps.
+    reactor.add_hook(|| Some(Duration::ZERO), || {}).unwrap();
+    reactor.run().unwrap();
+    let turns = reactor.stats().turns;
+    assert!(turns < 200, "{turns} turns in {time:?}");
 }

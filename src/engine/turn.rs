@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::time::Duration;
-use std::{io, mem};
+use std::{io, mem, thread};
 
 use super::hooks::Hook;
 use super::inbox::Post;
@@ -46,6 +46,9 @@ enum Cut {
 
 /// In how many of them it is taken for a descriptor that cannot be removed.
 const HAUNTED: u32 = 8;
+
+/// How long the loop's own wait does nothing if it cannot get rid of that for want of descriptors.
+const STUCK: Duration = Duration::from_millis(1);
 
 impl Turning {
     pub(super) fn new(events: Events) -> Turning {
@@ -251,7 +254,7 @@ impl<'c> Driving<'c> {
             }
         }
         if (ghosts != [false; 2]) | (*haunted != [0; 2]) {
-            gathered = gathered.and(self.lay_ghosts(&mut state, ghosts));
+            state = self.lay_ghosts(state, ghosts);
         }
         gathered.map_err(|error| Error::os(self.call, error))?;
         Ok((state, quiet, limit))
@@ -309,8 +312,9 @@ impl<'c> Driving<'c> {
 
     /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
     #[cold]
-    fn lay_ghosts(&mut self, state: &mut State, ghosts: [bool; 2]) -> io::Result<()> {
+    fn lay_ghosts(&mut self, mut state: StateGuard<'c>, ghosts: [bool; 2]) -> StateGuard<'c> {
         let core = self.core;
+        let mut is_stuck = false;
         for set in [Set::Main, Set::Edges] {
             let turns = &mut self.turning.haunted[set as usize];
             // One such event may be of a handler that another thread has just removed.
@@ -324,11 +328,22 @@ impl<'c> Driving<'c> {
             // second set is nobody's business.
             let watched = set == Set::Main && core.watched.load(Ordering::SeqCst) != 0;
             state.haunted |= watched;
-            if !watched || self.built_in {
-                state.handlers.exorcise(&core.inbox.poller, set)?;
+            if watched && !self.built_in {
+                continue;
+            }
+            if state.handlers.exorcise(&core.inbox.poller, set).is_err() {
+                // For want of descriptors: all else goes on. It is tried again with the next such event.
+                *turns = HAUNTED - 1;
+                is_stuck = self.built_in;
             }
         }
-        Ok(())
+        // Until then no wait sleeps. What comes meanwhile is late by that much, and the loop does not spin.
+        if is_stuck && self.turning.batch.is_empty() {
+            drop(state);
+            thread::sleep(STUCK);
+            state = core.state();
+        }
+        state
     }
 
     /// Check hooks, and urgent posts.

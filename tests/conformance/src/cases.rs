@@ -265,7 +265,8 @@ macro_rules! __cases {
                 a_failing_wake_loses_no_post
                 a_failing_alarm_loses_no_timer
                 a_clock_that_cannot_be_watched_is_an_error
-                a_set_that_cannot_be_made_anew;
+                a_set_that_cannot_be_made_anew
+                a_set_that_cannot_be_made_anew_ends_no_driver;
             oddities:
                 events_come_one_at_a_time
                 an_event_for_who_is_not_ready_does_no_harm

@@ -74,6 +74,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "a_failing_wait_for_the_second_set_loses_nothing",
             "a_second_set_that_cannot_be_made",
             "a_set_that_cannot_be_made_anew",
+            "a_set_that_cannot_be_made_anew_ends_no_driver",
         ],
     ),
     (

@@ -801,7 +801,28 @@ pub fn a_clock_that_cannot_be_watched_is_an_error(stage: &mut Stage) {
     assert_eq!(log.len(), 1);
 }
 
-/// A set that has to be made anew, and cannot.
+/// A set that has to be made anew, and cannot: whoever drives goes on, and it is tried again.
+pub fn a_set_that_cannot_be_made_anew_ends_no_driver(stage: &mut Stage) {
+    let faults = stage.faults();
+    let mut others = Bystanders::new(stage);
+    faults.order(Fault::Fails(Call::Renew, EMFILE), 5);
+    faults.order(Fault::Gone, 200);
+    // Each of these would panic at an error.
+    while faults
+        .injected()
+        .get(&Fault::Gone)
+        .is_none_or(|&count| count < 200)
+    {
+        stage.turns(20);
+    }
+    let refused = faults.injected();
+    let refused = refused.get(&Fault::Fails(Call::Renew, EMFILE));
+    assert_eq!(refused, Some(&5), "it is tried again");
+    others.go_on(stage);
+    stage.expect_sleep();
+}
+
+/// The same with all that belongs to it, one after the other.
 pub fn a_set_that_cannot_be_made_anew(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
