@@ -122,6 +122,11 @@ impl<K: Threads> Host<K> {
     ///
     /// If called from one of the reactor's own callbacks, after a fork, or if the kernel fails.
     ///
+    /// The first happens where a callback runs the host's loop, as for a modal dialogue. It takes a
+    /// millisecond, so that the loop inside does not spin: the descriptor may stay readable until the
+    /// callback returns. A host in which that is common should not watch the descriptor during a turn. GLib does
+    /// so by itself, unless `g_source_set_can_recurse` is used.
+    ///
     /// # Panics
     ///
     /// If a callback does. All else stays due, and the host can go on.

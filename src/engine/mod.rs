@@ -189,6 +189,9 @@ pub(crate) const BY_HOST: u8 = 1;
 #[cfg(pollable)]
 pub(crate) const BY_OTHERS: u8 = 2;
 
+/// How long a call inside a callback that wants to drive takes to fail.
+const NESTED: Duration = Duration::from_millis(1);
+
 const ASK_HOOKS: &str = "ask_hooks";
 
 // Deadlines are nanoseconds, since long ago: see `Clock`. Two of them are none:
@@ -533,6 +536,12 @@ impl Core {
                     Some((by, _)) => format!("{by} on another thread"),
                     None => "another thread".into(),
                 };
+                drop(state);
+                // A callback may run the host's loop, as for a modal dialogue. The descriptor may be readable
+                // all the while, and that loop must not spin.
+                if here {
+                    thread::sleep(NESTED);
+                }
                 return Err(driven(call, by));
             }
         };
