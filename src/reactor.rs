@@ -891,6 +891,14 @@ impl<K: Threads> Loop<K> {
         self.core.is_driven()
     }
 
+    /// Whether this process is a child, by `fork`, of the one that made the loop, and cannot use it.
+    ///
+    /// For those who write adapters. A runtime's set of descriptors is the parent's, too, after a fork. A
+    /// child that unregisters the loop's descriptor there leaves the parent deaf.
+    pub fn is_forked(&self) -> bool {
+        self.core.inbox.is_forked()
+    }
+
     /// What the loop has done so far.
     pub fn stats(&self) -> Stats {
         self.core.stats()
