@@ -1,8 +1,12 @@
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::Location;
+use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
@@ -20,6 +24,10 @@ impl<K: Threads> Loop<K> {
     /// of reactors, and others who use `signal-hook`, may watch one signal. It is a handler like
     /// any other, on a descriptor of its own. When the last is removed, the signal does nothing: its
     /// default action does not come back.
+    ///
+    /// Nor does it in a child process after a fork: there the signal does nothing either, as long as
+    /// no other program is executed. Such a child should call `signal(SIGTERM, SIG_DFL)`, and the same
+    /// for what else it wants to be ended by, or watch the signal by a loop of its own.
     ///
     /// ```
     /// # #[cfg(feature = "signal")]
@@ -39,9 +47,10 @@ impl<K: Threads> Loop<K> {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a signal that cannot be caught, or is a
-    /// fault of the program that it could not go on from; the operating system's, for one that
-    /// does not exist, or if there are no descriptors left.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a signal that cannot be caught, or that says
+    /// of a fault of the program, which would come again and again: `SIGSEGV`, `SIGBUS`, `SIGILL`,
+    /// `SIGFPE`, `SIGTRAP` and `SIGSYS`. The operating system's, for one that does not exist, or if
+    /// there are no descriptors left.
     #[track_caller]
     pub fn add_signal<F, A>(&self, signal: i32, callback: F) -> Result<HandlerId>
     where
@@ -80,37 +89,54 @@ impl<K: Threads> Loop<K> {
     }
 }
 
+/// Faults of the program. The handler would return to the instruction that has caused one.
+const FAULTS: [i32; 6] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
+
 /// Readable when a signal has come; until it is dropped.
 pub(crate) struct SignalPipe {
     reader: UnixStream,
-    writer: Arc<UnixStream>,
+    writer: Arc<Writer>,
     id: SigId,
     /// The process that it was made in.
     forks: u32,
 }
 
+struct Writer {
+    socket: UnixStream,
+    /// The reader was told, and has not looked yet. However many signals come, there is one byte.
+    told: AtomicBool,
+}
+
 impl SignalPipe {
     pub(crate) fn new(signal: i32) -> io::Result<SignalPipe> {
-        if FORBIDDEN.contains(&signal) {
+        if FORBIDDEN.contains(&signal) || FAULTS.contains(&signal) {
             let what = "this signal cannot be caught";
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
-        let (reader, writer) = UnixStream::pair()?;
+        let (reader, socket) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
-        writer.set_nonblocking(true)?;
-        let writer = Arc::new(writer);
-        let (forks, socket) = (fork::generation(), writer.clone());
+        socket.set_nonblocking(true)?;
+        let told = AtomicBool::new(false);
+        let writer = Arc::new(Writer { socket, told });
+        let (forks, notified) = (fork::generation(), writer.clone());
         let notify = move || {
             // A child process has the same pipe, but its signals are its own.
             if fork::seen() == forks {
-                // SAFETY: writes one byte into a socket that this closure keeps open. If the
-                // socket is full, the reader will be told anyway.
-                unsafe { libc::write(socket.as_raw_fd(), [0u8].as_ptr().cast(), 1) };
+                notified.notify();
             }
         };
-        // SAFETY: what runs in the signal handler is a load of an atomic and a `write`, both
+        let before = action(signal)?;
+        // SAFETY: what runs in the signal handler are operations of atomics and a `write`, which are
         // async-signal-safe; signal-hook saves `errno` around it.
         let id = unsafe { register(signal, notify) }?;
+        use_signal_stack(signal, &before);
         Ok(SignalPipe {
             reader,
             writer,
@@ -120,12 +146,58 @@ impl SignalPipe {
     }
 
     /// As if the signal had come.
-    pub(crate) fn notify(&self) -> io::Result<()> {
-        self.writer.as_ref().write_all(&[0])
+    pub(crate) fn notify(&self) {
+        self.writer.notify();
     }
 
+    /// To be called before what the signal stands for is done: one that comes later tells again.
     pub(crate) fn drain(&mut self) {
-        while matches!(self.reader.read(&mut [0; 64]), Ok(1..)) {}
+        let _ = self.reader.read(&mut [0; 8]);
+        self.writer.told.store(false, SeqCst);
+    }
+}
+
+impl Writer {
+    /// Async-signal-safe.
+    fn notify(&self) {
+        if self.told.swap(true, SeqCst) {
+            return;
+        }
+        // SAFETY: writes one byte into a socket that is open.
+        let written = unsafe { libc::write(self.socket.as_raw_fd(), [0u8].as_ptr().cast(), 1) };
+        if written < 0 {
+            // The next signal tries again.
+            self.told.store(false, SeqCst);
+        }
+    }
+}
+
+/// What a signal does now.
+fn action(signal: i32) -> io::Result<libc::sigaction> {
+    let mut action = MaybeUninit::zeroed();
+    // SAFETY: writes what there is to where it has room, and changes nothing.
+    match unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } {
+        // SAFETY: it was written.
+        0 => Ok(unsafe { action.assume_init() }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has the handler run on the stack that a thread has set up for signals, if it has: those of Go have no
+/// room for handlers on theirs. `before`: what the signal did before there was a handler. If that is a
+/// function that was to run on the thread's own stack, it may need the room, and is called by the handler.
+fn use_signal_stack(signal: i32, before: &libc::sigaction) {
+    let asks = |action: &libc::sigaction| action.sa_flags & libc::SA_ONSTACK != 0;
+    let is_function = ![libc::SIG_DFL, libc::SIG_IGN].contains(&before.sa_sigaction);
+    if is_function && !asks(before) {
+        return;
+    }
+    if let Ok(mut now) = action(signal) {
+        if !asks(&now) {
+            now.sa_flags |= libc::SA_ONSTACK;
+            // SAFETY: the handler stays the one that it is, and may run on any stack.
+            unsafe { libc::sigaction(signal, &now, ptr::null_mut()) };
+        }
     }
 }
 
@@ -155,5 +227,19 @@ mod tests {
         assert!(writer.upgrade().is_some());
         drop(pipe);
         assert!(writer.upgrade().is_none());
+    }
+
+    /// So that taking them out ends, however fast they come.
+    #[test]
+    fn many_signals_are_one_byte() {
+        let mut pipe = SignalPipe::new(libc::SIGUSR1).unwrap();
+        for _ in 0..3 {
+            for _ in 0..1000 {
+                signal_hook::low_level::raise(libc::SIGUSR1).unwrap();
+            }
+            assert_eq!(rustix::io::ioctl_fionread(&pipe.reader).unwrap(), 1);
+            pipe.drain();
+            assert_eq!(rustix::io::ioctl_fionread(&pipe.reader).unwrap(), 0);
+        }
     }
 }

@@ -128,7 +128,15 @@ fn no_signal_is_blocked() {
 #[test]
 fn a_signal_that_cannot_be_caught_is_refused() {
     let reactor = Reactor::new().unwrap();
-    for signal in [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV] {
+    let faults = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+        libc::SIGSYS,
+    ];
+    for signal in [libc::SIGKILL, libc::SIGSTOP].into_iter().chain(faults) {
         let error = reactor.add_signal(signal, |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let text = format!("add_signal: signal {signal}: this signal cannot be caught");
@@ -139,6 +147,48 @@ fn a_signal_that_cannot_be_caught_is_refused() {
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
     }
     assert_eq!(reactor.stats().handlers, 0);
+}
+
+fn uses_signal_stack(signal: i32) -> bool {
+    // SAFETY: only asks, and there is room for what comes.
+    let action = unsafe {
+        let mut action = std::mem::zeroed::<libc::sigaction>();
+        assert_eq!(libc::sigaction(signal, std::ptr::null(), &mut action), 0);
+        action
+    };
+    action.sa_flags & libc::SA_ONSTACK != 0
+}
+
+/// As Go has its threads need it. A handler that was there before and is called may need its room.
+#[test]
+fn handlers_run_on_the_stack_for_signals_unless_one_before_does_not() {
+    extern "C" fn before(_: i32) {}
+    let reactor = Reactor::new().unwrap();
+    let handler = before as extern "C" fn(i32) as libc::sighandler_t;
+    for (signal, handler, flags, expected) in [
+        (libc::SIGIO, libc::SIG_DFL, 0, true),
+        (libc::SIGVTALRM, libc::SIG_IGN, 0, true),
+        (libc::SIGXCPU, handler, libc::SA_ONSTACK, true),
+        (libc::SIGXFSZ, handler, 0, false),
+    ] {
+        // SAFETY: the handler does nothing.
+        unsafe {
+            let mut action = std::mem::zeroed::<libc::sigaction>();
+            action.sa_sigaction = handler;
+            action.sa_flags = flags;
+            assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
+        }
+        for _ in 0..2 {
+            let (sender, heard) = channel();
+            let hear = move |_| sender.send(()).unwrap();
+            let id = reactor.add_signal(signal, hear).unwrap();
+            assert_eq!(uses_signal_stack(signal), expected, "{signal}");
+            raise(signal);
+            look(&reactor);
+            assert_eq!(heard.try_iter().count(), 1);
+            reactor.remove_handler(id).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -430,9 +430,16 @@ int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
 
 /**
  * Calls `callback`, in a turn, after a signal has come to the process; several that come before are
- * one call. No signal is blocked, and what handled it before still does.
+ * one call. No signal is blocked, and what handled it before still does. When the last such handler is
+ * removed, the signal does nothing: its default action does not come back.
  *
- * Fails with -ENOTSUP for a signal that cannot be caught, -EINVAL for one that does not exist.
+ * Nor does it in a child process after a fork: there the signal does nothing either, as long as no
+ * other program is executed. Such a child should call `signal(SIGTERM, SIG_DFL)`, and the same for what
+ * else it wants to be ended by, or watch the signal by a loop of its own.
+ *
+ * Fails with -ENOTSUP for a signal that cannot be caught, or that says of a fault of the program, which
+ * would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -EINVAL for one
+ * that does not exist.
  *
  * Threads: any.
  */
