@@ -97,6 +97,11 @@ impl Reactor {
         &self.core.head
     }
 
+    /// Whether the loop's time is that of a [`TestClock`](crate::TestClock).
+    pub fn has_test_clock(&self) -> bool {
+        self.core.clock.is_test()
+    }
+
     /// As [`Reactor::add_raw_handler`].
     ///
     /// # Safety

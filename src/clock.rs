@@ -1,4 +1,6 @@
 use std::fmt;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -164,9 +166,15 @@ pub(crate) struct Clock {
     /// So long ago that whatever somebody may call a deadline comes after it.
     base: Instant,
     test: Option<TestClock>,
+    /// How many nanoseconds the system clock is ahead of this one, as far as is known.
+    ahead: AtomicI64,
     #[cfg(feature = "__faults")]
     faults: crate::faults::Faults,
 }
+
+/// By how many nanoseconds what is known of the system clock may be wrong. Two looks at two clocks never agree
+/// on less, and timers for the same time are to have the same deadline.
+const SLACK: u128 = 50_000;
 
 impl Clock {
     pub(crate) fn new(test: Option<TestClock>, inbox: &Arc<Inbox>) -> Clock {
@@ -176,6 +184,7 @@ impl Clock {
         let mut clock = Clock {
             base: Instant::now(),
             test,
+            ahead: AtomicI64::new(0),
             #[cfg(feature = "__faults")]
             faults: inbox.poller.faults.clone(),
         };
@@ -222,11 +231,36 @@ impl Clock {
 
     /// When the system clock will show `time`, if nobody sets it.
     pub(crate) fn deadline_of(&self, time: SystemTime) -> u64 {
-        // Read in this order, so that what passes in between makes it later and not earlier.
-        match time.duration_since(self.system()) {
-            Ok(ahead) => self.deadline_in(ahead),
-            Err(behind) => self.now().saturating_sub(nanoseconds(behind.duration())),
+        let known = i128::from(self.ahead.load(Relaxed));
+        let ahead = self.look();
+        if !self.is_test() && ahead.abs_diff(known) <= SLACK {
+            return deadline_at(time, known);
         }
+        deadline_at(time, self.look_again(ahead))
+    }
+
+    /// The same, for a timer that would have been early.
+    pub(crate) fn later_deadline_of(&self, time: SystemTime) -> u64 {
+        deadline_at(time, self.look_again(self.look()))
+    }
+
+    /// How many nanoseconds the system clock is ahead.
+    fn look(&self) -> i128 {
+        // Read in this order, so that what passes in between makes deadlines later and not earlier.
+        let system = since_zero(self.system());
+        system - i128::from(self.now())
+    }
+
+    /// The same, and it is known from now on. What has come in between makes it less: the most is the best.
+    fn look_again(&self, ahead: i128) -> i128 {
+        if self.is_test() {
+            return ahead;
+        }
+        let ahead = (0..4).fold(ahead, |ahead, _| ahead.max(self.look()));
+        if let Ok(known) = i64::try_from(ahead) {
+            self.ahead.store(known, Relaxed);
+        }
+        ahead
     }
 
     /// How often a test has set its system clock. Of the real one the kernel tells.
@@ -244,6 +278,19 @@ impl Clock {
     pub(crate) fn instant_of(&self, deadline: u64) -> Option<Instant> {
         self.base.checked_add(Duration::from_nanos(deadline))
     }
+}
+
+/// Nanoseconds since 1970.
+fn since_zero(time: SystemTime) -> i128 {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => after.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    }
+}
+
+fn deadline_at(time: SystemTime, ahead: i128) -> u64 {
+    let deadline = since_zero(time) - ahead;
+    u64::try_from(deadline.max(0)).unwrap_or(u64::MAX)
 }
 
 /// Saturates after five centuries.

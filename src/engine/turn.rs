@@ -450,7 +450,7 @@ impl<'c> Driving<'c> {
                 // The two clocks may disagree by a little, or the one has just been set.
                 if core.clock.system() < time {
                     // It alone: whoever else is due by that clock stays so.
-                    let deadline = core.clock.deadline_of(time);
+                    let deadline = core.clock.later_deadline_of(time);
                     state.timers.reset(key, deadline, Some(time));
                     continue;
                 }

@@ -636,7 +636,7 @@ int oneloop_reset_timer(oneloop_t *loop,
 
 /**
  * Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
- * One that has passed is due in the next turn.
+ * One that has passed is due in the next turn. Timers for the same time fire by creation.
  *
  * Threads: any.
  */

@@ -1,7 +1,8 @@
 use std::ffi::{c_int, c_void};
-use std::time::{Duration, SystemTime};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
-use oneloop::{Action, TimerId};
+use oneloop::{Action, Reactor, TimerId};
 
 use crate::copies::forward;
 use crate::error::{Failure, call};
@@ -93,7 +94,7 @@ pub unsafe extern "C" fn oneloop_reset_timer(
 }
 
 /// Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
-/// One that has passed is due in the next turn.
+/// One that has passed is due in the next turn. Timers for the same time fire by creation.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -117,9 +118,7 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
         let timer = TimerId::from_bits(id);
         match clock {
             ONELOOP_MONOTONIC => {
-                let left = since_zero.saturating_sub(monotonic_now());
-                let delay = i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);
-                reactor.reset_timer(timer, deadline(&reactor, delay))?;
+                reactor.reset_timer(timer, instant(&reactor, since_zero))?;
             }
             ONELOOP_REALTIME => match SystemTime::UNIX_EPOCH.checked_add(since_zero) {
                 Some(time) => reactor.reset_timer_to_system(timer, time)?,
@@ -129,6 +128,44 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
         }
         Ok(0)
     })
+}
+
+/// The instant at which CLOCK_MONOTONIC shows a time. Always the same one for a time, so that timers for it
+/// are due together.
+fn instant(reactor: &Reactor, since_zero: Duration) -> Instant {
+    static BOTH: OnceLock<(Instant, Duration)> = OnceLock::new();
+    let (now, shown) = match reactor.has_test_clock() || cfg!(target_vendor = "apple") {
+        // That clock has another pace, or sleeps with the machine: what counts is how long it is from now.
+        true => (reactor.now(), monotonic_now()),
+        false => *BOTH.get_or_init(both_clocks),
+    };
+    let instant = match since_zero.checked_sub(shown) {
+        Some(left) => now.checked_add(left),
+        None => now.checked_sub(shown - since_zero),
+    };
+    // Where it cannot be counted it is never, or long ago.
+    instant.unwrap_or_else(|| match since_zero > shown {
+        true => deadline(reactor, ONELOOP_NEVER),
+        false => now,
+    })
+}
+
+/// What both clocks show at a time, or CLOCK_MONOTONIC a little before: timers are never early.
+fn both_clocks() -> (Instant, Duration) {
+    let look = || {
+        let (shown, now) = (monotonic_now(), Instant::now());
+        (monotonic_now().saturating_sub(shown), now, shown)
+    };
+    // Something may come in between: the quickest look is the best.
+    let mut best = look();
+    for _ in 0..20 {
+        let another = look();
+        if another.0 < best.0 {
+            best = another;
+        }
+    }
+    let (_, now, shown) = best;
+    (now, shown)
 }
 
 fn monotonic_now() -> Duration {

@@ -200,6 +200,63 @@ int test_a_timer_sleeps_until_it_is_reset(oneloop_t *loop) {
     return failures;
 }
 
+/* Timers for one time of a clock, in whichever order they were set: by creation. */
+
+#define MANY 300
+
+static _Thread_local struct {
+    oneloop_id ids[2 * MANY];
+    int fired;
+} one_time;
+
+static void in_order(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)user;
+    CHECK(id == one_time.ids[one_time.fired++]);
+    CHECK(oneloop_cancel_timer(loop, id) == 0);
+    if (one_time.fired == 2 * MANY)
+        end(loop);
+}
+
+int test_timers_for_one_time_fire_by_creation(oneloop_t *loop) {
+    static const int clocks[] = {ONELOOP_MONOTONIC, ONELOOP_REALTIME};
+    begin();
+    one_time.fired = 0;
+    for (int n = 0; n < 2 * MANY; n++)
+        CHECK(oneloop_add_timer(loop, ONELOOP_NEVER, 0, in_order, NULL, NULL, &one_time.ids[n]) == 0);
+    for (int n = 2 * MANY - 1; n >= 0; n--) {
+        static _Thread_local struct timespec at;
+        if (n % MANY == MANY - 1) {
+            clock_gettime(n < MANY ? CLOCK_MONOTONIC : CLOCK_REALTIME, &at);
+            /* Those of the one clock are due well before those of the other. */
+            at.tv_nsec += n < MANY ? 0 : 200 * MS;
+            at.tv_sec += at.tv_nsec / 1000000000;
+            at.tv_nsec %= 1000000000;
+        }
+        CHECK(oneloop_reset_timer_at(loop, one_time.ids[n], clocks[n >= MANY], at.tv_sec,
+                                     at.tv_nsec) == 0);
+    }
+    return failures;
+}
+
+/* Times that have passed are in order, too. */
+static void long_ago(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)user;
+    CHECK(id == one_time.ids[one_time.fired--]);
+    CHECK(oneloop_cancel_timer(loop, id) == 0);
+    if (one_time.fired < 0)
+        end(loop);
+}
+
+int test_timers_for_times_of_long_ago_fire_in_order(oneloop_t *loop) {
+    begin();
+    one_time.fired = MANY - 1;
+    for (int n = 0; n < MANY; n++) {
+        CHECK(oneloop_add_timer(loop, ONELOOP_NEVER, 0, long_ago, NULL, NULL, &one_time.ids[n]) == 0);
+        CHECK(oneloop_reset_timer_at(loop, one_time.ids[n], ONELOOP_MONOTONIC, 0, MANY - n) == 0);
+    }
+    return failures;
+}
+
 static void tock(oneloop_t *loop, oneloop_id id, void *user) {
     (void)user;
     if (++t.calls < 5)

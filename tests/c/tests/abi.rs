@@ -32,6 +32,8 @@ tests! {
     interest_can_be_changed
     bad_arguments_are_errors
     a_timer_sleeps_until_it_is_reset
+    timers_for_one_time_fire_by_creation
+    timers_for_times_of_long_ago_fire_in_order
     a_timer_with_a_period
     a_timer_whose_period_is_never
     deferred_callbacks_every_turn_and_idle_ones_when_there_is_nothing

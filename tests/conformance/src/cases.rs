@@ -187,6 +187,7 @@ macro_rules! __cases {
                 timers_from_four_threads
                 a_timer_by_the_system_clock_never_fires_early
                 a_system_time_in_the_past_fires_at_once
+                timers_for_one_system_time_fire_by_creation
                 a_timer_by_the_system_clock_can_be_cancelled_and_reset
                 a_due_timer_put_off_by_a_neighbour_goes_alone;
             posting:

@@ -522,6 +522,32 @@ pub fn a_system_time_in_the_past_fires_at_once(stage: &mut Stage) {
     log.expect(&[0, 1, 2]);
 }
 
+/// Those for one time, in whichever order they were set: by creation.
+pub fn timers_for_one_system_time_fire_by_creation(stage: &mut Stage) {
+    const MANY: usize = 200;
+    let log = Log::default();
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let timers: Vec<_> = (0..MANY)
+        .map(|name| {
+            let log = log.clone();
+            let fired = move || log.push(name);
+            stage.reactor.call_at_system(later, fired).expect("open")
+        })
+        .collect();
+    let time = SystemTime::now() + 2 * MS;
+    for &timer in timers.iter().rev() {
+        let reset = stage.reactor.reset_timer_to_system(timer, time);
+        reset.expect("it has not fired");
+    }
+    let stopper = stage.reactor.clone();
+    stage
+        .reactor
+        .call_at_system(time + MS, move || stopper.stop())
+        .expect("open");
+    stage.run();
+    log.expect(&(0..MANY).collect::<Vec<_>>());
+}
+
 /// Cancel and reset; and one that is a thousand years away harms nobody.
 pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage) {
     let year = Duration::from_secs(365 * 24 * 3600);
