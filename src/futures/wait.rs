@@ -536,36 +536,25 @@ impl Tasks {
         #[cfg(feature = "tracing")]
         core.warn_if_not_driven();
         let asked = (state.interest | direction.interest()) - state.muted;
-        let mut tell = asked != state.interest || state.gone;
-        if why == Why::Asked && self.has_edges() {
-            tell |= self.is_doubtful(state, direction, core, key);
-        }
-        if tell {
+        let known = self.known.get(direction as usize);
+        let is_asked = why == Why::Asked;
+        // There was an error, which is all that will be reported for as long as it stays.
+        let in_vain = is_asked
+            && state.faulty
+            && known.is_some()
+            && !is_ready_beside_errors(core, key, direction);
+        let arm = is_asked && self.has_edges() && !in_vain && known.is_none_or(Known::may_be_ready);
+        if arm || asked != state.interest || state.gone {
             core.update_handler(key, asked)?;
             state.interest = asked;
-        } else if why == Why::Asked && state.faulty && !self.has_edges() {
-            // Level-triggered, an error that stays would be reported without end.
-            if !is_ready_beside_errors(core, key, direction) {
-                self.use_edges(state, core, key);
-            }
+        } else if in_vain && !self.has_edges() {
+            self.use_edges(state, core, key);
+        }
+        if let (true, Some(known)) = (arm, known) {
+            // What is ready is reported now, and nobody else has to ask.
+            known.report.store(REFUTED, Ordering::Relaxed);
         }
         Ok(())
-    }
-
-    /// Whether the handler, which is edge-triggered, is to be armed again. After that what is ready
-    /// is reported, and nobody else has to ask.
-    fn is_doubtful(&self, state: &State, direction: Direction, core: &Core, key: Key) -> bool {
-        let Some(known) = self.known.get(direction as usize) else {
-            return true;
-        };
-        if !known.may_be_ready() {
-            return false;
-        }
-        if state.faulty && !is_ready_beside_errors(core, key, direction) {
-            return false;
-        }
-        known.report.store(REFUTED, Ordering::Relaxed);
-        true
     }
 
     /// False if the poller has none.
@@ -576,12 +565,19 @@ impl Tasks {
         used
     }
 
-    /// Asks the kernel again for what it was not asked for meanwhile, and for what has no edges.
+    /// Asks the kernel again for what it was not asked for meanwhile, if somebody waits for it.
     fn retry(&self, core: &Core, key: Key) {
         let mut state = self.lock();
         state.retry = None;
-        let asked = state.interest | std::mem::take(&mut state.muted);
-        if core.update_handler(key, asked).is_ok() {
+        let muted = std::mem::take(&mut state.muted);
+        let mut asked = state.interest;
+        for direction in [Direction::Read, Direction::Write] {
+            let interest = direction.interest();
+            if muted.contains(interest) && state.ways[direction as usize].is_awaited() {
+                asked |= interest;
+            }
+        }
+        if asked != state.interest && core.update_handler(key, asked).is_ok() {
             state.interest = asked;
         }
     }
@@ -631,7 +627,13 @@ impl Handler {
             }
             let interest = direction.interest();
             if !state.ways[direction as usize].is_awaited() && state.interest.contains(interest) {
-                vain |= interest;
+                // An edge may come while a task is busy; if the one before was not looked at
+                // either, nobody cares.
+                let known = self.tasks.known.get(direction as usize);
+                let is_idle = known.is_none_or(|known| known.untried.load(Ordering::Relaxed));
+                if is_idle || !self.tasks.has_edges() {
+                    vain |= interest;
+                }
             }
             self.tasks
                 .report(&mut state, direction, event.ready(), &mut wakers);
@@ -660,12 +662,15 @@ impl Handler {
             return;
         };
         let has_edges = self.tasks.has_edges();
-        if !has_edges && state.unheard >= UNHEARD && self.tasks.use_edges(state, &core, key) {
+        let is_rule = state.unheard >= UNHEARD;
+        if is_rule {
             state.unheard = 0;
-            return;
+            if !has_edges && self.tasks.use_edges(state, &core, key) {
+                return;
+            }
         }
         // Edges end by themselves, most often.
-        if !has_edges || state.unheard >= UNHEARD {
+        if !has_edges || is_rule {
             // The next who waits for it will see that it is asked for again.
             let rest = state.interest - vain;
             if core.update_handler(key, rest).is_ok() {

@@ -15,6 +15,7 @@ use futures_lite::future::{self, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use oneloop::futures::{Async, Timer};
 use oneloop::{LocalReactor, Reactor};
+use tokio::runtime::Runtime;
 
 use crate::{LOCALHOST, MS, on_each_host, pair};
 
@@ -266,4 +267,76 @@ fn a_conversation_on_other_threads_costs_no_kernel_changes() {
     reactor.cancel_timer(keep).unwrap();
     reactor.stop();
     driver.join().unwrap();
+}
+
+/// All at once: tasks on two threads, the loop on a third, and pieces of any size.
+#[test]
+fn many_conversations_between_threads() {
+    let reactor = Reactor::new().unwrap();
+    let keep = reactor.call_every(Duration::from_secs(60), || {}).unwrap();
+    let driven = reactor.clone();
+    let driver = thread::spawn(move || driven.run().unwrap());
+    converse_on_two_threads(&reactor, &two_threads());
+    reactor.cancel_timer(keep).unwrap();
+    reactor.stop();
+    driver.join().unwrap();
+}
+
+/// The same, with the loop as one of the tasks.
+#[test]
+fn many_conversations_beside_the_loop() {
+    let reactor = Reactor::new().unwrap();
+    let runtime = two_threads();
+    let driver = runtime.spawn(oneloop_tokio::drive(&reactor));
+    converse_on_two_threads(&reactor, &runtime);
+    reactor.stop();
+    runtime.block_on(driver).unwrap().unwrap();
+}
+
+fn two_threads() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.worker_threads(2).enable_all().build();
+    runtime.unwrap()
+}
+
+fn converse_on_two_threads(reactor: &Reactor, runtime: &Runtime) {
+    const PAIRS: usize = 20;
+    const BYTES: usize = 200_000;
+    let talks = (0..PAIRS).map(|pair| {
+        let (mut a, b) = Async::<UnixStream>::pair(reactor).unwrap();
+        // Both directions of one end, by two tasks.
+        let b = Arc::new(b);
+        let copy = b.clone();
+        runtime.spawn(async move {
+            futures_lite::io::copy(&*copy, &*copy).await.unwrap();
+            (&*copy).close().await.unwrap();
+        });
+        runtime.spawn(async move {
+            let mut random = pair as u32;
+            let mut pick = |most: usize| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 8) as usize % most + 1
+            };
+            let (mut sent, mut back) = (0, 0);
+            while back < BYTES {
+                let piece = pick(20_000).min(BYTES - sent);
+                a.write_all(&vec![7; piece]).await.unwrap();
+                sent += piece;
+                while back < sent {
+                    if pick(3) == 1 {
+                        a.readable().await.unwrap();
+                    }
+                    let mut bytes = vec![0; pick(9000)];
+                    back += a.read(&mut bytes).await.unwrap();
+                }
+            }
+            a.close().await.unwrap();
+            assert_eq!(a.read(&mut [0]).await.unwrap(), 0);
+            drop(b);
+        })
+    });
+    let talks: Vec<_> = talks.collect();
+    for talk in talks {
+        runtime.block_on(talk).unwrap();
+    }
 }

@@ -79,6 +79,7 @@ pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
     Drive {
         sleep: Sleep::new(reactor),
         state: State::New(reactor.expect_host()),
+        called: 0,
     }
 }
 
@@ -88,6 +89,8 @@ pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
 pub struct Drive<K: Threads> {
     sleep: Sleep<K>,
     state: State<K>,
+    /// How many callbacks were called since tokio has looked for I/O of its own.
+    called: usize,
 }
 
 type Ready<'a, K> = AsyncFdReadyMutGuard<'a, Host<K>>;
@@ -153,10 +156,15 @@ impl<K: Threads> Future for Drive<K> {
                     }
                     ready.retain_ready();
                     if turn.woke && !turn.haunted {
-                        // It is ready before us in tokio's queue.
                         *state = State::Idle(watched);
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
+                        *this.called += turn.called;
+                        if *this.called < BUDGET {
+                            // The task is before us in tokio's queue.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                        *this.called = 0;
+                        return yield_now(cx);
                     }
                     let Some(mut host) = watched.into_host() else {
                         return Poll::Ready(Ok(()));
