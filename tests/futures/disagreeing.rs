@@ -282,7 +282,7 @@ impl ReadByHand for &UnixStream {
 }
 
 #[test]
-fn a_poller_without_edges_waits_for_a_while() {
+fn on_the_polling_crate_nobody_spins_either() {
     let builder = Reactor::builder().poller(PollerKind::Polling);
     let reactor = builder.build().unwrap();
     let test = async {
