@@ -113,7 +113,8 @@ impl<K: Threads> Host<K> {
 
     /// Takes turns without waiting until the host may sleep, or until about `budget` callbacks
     /// were called (a turn that calls nobody counts as one). A turn is broken off after that many
-    /// posts or timers, and after a thousand handlers or so; the next call goes on where it was.
+    /// posts or timers, and after a thousand handlers or so; the next call goes on where it was. The
+    /// turns end, too, when a task was woken ([`Turn::woke`]).
     ///
     /// Several turns in one go are what makes a busy loop fast under a host; that there is a bound
     /// is what keeps it from starving the host's own tasks. A hundred or so is a good one.

@@ -153,16 +153,19 @@ impl Known {
     fn report(&self, number: usize) {
         self.untried.store(true, Ordering::Relaxed);
         self.unread.store(true, Ordering::Release);
-        self.report.store(number, Ordering::Release);
+        // A swap, since `refute` exchanges it, too: of the two, the later sees the earlier.
+        self.report.swap(number, Ordering::Release);
     }
 
-    /// Nothing more is ready, unless there was another report than `seen`.
+    /// Nothing more is ready, unless there was another report than `seen`. True if that refutes one.
     fn refute(&self, seen: usize) -> bool {
-        let refuted =
-            self.report
-                .compare_exchange(seen, REFUTED, Ordering::Relaxed, Ordering::Relaxed);
+        if seen == REFUTED {
+            return false;
+        }
+        let (relaxed, report) = (Ordering::Relaxed, &self.report);
+        let refuted = report.compare_exchange(seen, REFUTED, relaxed, relaxed);
         if refuted.is_ok() {
-            self.unread.store(false, Ordering::Relaxed);
+            self.unread.store(false, relaxed);
         }
         refuted.is_ok()
     }
