@@ -461,3 +461,22 @@ fn a_childs_child_is_told_too() {
     let told = verdict(pid, true);
     verdict(0, works && told && own.run().is_ok());
 }
+
+/// Another thread may be about to poll the future.
+#[test]
+fn a_child_drops_a_reactor_that_a_future_waits_on() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _readiness) = VirtualSource::pair();
+    let source = Async::new(&reactor, source).unwrap();
+    let reactor = RefCell::new(Some(reactor));
+    let busy = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = source.poll_writable(&mut cx);
+    };
+    // SAFETY: the source, which a thread of the parent has, is nobody's in the child.
+    let drop_both = || unsafe {
+        drop(std::ptr::read(&source));
+        reactor.take().is_some()
+    };
+    fork_beside(busy, drop_both);
+}

@@ -686,6 +686,10 @@ impl Handler {
 impl Drop for Handler {
     /// The loop was closed, or the handler removed: nobody will wake those who wait but this.
     fn drop(&mut self) {
+        // In a child process another thread may have had the lock, for ever.
+        if self.inbox.is_forked() {
+            return;
+        }
         let mut state = self.tasks.lock();
         state.gone = true;
         let mut wakers = Wakers::default();
