@@ -414,6 +414,25 @@ fn a_child_drops_a_reactor_that_other_threads_use() {
     fork_beside(busy, drop_both);
 }
 
+/// Another thread may have the lock of those who wait on it.
+#[test]
+fn a_child_drops_a_reactor_on_which_other_threads_await() {
+    let reactor = Reactor::new().unwrap();
+    let source = Async::new(&reactor, VirtualSource::pair().0).unwrap();
+    let reactor = RefCell::new(Some(reactor));
+    let busy = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = source.poll_readable(&mut cx);
+        let _ = source.poll_writable(&mut cx);
+    };
+    // SAFETY: the source, which a thread of the parent has, is nobody's in the child.
+    let drop_both = || unsafe {
+        drop(std::ptr::read(&source));
+        reactor.take().is_some()
+    };
+    fork_beside(busy, drop_both);
+}
+
 /// A process made by the bare system call, of which the C library knows nothing.
 #[test]
 fn a_child_of_clone_is_told() {

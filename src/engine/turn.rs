@@ -30,8 +30,8 @@ pub(super) struct Turning {
     urgent: VecDeque<Post>,
     posts: VecDeque<Post>,
     idle: VecDeque<Post>,
-    /// How many turns in a row had events that concern nobody, in each set.
-    haunted: [u32; 2],
+    /// Events that concern nobody, in each set.
+    haunted: [Haunted; 2],
 }
 
 /// The phase in which a turn was broken off, and in which it goes on. What is left over stays where it
@@ -50,6 +50,23 @@ const HAUNTED: u32 = 8;
 /// How long the loop's own wait does nothing if it cannot get rid of that for want of descriptors.
 const STUCK: Duration = Duration::from_millis(1);
 
+/// Which key had events that concern nobody, and in how many turns in a row.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+struct Haunted {
+    by: Option<Key>,
+    turns: u32,
+}
+
+impl Haunted {
+    /// `ghost` is the one that was there before, if it is, or else any.
+    #[cold]
+    fn meet(&self, key: Key, ghost: &mut Option<Key>) {
+        if ghost.is_none() || self.by == Some(key) {
+            *ghost = Some(key);
+        }
+    }
+}
+
 impl Turning {
     pub(super) fn new(events: Events) -> Turning {
         Turning {
@@ -62,7 +79,7 @@ impl Turning {
             urgent: VecDeque::new(),
             posts: VecDeque::new(),
             idle: VecDeque::new(),
-            haunted: [0; 2],
+            haunted: [Haunted::default(); 2],
         }
     }
 
@@ -247,13 +264,13 @@ impl<'c> Driving<'c> {
             ..
         } = &mut *self.turning;
         let quiet = events.fired.is_empty();
-        let mut ghosts = [false; 2];
+        let mut ghosts = [None; 2];
         for fired in &events.fired {
             if !state.handlers.gather(&core.inbox.poller, *fired, batch) {
-                ghosts[fired.set as usize] = true;
+                haunted[fired.set as usize].meet(fired.key, &mut ghosts[fired.set as usize]);
             }
         }
-        if (ghosts != [false; 2]) | (*haunted != [0; 2]) {
+        if (ghosts != [None; 2]) | (*haunted != [Haunted::default(); 2]) {
             state = self.lay_ghosts(state, ghosts);
         }
         gathered.map_err(|error| Error::os(self.call, error))?;
@@ -312,17 +329,25 @@ impl<'c> Driving<'c> {
 
     /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
     #[cold]
-    fn lay_ghosts(&mut self, mut state: StateGuard<'c>, ghosts: [bool; 2]) -> StateGuard<'c> {
+    fn lay_ghosts(
+        &mut self,
+        mut state: StateGuard<'c>,
+        ghosts: [Option<Key>; 2],
+    ) -> StateGuard<'c> {
         let core = self.core;
         let mut is_stuck = false;
         for set in [Set::Main, Set::Edges] {
-            let turns = &mut self.turning.haunted[set as usize];
-            // One such event may be of a handler that another thread has just removed.
-            *turns = if ghosts[set as usize] { *turns + 1 } else { 0 };
-            if *turns < HAUNTED {
+            let haunted = &mut self.turning.haunted[set as usize];
+            // Each handler that another thread has just removed may have one such event.
+            haunted.turns = match ghosts[set as usize] {
+                Some(ghost) if haunted.by == Some(ghost) => haunted.turns + 1,
+                ghost => u32::from(ghost.is_some()),
+            };
+            haunted.by = ghosts[set as usize];
+            if haunted.turns < HAUNTED {
                 continue;
             }
-            *turns = 0;
+            *haunted = Haunted::default();
             // Whoever watches the descriptor takes it out before and puts it in again after that.
             // The loop's own wait cannot ask for it; they are told when they take a turn again. The
             // second set is nobody's business.
@@ -333,7 +358,8 @@ impl<'c> Driving<'c> {
             }
             if state.handlers.exorcise(&core.inbox.poller, set).is_err() {
                 // For want of descriptors: all else goes on. It is tried again with the next such event.
-                *turns = HAUNTED - 1;
+                haunted.by = ghosts[set as usize];
+                haunted.turns = HAUNTED - 1;
                 is_stuck = self.built_in;
             }
         }

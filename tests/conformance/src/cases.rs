@@ -273,6 +273,7 @@ macro_rules! __cases {
                 an_event_for_who_is_not_ready_does_no_harm
                 what_nobody_asked_for_is_told_to_nobody
                 events_for_keys_long_gone_are_for_nobody
+                events_of_handlers_just_removed_do_not_rebuild_the_set
                 a_wait_that_returns_early_fires_no_timer_early
                 a_wait_that_returns_late_keeps_the_order
                 a_clock_that_stands_still_loses_no_timer

@@ -156,6 +156,38 @@ pub fn events_for_keys_long_gone_are_for_nobody(stage: &mut Stage) {
     stage.expect_sleep();
 }
 
+/// A handler that another thread removes between the wait and the calls leaves an event for nobody. Many of
+/// them, one after the other, are no reason to tell the kernel of all others again.
+pub fn events_of_handlers_just_removed_do_not_rebuild_the_set(stage: &mut Stage) {
+    let others: Vec<_> = (0..20).map(|_| pair()).collect();
+    for (a, _) in &others {
+        let a = a.try_clone().expect("a descriptor");
+        stage.watch(a, READ, Mode::Level);
+    }
+    stage.turns(2);
+    let (before, rounds) = (stage.reactor.stats().kernel_changes, 40);
+    fn remove_another(reactor: &Reactor, left: u64) {
+        if left == 0 {
+            return reactor.stop();
+        }
+        let (c, _d) = readable();
+        let added = reactor.add_handler(c, READ, Mode::Level, |_, _| {});
+        reactor.remove_handler(added.expect("open")).expect("known");
+        // With the key of that one.
+        reactor.faults().order(Fault::Gone, 1);
+        let next = reactor.clone();
+        let post = move || remove_another(&next, left - 1);
+        reactor.call_soon(post).expect("open");
+    }
+    remove_another(&stage.reactor, rounds);
+    stage.run();
+    let changes = stage.reactor.stats().kernel_changes - before;
+    assert!(
+        changes <= 2 * rounds,
+        "{changes} changes for {rounds} handlers"
+    );
+}
+
 /// A wait that returns before its time fires no timer early.
 pub fn a_wait_that_returns_early_fires_no_timer_early(stage: &mut Stage) {
     let faults = stage.faults();
