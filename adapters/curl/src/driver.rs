@@ -106,9 +106,12 @@ impl Driver {
                 over: AtomicBool::new(false),
             }
         });
-        let owner = Owner(driver.clone());
+        let owner = Owner {
+            driver: driver.clone(),
+            process: std::process::id(),
+        };
         let watches = lock(&driver.state).watches.clone();
-        let fire = move || owner.0.enter(|multi| multi.timeout().map(drop));
+        let fire = move || owner.driver.enter(|multi| multi.timeout().map(drop));
         lock(&watches).add_timer(fire, Arc::downgrade(&watches))?;
         Ok(driver)
     }
@@ -230,11 +233,19 @@ impl Driver {
 }
 
 /// Tells a driver that the loop has dropped its callbacks.
-struct Owner(Arc<Driver>);
+struct Owner {
+    driver: Arc<Driver>,
+    process: u32,
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.end();
+        // In a child process the connections are the parent's, and libcurl would take leave of the
+        // servers. Also, another thread may have been inside.
+        if std::process::id() != self.process {
+            return std::mem::forget(self.driver.clone());
+        }
+        self.driver.end();
     }
 }
 

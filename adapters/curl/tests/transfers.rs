@@ -667,3 +667,52 @@ impl Drop for StopWhenDropped {
         self.0.stop();
     }
 }
+
+/// Its connections are the parent's, and nobody must take leave of the servers in its name.
+#[cfg(unix)]
+#[test]
+fn a_forked_child_that_drops_the_loop_ends_no_transfer() {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    struct TellFromChild(UnixStream, u32);
+
+    impl Drop for TellFromChild {
+        fn drop(&mut self) {
+            if std::process::id() != self.1 {
+                let _ = std::io::Write::write(&mut self.0, b"dropped");
+            }
+        }
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (mut told, teller) = UnixStream::pair().unwrap();
+    let teller = TellFromChild(teller, std::process::id());
+    let reactor = Reactor::new().unwrap();
+    let curl = Curl::new(&reactor).unwrap();
+    let mut easy = Easy::new();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    easy.url(&url).unwrap();
+    let done = move |_: Result<Easy, _>| drop(teller);
+    curl.start(easy, done).unwrap();
+    let _connection = loop {
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        if let Ok((connection, _)) = listener.accept() {
+            break connection;
+        }
+    };
+    // SAFETY: the child drops what no other thread uses, and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop((curl, reactor));
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(0) };
+    }
+    // SAFETY: waits for the child made above.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    drop((curl, reactor));
+    let mut text = String::new();
+    told.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "");
+}
