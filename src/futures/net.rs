@@ -62,7 +62,8 @@ impl<K: Threads> Async<TcpStream, K> {
                 SocketAddr::V4(_) => AddressFamily::INET,
                 SocketAddr::V6(_) => AddressFamily::INET6,
             };
-            let socket = begin_to_connect(family, &address)?;
+            let socket = new_socket(family)?;
+            begin_to_connect(&socket, &address)?;
             let stream = Async::add(reactor, socket.into(), place).map_err(refused)?;
             end_connecting(stream).await
         }
@@ -164,14 +165,10 @@ const CONNECTING: Errno = Errno::INPROGRESS;
 #[cfg(windows)]
 const CONNECTING: Errno = Errno::WOULDBLOCK;
 
-/// A socket that is being connected; it is writable when that has ended.
-pub(super) fn begin_to_connect(
-    family: AddressFamily,
-    address: &impl SocketAddrArg,
-) -> Result<OwnedFd> {
-    let socket = new_socket(family)?;
-    match rustix::net::connect(&socket, address) {
-        Ok(()) | Err(CONNECTING) => Ok(socket),
+/// The socket is writable when that has ended.
+pub(super) fn begin_to_connect(socket: impl AsFd, address: &impl SocketAddrArg) -> Result<()> {
+    match rustix::net::connect(socket, address) {
+        Ok(()) | Err(CONNECTING) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -185,14 +182,14 @@ pub(super) async fn end_connecting<S: Source + AsFd, K: Threads>(
 }
 
 #[cfg(not(any(target_vendor = "apple", windows)))]
-fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+pub(super) fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     use rustix::net::{SocketFlags, socket_with};
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socket_with(family, SocketType::STREAM, flags, None)?)
 }
 
 #[cfg(target_vendor = "apple")]
-fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+pub(super) fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
@@ -200,7 +197,7 @@ fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 }
 
 #[cfg(windows)]
-fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+pub(super) fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     // Counted, and never taken back: sockets are needed for as long as the process lives.
     rustix::net::wsa_startup()?;
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use rustix::net::{AddressFamily, SocketAddrUnix};
 
-use super::net::{Incoming, begin_to_connect, end_connecting};
+use super::net::{Incoming, begin_to_connect, end_connecting, new_socket};
 use super::{Async, refused};
 use crate::{Loop, Shared, Threads};
 
@@ -152,8 +152,14 @@ async fn connect<K: Threads>(
     address: &SocketAddr,
     place: &'static Location<'static>,
 ) -> Result<Async<UnixStream, K>> {
-    let socket = begin_to_connect(AddressFamily::UNIX, &for_rustix(address)?)?;
-    let stream = Async::add(reactor, socket.into(), place).map_err(refused)?;
+    let address = for_rustix(address)?;
+    let socket = new_socket(AddressFamily::UNIX)?;
+    let stream: Async<UnixStream, K> =
+        Async::add(reactor, socket.into(), place).map_err(refused)?;
+    // While the listener's queue is full, Linux says that it would block, and also that the socket is
+    // writable. So it is tried again after a pause.
+    let connect = |stream: &UnixStream| begin_to_connect(stream, &address);
+    stream.write_with(connect).await?;
     end_connecting(stream).await
 }
 

@@ -9,7 +9,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use oneloop::Reactor;
 use oneloop::futures::{Async, Timer};
 
-use crate::{LOCALHOST, MS, pair};
+use crate::{LOCALHOST, MS, on_each_host, pair};
 
 #[test]
 fn big_data_with_a_slow_reader_and_half_close() {
@@ -263,4 +263,34 @@ fn flushing_and_closing_wait_for_nobody() {
     };
     reactor.block_on(talk).unwrap();
     while peer.read(&mut [0; 65536]).unwrap() > 0 {}
+}
+
+/// The kernel refuses who does not block, and tells nobody when there is room. (Elsewhere than on Linux, it
+/// refuses everybody.)
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connect_waits_while_the_queue_of_a_unix_listener_is_full() {
+    on_each_host(async |reactor| {
+        let path = std::env::temp_dir().join(format!("oneloop-queue-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 1).unwrap(); // shorter
+        let mut connected = Vec::new();
+        let late = loop {
+            let mut connect = Box::pin(Async::<UnixStream>::connect(&reactor, &path));
+            // An empty queue takes it within a turn or two.
+            let soon = async {
+                Timer::after(&reactor, 20 * MS).await;
+                None
+            };
+            match future::or(async { Some(connect.as_mut().await) }, soon).await {
+                Some(stream) => connected.push(stream.unwrap()),
+                None => break connect,
+            }
+        };
+        assert!(!connected.is_empty());
+        listener.accept().unwrap();
+        late.await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+    });
 }
