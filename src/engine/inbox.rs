@@ -294,6 +294,13 @@ impl Inbox {
         }
     }
 
+    /// For how many posts there is memory.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        let mut queue = self.queue();
+        queue.lines().map(|line| line.capacity()).iter().sum()
+    }
+
     /// How many posts wait to be taken.
     pub(super) fn len(&self) -> usize {
         let queue = self.queue();
@@ -347,9 +354,21 @@ fn move_all(from: &mut VecDeque<Post>, to: &mut VecDeque<Post>) {
         true => mem::swap(from, to),
         false => to.append(from),
     }
+    shrink(from, to.len());
 }
 
 fn move_first(from: &mut VecDeque<Post>, count: usize, to: &mut VecDeque<Post>) {
     let count = count.min(from.len());
     to.extend(from.drain(..count));
+    shrink(from, from.len() + to.len());
+}
+
+/// Gives the memory of a burst back, once much less is used.
+#[inline]
+fn shrink(line: &mut VecDeque<Post>, used: usize) {
+    /// A line of so many posts is kept.
+    const ROOM: usize = 1024;
+    if line.capacity() > ROOM && used < line.capacity() / 8 {
+        line.shrink_to(used);
+    }
 }

@@ -763,4 +763,27 @@ mod tests {
             assert!(turning.batch.len() <= 1);
         }
     }
+
+    #[test]
+    fn a_burst_of_posts_keeps_no_memory() {
+        let reactor = LocalReactor::new().unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        for one_turn in [true, false] {
+            for (count, priority) in [(100_000, Priority::Normal), (100_000, Priority::High)] {
+                for _ in 0..count {
+                    reactor.call_soon_with(priority, || {}).unwrap();
+                }
+                let budget = if one_turn { usize::MAX } else { 128 };
+                while !host.turn(budget).unwrap().idle {}
+                for _ in 0..3 {
+                    reactor.call_soon_with(priority, || {}).unwrap();
+                    while !host.turn(budget).unwrap().idle {}
+                }
+            }
+            let turning = reactor.core.turning.lock().unwrap();
+            let taken = turning.posts.capacity() + turning.urgent.capacity();
+            let room = taken + reactor.core.inbox.room();
+            assert!(room < 10_000, "for {room} posts");
+        }
+    }
 }
