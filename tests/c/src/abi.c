@@ -223,17 +223,16 @@ int test_timers_for_one_time_fire_by_creation(oneloop_t *loop) {
     one_time.fired = 0;
     for (int n = 0; n < 2 * MANY; n++)
         CHECK(oneloop_add_timer(loop, ONELOOP_NEVER, 0, in_order, NULL, NULL, &one_time.ids[n]) == 0);
+    struct timespec at[2];
+    clock_gettime(CLOCK_MONOTONIC, &at[0]);
+    clock_gettime(CLOCK_REALTIME, &at[1]);
+    /* Those of the one clock are due before those of the other, however long this takes. */
+    at[1].tv_sec += (at[1].tv_nsec + 20 * MS) / 1000000000;
+    at[1].tv_nsec = (at[1].tv_nsec + 20 * MS) % 1000000000;
     for (int n = 2 * MANY - 1; n >= 0; n--) {
-        static _Thread_local struct timespec at;
-        if (n % MANY == MANY - 1) {
-            clock_gettime(n < MANY ? CLOCK_MONOTONIC : CLOCK_REALTIME, &at);
-            /* Those of the one clock are due well before those of the other. */
-            at.tv_nsec += n < MANY ? 0 : 200 * MS;
-            at.tv_sec += at.tv_nsec / 1000000000;
-            at.tv_nsec %= 1000000000;
-        }
-        CHECK(oneloop_reset_timer_at(loop, one_time.ids[n], clocks[n >= MANY], at.tv_sec,
-                                     at.tv_nsec) == 0);
+        int clock = n / MANY;
+        CHECK(oneloop_reset_timer_at(loop, one_time.ids[n], clocks[clock], at[clock].tv_sec,
+                                     at[clock].tv_nsec) == 0);
     }
     return failures;
 }

@@ -57,7 +57,7 @@ static void *drive_adding(void *user) {
     return NULL;
 }
 
-#define ITEMS 3000
+#define ITEMS 1000
 
 /* The id is where the caller wants it before the callback is called, which may free that place. */
 int test_an_id_is_written_before_its_callback_is_called(oneloop_t *outer) {
@@ -153,7 +153,7 @@ static void *close_soon(void *user) {
 int test_closed_by_another_thread_no_call_destroys_anything(oneloop_t *outer) {
     begin();
     pair(t.ends);
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 30; round++) {
         struct closing closing = {.loop = oneloop_new()};
         pthread_t closer;
         int added = 0, result;
