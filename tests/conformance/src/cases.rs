@@ -52,6 +52,7 @@ macro_rules! __cases {
                 two_handlers_on_one_descriptor_are_both_called
                 read_and_write_handlers_are_separate
                 removing_one_of_two_leaves_the_other
+                an_edge_handler_stays_one_when_its_neighbours_go
                 level_and_edge_on_one_descriptor_are_both_exact
                 three_modes_on_one_descriptor
                 a_hundred_handlers_on_one_descriptor
@@ -230,6 +231,7 @@ macro_rules! __cases {
                 prepare_is_asked_before_every_sleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over
                 a_prepare_hook_may_post_and_register
+                what_another_thread_does_during_a_prepare_hook_is_not_slept_over
                 a_hook_added_by_a_hook_is_asked_before_the_sleep
                 what_the_hosts_own_code_leaves_in_a_queue_is_seen_after_a_wake
                 what_the_hosts_own_code_leaves_in_a_queue_is_seen_by_asking_the_hooks;
@@ -316,6 +318,7 @@ macro_rules! __virtual_cases {
                 two_handlers_on_one_descriptor_are_both_called
                 read_and_write_handlers_are_separate
                 removing_one_of_two_leaves_the_other
+                an_edge_handler_stays_one_when_its_neighbours_go
                 level_and_edge_on_one_descriptor_are_both_exact
                 three_modes_on_one_descriptor
                 a_hundred_handlers_on_one_descriptor

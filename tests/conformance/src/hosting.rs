@@ -3,15 +3,17 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, ErrorKind, Id, Interest, Mode, Reactor};
+use oneloop::{Action, ErrorKind, HandlerId, Id, Interest, Mode, Reactor, TimerId};
 
 use crate::stage::{after_turns, readable};
 use crate::{End, Log, Stage};
 
 const READ: Interest = Interest::READABLE;
+const NONE: Interest = Interest::NONE;
 const MS: Duration = Duration::from_millis(1);
 
 // Clause 22.
@@ -651,6 +653,63 @@ pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
     stage.reactor.remove_hook(hook).expect("known");
     after_turns(&stage.reactor, 1, |_| {});
     stage.turns(1);
+}
+
+/// What another thread registers, resumes or sets while a prepare hook runs is not slept over.
+pub fn what_another_thread_does_during_a_prepare_hook_is_not_slept_over(stage: &mut Stage) {
+    type Act = fn(&Reactor, HandlerId, TimerId);
+    let acts: [Act; 3] = [
+        |reactor, _, _| {
+            let (a, b) = readable();
+            let stopper = reactor.clone();
+            let handle = move |_: &mut _, _| {
+                let _ = &b;
+                stopper.stop();
+                Action::Remove
+            };
+            let added = reactor.add_handler(a, READ, Mode::Level, handle);
+            added.map(drop).expect("add_handler");
+        },
+        |reactor, paused, _| reactor.update_handler(paused, READ).expect("known"),
+        |reactor, _, far| reactor.reset_timer_after(far, MS).expect("known"),
+    ];
+    // Asked for the first time a host may not sleep yet; for the second time it does.
+    for (act, nth) in acts.into_iter().flat_map(|act| [(act, 1), (act, 2)]) {
+        let stopper = stage.reactor.clone();
+        let (a, _b) = readable();
+        let stop = move |_: &mut _, _| stopper.stop();
+        let added = stage.reactor.add_handler(a, NONE, Mode::Level, stop);
+        let paused = added.expect("add_handler");
+        let stopper = stage.reactor.clone();
+        let hours = Duration::from_secs(9999);
+        let far = stage.reactor.call_later(hours, move || stopper.stop());
+        let far = far.expect("open");
+        stage.reactor.call_later(MS, || {}).expect("open");
+
+        let (go, gone) = channel();
+        let (done, is_done) = channel();
+        let other = stage.reactor.clone();
+        let thread = thread::spawn(move || {
+            gone.recv().expect("the hook is asked");
+            act(&other, paused, far);
+            done.send(()).expect("the hook waits");
+        });
+        let mut asked = 0;
+        let prepare = move || {
+            asked += 1;
+            if asked == nth {
+                go.send(()).expect("the thread waits");
+                is_done.recv().expect("no panic");
+            }
+            None
+        };
+        let hook = stage.reactor.add_hook(prepare, || {}).expect("open");
+        stage.run();
+        thread.join().expect("no panic");
+        stage.reactor.remove_hook(hook).expect("known");
+        stage.reactor.remove_handler(paused).expect("known");
+        let _ = stage.reactor.cancel_timer(far);
+    }
 }
 
 /// A hook that another one adds is asked before that sleep, too.

@@ -268,6 +268,26 @@ pub fn removing_one_of_two_leaves_the_other(stage: &mut Stage) {
     assert!(three.take() >= 2);
 }
 
+/// A handler that is told of edges only stays one, whoever goes.
+pub fn an_edge_handler_stays_one_when_its_neighbours_go(stage: &mut Stage) {
+    if !stage.modes().contains(&Mode::Edge) {
+        return;
+    }
+    let (a, _b) = stage.sources.readable();
+    let edge = stage.watch(a.clone(), WRITE, Mode::Edge);
+    let both = stage.watch(a.clone(), READ | WRITE, Mode::Edge);
+    let level = stage.watch(a, READ, Mode::Level);
+    for neighbour in [level, both] {
+        stage.turns(2);
+        stage.reactor.remove_handler(neighbour.id).expect("known");
+        // It may be told once more.
+        stage.turns(3);
+        edge.take();
+        stage.turns(10);
+        assert_eq!(edge.take(), 0);
+    }
+}
+
 /// Level and edge on one descriptor are both exact.
 pub fn level_and_edge_on_one_descriptor_are_both_exact(stage: &mut Stage) {
     let sources = stage.sources;
