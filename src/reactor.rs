@@ -1080,7 +1080,7 @@ impl Remote {
         self.inbox.post("call_soon_with", priority, callback)
     }
 
-    /// Makes the loop take a turn.
+    /// Makes the loop take a turn. May be called in a signal handler, where it may change `errno`.
     #[doc(alias = "wakeup")]
     #[doc(alias = "notify")]
     pub fn wake(&self) {

@@ -4,12 +4,13 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{Action, ErrorKind, PollerKind, Reactor};
+use oneloop::{Action, ErrorKind, PollerKind, Reactor, Remote};
 
 fn raise(signal: i32) {
     // SAFETY: a handler for it is installed.
@@ -434,5 +435,49 @@ fn a_loop_sleeps_while_a_tracer_holds_a_child_that_has_ended() {
         let status = ended.recv().unwrap().unwrap();
         assert_eq!(status.code(), Some(7));
         assert!(turns < 10, "{turns} turns for one timer");
+    }
+}
+
+/// It interrupts the loop anywhere, with a lock of the loop's in its hands, too.
+#[test]
+fn a_signal_handler_may_wake_the_loop() {
+    static HANDLER: AtomicPtr<Remote> = AtomicPtr::new(null_mut());
+    static WAKES: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn wake(_: i32) {
+        // SAFETY: it is set before the handler is installed, and what it points to is never dropped.
+        unsafe { &*HANDLER.load(SeqCst) }.wake();
+        WAKES.fetch_add(1, SeqCst);
+    }
+    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+        let reactor = Reactor::builder().poller(poller).build().unwrap();
+        HANDLER.store(Box::leak(Box::new(reactor.remote())), SeqCst);
+        let handler: extern "C" fn(i32) = wake;
+        // SAFETY: the handler touches atomics, and makes a call that may be made there.
+        unsafe { libc::signal(libc::SIGPROF, handler as libc::sighandler_t) };
+        // SAFETY: only asks which thread this is.
+        let this = unsafe { libc::pthread_self() };
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(SeqCst) {
+                    // SAFETY: the thread lives until the scope ends.
+                    unsafe { libc::pthread_kill(this, libc::SIGPROF) };
+                    thread::yield_now();
+                }
+            });
+            let enough = WAKES.load(SeqCst) + 1000;
+            let (sender, posts) = channel();
+            let mut sent = 0;
+            while WAKES.load(SeqCst) < enough {
+                for _ in 0..100 {
+                    let sender = sender.clone();
+                    reactor.call_soon(move || sender.send(()).unwrap()).unwrap();
+                    sent += 1;
+                }
+                look(&reactor);
+            }
+            assert_eq!(posts.try_iter().count(), sent);
+            over.store(true, SeqCst);
+        });
     }
 }
