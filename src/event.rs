@@ -258,11 +258,6 @@ impl Ready {
         Ready(set.fold(0, |set, (_, bit)| set | bit))
     }
 
-    /// What is ready of `interest` on a descriptor that can always be read and written.
-    pub(crate) fn always(interest: Interest) -> Ready {
-        Ready(interest.0 & (READABLE | WRITABLE))
-    }
-
     /// All that was asked for. The peer's closing only if it is all: it is no guess to make.
     pub(crate) fn all(interest: Interest) -> Ready {
         match interest.0 & !READ_CLOSED {
@@ -275,19 +270,20 @@ impl Ready {
     /// handler waits for, so that code that only ever reads, or only writes, finds out.
     pub(crate) fn seen_by(self, interest: Interest) -> Ready {
         let asked = interest.with_end_of_stream().0;
-        let fault = self.0 & (HANGUP | ERROR);
-        match (interest.is_none(), fault) {
-            (true, _) => Ready::NONE,
-            (false, 0) => Ready(self.0 & asked),
-            (false, _) => {
-                let end = if fault & HANGUP != 0 {
-                    asked & READ_CLOSED
-                } else {
-                    0
-                };
-                Ready(self.0 & asked | fault | end) | Ready::always(interest)
-            }
+        match self.0 & (HANGUP | ERROR) {
+            0 => Ready(self.0 & asked),
+            fault => self.seen_with_fault(fault, asked),
         }
+    }
+
+    #[cold]
+    fn seen_with_fault(self, fault: u8, asked: u8) -> Ready {
+        if asked == 0 {
+            return Ready::NONE;
+        }
+        let end = if fault & HANGUP != 0 { READ_CLOSED } else { 0 };
+        let told = self.0 | READABLE | WRITABLE | end;
+        Ready(told & asked | fault)
     }
 }
 

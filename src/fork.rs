@@ -29,10 +29,12 @@ pub(crate) fn generation() -> u32 {
 
 /// The same, for those who have called that before: safe in a signal handler. In a child it is another
 /// number, or none (0).
+#[inline]
 pub(crate) fn seen() -> u32 {
     place().load(Ordering::Relaxed)
 }
 
+#[inline]
 fn place() -> &'static AtomicU32 {
     let place = SEEN.load(Ordering::Acquire);
     // SAFETY: either a static, or a page that is never unmapped, is aligned for anything, and is only used

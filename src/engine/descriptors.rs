@@ -31,6 +31,8 @@ pub(super) struct Descriptor {
     /// The turn of the last event, and how many there were in a row; see `counts`.
     turn: u16,
     row: u16,
+    /// What is kept of the row when a turn passes without an event.
+    kept: u16,
     /// In the list of those to be synchronised before the next wait...
     pub(super) dirty: bool,
     /// ...with a call to the kernel even if nothing seems changed.
@@ -124,6 +126,10 @@ pub(super) enum Stale {
     Report,
 }
 
+/// After how many events in a row the kernel is asked for the first time whether the number still means
+/// the file.
+const FIRST_CHECK: u16 = 4;
+
 impl Descriptor {
     pub(super) fn new(fd: RawFd, key: Key) -> Descriptor {
         Descriptor {
@@ -138,6 +144,7 @@ impl Descriptor {
             closed: false,
             turn: 0,
             row: 0,
+            kept: 0,
             dirty: false,
             force: false,
             refused: false,
@@ -207,18 +214,24 @@ impl Descriptor {
     pub(super) fn counts(&mut self, turn: u16) -> bool {
         let is_next = self.turn.wrapping_add(1) == turn;
         self.turn = turn;
-        let mode = match self.main {
-            Kernel::Armed(watch) => watch.mode,
-            _ => Mode::Edge,
-        };
-        self.row = if is_next | (mode == Mode::Edge) {
+        self.row = if is_next {
             self.row.wrapping_add(1)
         } else {
-            0
+            self.row & self.kept
         };
-        let is_due = self.row & 255 == 0 || self.row.is_power_of_two();
-        // A one-shot is armed by a call that finds out by itself.
-        self.row >= 4 && is_due && mode != Mode::Oneshot
+        self.row >= FIRST_CHECK && self.is_check_due()
+    }
+
+    #[cold]
+    fn is_check_due(&mut self) -> bool {
+        match self.main {
+            // A one-shot is armed by a call that finds out by itself.
+            Kernel::Armed(watch) if watch.mode == Mode::Oneshot => return false,
+            Kernel::Armed(watch) if watch.mode == Mode::Level => {}
+            // Edges are counted whether they come in a row or not.
+            _ => self.kept = u16::MAX,
+        }
+        self.row & 255 == 0 || self.row.is_power_of_two()
     }
 
     /// It was reported ready in this turn.

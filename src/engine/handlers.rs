@@ -20,14 +20,20 @@ pub(super) type Callback = Box<dyn FnMut(Event) -> Outcome>;
 /// What a call of a handler came to.
 pub(crate) struct Outcome {
     pub(super) action: Action,
-    /// The descriptor of the source, which the callback may have replaced. `None` for a raw handler.
-    pub(super) fd: Option<RawFd>,
+    /// The descriptor of the source, which the callback may have replaced.
+    pub(super) fd: RawFd,
+}
+
+impl Outcome {
+    /// The descriptor of a raw handler, which is what it was.
+    const SAME: RawFd = os::NO_FD - 1;
 }
 
 impl<A: Into<Action>> From<A> for Outcome {
     fn from(action: A) -> Outcome {
         let action = action.into();
-        Outcome { action, fd: None }
+        let fd = Outcome::SAME;
+        Outcome { action, fd }
     }
 }
 
@@ -213,46 +219,43 @@ impl Handlers {
         self.alter(key, |handler| {
             handler.interest = interest;
             handler.armed = true;
-        });
-        let handler = self.get(key)?;
-        // What a level handler is still to be told in this turn stands, unless it was paused: a
-        // callback that toggles a neighbour's interest in every turn must not silence it.
-        if interest.is_none() || mode != Mode::Level {
-            let pending = std::mem::take(&mut handler.pending);
-            if let (false, Some(aside)) = (pending.is_none(), self.descriptors[d as usize].aside())
-            {
-                aside.put_back(pending);
+            // What a level handler is still to be told in this turn stands, unless it was paused: a
+            // callback that toggles a neighbour's interest in every turn must not silence it.
+            if interest.is_none() | (mode != Mode::Level) {
+                handler.pending = Ready::NONE;
             }
-        }
+        });
         let (defer, turn) = (self.defer, self.turn);
         let descriptor = &mut self.descriptors[d as usize];
-        let (fd, orphaned) = (descriptor.fd, descriptor.orphaned);
-        if !interest.is_none() {
-            // Whatever the number means now is what the caller means.
+        let fd = descriptor.fd;
+        if interest.is_none() {
+            if let Some(aside) = descriptor.aside() {
+                aside.put_back(before.2);
+            }
+        } else if descriptor.orphaned {
+            self.alter(key, |handler| {
+                (handler.interest, handler.armed, handler.pending) = before;
+            });
+            return Some(Err((fd, io::Error::from_raw_os_error(os::EBADF))));
+        } else {
+            // Whatever the number means now is what the caller means. An update that changes nothing
+            // may be there for a new file under it. That it is the old one is known if it was reported
+            // in this very turn.
             descriptor.closed = false;
-            if descriptor.is_file_gone() {
-                descriptor.forget_file();
+            if !descriptor.is_told_by_kernel()
+                | (unchanged & !(defer & descriptor.has_fired_in(turn)))
+            {
+                self.look_again(poller, d);
             }
         }
-        // An update that changes nothing may be there for a new file under the number. That it is
-        // the old one is known if it was reported in this very turn.
-        if unchanged && !interest.is_none() && !(defer && descriptor.has_fired_in(turn)) {
-            let is_file_gone = !descriptor.check(poller);
-            descriptor.closed = false;
-            if is_file_gone {
-                self.for_all_on(d, Self::forget_pending);
-            }
-        }
-        let supported = match self.descriptors[d as usize].is_told_by_kernel() {
+        let mut result = match self.descriptors[d as usize].is_told_by_kernel() {
             true => poller.supports(Watch { interest, mode }),
             false => Ok(()),
         };
-        let result = match orphaned && !interest.is_none() {
-            true => Err(io::Error::from_raw_os_error(os::EBADF)),
-            false => supported
-                .and_then(|()| self.divert(poller, d))
-                .and_then(|()| self.change(poller, d, mode == Mode::Edge)),
-        };
+        if interest.contains(Interest::PRIORITY) {
+            result = result.and_then(|()| self.divert(poller, d));
+        }
+        result = result.and_then(|()| self.change(poller, d, mode == Mode::Edge));
         if let Err(error) = result {
             self.alter(key, |handler| {
                 (handler.interest, handler.armed, handler.pending) = before;
@@ -267,6 +270,19 @@ impl Handlers {
         self.count(key);
         self.changes += 1;
         Some(Ok(()))
+    }
+
+    /// Whether the number of a descriptor still means its file. If it does not, what was known of that
+    /// is forgotten.
+    #[cold]
+    fn look_again(&mut self, poller: &Poller, d: u32) {
+        let descriptor = &mut self.descriptors[d as usize];
+        if descriptor.is_file_gone() {
+            descriptor.forget_file();
+        } else if !descriptor.check(poller) {
+            descriptor.closed = false;
+            self.for_all_on(d, Self::forget_pending);
+        }
     }
 
     /// As `update`, with another mode.
@@ -691,7 +707,7 @@ impl Handlers {
         }
         handler.callback = Some(callback);
         let (mode, mut d) = (handler.mode, handler.descriptor);
-        if let Some(fd) = fd.filter(|fd| *fd != self.descriptors[d as usize].fd) {
+        if fd != Outcome::SAME && fd != self.descriptors[d as usize].fd {
             // An error is told before the next wait.
             let _ = self.follow(poller, key, fd);
             d = self.handlers[key.slot()].descriptor;
@@ -824,17 +840,12 @@ impl Handlers {
         }
     }
 
-    /// Has a descriptor polled by the thread for those that must not be asked twice, if it is one of
-    /// them and might be.
+    /// Has a descriptor polled by the thread for those that must not be asked twice, if it is one.
+    #[cold]
     fn divert(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
-        let wanted = self.wanted(d);
-        let interest = wanted.level | wanted.edge;
-        let twice = self.nested || wanted.has_level && !wanted.edge.is_none();
-        if !twice && !interest.contains(Interest::PRIORITY) {
-            return Ok(());
-        }
+        let Wanted { level, edge, .. } = self.wanted(d);
         let descriptor = &mut self.descriptors[d as usize];
-        if descriptor.divert(poller, &self.inbox, interest)? {
+        if descriptor.divert(poller, &self.inbox, level | edge)? {
             self.mark(d, true);
         }
         Ok(())

@@ -745,6 +745,7 @@ impl Core {
 
     // Helpers.
 
+    #[inline]
     fn state(&self) -> StateGuard<'_> {
         // Nothing in here panics half way: user code never runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -861,7 +862,6 @@ where
             Origin::Descriptor(fd) => fd.as_raw_fd(),
             Origin::Virtual(_) => os::NO_FD,
         };
-        let fd = Some(fd);
         Outcome { action, fd }
     })
 }

@@ -298,21 +298,11 @@ impl Poller {
         }
     }
 
-    /// Whether the number is of a descriptor that the loop has made for itself. Such a number may
-    /// have been a handler's before, which must not get at the descriptor now.
-    pub(crate) fn owns(&self, fd: RawFd) -> bool {
-        let set_owns = |set: &Backend| each!(set, it => it.owns(fd));
-        #[cfg(epoll)]
-        if self.clock.get().is_some_and(|clock| clock.owns(fd)) {
-            return true;
-        }
-        aside::owns(fd) || set_owns(&self.main) || self.edges.get().is_some_and(set_owns)
-    }
-
-    /// An error for a descriptor of the loop's own.
+    /// An error for a descriptor that the loop has made for itself.
     #[inline]
     pub(crate) fn allows(&self, fd: RawFd) -> io::Result<()> {
-        if self.owns(fd) {
+        let set_owns = |set: &Backend| each!(set, it => it.owns(fd));
+        if set_owns(&self.main) || self.owns_late(fd) || aside::owns(fd) {
             let what = "the descriptor is the loop's own";
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
@@ -321,29 +311,39 @@ impl Poller {
 
     #[inline]
     pub(crate) fn add(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
-        self.allows(fd)?;
+        self.is_users(fd)?;
         each!(self.set(set)?, it => it.add(fd, key.to_u64(), watch))
     }
 
     #[inline]
     pub(crate) fn modify(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
-        self.is_not_own(fd)?;
+        self.is_users(fd)?;
         each!(self.set(set)?, it => it.modify(fd, key.to_u64(), watch))
     }
 
     #[inline]
     pub(crate) fn delete(&self, set: Set, fd: RawFd) -> io::Result<()> {
-        self.is_not_own(fd)?;
+        self.is_users(fd)?;
         each!(self.set(set)?, it => it.delete(fd))
     }
 
-    /// What a handler has registered under a number of the loop's own was closed before.
+    /// What the loop has made after its beginning may have the number of a handler whose descriptor was
+    /// closed before. Such a handler must not get at it.
     #[inline]
-    fn is_not_own(&self, fd: RawFd) -> io::Result<()> {
-        match self.owns(fd) {
+    fn is_users(&self, fd: RawFd) -> io::Result<()> {
+        match self.owns_late(fd) {
             true => Err(io::Error::from_raw_os_error(os::EBADF)),
             false => Ok(()),
         }
+    }
+
+    #[inline]
+    fn owns_late(&self, fd: RawFd) -> bool {
+        let edges = self.edges.get();
+        let owns = edges.is_some_and(|set| each!(set, it => it.owns(fd)));
+        #[cfg(epoll)]
+        let owns = owns | self.clock.get().is_some_and(|clock| clock.owns(fd));
+        owns
     }
 
     /// Waits until something is ready, somebody calls `wake`, or the time is up. What it has found goes
