@@ -18,22 +18,15 @@ use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 pub(super) type Callback = Box<dyn FnMut(Event) -> Outcome>;
 
 /// What a call of a handler came to.
-pub(crate) struct Outcome {
-    pub(super) action: Action,
-    /// The descriptor of the source, which the callback may have replaced.
-    pub(super) fd: RawFd,
-}
-
-impl Outcome {
-    /// The descriptor of a raw handler, which is what it was.
-    const SAME: RawFd = os::NO_FD - 1;
+pub(crate) enum Outcome {
+    Done(Action),
+    /// The callback has replaced its source by another, which has this descriptor.
+    Replaced(Action, RawFd),
 }
 
 impl<A: Into<Action>> From<A> for Outcome {
     fn from(action: A) -> Outcome {
-        let action = action.into();
-        let fd = Outcome::SAME;
-        Outcome { action, fd }
+        Outcome::Done(action.into())
     }
 }
 
@@ -695,9 +688,8 @@ impl Handlers {
         poller: &Poller,
         key: Key,
         callback: Callback,
-        outcome: Outcome,
+        action: Action,
     ) -> Option<Callback> {
-        let Outcome { action, fd } = outcome;
         let Some(handler) = self.get(key) else {
             return Some(callback);
         };
@@ -706,14 +698,9 @@ impl Handlers {
             return Some(callback);
         }
         handler.callback = Some(callback);
-        let (mode, mut d) = (handler.mode, handler.descriptor);
-        if fd != Outcome::SAME && fd != self.descriptors[d as usize].fd {
-            // An error is told before the next wait.
-            let _ = self.follow(poller, key, fd);
-            d = self.handlers[key.slot()].descriptor;
-        }
+        let (mode, d) = (handler.mode, handler.descriptor);
         if action == Action::Again {
-            self.handlers[key.slot()].again = true;
+            handler.again = true;
             self.call_next_turn(key);
             self.count(key);
         } else if mode == Mode::Level && !self.descriptors[d as usize].is_told_by_kernel() {
@@ -725,7 +712,10 @@ impl Handlers {
     /// The source of a handler has another descriptor now. If the kernel refuses that, it is asked
     /// again before each wait.
     #[cold]
-    pub(super) fn follow(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
+    pub(super) fn follow(&mut self, poller: &Poller, key: Key, fd: RawFd) {
+        if self.get(key).is_none() {
+            return;
+        }
         self.forget_pending(key);
         self.detach(poller, key);
         let attached = match fd {
@@ -742,7 +732,6 @@ impl Handlers {
         }
         self.call_if_ready(key);
         self.count(key);
-        attached
     }
 
     /// Puts a handler on the descriptor that has the number `fd`, or on a new one if the number

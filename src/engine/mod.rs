@@ -745,7 +745,7 @@ impl Core {
 
     // Helpers.
 
-    #[inline]
+    #[inline(always)]
     fn state(&self) -> StateGuard<'_> {
         // Nothing in here panics half way: user code never runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -848,6 +848,20 @@ fn known<T>(call: &'static str, found: Option<T>) -> Result<T> {
     found.ok_or_else(|| Error::new(call, Cause::UnknownId))
 }
 
+trait SourceFd {
+    /// Its descriptor, or none.
+    fn fd(&self) -> RawFd;
+}
+
+impl<S: Source> SourceFd for S {
+    fn fd(&self) -> RawFd {
+        match self.origin() {
+            Origin::Descriptor(fd) => fd.as_raw_fd(),
+            Origin::Virtual(_) => os::NO_FD,
+        }
+    }
+}
+
 /// The boxed callback of a handler that owns its source.
 pub(crate) fn boxed<S, F, A>(mut source: S, mut callback: F) -> handlers::Callback
 where
@@ -856,12 +870,14 @@ where
     F: FnMut(&mut S, Event) -> A + 'static,
     A: Into<Action>,
 {
+    let mut registered = source.fd();
     Box::new(move |event| {
         let action = callback(&mut source, event).into();
-        let fd = match source.origin() {
-            Origin::Descriptor(fd) => fd.as_raw_fd(),
-            Origin::Virtual(_) => os::NO_FD,
-        };
-        Outcome { action, fd }
+        let fd = source.fd();
+        if fd == registered {
+            return Outcome::Done(action);
+        }
+        registered = fd;
+        Outcome::Replaced(action, fd)
     })
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::{io, mem, thread};
 
+use super::handlers::Outcome;
 use super::hooks::Hook;
 use super::inbox::Post;
 use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
@@ -414,19 +415,22 @@ impl<'c> Driving<'c> {
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.remove_handler(key)));
-            let (action, is_slow) = core
+            let (outcome, is_slow) = core
                 .observer
                 .call(CallbackKind::Handler, place, || callback(event));
             mem::forget(guard);
             state = self.state()?;
             let poller = &core.inbox.poller;
-            if let Some(dead) = state.handlers.finish(poller, key, callback, action) {
-                drop(state);
-                drop(dead);
-                state = self.state()?;
-            }
-            if is_slow {
-                state = self.report(state)?;
+            let action = match outcome {
+                Outcome::Done(action) => action,
+                Outcome::Replaced(action, fd) => {
+                    state.handlers.follow(poller, key, fd);
+                    action
+                }
+            };
+            let dead = state.handlers.finish(poller, key, callback, action);
+            if dead.is_some() | is_slow {
+                state = self.after_call(state, dead, is_slow)?;
             }
             if turn.called >= end && self.turning.has_left_overs() {
                 self.turning.cut = Some(Cut::Handlers);
@@ -434,6 +438,26 @@ impl<'c> Driving<'c> {
             }
         }
         Ok(state)
+    }
+
+    /// Drops a callback that was removed, and reports one that took long.
+    #[cold]
+    #[inline(never)]
+    fn after_call<T>(
+        &self,
+        mut state: StateGuard<'c>,
+        dead: Option<T>,
+        is_slow: bool,
+    ) -> Result<StateGuard<'c>> {
+        if dead.is_some() {
+            drop(state);
+            drop(dead);
+            state = self.state()?;
+        }
+        match is_slow {
+            true => self.report(state),
+            false => Ok(state),
+        }
     }
 
     /// Timers, then posts.
