@@ -1,6 +1,7 @@
 //! The table of handlers: who is registered where, who is to be called, and when the kernel has to
 //! be told. Never calls user code.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::panic::Location;
@@ -1066,32 +1067,43 @@ fn wanted(handler: Option<&Handler>) -> Wanted {
     wanted
 }
 
-/// Descriptors by their number. The system gives out the smallest that is free, so a plain table does.
+/// Descriptors by their number. The system gives out the smallest that is free, so that a plain table
+/// does; but a caller may ask for a large one, and a table up to that would be just as large.
 #[derive(Default)]
-struct ByNumber(Vec<u32>);
+struct ByNumber {
+    low: Vec<u32>,
+    high: HashMap<RawFd, u32>,
+}
 
 impl ByNumber {
-    const NOBODY: u32 = u32::MAX;
+    const NONE: u32 = u32::MAX;
+    /// Numbers from here on are high.
+    const HIGH: RawFd = 1 << 16;
 
     fn get(&self, fd: RawFd) -> Option<u32> {
-        let d = *self.0.get(usize::try_from(fd).ok()?)?;
-        (d != Self::NOBODY).then_some(d)
+        let d = match fd < Self::HIGH {
+            true => *self.low.get(usize::try_from(fd).ok()?)?,
+            false => *self.high.get(&fd)?,
+        };
+        (d != Self::NONE).then_some(d)
     }
 
-    /// For a number that is open.
     fn set(&mut self, fd: RawFd, d: u32) {
-        let Ok(fd) = usize::try_from(fd) else {
-            return;
-        };
-        if fd >= self.0.len() {
-            self.0.resize(fd + 1, Self::NOBODY);
+        if fd >= Self::HIGH {
+            self.high.insert(fd, d);
+        } else if let Ok(fd) = usize::try_from(fd) {
+            if fd >= self.low.len() {
+                self.low.resize(fd + 1, Self::NONE);
+            }
+            self.low[fd] = d;
         }
-        self.0[fd] = d;
     }
 
     fn remove(&mut self, fd: RawFd) {
-        if let Some(d) = usize::try_from(fd).ok().and_then(|fd| self.0.get_mut(fd)) {
-            *d = Self::NOBODY;
+        if fd >= Self::HIGH {
+            self.high.remove(&fd);
+        } else if let Some(d) = usize::try_from(fd).ok().and_then(|fd| self.low.get_mut(fd)) {
+            *d = Self::NONE;
         }
     }
 }
@@ -1118,6 +1130,23 @@ mod tests {
             all.only_oneshots &= one.only_oneshots;
         }
         all
+    }
+
+    #[test]
+    fn a_high_number_needs_no_more_room_than_a_low_one() {
+        let mut by_number = ByNumber::default();
+        let numbers = [3, ByNumber::HIGH - 1, ByNumber::HIGH, 999_999_999];
+        for (d, fd) in (0..).zip(numbers) {
+            assert_eq!(by_number.get(fd), None);
+            by_number.set(fd, d);
+        }
+        for (d, fd) in (0..).zip(numbers) {
+            assert_eq!(by_number.get(fd), Some(d));
+            by_number.remove(fd);
+            assert_eq!(by_number.get(fd), None);
+        }
+        assert_eq!(by_number.get(-1), None);
+        assert!(by_number.low.len() <= 1 << 16 && by_number.high.is_empty());
     }
 
     #[test]
