@@ -303,6 +303,7 @@ typedef struct {
                   oneloop_destroy_fn destroy,
                   oneloop_id *id);
   int (*remove_hook)(oneloop_t *loop, oneloop_id id);
+  int (*ask_hooks)(oneloop_t *loop);
 } oneloop_api;
 
 #ifdef __cplusplus
@@ -483,6 +484,10 @@ int oneloop_call_soon(oneloop_t *loop,
  * any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
  * after. Bear being called more often, and one of them twice in a row.
  *
+ * Under a host (`oneloop_fd`), its own code may run after `prepare`. If that uses the library, it has to
+ * call `oneloop_wake` then, or the host `oneloop_ask_hooks` right before it waits. Hold nothing from
+ * `prepare` to `check` for which such code may wait.
+ *
  * Threads: any.
  */
 int oneloop_add_hook(oneloop_t *loop,
@@ -566,9 +571,21 @@ int oneloop_stop(oneloop_t *loop);
 int oneloop_wake(oneloop_t *loop);
 
 /**
+ * Calls the `prepare` hooks once more. For a host whose own code has run since the last turn, right
+ * before it waits for the descriptor. If a hook has something to do, the descriptor becomes readable. Such
+ * a host's code may use the library of a hook without calling `oneloop_wake`.
+ *
+ * Does nothing if the loop is driven, as in a callback, or has no hooks.
+ *
+ * Threads: any; rather the one that turns. Hooks are called on it.
+ */
+int oneloop_ask_hooks(oneloop_t *loop);
+
+/**
  * The descriptor of the loop, for another loop to watch for reading: when it is readable,
  * `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
- * beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE.
+ * beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE. Before it waits, such a loop may
+ * call `oneloop_ask_hooks`.
  *
  * Threads: any.
  */

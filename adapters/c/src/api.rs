@@ -165,6 +165,7 @@ pub struct oneloop_api {
         id: *mut oneloop_id,
     ) -> c_int,
     pub remove_hook: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub ask_hooks: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
 }
 
 pub(crate) static API: oneloop_api = oneloop_api {
@@ -202,6 +203,7 @@ pub(crate) static API: oneloop_api = oneloop_api {
     call_soon: oneloop_call_soon,
     add_hook: oneloop_add_hook,
     remove_hook: oneloop_remove_hook,
+    ask_hooks: oneloop_ask_hooks,
 };
 
 /// The table of all functions, in the given version or a later one; NULL if the library is older.

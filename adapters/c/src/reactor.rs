@@ -168,9 +168,27 @@ pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
+/// Calls the `prepare` hooks once more. For a host whose own code has run since the last turn, right
+/// before it waits for the descriptor. If a hook has something to do, the descriptor becomes readable. Such
+/// a host's code may use the library of a hook without calling `oneloop_wake`.
+///
+/// Does nothing if the loop is driven, as in a callback, or has no hooks.
+///
+/// Threads: any; rather the one that turns. Hooks are called on it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_ask_hooks(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_ask_hooks => ask_hooks(r#loop));
+    call("oneloop_ask_hooks", || {
+        // SAFETY: the caller's promise.
+        unsafe { hold(r#loop) }?.ask_hooks()?;
+        Ok(0)
+    })
+}
+
 /// The descriptor of the loop, for another loop to watch for reading: when it is readable,
 /// `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
-/// beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE.
+/// beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE. Before it waits, such a loop may
+/// call `oneloop_ask_hooks`.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]

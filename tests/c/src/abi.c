@@ -441,6 +441,52 @@ int test_hooks_around_the_sleep(oneloop_t *loop) {
     return failures;
 }
 
+/* A host in C asks the hooks right before it waits. */
+
+static int64_t limit(oneloop_t *loop, void *user) {
+    CHECK(oneloop_ask_hooks(loop) == 0); /* which asks nobody while it is driven */
+    t.calls++;
+    return *(int64_t *)user;
+}
+
+static void emptied(oneloop_t *loop, void *user) {
+    (void)loop;
+    *(int64_t *)user = ONELOOP_NEVER;
+}
+
+static int is_readable(oneloop_t *loop) {
+    struct pollfd fd = {.fd = oneloop_fd(loop), .events = POLLIN};
+    return poll(&fd, 1, 0);
+}
+
+static void turn_until_idle(oneloop_t *loop) {
+    for (uint32_t flags = 0; !(flags & ONELOOP_TURN_IDLE);)
+        CHECK(oneloop_turn(loop, 0, &flags) >= 0);
+}
+
+int test_a_host_asks_the_hooks(oneloop_t *outer) {
+    int64_t queue = ONELOOP_NEVER;
+    oneloop_t *loop = oneloop_new();
+    begin();
+    CHECK(oneloop_ask_hooks(loop) == 0 && !is_readable(loop));
+    CHECK(oneloop_add_hook(loop, limit, emptied, &queue, NULL, NULL) == 0);
+    turn_until_idle(loop);
+    /* No descriptor shows what is left in the queue. */
+    queue = 0;
+    CHECK(!is_readable(loop));
+    t.calls = 0;
+    CHECK(oneloop_ask_hooks(loop) == 0 && t.calls == 1);
+    CHECK(is_readable(loop));
+    turn_until_idle(loop);
+    CHECK(queue == ONELOOP_NEVER);
+    CHECK(oneloop_ask_hooks(loop) == 0 && !is_readable(loop));
+    CHECK(oneloop_close(loop) == 0);
+    CHECK(oneloop_ask_hooks(loop) == -ESHUTDOWN);
+    oneloop_free(loop);
+    end(outer);
+    return failures;
+}
+
 /* Signals and children. */
 
 static void child_ended(oneloop_t *loop, int pid, int status, int error, void *user) {
@@ -494,7 +540,7 @@ static void check_table(const oneloop_api *api) {
     SAME(add_signal); SAME(add_child); SAME(call_soon); SAME(add_hook); SAME(remove_hook);
     SAME(hold); SAME(free); SAME(close); SAME(run); SAME(turn); SAME(stop); SAME(wake); SAME(fd);
     SAME(renew); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
-    SAME(reset_timer_at); SAME(cancel_timer);
+    SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks);
 #undef SAME
 #define oneloop_stop check_stop
 }

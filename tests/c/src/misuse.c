@@ -124,6 +124,7 @@ int test_no_loop(oneloop_t *loop) {
     CHECK(oneloop_close(NULL) == -EINVAL);
     CHECK(oneloop_stop(NULL) == -EINVAL);
     CHECK(oneloop_wake(NULL) == -EINVAL);
+    CHECK(oneloop_ask_hooks(NULL) == -EINVAL);
     CHECK(oneloop_fd(NULL) == -EINVAL);
     CHECK(oneloop_dump(NULL) == -EINVAL);
     CHECK(oneloop_hold(NULL) == NULL);

@@ -41,6 +41,7 @@ tests! {
     the_first_delay_may_be_longer_than_the_period
     posts_from_another_thread_in_order
     hooks_around_the_sleep
+    a_host_asks_the_hooks
     signals_and_children
     a_plug_in_hosts_a_loop_of_its_own
 
