@@ -21,7 +21,7 @@ use crate::child::Ending;
 use crate::engine::{On, When, boxed};
 use crate::os::RawFd;
 use crate::{
-    Action, Error, Event, HandlerId, HookId, Interest, Mode, Priority, Reactor, Result, TimerId,
+    Action, Event, HandlerId, HookId, Interest, Mode, Priority, Reactor, Result, TimerId,
     VirtualSource,
 };
 
@@ -186,7 +186,7 @@ impl Reactor {
         F: FnOnce(io::Result<ExitStatus>) + Send + 'static,
     {
         self.add_child_by(Ending::of, child, Location::caller(), make)
-            .map_err(Error::from)
+            .map_err(crate::Error::from)
     }
 
     /// As [`Reactor::call_every_at`], or as [`Reactor::call_at`] if there is no period.

@@ -62,7 +62,7 @@ pub(super) struct Handlers {
 pub(super) struct Handler {
     /// `None` while it is being called.
     callback: Option<Callback>,
-    pub(super) serial: u32,
+    key: Key,
     /// Where it was registered.
     pub(super) place: &'static Location<'static>,
     /// How often it was called.
@@ -143,11 +143,13 @@ impl Handlers {
             poller.supports(Watch { interest, mode })?;
             poller.allows(fd)?;
         }
+        // There are no more descriptors than handlers.
+        Key::is_left(self.handlers.len())?;
         let entry = self.handlers.vacant_entry();
         let key = Key::new(entry.key());
         entry.insert(Handler {
             callback: None,
-            serial: key.serial,
+            key,
             place,
             calls: 0,
             descriptor: u32::MAX,
@@ -168,7 +170,7 @@ impl Handlers {
             On::Socket(fd) => self.attach(poller, key, fd, true),
             On::Virtual(source) => {
                 let d = match source.watched_by(inbox) {
-                    Some(descriptor) => descriptor.index,
+                    Some(descriptor) => descriptor.index(),
                     None => {
                         let d = self.new_descriptor(os::NO_FD);
                         let descriptor = &mut self.descriptors[d as usize];
@@ -515,7 +517,7 @@ impl Handlers {
             _ => return false,
         };
         if descriptor.counts(self.turn) && !descriptor.check(poller) {
-            self.for_all_on(fired.key.index, Self::forget_pending);
+            self.for_all_on(fired.key.index(), Self::forget_pending);
             return false;
         }
         let mut next = descriptor.first;
@@ -525,21 +527,18 @@ impl Handlers {
             let seen = fired.ready.seen_by(handler.interest);
             if handler.armed && !seen.is_none() && descriptor.is_for(fired.set, handler.mode) {
                 if handler.pending.is_none() {
-                    batch.push(Key {
-                        index: link.index(),
-                        serial: handler.serial,
-                    });
+                    batch.push(handler.key);
                 }
                 handler.pending |= seen;
             }
         }
         if descriptor.fired(fired.set) {
-            self.mark(fired.key.index, false);
+            self.mark(fired.key.index(), false);
         }
         // It says nothing but that there is nothing: the number is closed, and it will say so again.
         #[cfg(not(pollable))]
         if fired.ready.is_none() {
-            self.mark(fired.key.index, true);
+            self.mark(fired.key.index(), true);
         }
         true
     }
@@ -568,7 +567,7 @@ impl Handlers {
         for (_, descriptor) in &mut self.descriptors {
             descriptor.forget(set);
             descriptor.dirty = true;
-            self.dirty.push(descriptor.key.index);
+            self.dirty.push(descriptor.key.index());
         }
         Ok(())
     }
@@ -581,13 +580,13 @@ impl Handlers {
             let descriptor = self.descriptors.get(key.slot());
             let aside = descriptor.filter(|descriptor| descriptor.key == key);
             if let Some(aside) = aside.and_then(|descriptor| descriptor.aside()) {
-                let Wanted { level, edge, .. } = self.wanted(key.index);
+                let Wanted { level, edge, .. } = self.wanted(key.index());
                 let ready = aside.take(level | edge);
                 for set in [Set::Main, Set::Edges] {
                     self.gather(poller, Fired { set, key, ready }, batch);
                 }
                 // It is asked again once the handlers were called.
-                self.mark(key.index, false);
+                self.mark(key.index(), false);
                 continue;
             }
             let news = match self.descriptors.get(key.slot()) {
@@ -598,10 +597,7 @@ impl Handlers {
             while let Some(link) = next {
                 let handler = &self.handlers[link.slot()];
                 next = handler.sibling;
-                let key = Key {
-                    index: link.index(),
-                    serial: handler.serial,
-                };
+                let key = handler.key;
                 if !news.seen_by(handler.interest).is_none() {
                     self.call_next_turn(key);
                 }
@@ -616,7 +612,7 @@ impl Handlers {
         let mut next = std::mem::take(&mut self.next);
         for key in next.drain(..) {
             let handler = match self.handlers.get_mut(key.slot()) {
-                Some(handler) if handler.serial == key.serial => handler,
+                Some(handler) if handler.key == key => handler,
                 _ => continue,
             };
             handler.queued = false;
@@ -775,8 +771,8 @@ impl Handlers {
         if !descriptor.is_known() && !descriptor.is_always_ready() {
             exists(fd)?;
         }
-        descriptor.first = Some(Link::new(key.index));
-        handler.descriptor = descriptor.key.index;
+        descriptor.first = Some(Link::new(key.index()));
+        handler.descriptor = descriptor.key.index();
         (handler.previous, handler.sibling) = (None, None);
         // Not before: a number that is not open may be of any size.
         self.by_fd.set(fd, handler.descriptor);
@@ -856,7 +852,7 @@ impl Handlers {
         let entry = self.descriptors.vacant_entry();
         let key = Key::new(entry.key());
         entry.insert(Descriptor::new(fd, key));
-        key.index
+        key.index()
     }
 
     /// Takes out a descriptor that no handler is on.
@@ -880,7 +876,7 @@ impl Handlers {
     }
 
     fn link(&mut self, key: Key, d: u32) {
-        let link = Link::new(key.index);
+        let link = Link::new(key.index());
         let descriptor = &mut self.descriptors[d as usize];
         let previous = match descriptor.first {
             None => {
@@ -929,7 +925,7 @@ impl Handlers {
         let Some(handler) = self.handlers.get_mut(key.slot()) else {
             return;
         };
-        if handler.serial != key.serial {
+        if handler.key != key {
             return;
         }
         match &mut self.descriptors[handler.descriptor as usize].crowd {
@@ -994,9 +990,9 @@ impl Handlers {
         let mut next = self.descriptors[d as usize].first;
         while let Some(link) = next {
             let handler = &self.handlers[link.slot()];
-            let (index, serial) = (link.index(), handler.serial);
+            let key = handler.key;
             next = handler.sibling;
-            each(self, Key { index, serial });
+            each(self, key);
         }
     }
 
@@ -1042,7 +1038,7 @@ impl Handlers {
     #[inline]
     fn get(&mut self, key: Key) -> Option<&mut Handler> {
         let handler = self.handlers.get_mut(key.slot())?;
-        (handler.serial == key.serial).then_some(handler)
+        (handler.key == key).then_some(handler)
     }
 }
 

@@ -30,8 +30,9 @@ impl Hooks {
         make: impl FnOnce(Key) -> (Prepare, Check),
     ) -> Key {
         let last = self.0.last_key_value().map(|(&last, _)| last);
-        let next = last.map_or(Some(0), |last| last.checked_add(1));
-        // After four billion the order is of less interest than that the number is free.
+        let next = last.map_or(0, |last| last.saturating_add(1));
+        let next = Some(next).filter(|next| (*next as usize) < Key::MOST);
+        // After so many the order is of less interest than that the number is free.
         let free = || (0..).find(|index| !self.0.contains_key(index));
         let key = Key::new(next.or_else(free).unwrap_or(0) as usize);
         let (prepare, check) = make(key);
@@ -41,18 +42,18 @@ impl Hooks {
             prepare: Some(prepare),
             check: Some(check),
         };
-        self.0.insert(key.index, hook);
+        self.0.insert(key.index(), hook);
         key
     }
 
     /// Gives the hook back for the caller to drop.
     pub(super) fn remove(&mut self, key: Key) -> Option<Hook> {
         self.get(key)?;
-        self.0.remove(&key.index)
+        self.0.remove(&key.index())
     }
 
     pub(super) fn get(&mut self, key: Key) -> Option<&mut Hook> {
-        let hook = self.0.get_mut(&key.index)?;
+        let hook = self.0.get_mut(&key.index())?;
         (hook.key == key).then_some(hook)
     }
 
@@ -74,8 +75,8 @@ impl Hooks {
 
     /// The one after this, which may be gone, and not beyond `last`.
     pub(super) fn after(&self, key: Key, last: Option<Key>) -> Option<Key> {
-        let last = last.filter(|last| last.index > key.index)?;
-        let rest = (Excluded(key.index), Included(last.index));
+        let last = last.filter(|last| last.index() > key.index())?;
+        let rest = (Excluded(key.index()), Included(last.index()));
         self.0.range(rest).next().map(|(_, hook)| hook.key)
     }
 }

@@ -372,6 +372,7 @@ impl Core {
         make: impl FnOnce(Key) -> timers::Callback,
     ) -> Result<Key> {
         let mut state = self.enter(call)?;
+        Key::is_left(state.timers.len()).map_err(|error| Error::os(call, error))?;
         let deadline = self.deadline(call, &mut state, when)?;
         let key = state.timers.insert(deadline, when.plan(), place, make);
         self.changed(state);

@@ -12,7 +12,7 @@ use slab::Slab;
 use super::NEVER;
 use super::heap::{self, Heap};
 use crate::Action;
-use crate::id::Key;
+use crate::id::{Key, Serial};
 
 pub(super) type Callback = Box<dyn FnMut() -> Action>;
 
@@ -31,12 +31,12 @@ pub(super) struct Timers {
     /// Timers that keep `run` going.
     active: usize,
     /// The serial of the last that was made.
-    newest: u32,
+    newest: Serial,
 }
 
 pub(super) struct Timer {
     pub(super) deadline: u64,
-    serial: u32,
+    serial: [u8; 5],
     stage: Stage,
     pub(super) unreferenced: bool,
     /// It has an entry in `plans`.
@@ -110,14 +110,14 @@ impl Timers {
         let key = Key::new(entry.key());
         let timer = entry.insert(Timer {
             deadline,
-            serial: key.serial,
+            serial: key.serial().pack(),
             stage: Stage::Pending,
             unreferenced: false,
             planned: !plan.is_none(),
         });
         self.active += usize::from(timer.is_active());
         if timer.planned {
-            self.plans.insert(key.index, plan);
+            self.plans.insert(key.index(), plan);
         }
         let callback = Some(make(key));
         let body = Body { callback, place };
@@ -125,8 +125,8 @@ impl Timers {
             Some(free) => *free = body,
             None => heap::push(&mut self.bodies, body),
         }
-        self.heap.insert(key.index, deadline);
-        self.newest = key.serial;
+        self.heap.insert(key.index(), deadline);
+        self.newest = key.serial();
         key
     }
 
@@ -136,10 +136,10 @@ impl Timers {
         let timer = self.slots.remove(key.slot());
         self.active -= usize::from(timer.is_active());
         if timer.planned {
-            self.plans.remove(&key.index);
+            self.plans.remove(&key.index());
         }
         if timer.stage == Stage::Pending {
-            self.heap.remove(key.index);
+            self.heap.remove(key.index());
         }
         Some(self.bodies[key.slot()].callback.take())
     }
@@ -155,11 +155,11 @@ impl Timers {
 
     /// Changes what becomes of a timer.
     fn plan(&mut self, key: Key, change: impl FnOnce(&mut Plan)) {
-        let plan = self.plans.entry(key.index).or_default();
+        let plan = self.plans.entry(key.index()).or_default();
         change(plan);
         let planned = !plan.is_none();
         if !planned {
-            self.plans.remove(&key.index);
+            self.plans.remove(&key.index());
         }
         if let Some(timer) = self.get(key) {
             timer.planned = planned;
@@ -172,8 +172,8 @@ impl Timers {
         self.change(key, |timer| timer.deadline = deadline);
         if stage != Stage::Pending {
             self.queue(key);
-        } else if deadline < before && deadline < self.heap.deadline(key.index) {
-            self.heap.shift(key.index, deadline);
+        } else if deadline < before && deadline < self.heap.deadline(key.index()) {
+            self.heap.shift(key.index(), deadline);
         }
         Some(())
     }
@@ -183,15 +183,15 @@ impl Timers {
         if let Some(timer) = self.get(key) {
             timer.stage = Stage::Pending;
             let deadline = timer.deadline;
-            self.heap.insert(key.index, deadline);
+            self.heap.insert(key.index(), deadline);
         }
     }
 
     /// The time of the system clock that a timer is for.
     pub(super) fn system_time(&self, key: Key) -> Option<SystemTime> {
         let timer = self.slots.get(key.slot())?;
-        let known = timer.planned && timer.serial == key.serial;
-        known.then(|| self.plans.get(&key.index))??.at
+        let known = timer.planned && timer.serial == key.serial().pack();
+        known.then(|| self.plans.get(&key.index()))??.at
     }
 
     /// The system clock was set: `deadline` says what its times are now. Not while due timers are called,
@@ -199,8 +199,8 @@ impl Timers {
     pub(super) fn follow(&mut self, deadline: impl Fn(SystemTime) -> u64) {
         let at = |(&index, plan): (&u32, &Plan)| Some((index, plan.at?));
         for (index, time) in self.plans.iter().filter_map(at).collect::<Vec<_>>() {
-            let serial = self.slots[index as usize].serial;
-            self.shift(Key { index, serial }, deadline(time));
+            let serial = Serial::unpack(self.slots[index as usize].serial);
+            self.shift(Key::of(index, serial), deadline(time));
         }
     }
 
@@ -286,14 +286,13 @@ impl Timers {
             self.heap.remove(index);
             let timer = &mut self.slots[index as usize];
             timer.stage = Stage::Due;
-            let serial = timer.serial;
-            let key = Key { index, serial };
+            let key = Key::of(index, Serial::unpack(timer.serial));
             self.due.push_back(Due { deadline, key });
             tied |= deadline == last;
             last = deadline;
         }
         let newest = self.newest;
-        let place = |due: &Due| (due.deadline, Reverse(newest.wrapping_sub(due.key.serial)));
+        let place = |due: &Due| (due.deadline, Reverse(due.key.serial().age(newest)));
         // The heap knows no order among those of one deadline.
         if tied {
             let taken = &mut self.due.make_contiguous()[begin..];
@@ -356,14 +355,17 @@ impl Timers {
         let Some(timer) = self.slots.get_mut(key.slot()) else {
             return Some(callback);
         };
-        if timer.serial != key.serial {
+        if timer.serial != key.serial().pack() {
             return Some(callback);
         }
         if action == Action::Remove {
             self.cancel(key);
             return Some(callback);
         }
-        let plan = timer.planned.then(|| self.plans.get(&key.index)).flatten();
+        let plan = timer
+            .planned
+            .then(|| self.plans.get(&key.index()))
+            .flatten();
         let every = plan.and_then(|plan| plan.every);
         // A reset in its own callback goes before the period.
         if let (Stage::Called, Some(period)) = (timer.stage, every) {
@@ -388,7 +390,7 @@ impl Timers {
 
     fn get(&mut self, key: Key) -> Option<&mut Timer> {
         let timer = self.slots.get_mut(key.slot())?;
-        (timer.serial == key.serial).then_some(timer)
+        (timer.serial == key.serial().pack()).then_some(timer)
     }
 }
 
@@ -508,7 +510,7 @@ mod tests {
             timers.reset(one, deadline / 2, None);
             timers.cancel(one);
         }
-        assert_eq!(timers.heap.first(), Some((1_000_000, keep.index)));
+        assert_eq!(timers.heap.first(), Some((1_000_000, keep.index())));
         assert_eq!(due(&mut timers, 1_000_000), [keep]);
         assert_eq!(timers.active(), 1);
     }
@@ -520,7 +522,7 @@ mod tests {
         for &key in keys.iter().step_by(2) {
             timers.reset(key, 9, None);
         }
-        keys.retain(|key| key.index % 5 > 0 || timers.cancel(*key).is_none());
+        keys.retain(|key| key.index() % 5 > 0 || timers.cancel(*key).is_none());
         for &key in keys.iter().rev() {
             timers.reset(key, 7, None);
         }
@@ -531,11 +533,11 @@ mod tests {
     #[test]
     fn the_older_is_due_first_though_serials_have_begun_anew() {
         let mut timers = Timers::default();
-        let keys = [u32::MAX, 1].map(|serial| {
-            let index = timer(&mut timers, 5).index;
-            timers.slots[index as usize].serial = serial;
+        let keys = [Serial::LAST, Key::from_u64(1 << 28).serial()].map(|serial| {
+            let index = timer(&mut timers, 5).index();
+            timers.slots[index as usize].serial = serial.pack();
             timers.newest = serial;
-            Key { index, serial }
+            Key::of(index, serial)
         });
         assert_eq!(due(&mut timers, 5), keys);
     }
@@ -574,7 +576,7 @@ mod tests {
             timers.cancel(key);
         }
         for &key in keys.iter().skip(1).step_by(4) {
-            timers.reset(key, MANY + u64::from(key.index), None);
+            timers.reset(key, MANY + u64::from(key.index()), None);
         }
         let left = due(&mut timers, 2 * MANY);
         assert_eq!(left.len(), keys.len() / 2);
