@@ -4,7 +4,7 @@
 //! standard library refuses such paths.
 
 use std::future::Future;
-use std::io::Result;
+use std::io::{self, ErrorKind, Result};
 #[cfg(target_os = "android")]
 use std::os::android::net::SocketAddrExt;
 #[cfg(target_os = "linux")]
@@ -179,8 +179,10 @@ fn for_rustix(address: &SocketAddr) -> Result<SocketAddrUnix> {
     }
     match address.as_pathname() {
         Some(path) => Ok(SocketAddrUnix::new(path)?),
-        // The kernel says what is wrong with that.
-        None => Ok(SocketAddrUnix::new_unnamed()),
+        None => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "the address has no name",
+        )),
     }
 }
 

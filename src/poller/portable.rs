@@ -6,12 +6,14 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 #[cfg(epoll)]
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use polling::{Event, PollMode};
 
 use super::{ALARM, Watch, borrow};
+#[cfg(any(epoll, pollable))]
+use crate::os::AsRawFd;
 use crate::os::{self, RawFd};
 #[cfg(pollable)]
 use crate::os::{AsFd, BorrowedFd};
