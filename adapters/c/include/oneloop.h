@@ -347,7 +347,9 @@ const char *oneloop_strerror(void);
  * `id`, if that is not NULL, before the callback can be called; so do the other functions that add.
  *
  * The descriptor stays the caller's, its flags as they are. A descriptor that is closed before its
- * handler is removed goes quiet, and its number can be registered anew at once.
+ * handler is removed goes quiet, and its number can be registered again at once. If a dup keeps the
+ * file open, in a child process for example, the handler may be called up to 256 times more, until the
+ * loop has noticed; it must not use the number then, which may mean another file. So remove first.
  *
  * Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
  *
@@ -364,7 +366,8 @@ int oneloop_add_handler(oneloop_t *loop,
 
 /**
  * Replaces what a handler waits for; 0 pauses it. For edge and one-shot handlers it also re-arms.
- * Costs nothing if it changes nothing, and nothing within a callback if it is undone there.
+ * Costs nothing within a callback if it is undone there. If it changes nothing, the kernel is asked
+ * whether the number still means the same file, and a new one is watched.
  *
  * Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
  *
