@@ -16,8 +16,10 @@
  * which inside a callback may free the query that it is for, there are oneloop_ares_cancel and
  * oneloop_ares_destroy, which wait until it is over.
  *
- * Threads: all of it on the thread that drives the loop. After a query from outside the loop's
- * callbacks (from a task of its host, say) call oneloop_wake(loop), for the query's timeout.
+ * Code outside of the loop's callbacks, such as a task of its host, calls oneloop_ares_wake after it has
+ * asked, for the query's timeout.
+ *
+ * Threads: all of it on the thread that drives the loop.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -130,6 +132,12 @@ static inline void oneloop_ares_changed(void *user, ares_socket_t fd, int readab
         oneloop_add_handler(ares->loop, fd, interest, ONELOOP_LEVEL, oneloop_ares_ready, ares, NULL,
                             &found->handler);
     }
+}
+
+/* Has the loop look when c-ares' timeouts end. To be called after code outside of the loop's callbacks has
+ * used the channel; inside them it is not needed. */
+static inline void oneloop_ares_wake(struct oneloop_ares *ares) {
+    oneloop_wake(ares->loop);
 }
 
 /* Cancels all queries, also inside a callback: they end with ARES_ECANCELLED before the loop sleeps

@@ -140,7 +140,7 @@ static inline void oneloop_dbus_status(DBusConnection *connection, DBusDispatchS
         oneloop_enable(dbus->loop, dbus->dispatch, true);
 }
 
-static inline void oneloop_dbus_wake(void *data) {
+static inline void oneloop_dbus_wakeup(void *data) {
     oneloop_wake(((struct oneloop_dbus *)data)->loop);
 }
 
@@ -176,7 +176,7 @@ static inline dbus_bool_t oneloop_dbus_attach(oneloop_t *loop, DBusConnection *c
     dbus_connection_set_dispatch_status_function(connection, oneloop_dbus_status, dbus,
                                                  oneloop_dbus_release);
     dbus->users++;
-    dbus_connection_set_wakeup_main_function(connection, oneloop_dbus_wake, dbus,
+    dbus_connection_set_wakeup_main_function(connection, oneloop_dbus_wakeup, dbus,
                                              oneloop_dbus_release);
     dbus->users++;
     if (!dbus_connection_set_timeout_functions(

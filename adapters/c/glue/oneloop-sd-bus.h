@@ -9,8 +9,9 @@
  *   sd_bus_flush_close_unref(bus);
  *
  * What it waits for, and until when, is asked before every sleep, so that messages which were read
- * while somebody waited for a reply (sd_bus_call) are not forgotten. `lost` is called once if the
- * connection is.
+ * while somebody waited for a reply (sd_bus_call) are not forgotten. Code outside of the loop's
+ * callbacks, such as a task of its host, calls oneloop_sd_bus_wake after it has used the bus. `lost` is
+ * called once if the connection is.
  *
  * Threads: all of it on the thread that drives the loop.
  *
@@ -39,6 +40,12 @@ static inline void oneloop_sd_bus_release(void *user) {
     struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)user;
     if (--on->users == 0)
         free(on);
+}
+
+/* Has the loop look at what the bus has to send and has received, and at its timeouts. To be called after
+ * code outside of the loop's callbacks has used the bus; inside them it is not needed. */
+static inline void oneloop_sd_bus_wake(struct oneloop_sd_bus *on) {
+    oneloop_wake(on->loop);
 }
 
 /* Takes it off the loop, also inside callbacks. */

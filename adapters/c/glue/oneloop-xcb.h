@@ -8,7 +8,9 @@
  *   struct oneloop_xcb *x = oneloop_xcb_attach(loop, xcb_connect(NULL, NULL), event, user);
  *
  * Requests are sent when the loop is about to sleep. Waiting for a reply (xcb_wait_for_reply) is fine:
- * events that it reads on the way are not forgotten, though no descriptor shows them any more.
+ * events that it reads on the way are not forgotten, though no descriptor shows them any more. Code
+ * outside of the loop's callbacks, such as a task of its host, calls oneloop_xcb_wake after it has made
+ * requests or waited for replies.
  *
  * Threads: all of it on the thread that drives the loop. Detach before xcb_disconnect().
  *
@@ -72,6 +74,12 @@ static inline int64_t oneloop_xcb_prepare(oneloop_t *loop, void *user) {
     /* Flushing reads if it cannot write; and who was called may have something for others. */
     called += oneloop_xcb_events(x, xcb_poll_for_queued_event);
     return called ? 0 : ONELOOP_NEVER;
+}
+
+/* Has the loop send the requests, and hand out the events that were read. To be called after code outside
+ * of the loop's callbacks has used the connection; inside them it is not needed. */
+static inline void oneloop_xcb_wake(struct oneloop_xcb *x) {
+    oneloop_wake(x->loop);
 }
 
 /* Takes it off the loop, also inside its callback. */

@@ -7,7 +7,9 @@
  *   struct oneloop_zmq *zmq = oneloop_zmq_attach(loop, socket, ZMQ_POLLIN, ready, user);
  *
  * Called in every turn in which the socket is ready for what was asked, as ZMQ_EVENTS has it. Its
- * descriptor tells only that this may have changed, and not even that after zmq_send and zmq_recv.
+ * descriptor tells only that this may have changed, and not even that after zmq_send and zmq_recv. So code
+ * outside of the loop's callbacks, such as a task of its host, calls oneloop_zmq_wake after it has used
+ * the socket (zmq_send, zmq_recv, zmq_getsockopt, zmq_poll) or has changed `wanted`.
  *
  * Threads: all of it on the thread that drives the loop, as for the socket. Detach before zmq_close().
  *
@@ -63,6 +65,12 @@ static inline void oneloop_zmq_check(oneloop_t *loop, void *user) {
     (void)loop;
     if (events)
         zmq->ready(zmq, events);
+}
+
+/* Has the loop ask the socket again. To be called after code outside of the loop's callbacks has used it;
+ * inside them it is not needed. */
+static inline void oneloop_zmq_wake(struct oneloop_zmq *zmq) {
+    oneloop_wake(zmq->loop);
 }
 
 /* Takes it off the loop, also inside its callback. */

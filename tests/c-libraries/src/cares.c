@@ -296,3 +296,27 @@ int test_cares_nobody_listens(oneloop_t *loop) {
     ask("plain", 0, refused);
     return failures;
 }
+
+/* The host's own code asks. */
+
+static void silent_once(void *number, int status, int timeouts, struct ares_addrinfo *result) {
+    (void)number;
+    here();
+    CHECK(status == ARES_ETIMEOUT && timeouts == 4 && !result);
+    finish();
+}
+
+int test_cares_beside(oneloop_t *loop) {
+    begin(loop, 10);
+    return failures;
+}
+
+void cares_beside_asks(oneloop_t *loop) {
+    (void)loop;
+    ask("silent", 0, silent_once);
+}
+
+void cares_beside_wakes(oneloop_t *loop) {
+    (void)loop;
+    oneloop_ares_wake(t.ares);
+}

@@ -198,3 +198,30 @@ int test_dbus_the_daemon_dies(oneloop_t *loop) {
     call(0, "Echo", "hello", -1, kill_daemon);
     return failures;
 }
+
+/* The host's own code, which need not call anything after it. */
+
+static DBusHandlerResult counted_once(DBusConnection *end, DBusMessage *message, void *user) {
+    check_thread(t.thread);
+    (void)end, (void)user;
+    if (!dbus_message_is_signal(message, NAME, "Once"))
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+    finish();
+    return DBUS_HANDLER_RESULT_HANDLED;
+}
+
+int test_dbus_beside(oneloop_t *loop) {
+    begin(loop);
+    CHECK(dbus_connection_add_filter(t.ends[0], counted_once, NULL, NULL));
+    dbus_bus_add_match(t.ends[0], "type='signal',interface='" NAME "'", NULL);
+    return failures;
+}
+
+/* The signal is read on the way to the answer. */
+void dbus_beside_waits(oneloop_t *loop) {
+    (void)loop;
+    DBusMessage *signal = dbus_message_new_signal("/", NAME, "Once");
+    CHECK(dbus_connection_send(t.ends[0], signal, NULL));
+    dbus_message_unref(signal);
+    CHECK(dbus_bus_name_has_owner(t.ends[0], "org.freedesktop.DBus", NULL));
+}

@@ -1,6 +1,7 @@
 //! What the tests of C libraries share: servers that are started for a test, in a folder of their
 //! own, on a free port, and ended with it.
 
+mod beside;
 mod servers;
 
 use std::net::TcpListener;
@@ -9,6 +10,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 
 pub mod verto;
 
+pub use beside::{OwnCode, Step, beside_each_host};
 pub use oneloop_c_tests::{HOSTS, assert_over, http, on_a_loop, on_each_host, on_every_host};
 pub use servers::{Database, dbus, pulseaudio, redis, xvfb};
 pub use tempfile::TempDir;

@@ -194,3 +194,79 @@ int test_sd_bus_the_daemon_dies(oneloop_t *loop) {
     CHECK(kill(t.daemon, SIGKILL) == 0);
     return check_failures();
 }
+
+/* The host's own code. */
+
+static void ask_the_daemon(void) {
+    sd_bus_message *reply = NULL;
+    CHECK(sd_bus_call_method(t.bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                             "org.freedesktop.DBus", "GetId", NULL, &reply, "") >= 0);
+    sd_bus_message_unref(reply);
+}
+
+static int signalled_once(sd_bus_message *signal, void *user, sd_bus_error *error) {
+    (void)signal, (void)user, (void)error;
+    here();
+    finish();
+    return 1;
+}
+
+int test_sd_bus_beside(oneloop_t *loop) {
+    begin(loop, nothing_lost);
+    CHECK(sd_bus_match_signal(t.bus, NULL, NULL, PATH, FACE, "Tick", signalled_once, NULL) >= 0);
+    ask_the_daemon(); /* and all that comes at the beginning is read */
+    return check_failures();
+}
+
+/* The signal is read on the way to the answer. */
+void sd_bus_beside_waits(oneloop_t *loop) {
+    (void)loop;
+    CHECK(sd_bus_emit_signal(t.bus, PATH, FACE, "Tick", "i", 0) >= 0);
+    ask_the_daemon();
+}
+
+/* More than there is room for. */
+void sd_bus_beside_sends(oneloop_t *loop) {
+    static const char bytes[64 * 1024];
+    sd_bus_message *noise = NULL;
+    (void)loop;
+    while (!(sd_bus_get_events(t.bus) & POLLOUT)) {
+        CHECK(sd_bus_message_new_signal(t.bus, &noise, PATH, FACE, "Noise") >= 0);
+        CHECK(sd_bus_message_append_array(noise, 'y', bytes, sizeof bytes) >= 0);
+        CHECK(sd_bus_send(t.bus, noise, NULL) >= 0);
+        sd_bus_message_unref(noise);
+    }
+    CHECK(sd_bus_emit_signal(t.bus, PATH, FACE, "Tick", "i", 0) >= 0);
+}
+
+static int timed_out_once(sd_bus_message *reply, void *other, sd_bus_error *error) {
+    (void)error;
+    here();
+    CHECK(sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NO_REPLY) ||
+          sd_bus_message_is_method_error(reply, SD_BUS_ERROR_TIMEOUT));
+    sd_bus_close(other);
+    sd_bus_unref(other);
+    finish();
+    return 1;
+}
+
+/* Another connection, which takes the call and does not answer. */
+void sd_bus_beside_calls(oneloop_t *loop) {
+    sd_bus *other = NULL;
+    sd_bus_message *call = NULL;
+    const char *name;
+    (void)loop;
+    CHECK(sd_bus_new(&other) >= 0);
+    CHECK(sd_bus_set_address(other, t.address) >= 0);
+    CHECK(sd_bus_set_bus_client(other, 1) >= 0);
+    CHECK(sd_bus_start(other) >= 0);
+    CHECK(sd_bus_get_unique_name(other, &name) >= 0);
+    CHECK(sd_bus_message_new_method_call(t.bus, &call, name, PATH, FACE, "Silent") >= 0);
+    CHECK(sd_bus_call_async(t.bus, NULL, call, timed_out_once, other, TIMEOUT) >= 0);
+    sd_bus_message_unref(call);
+}
+
+void sd_bus_beside_wakes(oneloop_t *loop) {
+    (void)loop;
+    oneloop_sd_bus_wake(t.on);
+}

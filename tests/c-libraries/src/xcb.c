@@ -148,3 +148,39 @@ int test_xcb_the_server_dies(oneloop_t *loop) {
     CHECK(kill(t.server, SIGKILL) == 0);
     return check_failures();
 }
+
+/* The host's own code. */
+
+static void seen_once(struct oneloop_xcb *x, xcb_generic_event_t *event) {
+    here();
+    CHECK(event && (event->response_type & ~0x80) == XCB_PROPERTY_NOTIFY);
+    free(event);
+    oneloop_xcb_detach(x);
+    xcb_disconnect(t.connection);
+    oneloop_stop(t.loop);
+}
+
+int test_xcb_beside(oneloop_t *loop) {
+    begin(loop);
+    t.x = oneloop_xcb_attach(loop, t.connection, seen_once, NULL);
+    CHECK(t.x != NULL);
+    return check_failures();
+}
+
+/* The request stays where it is. */
+void xcb_beside_requests(oneloop_t *loop) {
+    (void)loop;
+    xcb_change_property(t.connection, XCB_PROP_MODE_REPLACE, t.window, XCB_ATOM_WM_NAME,
+                        XCB_ATOM_STRING, 8, 1, "x");
+}
+
+/* The event is read on the way to the answer. */
+void xcb_beside_waits(oneloop_t *loop) {
+    (void)loop;
+    round_trip();
+}
+
+void xcb_beside_wakes(oneloop_t *loop) {
+    (void)loop;
+    oneloop_xcb_wake(t.x);
+}

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
 use oneloop_c::oneloop_t;
-use oneloop_c_libraries::on_each_host;
+use oneloop_c_libraries::{OwnCode, beside_each_host, on_each_host};
 
 type Test = unsafe extern "C" fn(*mut oneloop_t) -> c_int;
 
@@ -23,6 +23,9 @@ unsafe extern "C" {
     fn test_cares_the_loop_ends(r#loop: *mut oneloop_t) -> c_int;
     fn test_cares_the_loop_ends_inside(r#loop: *mut oneloop_t) -> c_int;
     fn test_cares_nobody_listens(r#loop: *mut oneloop_t) -> c_int;
+    fn test_cares_beside(r#loop: *mut oneloop_t) -> c_int;
+    fn cares_beside_asks(r#loop: *mut oneloop_t);
+    fn cares_beside_wakes(r#loop: *mut oneloop_t);
 }
 
 /// What is sent back.
@@ -162,27 +165,34 @@ fn alone() -> MutexGuard<'static, ()> {
 fn with_servers(test: Test, check: impl Fn()) {
     let _alone = alone();
     on_each_host(|run| {
-        let (servers, dns) = (bind(), Dns::default());
-        let addresses: Vec<_> = servers
-            .iter()
-            .map(|(listener, _)| listener.local_addr().unwrap())
-            .collect();
-        thread::scope(|scope| {
-            for (listener, socket) in &servers {
-                scope.spawn(|| dns.udp(socket));
-                scope.spawn(|| dns.tcp(listener, scope));
-            }
-            // Also if the test fails, or the servers would be waited for.
-            let _end = End(|| {
-                dns.over.store(true, SeqCst);
-                for (listener, socket) in &servers {
-                    let _ = TcpStream::connect(listener.local_addr().unwrap());
-                    let _ = socket.send_to(&[], socket.local_addr().unwrap());
-                }
-            });
-            with_addresses(&format!("{},{}", addresses[0], addresses[1]), run, test);
+        serving(|addresses| {
+            with_addresses(addresses, run, test);
             check();
         });
+    });
+}
+
+/// Calls `test` with the addresses of new servers.
+fn serving(test: impl FnOnce(&str)) {
+    let (servers, dns) = (bind(), Dns::default());
+    let addresses: Vec<_> = servers
+        .iter()
+        .map(|(listener, _)| listener.local_addr().unwrap())
+        .collect();
+    thread::scope(|scope| {
+        for (listener, socket) in &servers {
+            scope.spawn(|| dns.udp(socket));
+            scope.spawn(|| dns.tcp(listener, scope));
+        }
+        // Also if the test fails, or the servers would be waited for.
+        let _end = End(|| {
+            dns.over.store(true, SeqCst);
+            for (listener, socket) in &servers {
+                let _ = TcpStream::connect(listener.local_addr().unwrap());
+                let _ = socket.send_to(&[], socket.local_addr().unwrap());
+            }
+        });
+        test(&format!("{},{}", addresses[0], addresses[1]));
     });
 }
 
@@ -195,10 +205,14 @@ impl<F: Fn()> Drop for End<F> {
 }
 
 fn with_addresses(servers: &str, run: &dyn Fn(Test), test: Test) {
+    use_addresses(servers, || run(test));
+}
+
+fn use_addresses(servers: &str, run: impl FnOnce()) {
     let servers = CString::new(servers).unwrap();
     // SAFETY: they live until the test is over.
     unsafe { cares_test_servers(servers.as_ptr()) };
-    run(test);
+    run();
 }
 
 #[test]
@@ -237,5 +251,17 @@ fn nobody_listens() {
     on_each_host(|run| {
         let port = oneloop_c_libraries::free_port();
         with_addresses(&format!("127.0.0.1:{port}"), run, test_cares_nobody_listens);
+    });
+}
+
+#[test]
+fn the_hosts_own_code_asks_and_nobody_answers() {
+    let _alone = alone();
+    let own = OwnCode {
+        uses: cares_beside_asks,
+        wakes: Some(cares_beside_wakes),
+    };
+    beside_each_host(|run| {
+        serving(|addresses| use_addresses(addresses, || run(test_cares_beside, own)));
     });
 }

@@ -3,11 +3,14 @@
 use std::ffi::c_int;
 
 use oneloop_c::oneloop_t;
-use oneloop_c_libraries::on_every_host;
+use oneloop_c_libraries::{OwnCode, beside_each_host, on_every_host};
 
 unsafe extern "C" {
     fn test_zmq_one_at_a_time(r#loop: *mut oneloop_t) -> c_int;
     fn test_zmq_drained(r#loop: *mut oneloop_t) -> c_int;
+    fn test_zmq_beside(r#loop: *mut oneloop_t) -> c_int;
+    fn zmq_beside_uses(r#loop: *mut oneloop_t);
+    fn zmq_beside_wakes(r#loop: *mut oneloop_t);
 }
 
 #[test]
@@ -18,4 +21,13 @@ fn one_message_for_each_call() {
 #[test]
 fn as_many_as_there_are_for_each_call() {
     on_every_host(test_zmq_drained);
+}
+
+#[test]
+fn the_hosts_own_code_asks_and_sends() {
+    let own = OwnCode {
+        uses: zmq_beside_uses,
+        wakes: Some(zmq_beside_wakes),
+    };
+    beside_each_host(|run| run(test_zmq_beside, own));
 }

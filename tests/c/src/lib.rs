@@ -98,7 +98,7 @@ pub fn assert_over(name: &str) {
 /// # Panics
 ///
 /// If it is not done after a minute.
-pub fn on_a_loop(drive: Drive, start: impl FnOnce(&Reactor)) {
+pub fn on_a_loop(drive: impl FnOnce(&Reactor) -> io::Result<()>, start: impl FnOnce(&Reactor)) {
     on_loop(drive, new_reactor(), start);
 }
 
@@ -106,7 +106,11 @@ fn new_reactor() -> Reactor {
     Reactor::new().expect("a reactor")
 }
 
-fn on_loop(drive: Drive, reactor: Reactor, start: impl FnOnce(&Reactor)) {
+fn on_loop(
+    drive: impl FnOnce(&Reactor) -> io::Result<()>,
+    reactor: Reactor,
+    start: impl FnOnce(&Reactor),
+) {
     let late = reactor.call_later(Duration::from_secs(60), || {
         eprintln!("not done after a minute");
         std::process::abort();

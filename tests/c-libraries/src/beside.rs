@@ -1,0 +1,187 @@
+//! Hosts whose own code uses a library between the loop's turn and the host's sleep.
+
+use std::ffi::c_int;
+use std::future::{Future, pending, poll_fn};
+use std::io::{self, Result};
+use std::pin::pin;
+use std::task::Poll;
+
+use oneloop::Reactor;
+use oneloop_c::{
+    ONELOOP_TURN_IDLE, ONELOOP_TURN_STOPPED, as_ptr, oneloop_ask_hooks, oneloop_fd, oneloop_t,
+    oneloop_turn,
+};
+use oneloop_c_tests::{Start, assert_over, on_a_loop};
+use tokio::runtime::Builder;
+use tokio::task::yield_now;
+
+/// A step of the host's own code, in C.
+pub type Step = unsafe extern "C" fn(r#loop: *mut oneloop_t);
+
+/// The host's own code.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCode {
+    /// Uses the library.
+    pub uses: Step,
+    /// Calls what the glue has for that, after it. None if nothing has to be called.
+    pub wakes: Option<Step>,
+}
+
+/// How the loop comes to know of what the host's own code has left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Wake,
+    /// The host asks the hooks before it sleeps.
+    AskedHooks,
+}
+
+type Drive = fn(&Reactor, OwnCode, By) -> Result<()>;
+
+const HOSTS: [(&str, Drive, By); 6] = [
+    ("poll(2)", foreign, By::Wake),
+    ("poll(2)", foreign, By::AskedHooks),
+    ("tokio", tokio, By::Wake),
+    ("tokio", tokio, By::AskedHooks),
+    ("async-io", async_io, By::Wake),
+    ("block_on", block_on, By::AskedHooks),
+];
+
+/// Calls `test` for each host that has code of its own, with what runs something there. That code runs
+/// once, when the loop sleeps.
+///
+/// # Panics
+///
+/// If a check fails, or it is not done after a minute.
+pub fn beside_each_host(test: impl Fn(&dyn Fn(Start, OwnCode))) {
+    for (name, drive, by) in HOSTS {
+        println!("on {name}, by {by:?}");
+        test(&|start, own| {
+            let set_up = |reactor: &Reactor| {
+                // SAFETY: the C side is made for this, and the loop is alive.
+                let failed = unsafe { start(as_ptr(reactor)) };
+                assert_eq!(failed, 0, "at the start, on {name}");
+            };
+            on_a_loop(|reactor| drive(reactor, own, by), set_up);
+            assert_over(name);
+        });
+    }
+}
+
+impl OwnCode {
+    fn run(self, reactor: &Reactor, by: By) {
+        self.step(self.uses, reactor);
+        if by == By::Wake {
+            self.wake(reactor);
+        }
+    }
+
+    fn wake(self, reactor: &Reactor) {
+        if let Some(wakes) = self.wakes {
+            self.step(wakes, reactor);
+        }
+    }
+
+    fn step(self, step: Step, reactor: &Reactor) {
+        // SAFETY: the C side is made for this, and the loop is alive.
+        unsafe { step(as_ptr(reactor)) };
+    }
+}
+
+fn foreign(reactor: &Reactor, own: OwnCode, by: By) -> Result<()> {
+    if turns(reactor) {
+        return Ok(());
+    }
+    own.step(own.uses, reactor);
+    if own.wakes.is_some() {
+        assert!(!is_readable(reactor, 0)?, "it would not have been needed");
+    }
+    match by {
+        By::Wake => own.wake(reactor),
+        // SAFETY: the loop is alive.
+        By::AskedHooks => assert_eq!(unsafe { oneloop_ask_hooks(as_ptr(reactor)) }, 0),
+    }
+    while !(is_readable(reactor, -1)? && turns(reactor)) {}
+    Ok(())
+}
+
+/// Turns until there is nothing to do, or until it is stopped, and says so.
+fn turns(reactor: &Reactor) -> bool {
+    loop {
+        let mut flags = 0;
+        // SAFETY: the loop is alive, and the flags have a place.
+        let called = unsafe { oneloop_turn(as_ptr(reactor), 0, &raw mut flags) };
+        assert!(called >= 0);
+        if flags & (ONELOOP_TURN_IDLE | ONELOOP_TURN_STOPPED) != 0 {
+            return flags & ONELOOP_TURN_STOPPED != 0;
+        }
+    }
+}
+
+/// Waits for as many milliseconds.
+fn is_readable(reactor: &Reactor, timeout: c_int) -> Result<bool> {
+    let mut watched = libc::pollfd {
+        // SAFETY: the loop is alive.
+        fd: unsafe { oneloop_fd(as_ptr(reactor)) },
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one place.
+    match unsafe { libc::poll(&raw mut watched, 1, timeout) } {
+        -1 => Err(io::Error::last_os_error()),
+        ready => Ok(ready > 0),
+    }
+}
+
+fn tokio(reactor: &Reactor, own: OwnCode, by: By) -> Result<()> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all();
+    if by == By::AskedHooks {
+        builder.on_thread_park(oneloop_tokio::before_park);
+    }
+    let driving = oneloop_tokio::drive(reactor);
+    builder.build()?.block_on(beside(driving, reactor, own, by))
+}
+
+fn async_io(reactor: &Reactor, own: OwnCode, by: By) -> Result<()> {
+    let driving = oneloop_async_io::drive(reactor);
+    async_io::block_on(beside(driving, reactor, own, by))
+}
+
+/// The loop's own, which asks the hooks after the future.
+fn block_on(reactor: &Reactor, own: OwnCode, by: By) -> Result<()> {
+    let ended = reactor.block_on(async {
+        yield_now().await;
+        own.run(reactor, by);
+        pending::<()>().await;
+    });
+    assert!(ended.is_err_and(|error| error.kind() == oneloop::ErrorKind::Stopped));
+    Ok(())
+}
+
+/// Polls what drives the loop, and runs the code when no turn was taken since the last time.
+async fn beside(
+    driving: impl Future<Output = Result<()>>,
+    reactor: &Reactor,
+    own: OwnCode,
+    by: By,
+) -> Result<()> {
+    let mut driving = pin!(driving);
+    let mut turns = 0;
+    let mut is_done = false;
+    poll_fn(|cx| {
+        let polled = driving.as_mut().poll(cx);
+        if polled.is_ready() || is_done {
+            return polled;
+        }
+        let now = reactor.stats().turns;
+        is_done = now > 0 && now == turns;
+        if is_done {
+            own.run(reactor, by);
+        } else {
+            turns = now;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await
+}
