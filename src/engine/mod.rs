@@ -66,6 +66,9 @@ pub(crate) struct Core {
     observer: Observer,
     /// How many hosts are about to come.
     expected_hosts: AtomicUsize,
+    /// Of futures for which nobody had to wait.
+    #[cfg(feature = "futures")]
+    pub(crate) timers_at_once: crate::futures::Budget,
     /// There was a warning that nobody drives.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     has_warned: AtomicBool,
@@ -252,6 +255,8 @@ impl Core {
             inbox,
             watched: AtomicU8::new(0),
             expected_hosts: AtomicUsize::new(0),
+            #[cfg(feature = "futures")]
+            timers_at_once: crate::futures::Budget::default(),
             #[cfg(all(feature = "futures", feature = "tracing"))]
             has_warned: AtomicBool::new(false),
         })

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -54,6 +54,7 @@ impl<K: Threads> Registration<K> {
 
     /// Tries before it waits: most have nothing to flush, however full they are.
     fn poll_flush(&self, mut source: impl Write, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_budget(Direction::Write, cx));
         match self.attempt(Direction::Write, || source.flush()) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.poll_with(Direction::Write, cx, || source.flush())
@@ -143,7 +144,10 @@ impl<S: Source, K: Threads> Async<S, K> {
             source,
         } = self;
         // If it has failed before.
-        registration.follow(source)?;
+        if let Err(error) = registration.follow(source) {
+            ready!(registration.poll_budget(Direction::Read, cx));
+            return Poll::Ready(Err(error));
+        }
         let fd = registration.fd;
         let moved = false;
         let mut lent = Lent { source, fd, moved };

@@ -35,7 +35,7 @@ mod timer;
 mod unix;
 mod wait;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Result};
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
@@ -49,6 +49,7 @@ pub use net::IncomingTcp;
 pub use timer::Timer;
 #[cfg(unix)]
 pub use unix::IncomingUnix;
+pub(crate) use wait::Budget;
 use wait::{Direction, Registration};
 
 use crate::os::AsRawFd;
@@ -66,6 +67,10 @@ use crate::{AddError, Error, Interest, Loop, Origin, Ready, Shared, Source, Thre
 ///
 /// Reading and writing by `&mut` may give the source another descriptor, as of a connection that is
 /// made again. It is registered then, if it has another number than the old one.
+///
+/// A task that never has to wait gives way to the loop and to other tasks: after 128 attempts in a row the
+/// next is pending once, and wakes the task. So a single poll, such as that of `now_or_never`, may
+/// rarely miss what is ready.
 ///
 /// Several on one descriptor, or one beside handlers, work each as if they were alone. If the loop
 /// is closed, waiting on it is an error. While nobody drives it, waiting takes for ever; with the
@@ -265,6 +270,7 @@ impl<S, K: Threads> Async<S, K> {
         mut attempt: impl FnMut() -> Result<R>,
     ) -> Result<R> {
         loop {
+            poll_fn(|cx| self.registration.poll_budget(direction, cx)).await;
             match self.registration.attempt(direction, &mut attempt) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.registration.wait_after_attempt(direction).await?;

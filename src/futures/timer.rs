@@ -3,7 +3,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
@@ -17,7 +17,8 @@ use crate::{Action, Loop, Shared, Threads};
 ///
 /// As a future it is ready once its deadline has passed, with that; polled again, at once. As a
 /// stream it goes on with its period, keeping its phase; ticks that nobody took are skipped.
-/// Without a period there is one tick.
+/// Without a period there is one tick. Timers that are due when they are polled first make a task give way
+/// now and then, as an [`Async`](super::Async) does that is always ready.
 ///
 /// On a loop that nobody drives, or that is closed, it waits for ever.
 ///
@@ -46,6 +47,8 @@ pub struct Timer<K: Threads = Shared> {
     period: Option<Duration>,
     /// As a stream it has come to its end.
     over: bool,
+    /// A task has waited since it was ready last.
+    waited: bool,
     /// What was registered with the loop, and for when.
     registered: Option<(Key, Instant)>,
     task: Arc<Mutex<Option<Waker>>>,
@@ -84,6 +87,7 @@ impl<K: Threads> Timer<K> {
             deadline,
             period,
             over: false,
+            waited: false,
             registered: None,
             task: Arc::default(),
             place: Location::caller(),
@@ -156,20 +160,27 @@ impl<K: Threads> Timer<K> {
 
     /// The deadline, if that has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
-        if let Some(deadline) = self.passed() {
-            return Poll::Ready(deadline);
-        }
-        #[cfg(feature = "tracing")]
-        self.reactor.core.warn_if_not_driven();
-        let waker = cx.waker().clone();
+        let mut passed = self.passed();
         // Dropped after the lock: it may have the last hold on a task, and that on this timer.
-        let _old = self.task().replace(waker);
-        // It may have fired just before, for the old waker.
-        if let Some(deadline) = self.passed() {
-            return Poll::Ready(deadline);
+        let _old;
+        if passed.is_none() {
+            #[cfg(feature = "tracing")]
+            self.reactor.core.warn_if_not_driven();
+            let waker = cx.waker().clone();
+            _old = self.task().replace(waker);
+            // It may have fired just before, for the old waker.
+            passed = self.passed();
         }
-        self.register();
-        Poll::Pending
+        let Some(deadline) = passed else {
+            self.register();
+            self.waited = true;
+            return Poll::Pending;
+        };
+        if !self.waited {
+            ready!(self.reactor.core.timers_at_once.poll_spend(cx));
+        }
+        self.waited = false;
+        Poll::Ready(deadline)
     }
 
     fn passed(&self) -> Option<Instant> {

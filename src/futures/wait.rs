@@ -23,7 +23,7 @@ use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use slab::Slab;
@@ -49,6 +49,42 @@ const LONGEST: u32 = 6;
 const VAIN: u32 = 4;
 /// ...and with how many they are not one now and then, but the rule.
 const UNHEARD: u32 = 24;
+
+/// Counts what a task does without having to wait, so that it leaves the loop and other tasks their turn.
+#[derive(Default)]
+pub(crate) struct Budget(AtomicUsize);
+
+impl Budget {
+    /// As many as a task of tokio has.
+    const MOST: usize = 128;
+
+    /// Spends one. Pending if there is none left: the task is woken at once, and has all of them again.
+    #[inline]
+    pub(super) fn poll_spend(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // That one is lost where two threads meet does not matter.
+        let spent = self.spent();
+        self.set_spent(spent + 1);
+        if spent < Budget::MOST {
+            return Poll::Ready(());
+        }
+        self.give_way(cx)
+    }
+
+    #[cold]
+    fn give_way(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.set_spent(0);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn spent(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set_spent(&self, spent: usize) {
+        self.0.store(spent, Ordering::Relaxed);
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -125,6 +161,8 @@ struct Known {
     untried: AtomicBool,
     /// How many reports in a row were refuted by the first attempt.
     vain: AtomicUsize,
+    /// Of the attempts since a task that had to wait was last woken.
+    budget: Budget,
 }
 
 /// An attempt has shown that it is not ready.
@@ -138,6 +176,7 @@ impl Known {
             unread: AtomicBool::new(false),
             untried: AtomicBool::new(false),
             vain: AtomicUsize::new(0),
+            budget: Budget::default(),
         }
     }
 
@@ -276,7 +315,11 @@ impl<K: Threads> Registration<K> {
     #[cold]
     fn move_to(&mut self, source: &impl Source) -> io::Result<()> {
         let moved = Registration::new(&self.reactor, source, self.place);
-        *self = moved.map_err(Error::into_io)?;
+        let moved = moved.map_err(Error::into_io)?;
+        for (new, old) in moved.tasks.known.iter().zip(&self.tasks.known) {
+            new.budget.set_spent(old.budget.spent());
+        }
+        *self = moved;
         set_nonblocking(source).map_err(Error::into_io)
     }
 
@@ -316,6 +359,13 @@ impl<K: Threads> Registration<K> {
         })
     }
 
+    /// Pending, once in a while, if a task never has to wait. Before each attempt.
+    #[inline]
+    pub(super) fn poll_budget(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
+        let known = &self.tasks.known[direction as usize];
+        known.budget.poll_spend(cx)
+    }
+
     /// Attempts whatever may be ready until it would not block.
     pub(super) fn poll_with<R>(
         &self,
@@ -324,6 +374,7 @@ impl<K: Threads> Registration<K> {
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
+            ready!(self.poll_budget(direction, cx));
             match self.poll_if(direction, Why::Blocked, cx, Known::may_be_ready)? {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) => {}
@@ -653,6 +704,10 @@ impl Handler {
         }
         drop(state);
         if wakers.one.is_some() {
+            // Who waits for the one has given way for the other, too.
+            for known in &self.tasks.known {
+                known.budget.set_spent(0);
+            }
             self.inbox.set_woken();
         }
         wakers.wake();

@@ -3,6 +3,7 @@
 mod conditions;
 mod disagreeing;
 mod executors;
+mod fairness;
 mod sockets;
 mod sources;
 mod timers;

@@ -81,7 +81,7 @@ impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
 }
 
 /// Polls if the task has budget left, and takes from it unless that is pending. Outside of tokio's
-/// tasks there is no limit.
+/// tasks there is no limit but what is inside has, as an `Async` does.
 fn within_budget<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
