@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::io::{repeat, sink};
-use oneloop_tokio::Io;
+use oneloop::{Reactor, futures::Async};
+use oneloop_tokio::{Io, drive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How often `work` gets done before it lets other tasks run; no more than `most` times.
@@ -52,4 +53,22 @@ fn outside_of_tokio_there_is_no_limit() {
     let reads = in_one_poll(MANY, async || _ = source.read(&mut [0; 8]).await.unwrap());
     let reads = pin!(reads).poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(reads, Poll::Ready(MANY));
+}
+
+/// tokio's budget and that of an `Async` both end a poll, and neither keeps the other from going on.
+#[tokio::test]
+async fn two_budgets_end_neither() {
+    let reactor = Reactor::new().unwrap();
+    let zero = std::fs::File::open("/dev/zero").unwrap();
+    let mut zero = Io(Async::new(&reactor, zero).unwrap());
+    let driver = tokio::spawn(drive(&reactor));
+    let mut bytes = vec![1; MANY];
+    for byte in &mut bytes {
+        let mut one = [1];
+        zero.read_exact(&mut one).await.unwrap();
+        *byte = one[0];
+    }
+    assert_eq!(bytes, [0; MANY]);
+    reactor.stop();
+    driver.await.unwrap().unwrap();
 }
