@@ -158,13 +158,15 @@ impl Event {
         self.handler
     }
 
-    /// Reading will not block. Also set, with [`is_hangup`](Self::is_hangup) or
-    /// [`is_error`](Self::is_error), when reading is how to learn of it.
+    /// Reading will not block, unless another handler of the descriptor has read first. All of them are
+    /// told what the kernel said before the first was called. Also set, with
+    /// [`is_hangup`](Self::is_hangup) or [`is_error`](Self::is_error), when reading is how to learn of it.
     pub fn is_readable(&self) -> bool {
         self.ready.0 & READABLE != 0
     }
 
-    /// Writing will not block, or will tell of a hang-up or an error.
+    /// Writing will not block, unless another handler of the descriptor has written first. Or it will
+    /// tell of a hang-up or an error.
     pub fn is_writable(&self) -> bool {
         self.ready.0 & WRITABLE != 0
     }
