@@ -17,8 +17,9 @@
  *   pg->result = result;
  *
  * pg->conn is libpq's: what is not here is done with it. After whatever may have something to send
- * (PQsendQueryParams, PQputCopyData), call oneloop_pg_flush. Host names are looked up by libpq, which
- * waits for the answer: give hostaddr, or sockets.
+ * (PQsendQueryParams, PQputCopyData), call oneloop_pg_flush. After what may have read more than it gave
+ * (PQexec, PQconsumeInput), call oneloop_pg_wake, unless that was in a callback of the connection's own.
+ * Host names are looked up by libpq, which waits for the answer: give hostaddr, or sockets.
  *
  * Threads: all of it on the thread that drives the loop. A connection that is not closed before its
  * loop ends is closed, and freed, by that.
@@ -100,6 +101,17 @@ static inline void oneloop_pg_flush(struct oneloop_pg *pg) {
                                ONELOOP_READABLE | (left || room ? ONELOOP_WRITABLE : 0));
 }
 
+/* Has the loop hand out what libpq has read, such as notifications, and send what it has to send; or tell
+ * that the connection is lost. */
+static inline void oneloop_pg_wake(struct oneloop_pg *pg) {
+    if (pg->connecting || pg->closed)
+        return;
+    if (PQstatus(pg->conn) != CONNECTION_OK)
+        oneloop_reset_timer(pg->loop, pg->timer, 0);
+    else /* which it is soon, and that is told in a turn to come */
+        oneloop_update_handler(pg->loop, pg->handler, ONELOOP_READABLE | ONELOOP_WRITABLE);
+}
+
 /* Sends a query, or several. False, with PQerrorMessage, if that is not possible now. */
 static inline int oneloop_pg_send(struct oneloop_pg *pg, const char *query) {
     if (!PQsendQuery(pg->conn, query))
@@ -126,12 +138,8 @@ static inline int oneloop_pg_rows(struct oneloop_pg *pg) {
     }
 }
 
-/* Hands out all that has been received. */
-static inline void oneloop_pg_receive(struct oneloop_pg *pg) {
-    if (!PQconsumeInput(pg->conn)) {
-        oneloop_pg_fail(pg);
-        return;
-    }
+/* Hands out all that has been read, which sending may do, too; then sends. */
+static inline void oneloop_pg_hand_out(struct oneloop_pg *pg) {
     while (!pg->closed && pg->busy && !PQisBusy(pg->conn)) {
         if (pg->copying == PGRES_COPY_OUT && !oneloop_pg_rows(pg))
             break;
@@ -209,10 +217,11 @@ static inline int oneloop_pg_ready(oneloop_t *loop, oneloop_id id, int fd, uint3
         oneloop_pg_connecting(pg, PQconnectPoll(pg->conn));
         return ONELOOP_CONTINUE;
     }
-    if (ready & ONELOOP_READABLE)
-        oneloop_pg_receive(pg);
-    else
-        oneloop_pg_flush(pg);
+    if (ready & ONELOOP_READABLE && !PQconsumeInput(pg->conn)) {
+        oneloop_pg_fail(pg);
+        return ONELOOP_CONTINUE;
+    }
+    oneloop_pg_hand_out(pg);
     if (!pg->closed && pg->copying == PGRES_COPY_IN && pg->room && ready & ONELOOP_WRITABLE)
         pg->room(pg);
     return ONELOOP_CONTINUE;

@@ -25,6 +25,8 @@ pub struct OwnCode {
     pub uses: Step,
     /// Calls what the glue has for that, after it. None if nothing has to be called.
     pub wakes: Option<Step>,
+    /// The glue has a hook, which finds it, too.
+    pub has_hook: bool,
 }
 
 /// How the loop comes to know of what the host's own code has left.
@@ -54,13 +56,14 @@ const HOSTS: [(&str, Drive, By); 6] = [
 /// If a check fails, or it is not done after a minute.
 pub fn beside_each_host(test: impl Fn(&dyn Fn(Start, OwnCode))) {
     for (name, drive, by) in HOSTS {
-        println!("on {name}, by {by:?}");
         test(&|start, own| {
             let set_up = |reactor: &Reactor| {
                 // SAFETY: the C side is made for this, and the loop is alive.
                 let failed = unsafe { start(as_ptr(reactor)) };
                 assert_eq!(failed, 0, "at the start, on {name}");
             };
+            let by = if own.has_hook { by } else { By::Wake };
+            println!("on {name}, by {by:?}");
             on_a_loop(|reactor| drive(reactor, own, by), set_up);
             assert_over(name);
         });

@@ -467,3 +467,36 @@ static void doomed_connected(struct oneloop_pg *pg, int ok) {
 }
 
 int test_pq_the_server_dies(oneloop_t *loop) { return begin(loop, doomed_connected); }
+
+/* The host's own code waits for an answer, and a notification is read along with it. */
+
+static void connected_once(struct oneloop_pg *pg, int ok) {
+    if (!ok) {
+        retry(pg);
+        return;
+    }
+    pg->notified = heard_itself;
+    t.step = 1;
+}
+
+int test_pq_beside(oneloop_t *loop) {
+    begin(loop, connected_once);
+    while (t.step == 0)
+        CHECK(oneloop_turn(loop, ONELOOP_NEVER, NULL) >= 0);
+    return failures;
+}
+
+void pq_beside_waits(oneloop_t *loop) {
+    static const char *const queries[] = {"LISTEN me", "NOTIFY me, 'hello'", "SELECT 1"};
+    (void)loop;
+    for (int n = 0; n < 3; n++) {
+        PGresult *result = PQexec(t.pg[0]->conn, queries[n]);
+        CHECK(PQresultStatus(result) == (n == 2 ? PGRES_TUPLES_OK : PGRES_COMMAND_OK));
+        PQclear(result);
+    }
+}
+
+void pq_beside_wakes(oneloop_t *loop) {
+    (void)loop;
+    oneloop_pg_wake(t.pg[0]);
+}

@@ -260,6 +260,7 @@ fn the_hosts_own_code_asks_and_nobody_answers() {
     let own = OwnCode {
         uses: cares_beside_asks,
         wakes: Some(cares_beside_wakes),
+        has_hook: true,
     };
     beside_each_host(|run| {
         serving(|addresses| use_addresses(addresses, || run(test_cares_beside, own)));

@@ -48,7 +48,11 @@ fn the_hosts_own_code_waits_for_an_answer() {
         let address = CString::new(address).unwrap();
         // SAFETY: the address lives until the test is over.
         unsafe { dbus_test_daemon(address.as_ptr(), server.pid() as c_int) };
-        let (uses, wakes) = (dbus_beside_waits, None);
-        run(test_dbus_beside, OwnCode { uses, wakes });
+        let own = OwnCode {
+            uses: dbus_beside_waits,
+            wakes: None,
+            has_hook: false,
+        };
+        run(test_dbus_beside, own);
     });
 }

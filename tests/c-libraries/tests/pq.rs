@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_int};
 use std::net::TcpListener;
 
 use oneloop_c::oneloop_t;
-use oneloop_c_libraries::{Database, Server, free_port, on_each_host};
+use oneloop_c_libraries::{Database, OwnCode, Server, beside_each_host, free_port, on_each_host};
 
 type Test = unsafe extern "C" fn(*mut oneloop_t) -> c_int;
 
@@ -22,6 +22,9 @@ unsafe extern "C" {
     fn test_pq_several_hosts(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_no_server(r#loop: *mut oneloop_t) -> c_int;
     fn test_pq_the_server_dies(r#loop: *mut oneloop_t) -> c_int;
+    fn test_pq_beside(r#loop: *mut oneloop_t) -> c_int;
+    fn pq_beside_waits(r#loop: *mut oneloop_t);
+    fn pq_beside_wakes(r#loop: *mut oneloop_t);
 }
 
 fn run(conninfo: &str, run: &dyn Fn(Test), test: Test) {
@@ -85,4 +88,17 @@ fn the_server_dies_and_another_takes_its_place() {
         let _server = database.serve(port);
         run(&conninfo, host, test_pq_several_hosts);
     });
+}
+
+#[test]
+fn the_hosts_own_code_waits_for_an_answer() {
+    let (database, port) = (Database::new(), free_port());
+    let _server = database.serve(port);
+    let conninfo = database.conninfo(port);
+    let own = OwnCode {
+        uses: pq_beside_waits,
+        wakes: Some(pq_beside_wakes),
+        has_hook: false,
+    };
+    beside_each_host(|host| run(&conninfo, &|test| host(test, own), test_pq_beside));
 }

@@ -54,8 +54,12 @@ fn the_hosts_own_code_waits_for_an_answer_sends_or_calls() {
             let address = CString::new(address).unwrap();
             // SAFETY: the address lives until the test is over.
             unsafe { sd_bus_test_daemon(address.as_ptr(), server.pid() as c_int) };
-            let wakes = Some(sd_bus_beside_wakes as Step);
-            run(test_sd_bus_beside, OwnCode { uses, wakes });
+            let own = OwnCode {
+                uses,
+                wakes: Some(sd_bus_beside_wakes as Step),
+                has_hook: true,
+            };
+            run(test_sd_bus_beside, own);
         }
     });
 }

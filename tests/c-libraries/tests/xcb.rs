@@ -57,8 +57,12 @@ fn the_hosts_own_code_makes_a_request_or_waits_for_an_answer() {
             let display = CString::new(display).unwrap();
             // SAFETY: the name lives until the test is over.
             unsafe { xcb_test_server(display.as_ptr(), server.pid() as c_int) };
-            let wakes = Some(xcb_beside_wakes as Step);
-            run(test_xcb_beside, OwnCode { uses, wakes });
+            let own = OwnCode {
+                uses,
+                wakes: Some(xcb_beside_wakes as Step),
+                has_hook: true,
+            };
+            run(test_xcb_beside, own);
         }
     });
 }

@@ -28,6 +28,7 @@ fn the_hosts_own_code_asks_and_sends() {
     let own = OwnCode {
         uses: zmq_beside_uses,
         wakes: Some(zmq_beside_wakes),
+        has_hook: true,
     };
     beside_each_host(|run| run(test_zmq_beside, own));
 }
