@@ -178,9 +178,11 @@ impl<K: Threads> Loop<K> {
     ///
     /// The loop owns the source, so that it stays open while it is watched. The callback gets it as
     /// `&mut S`. If it replaces the source by another, such as a new connection, that one is watched
-    /// when the callback returns. (Not if a descriptor is replaced by a [`VirtualSource`](crate::VirtualSource): the handler
-    /// goes quiet.) Take an `Arc`, an `Rc` or a `BorrowedFd<'static>` to share it. A [`Source`] is anything with a descriptor, or
-    /// without one.
+    /// when the callback returns. If it replaces a descriptor by a
+    /// [`VirtualSource`](crate::VirtualSource), the handler goes quiet.
+    ///
+    /// Take an `Arc`, an `Rc` or a `BorrowedFd<'static>` to share a source. A [`Source`] is anything
+    /// with a descriptor, or without one.
     ///
     /// Any number of handlers may be on one descriptor, each as if it were alone. A callback that
     /// returns `()` goes on; see [`Action`] for the rest. A handler that is added in a callback is
