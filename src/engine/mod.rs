@@ -887,3 +887,79 @@ where
         Outcome::Replaced(action, fd)
     })
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+
+    use super::*;
+    use crate::Reactor;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// Posts to the loop if this is not dropped for long, so that a turn without end fails its test.
+    fn wake_after_long(reactor: &Reactor) -> Sender<()> {
+        let (sender, ended) = channel();
+        let reactor = reactor.downgrade();
+        thread::spawn(move || {
+            let waited = ended.recv_timeout(Duration::from_secs(10));
+            if waited == Err(RecvTimeoutError::Timeout) {
+                reactor.upgrade().unwrap().call_soon(|| {}).unwrap();
+            }
+        });
+        sender
+    }
+
+    #[test]
+    fn a_turn_waits_no_longer_than_its_timeout_for_a_later_timer() {
+        let reactor = Reactor::new().unwrap();
+        let later = Duration::from_secs(3600);
+        reactor.call_later(later, || {}).unwrap();
+        let _late = wake_after_long(&reactor);
+        let start = Instant::now();
+        assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 0);
+        assert!(start.elapsed() >= SHORT);
+    }
+
+    #[test]
+    fn a_turn_waits_for_its_timeout_by_the_real_clock() {
+        for clock in [TestClock::new(), TestClock::eager()] {
+            let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+            let _late = wake_after_long(&reactor);
+            let (start, shown) = (Instant::now(), clock.now());
+            assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 0);
+            assert!(start.elapsed() >= SHORT);
+            assert_eq!(clock.now(), shown);
+        }
+    }
+
+    #[test]
+    fn a_turn_with_an_event_is_not_idle() {
+        let reactor = Reactor::new().unwrap();
+        let (a, mut b) = UnixStream::pair().unwrap();
+        b.write_all(b"xy").unwrap();
+        let read = |stream: &mut UnixStream, _| stream.read_exact(&mut [0]).unwrap();
+        reactor
+            .add_handler(a, Interest::READABLE, Mode::Level, read)
+            .unwrap();
+        let idle = [(); 3].map(|()| {
+            let turn = reactor.turn(Some(Duration::ZERO)).unwrap();
+            (turn.called, turn.idle)
+        });
+        assert_eq!(idle, [(1, false), (1, false), (0, true)]);
+    }
+
+    #[test]
+    fn only_what_is_a_socket_for_certain_is_taken_for_one() {
+        let (stream, _other) = UnixStream::pair().unwrap();
+        assert!(matches!(On::of(&stream), On::Socket(_)));
+        let socket = UdpSocket::bind("localhost:0").unwrap();
+        assert!(matches!(On::of(&socket), On::Socket(_)));
+        let file = File::open("/dev/null").unwrap();
+        assert!(matches!(On::of(&file), On::Fd(_)));
+    }
+}
