@@ -602,3 +602,31 @@ pub(crate) fn is_ready(fd: RawFd, interest: Interest) -> bool {
         Err(_) => true,
     }
 }
+
+#[cfg(all(test, epoll, pollable))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_of_the_loops_own_is_refused_however_late_it_was_made() {
+        for kind in [
+            PollerKind::Epoll,
+            #[cfg(portable)]
+            PollerKind::Polling,
+        ] {
+            let poller = Poller::new(kind).unwrap();
+            let edges = poller.edges().unwrap();
+            let edges = each!(edges, it => it.as_fd().as_raw_fd());
+            poller.watch_clock().unwrap();
+            let clock = poller.clock.get().unwrap().as_fd().as_raw_fd();
+            for own in [poller.as_fd().as_raw_fd(), edges, clock] {
+                let refused = poller.allows(own).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+            }
+            let (socket, _other) = UnixStream::pair().unwrap();
+            poller.allows(socket.as_raw_fd()).unwrap();
+        }
+    }
+}
