@@ -1197,4 +1197,19 @@ mod tests {
         }
         assert!(handlers.descriptors.is_empty());
     }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_the_thread_polls_already_is_left_to_it() {
+        let inbox = Arc::new(Inbox::new(Poller::new(PollerKind::BEST).unwrap()));
+        let mounts = std::fs::File::open("/proc/self/mounts").unwrap();
+        let mut handlers = Handlers::new(inbox.clone());
+        let (on, place) = (On::Fd(mounts.as_raw_fd()), Location::caller());
+        handlers
+            .add(on, Interest::PRIORITY, Mode::Level, place)
+            .unwrap();
+        assert!(handlers.descriptors[0].aside().is_some());
+        handlers.nest(&inbox.poller);
+        assert!(!handlers.is_dirty());
+    }
 }
