@@ -938,6 +938,19 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_sleeps_while_a_test_clock_has_not_come_to_a_timer() {
+        let clock = TestClock::new();
+        let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+        let later = Duration::from_secs(3600);
+        reactor.call_later(later, || {}).unwrap();
+        let start = Instant::now();
+        assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 0);
+        assert!(start.elapsed() >= SHORT);
+        clock.advance(later);
+        assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 1);
+    }
+
+    #[test]
     fn a_turn_with_an_event_is_not_idle() {
         let reactor = Reactor::new().unwrap();
         let (a, mut b) = UnixStream::pair().unwrap();
