@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::ptr::null_mut;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -441,6 +442,7 @@ fn a_loop_sleeps_while_a_tracer_holds_a_child_that_has_ended() {
 /// It interrupts the loop anywhere, with a lock of the loop's in its hands, too.
 #[test]
 fn a_signal_handler_may_wake_the_loop() {
+    static REMOTES: [OnceLock<Remote>; 2] = [const { OnceLock::new() }; 2];
     static HANDLER: AtomicPtr<Remote> = AtomicPtr::new(null_mut());
     static WAKES: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn wake(_: i32) {
@@ -448,9 +450,13 @@ fn a_signal_handler_may_wake_the_loop() {
         unsafe { &*HANDLER.load(SeqCst) }.wake();
         WAKES.fetch_add(1, SeqCst);
     }
-    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+    for (poller, remote) in [PollerKind::Epoll, PollerKind::Polling]
+        .into_iter()
+        .zip(&REMOTES)
+    {
         let reactor = Reactor::builder().poller(poller).build().unwrap();
-        HANDLER.store(Box::leak(Box::new(reactor.remote())), SeqCst);
+        let remote = remote.get_or_init(|| reactor.remote());
+        HANDLER.store(std::ptr::from_ref(remote).cast_mut(), SeqCst);
         let handler: extern "C" fn(i32) = wake;
         // SAFETY: the handler touches atomics, and makes a call that may be made there.
         unsafe { libc::signal(libc::SIGPROF, handler as libc::sighandler_t) };

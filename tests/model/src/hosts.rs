@@ -364,13 +364,16 @@ thread_local! {
     static TOKIO: RefCell<Option<tokio::runtime::Runtime>> = const { RefCell::new(None) };
 }
 
+/// After how many callbacks an adapter lets its runtime go on.
+const BUDGET: u64 = 128;
+
 fn future_host(
     kind: HostKind,
     reactor: &Reactor,
     play: &Play,
     mut driving: Driving,
 ) -> Option<Claim> {
-    let (mut rounds, mut sleeps) = (0, false);
+    let (mut rounds, mut sleeps, mut cut) = (0, false, false);
     let settle = poll_fn(|cx: &mut Context<'_>| {
         let mut outer = driving
             .woken
@@ -388,12 +391,19 @@ fn future_host(
         let polls = !last && driving.woken.is.swap(false, SeqCst);
         if polls {
             let waker = Waker::from(driving.woken.clone());
+            let before = play.called.load(SeqCst);
             let polled = driving
                 .future
                 .as_mut()
                 .poll(&mut Context::from_waker(&waker));
+            // So many calls are the budget of an adapter, which may break a turn off.
+            let called = play.called.load(SeqCst) - before;
+            cut = polled.is_pending() && called >= BUDGET;
             let mut model = play.model();
-            model.driven(reactor.stats().turns, false);
+            match cut {
+                true => model.broken_off(reactor.stats().turns),
+                false => model.driven(reactor.stats().turns, false),
+            }
             over = match polled {
                 Poll::Pending => None,
                 Poll::Ready(result) => Some(result),
@@ -423,7 +433,10 @@ fn future_host(
         _ => async_io::block_on(settle),
     });
     let mut model = play.model();
-    model.driven(reactor.stats().turns, over.is_none());
+    match cut && over.is_some() {
+        true => model.broken_off(reactor.stats().turns),
+        false => model.driven(reactor.stats().turns, over.is_none()),
+    }
     match over? {
         None => {
             drop(model);
