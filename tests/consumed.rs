@@ -3,13 +3,13 @@
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use oneloop::{Action, Event, Interest, Mode, PollerKind, Reactor};
+use oneloop::{Action, Event, HandlerId, Interest, Mode, PollerKind, Priority, Reactor};
 use oneloop_conformance::wait_readable;
 
 const EVENTS: usize = 5;
@@ -328,6 +328,108 @@ fn registered_on_one_host_and_seen_on_the_next() {
     }
 }
 
+fn until(reactor: &Reactor, is_done: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(5);
+    while !is_done() && Instant::now() < end {
+        reactor.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    is_done()
+}
+
+/// A handler that is updated or armed again between the event and its call is called for it.
+#[test]
+#[ignore = "needs root"]
+fn an_update_takes_no_event_away() {
+    own_name_space();
+    type Deed = fn(&Reactor, HandlerId);
+    let update: Deed = |reactor, id| reactor.update_handler(id, Interest::PRIORITY).unwrap();
+    let rearm: Deed = |reactor, id| reactor.rearm_handler(id).unwrap();
+    let there_and_back: Deed = |reactor, id| {
+        for interest in [Interest::READ_CLOSED, Interest::PRIORITY] {
+            reactor.update_handler(id, interest).unwrap();
+        }
+    };
+    for mode in MODES {
+        for deed in [update, rearm, there_and_back] {
+            let reactor = Reactor::new().unwrap();
+            let seen = Arc::new(AtomicUsize::new(0));
+            let count = seen.clone();
+            let call = move |_: &mut File, event: Event| {
+                count.fetch_add(usize::from(event.is_priority()), SeqCst);
+            };
+            let id = reactor
+                .add_handler(hostname(), Interest::PRIORITY, mode, call)
+                .unwrap();
+            let fd = reactor.as_fd();
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            rename(1);
+            wait_readable(&fd);
+            let weak = reactor.downgrade();
+            let first = move || deed(&weak.upgrade().unwrap(), id);
+            reactor.call_soon_with(Priority::High, first).unwrap();
+            assert!(until(&reactor, || seen.load(SeqCst) > 0), "{mode:?}");
+        }
+    }
+}
+
+/// A handler that was removed has none of the events of one that is added after it.
+#[test]
+#[ignore = "needs root"]
+fn one_that_is_added_in_the_place_of_another_misses_nothing() {
+    own_name_space();
+    let reactor = Reactor::new().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let file = Arc::new(hostname());
+    let add = || {
+        let count = seen.clone();
+        let call = move |_: &mut _, _: Event| {
+            count.fetch_add(1, SeqCst);
+        };
+        let added = reactor.add_handler(file.clone(), Interest::PRIORITY, Mode::Level, call);
+        added.unwrap()
+    };
+    let mut id = add();
+    for n in 0..300 {
+        let before = seen.load(SeqCst);
+        reactor.remove_handler(id).unwrap();
+        id = add();
+        rename(n);
+        assert!(until(&reactor, || seen.load(SeqCst) > before), "event {n}");
+        while reactor.turn(Some(Duration::ZERO)).unwrap().called > 0 {}
+    }
+}
+
+/// The loop's descriptor is asked for first when the loop sleeps.
+#[test]
+#[ignore = "needs the right to count page faults"]
+fn a_host_that_comes_while_the_loop_sleeps_is_woken() {
+    let reactor = Reactor::new().unwrap();
+    let Faults(fd, ring) = Faults::new();
+    let call = move |_: &mut OwnedFd, _: Event| Faults::drain(ring);
+    reactor
+        .add_handler(fd, Interest::READABLE, Mode::Level, call)
+        .unwrap();
+    let mut host = reactor.host("poll").unwrap();
+    // The test itself has page faults, too.
+    for _ in 0..100 {
+        if host.turn(100).unwrap().idle {
+            break;
+        }
+    }
+    let fd = host.as_fd();
+    (0..20).for_each(Faults::cause);
+    let mut asked = [rustix::event::PollFd::new(
+        &fd,
+        rustix::event::PollFlags::IN,
+    )];
+    let timeout = rustix::event::Timespec {
+        tv_sec: 5,
+        tv_nsec: 0,
+    };
+    let woken = rustix::event::poll(&mut asked, Some(&timeout)).unwrap();
+    assert_eq!(woken, 1);
+}
+
 /// The thread that polls them ends with the last of them, and closes nothing that is not its own.
 #[test]
 #[ignore = "needs root"]
@@ -344,7 +446,10 @@ fn nothing_is_left_of_them() {
     let id = reactor
         .add_handler(hostname(), Interest::PRIORITY, Mode::Level, |_, _| {})
         .unwrap();
-    assert!(polls());
+    // It gives itself its name.
+    while !polls() {
+        std::thread::yield_now();
+    }
     reactor.remove_handler(id).unwrap();
     // Other tests of this process may have some of their own for a while.
     while polls() {

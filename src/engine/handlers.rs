@@ -224,10 +224,14 @@ impl Handlers {
         let (defer, turn) = (self.defer, self.turn);
         let descriptor = &mut self.descriptors[d as usize];
         let fd = descriptor.fd;
+        if let Some(aside) = descriptor.aside() {
+            // It is told again what it was not called for yet: nothing else would.
+            aside.put_back(before.2);
+            self.forget_pending(key);
+        }
+        let descriptor = &mut self.descriptors[d as usize];
         if interest.is_none() {
-            if let Some(aside) = descriptor.aside() {
-                aside.put_back(before.2);
-            }
+            // Nothing is looked for.
         } else if descriptor.orphaned {
             self.alter(key, |handler| {
                 (handler.interest, handler.armed, handler.pending) = before;
@@ -314,6 +318,10 @@ impl Handlers {
                 handler.pending = Ready::NONE;
             }
         });
+        if let Some(aside) = self.descriptors[d as usize].aside() {
+            aside.put_back(before.1);
+            self.forget_pending(key);
+        }
         let fd = self.descriptors[d as usize].fd;
         let result = if self.descriptors[d as usize].orphaned {
             // The number has another owner: be his neighbour.
@@ -721,7 +729,8 @@ impl Handlers {
             fd => self.attach(poller, key, fd, false),
         };
         if attached.is_err() {
-            let d = self.new_descriptor(fd);
+            let known = self.by_fd.get(fd);
+            let d = known.unwrap_or_else(|| self.new_descriptor(fd));
             self.descriptors[d as usize].orphaned = fd == os::NO_FD;
             self.link(key, d);
             self.by_fd.set(fd, d);
@@ -819,9 +828,13 @@ impl Handlers {
     pub(super) fn nest(&mut self, poller: &Poller) {
         self.nested = true;
         for d in 0..self.descriptors.capacity() as u32 {
-            if self.descriptors.contains(d as usize) && self.divert(poller, d).is_err() {
-                // Without a thread to be had it stays as it is.
-                self.mark(d, false);
+            if !self.descriptors.contains(d as usize) {
+                continue;
+            }
+            // Without a thread to be had it stays as it is. At once, since the loop may be asleep.
+            let diverted = self.divert(poller, d);
+            if diverted.is_ok() && self.descriptors[d as usize].aside().is_some() {
+                let _ = self.sync(poller, d, true);
             }
         }
     }

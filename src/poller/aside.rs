@@ -19,6 +19,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::{FileType, fstat, fstatfs};
@@ -47,19 +48,27 @@ pub(crate) fn consumed(fd: RawFd, interest: Interest) -> Option<(Consumed, FileI
     let stat = fstat(number).ok()?;
     let what = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if interest.contains(Interest::PRIORITY) => {
-            let system = fstatfs(number).ok()?.f_type as u64;
-            [PROC, CGROUP2]
-                .contains(&system)
-                .then_some(Consumed::Priority)
+            let is = match fstatfs(number).ok()?.f_type as u64 {
+                PROC => true,
+                // The others there stay ready until they are read.
+                CGROUP2 => link(fd)?.ends_with(".pressure"),
+                _ => false,
+            };
+            is.then_some(Consumed::Priority)
         }
         FileType::Unknown => {
-            let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
-            let is_perf = link.to_str() == Some("anon_inode:[perf_event]");
+            let is_perf = link(fd)? == "anon_inode:[perf_event]";
             is_perf.then_some(Consumed::Perf)
         }
         _ => None,
     };
     Some((what?, FileId::of(&stat)))
+}
+
+/// What Linux calls the file of a number.
+fn link(fd: RawFd) -> Option<String> {
+    let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
+    link.into_os_string().into_string().ok()
 }
 
 /// Whether the number is of the thread's own descriptor.
@@ -142,13 +151,12 @@ impl Aside {
     /// What was found for a handler that waits for `interest`. What it does not wait for is kept.
     pub(crate) fn take(&self, interest: Interest) -> Ready {
         let ready = &mut self.polls.lock().entries[self.index].ready;
-        match ready.seen_by(interest).is_none() {
-            true => Ready::NONE,
-            false => std::mem::take(ready),
-        }
+        let seen = ready.seen_by(interest);
+        *ready = ready.without(seen);
+        seen
     }
 
-    /// A handler was paused before it was called for this.
+    /// A handler was paused, or is to be told anew, before it was called for this.
     pub(crate) fn put_back(&self, ready: Ready) {
         self.polls.lock().entries[self.index].ready |= ready;
     }
@@ -202,7 +210,8 @@ impl Entry {
     fn flags(&self) -> PollFlags {
         let edge = flags(self.edge) - self.known;
         // It cannot be masked, and would be told for ever.
-        if self.level.is_none() && self.known.contains(PollFlags::HUP) {
+        let faults = PollFlags::HUP | PollFlags::ERR;
+        if self.level.is_none() && self.known.intersects(faults) {
             return PollFlags::empty();
         }
         flags(self.level) | edge
@@ -281,7 +290,7 @@ impl Polls {
 
     /// Until nothing is left to poll.
     fn run(&self) {
-        let mut asked: Vec<(usize, Key)> = Vec::new();
+        let mut asked: Vec<(RawFd, FileId)> = Vec::new();
         loop {
             let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
             asked.clear();
@@ -290,29 +299,35 @@ impl Polls {
                 state.runs = false;
                 return;
             }
-            for (index, entry) in &state.entries {
+            for (_, entry) in &state.entries {
                 let (flags, fd) = (entry.flags(), borrow(entry.fd));
                 if let (false, Ok(fd), true) = (flags.is_empty(), fd, entry.file.is_of(entry.fd)) {
                     fds.push(PollFd::from_borrowed_fd(fd, flags));
-                    asked.push((index, entry.key));
+                    asked.push((entry.fd, entry.file));
                 }
             }
             drop(state);
-            // It can only fail for want of memory. Then what is ready is found the next time.
+            // It can only fail for want of memory, or of allowed descriptors. Then what is ready is found the
+            // next time.
             if poll(&mut fds, None).is_err() {
-                thread::yield_now();
+                thread::sleep(Duration::from_millis(10));
                 continue;
             }
             let _ = rustix::io::read(self.wake.as_fd(), &mut [0; 8]);
             let mut reports = Vec::new();
             let mut state = self.lock();
-            for (fd, (index, key)) in fds[1..].iter().zip(&asked) {
-                let found = fd.revents();
-                let entry = state.entries.get_mut(*index);
-                let entry = entry.filter(|entry| entry.key == *key);
-                if let (Some(entry), false) = (entry, found.is_empty()) {
-                    entry.found(found);
-                    reports.push((entry.inbox.clone(), entry.key));
+            for (polled, (fd, file)) in fds[1..].iter().zip(&asked) {
+                let found = polled.revents();
+                if found.is_empty() {
+                    continue;
+                }
+                // For all on the file: what was asked for one has been taken away from the others. One may
+                // have come in the place of another meanwhile.
+                for (_, entry) in &mut state.entries {
+                    if (entry.fd, entry.file) == (*fd, *file) {
+                        entry.found(found);
+                        reports.push((entry.inbox.clone(), entry.key));
+                    }
                 }
             }
             drop(state);

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oneloop::{Error, Loop, Threads, WeakLoop};
+use oneloop::{Error, ErrorKind, Loop, Threads, WeakLoop};
 
 /// Asks the hooks of the reactors that are driven on this thread once more. Give it to
 /// [`Builder::on_thread_park`](tokio::runtime::Builder::on_thread_park).
@@ -145,6 +145,8 @@ impl<K: Threads> Ask for Sleeper<K> {
         // A panic that came through here would take one of tokio's workers with it.
         let failure = match catch_unwind(AssertUnwindSafe(|| reactor.ask_hooks())) {
             Ok(Ok(())) => return,
+            // That ends the drive without an error.
+            Ok(Err(error)) if error.kind() == ErrorKind::Closed => return,
             Ok(Err(error)) => Failure::Error(error),
             Err(panic) => Failure::Panic(panic),
         };
