@@ -456,3 +456,32 @@ fn nothing_is_left_of_them() {
         std::thread::yield_now();
     }
 }
+
+/// What the program waits for with signals blocked does not end it by way of the thread.
+#[test]
+#[ignore = "needs root"]
+fn the_thread_takes_no_signals() {
+    let reactor = Reactor::new().unwrap();
+    let id = reactor
+        .add_handler(hostname(), Interest::PRIORITY, Mode::Level, |_, _| {})
+        .unwrap();
+    let blocked = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let status = |task: std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("status")).unwrap_or_default()
+        };
+        let mut all = tasks.map(|task| status(task.unwrap()));
+        let status = all.find(|status| status.starts_with("Name:\toneloop-poll\n"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:\t"))?;
+        u64::from_str_radix(line, 16).ok()
+    };
+    let mask = loop {
+        if let Some(mask) = blocked() {
+            break mask;
+        }
+    };
+    assert_ne!(mask & 1 << (libc::SIGTERM - 1), 0, "{mask:x}");
+    reactor.remove_handler(id).unwrap();
+}

@@ -14,6 +14,7 @@
 //! which makes a level-triggered handler of what was reported. The thread ends when there are none.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -109,7 +110,7 @@ impl Aside {
         let index = state.entries.insert(entry);
         if !state.runs {
             let thread = thread::Builder::new().name("oneloop-poll".into());
-            if let Err(error) = thread.spawn(|| polls.run()) {
+            if let Err(error) = without_signals(|| thread.spawn(|| polls.run())) {
                 state.entries.remove(index);
                 return Err(error);
             }
@@ -173,6 +174,22 @@ impl Drop for Aside {
         // So that it asks for it no more, and ends with the last one.
         let _ = self.polls.wake();
     }
+}
+
+/// Does it while this thread takes no signals, which a thread that it makes inherits: those that the
+/// program blocks in its own threads, to wait for them, must not find one that is open to them.
+fn without_signals<R>(make: impl FnOnce() -> R) -> R {
+    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: `sigfillset` fills in the one set, and `pthread_sigmask`, which cannot fail with these
+    // arguments, the other.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let made = make();
+    // SAFETY: the set was filled in above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    made
 }
 
 /// The thread, and what it polls. Never freed, since there is one for a process.
