@@ -232,8 +232,10 @@ impl Clock {
     /// When the system clock will show `time`, if nobody sets it.
     pub(crate) fn deadline_of(&self, time: SystemTime) -> u64 {
         let known = i128::from(self.ahead.load(Relaxed));
+        let is_known = |ahead: i128| !self.is_test() && ahead.abs_diff(known) <= SLACK;
         let ahead = self.look();
-        if !self.is_test() && ahead.abs_diff(known) <= SLACK {
+        // A look in which this thread was interrupted is no change of the clock.
+        if is_known(ahead) || is_known(self.best_look(ahead)) {
             return deadline_at(time, known);
         }
         deadline_at(time, self.look_again(ahead))
@@ -251,12 +253,17 @@ impl Clock {
         system - i128::from(self.now())
     }
 
-    /// The same, and it is known from now on. What has come in between makes it less: the most is the best.
+    /// Some more looks. What has come in between makes it less: the most is the best.
+    fn best_look(&self, ahead: i128) -> i128 {
+        (0..4).fold(ahead, |ahead, _| ahead.max(self.look()))
+    }
+
+    /// The same, and it is known from now on.
     fn look_again(&self, ahead: i128) -> i128 {
         if self.is_test() {
             return ahead;
         }
-        let ahead = (0..4).fold(ahead, |ahead, _| ahead.max(self.look()));
+        let ahead = self.best_look(ahead);
         if let Ok(known) = i64::try_from(ahead) {
             self.ahead.store(known, Relaxed);
         }

@@ -263,7 +263,11 @@ fn a_conversation_on_other_threads_costs_no_kernel_changes() {
     });
     answer.join().unwrap();
     let changes = reactor.stats().kernel_changes;
-    assert!(changes < 200, "{changes} changes told to the kernel");
+    // One for each message, and more, where nothing is done about it.
+    assert!(
+        changes < ECHOES.into(),
+        "{changes} changes told to the kernel"
+    );
     reactor.cancel_timer(keep).unwrap();
     reactor.stop();
     driver.join().unwrap();
