@@ -263,7 +263,7 @@ fn a_conversation_on_other_threads_costs_no_kernel_changes() {
     });
     answer.join().unwrap();
     let changes = reactor.stats().kernel_changes;
-    // One for each message, and more, where nothing is done about it.
+    // Some until it is edge-triggered, more of them on a slow machine. Without that there were 3,762.
     assert!(
         changes < ECHOES.into(),
         "{changes} changes told to the kernel"
