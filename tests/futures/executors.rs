@@ -265,7 +265,7 @@ fn a_conversation_on_other_threads_costs_no_kernel_changes() {
     let changes = reactor.stats().kernel_changes;
     // Some until it is edge-triggered, more of them on a slow machine. Without that there were 3,762.
     assert!(
-        changes < ECHOES.into(),
+        changes < u64::from(ECHOES) / 4,
         "{changes} changes told to the kernel"
     );
     reactor.cancel_timer(keep).unwrap();
