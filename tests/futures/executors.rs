@@ -263,9 +263,11 @@ fn a_conversation_on_other_threads_costs_no_kernel_changes() {
     });
     answer.join().unwrap();
     let changes = reactor.stats().kernel_changes;
-    // Some until it is edge-triggered, more of them on a slow machine. Without that there were 3,762.
+    // On a busy machine a descriptor may stay level-triggered. Then at most one report is unheard for each four
+    // that a task waits for, and each costs two changes. Without that limit there were 3,762.
+    let limit = 2 * 2 * (ECHOES / 4 + 10);
     assert!(
-        changes < u64::from(ECHOES) / 4,
+        changes < limit.into(),
         "{changes} changes told to the kernel"
     );
     reactor.cancel_timer(keep).unwrap();
