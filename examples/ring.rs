@@ -9,14 +9,14 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Instant;
 
-use oneloop::{Interest, LocalReactor, Mode};
+use oneloop::{Interest, Mode, Reactor};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
     let mut number = |default| numbers.next().unwrap_or(Ok(default));
     let (pairs, tokens, hops) = (number(100)?.max(1), number(1)?, number(1_000_000)?);
 
-    let reactor = LocalReactor::new()?;
+    let reactor = Reactor::new_local()?;
     let pairs: Result<Vec<_>, _> = (0..pairs).map(|_| UnixStream::pair()).collect();
     let (outs, mut ins): (Vec<_>, Vec<_>) = pairs?.into_iter().unzip();
     for start in 0..tokens {

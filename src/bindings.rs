@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use std::{io, process::ExitStatus};
 
 #[cfg(all(unix, feature = "signal"))]
-use crate::child::Ending;
-use crate::engine::{On, When, boxed};
+use crate::child::ExitWatch;
+use crate::engine::{Target, When, boxed};
 use crate::os::RawFd;
 use crate::{
     Action, Event, HandlerId, HookId, Interest, Mode, Priority, Reactor, Result, TimerId,
@@ -118,12 +118,12 @@ impl Reactor {
     where
         F: FnMut(Event) -> Action + Send + 'static,
     {
-        let place = Location::caller();
+        let location = Location::caller();
         let added = self.core.add_handler(
             "add_raw_handler",
-            On::Fd(fd),
+            Target::Fd(fd),
             (interest, mode),
-            place,
+            location,
             (),
             |(), key| {
                 let mut callback = make(HandlerId(key));
@@ -145,12 +145,12 @@ impl Reactor {
     where
         F: FnMut(Event) -> Action + Send + 'static,
     {
-        let place = Location::caller();
+        let location = Location::caller();
         let added = self.core.add_handler(
             "add_handler",
-            On::Virtual(source.clone()),
+            Target::Virtual(source.clone()),
             (interest, mode),
-            place,
+            location,
             source,
             |source, key| {
                 let mut callback = make(HandlerId(key));
@@ -185,7 +185,7 @@ impl Reactor {
     where
         F: FnOnce(io::Result<ExitStatus>) + Send + 'static,
     {
-        self.add_child_by(Ending::of, child, Location::caller(), make)
+        self.add_child_by(ExitWatch::of, child, Location::caller(), make)
             .map_err(crate::Error::from)
     }
 
@@ -204,9 +204,9 @@ impl Reactor {
             None => When::At(first),
             Some(period) => When::Every(first, period),
         };
-        let place = Location::caller();
+        let location = Location::caller();
         let make = |key| Box::new(make(TimerId(key))) as _;
-        let added = self.core.add_timer_with("call_at", when, place, make);
+        let added = self.core.add_timer_with("call_at", when, location, make);
         added.map(TimerId)
     }
 

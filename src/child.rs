@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
-use crate::engine::{On, boxed};
+use crate::engine::{Target, boxed};
 use crate::signal::SignalPipe;
-use crate::{Action, AddError, Error, Fits, HandlerId, Interest, Loop, Mode, Threads};
+use crate::{Action, AddError, Error, HandlerId, Interest, MaybeSend, Mode, Reactor, Threading};
 
 /// A child process of this one: a [`Child`], or its number.
 pub trait ChildProcess: sealed::Reap {}
@@ -59,7 +59,7 @@ mod sealed {
     }
 }
 
-impl<K: Threads> Loop<K> {
+impl<M: Threading> Reactor<M> {
     /// Calls `callback` once, when a child process has ended, with its exit status; by then it is
     /// reaped. Before that it is a handler like any other; if it is removed, a [`Child`] is dropped,
     /// which neither kills nor reaps it.
@@ -93,17 +93,17 @@ impl<K: Threads> Loop<K> {
     #[track_caller]
     pub fn add_child<C, F>(&self, child: C, callback: F) -> Result<HandlerId, AddError<C>>
     where
-        C: ChildProcess + Fits<K> + 'static,
-        F: FnOnce(io::Result<ExitStatus>) + Fits<K> + 'static,
+        C: ChildProcess + MaybeSend<M> + 'static,
+        F: FnOnce(io::Result<ExitStatus>) + MaybeSend<M> + 'static,
     {
-        self.add_child_by(Ending::of, child, Location::caller(), |_| callback)
+        self.add_child_by(ExitWatch::of, child, Location::caller(), |_| callback)
     }
 
     pub(crate) fn add_child_by<C, F>(
         &self,
-        ending: impl FnOnce(Pid) -> io::Result<Ending>,
+        ending: impl FnOnce(Pid) -> io::Result<ExitWatch>,
         child: C,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         make: impl FnOnce(HandlerId) -> F,
     ) -> Result<HandlerId, AddError<C>>
     where
@@ -119,12 +119,12 @@ impl<K: Threads> Loop<K> {
                 return Err(AddError::new(error, child));
             }
         };
-        let on = On::Fd(ending.as_fd().as_raw_fd());
+        let on = Target::Fd(ending.as_fd().as_raw_fd());
         let mode = ending.mode();
-        let make = |(mut child, ending): (C, Ending), key| {
+        let make = |(mut child, ending): (C, ExitWatch), key| {
             child.end_input();
             let mut callback = Some(make(HandlerId(key)));
-            boxed(ending, move |ending: &mut Ending, _| {
+            boxed(ending, move |ending: &mut ExitWatch, _| {
                 ending.drain();
                 match child.reap() {
                     Ok(None) => return Action::Continue,
@@ -140,7 +140,7 @@ impl<K: Threads> Loop<K> {
         };
         let what = (Interest::READABLE, mode);
         let parts = (child, ending);
-        match self.core.add_handler(CALL, on, what, place, parts, make) {
+        match self.core.add_handler(CALL, on, what, location, parts, make) {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, (child, _))) => Err(AddError::new(error.with_process(pid), child)),
         }
@@ -148,15 +148,15 @@ impl<K: Threads> Loop<K> {
 }
 
 /// Readable when the child may have ended.
-pub(crate) enum Ending {
+pub(crate) enum ExitWatch {
     #[cfg(epoll)]
     PidFd(OwnedFd),
     Signal(SignalPipe),
 }
 
-impl Ending {
+impl ExitWatch {
     #[cfg(epoll)]
-    pub(crate) fn of(pid: Pid) -> io::Result<Ending> {
+    pub(crate) fn of(pid: Pid) -> io::Result<ExitWatch> {
         use rustix::io::Errno;
         use rustix::process::{PidfdFlags, pidfd_open};
         // Before the first call: whether it is one that a sandbox lets the process survive. Android 11 does
@@ -172,25 +172,25 @@ impl Ending {
             true
         });
         if *is_trapped {
-            return Ending::by_signal(pid);
+            return ExitWatch::by_signal(pid);
         }
         match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(fd) => Ok(Ending::PidFd(fd)),
-            Err(Errno::NOSYS | Errno::PERM) => Ending::by_signal(pid),
+            Ok(fd) => Ok(ExitWatch::PidFd(fd)),
+            Err(Errno::NOSYS | Errno::PERM) => ExitWatch::by_signal(pid),
             Err(error) => Err(error.into()),
         }
     }
 
     #[cfg(not(epoll))]
-    pub(crate) fn of(pid: Pid) -> io::Result<Ending> {
-        Ending::by_signal(pid)
+    pub(crate) fn of(pid: Pid) -> io::Result<ExitWatch> {
+        ExitWatch::by_signal(pid)
     }
 
-    fn by_signal(_: Pid) -> io::Result<Ending> {
+    fn by_signal(_: Pid) -> io::Result<ExitWatch> {
         let pipe = SignalPipe::new(libc::SIGCHLD)?;
         // It may have ended before.
         pipe.notify();
-        Ok(Ending::Signal(pipe))
+        Ok(ExitWatch::Signal(pipe))
     }
 
     /// A child that a debugger holds stays readable after its end, and cannot be reaped until the
@@ -199,28 +199,28 @@ impl Ending {
         match self {
             // poll(2) has no edges.
             #[cfg(epoll)]
-            Ending::PidFd(_) if cfg!(pollable) => Mode::Edge,
+            ExitWatch::PidFd(_) if cfg!(pollable) => Mode::Edge,
             #[cfg(epoll)]
-            Ending::PidFd(_) => Mode::Level,
-            Ending::Signal(_) => Mode::Level,
+            ExitWatch::PidFd(_) => Mode::Level,
+            ExitWatch::Signal(_) => Mode::Level,
         }
     }
 
     fn drain(&mut self) {
         match self {
             #[cfg(epoll)]
-            Ending::PidFd(_) => {}
-            Ending::Signal(pipe) => pipe.drain(),
+            ExitWatch::PidFd(_) => {}
+            ExitWatch::Signal(pipe) => pipe.drain(),
         }
     }
 }
 
-impl AsFd for Ending {
+impl AsFd for ExitWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             #[cfg(epoll)]
-            Ending::PidFd(fd) => fd.as_fd(),
-            Ending::Signal(pipe) => pipe.as_fd(),
+            ExitWatch::PidFd(fd) => fd.as_fd(),
+            ExitWatch::Signal(pipe) => pipe.as_fd(),
         }
     }
 }
@@ -261,8 +261,8 @@ mod tests {
             let callback = move |status: io::Result<ExitStatus>| {
                 sender.send(status.unwrap().code().unwrap()).unwrap();
             };
-            let place = Location::caller();
-            let add = reactor.add_child_by(Ending::by_signal, child, place, |_| callback);
+            let location = Location::caller();
+            let add = reactor.add_child_by(ExitWatch::by_signal, child, location, |_| callback);
             add.unwrap();
         }
         reactor.run().unwrap();
@@ -283,8 +283,8 @@ mod tests {
         )
         .unwrap();
         let callback = |status: io::Result<ExitStatus>| assert!(status.unwrap().success());
-        let place = Location::caller();
-        let add = reactor.add_child_by(Ending::by_signal, child, place, |_| callback);
+        let location = Location::caller();
+        let add = reactor.add_child_by(ExitWatch::by_signal, child, location, |_| callback);
         add.unwrap();
         assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 1);
         assert_eq!(reactor.stats().handlers, 0);

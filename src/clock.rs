@@ -12,9 +12,9 @@ use crate::sync::{Mutex, MutexGuard};
 /// clones are the same clock, for several loops.
 ///
 /// What the loop does when it has been moved it does in its next turn: everything that has become
-/// due fires, by deadline. Deadlines for [`call_at`](crate::Loop::call_at) are counted from
-/// [`Loop::now`](crate::Loop::now), not from [`Instant::now`]. I/O, posts, and the timeout that is
-/// given to [`turn`](crate::Loop::turn) are as real as ever.
+/// due fires, by deadline. Deadlines for [`call_at`](crate::Reactor::call_at) are counted from
+/// [`Reactor::now`](crate::Reactor::now), not from [`Instant::now`]. I/O, posts, and the timeout that is
+/// given to [`turn`](crate::Reactor::turn) are as real as ever.
 ///
 /// ```
 /// use oneloop::{Reactor, TestClock};

@@ -20,7 +20,7 @@ pub(crate) fn generation() -> u32 {
         // This is a child, and the first to ask in it.
         0 => {
             let next = FORKS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-            let first = place().compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed);
+            let first = marker().compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed);
             first.map_or_else(|other| other, |_| next)
         }
         known => known,
@@ -31,15 +31,15 @@ pub(crate) fn generation() -> u32 {
 /// number, or none (0).
 #[inline]
 pub(crate) fn seen() -> u32 {
-    place().load(Ordering::Relaxed)
+    marker().load(Ordering::Relaxed)
 }
 
 #[inline]
-fn place() -> &'static AtomicU32 {
-    let place = SEEN.load(Ordering::Acquire);
+fn marker() -> &'static AtomicU32 {
+    let marker = SEEN.load(Ordering::Acquire);
     // SAFETY: either a static, or a page that is never unmapped, is aligned for anything, and is only used
     // by these atomic operations. The kernel clears it in a child before that runs.
-    unsafe { &*place }
+    unsafe { &*marker }
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::fmt;
 use crate::engine::BY_HOST;
 #[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use crate::{Loop, Result, Threads};
+use crate::{Reactor, Result, Threading};
 
 /// What a turn, or a few of them, did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,20 +23,20 @@ pub struct Turn {
     /// [idle](Self::idle) then: let the executor run what is ready, and turn again.
     pub woke: bool,
     /// The descriptor may be readable for ever without anything to do. Whoever has it registered
-    /// with epoll, or a runtime, should take it out, call [`renew`](Loop::renew), and register it
+    /// with epoll, or a runtime, should take it out, call [`rebuild`](Reactor::rebuild), and register it
     /// anew; with poll(2), calling that will do. Said again, now and then, until that was done.
     ///
     /// This is rare: it mends what a C library leaves behind that closes a descriptor without
     /// unregistering it, while a child process still has it.
-    pub haunted: bool,
-    /// [`Loop::stop`] was called, perhaps before the turn, which calls nobody then. What was not
-    /// called stays due. So it is for a [`Host`] whose loop was [closed](Loop::close).
+    pub needs_rebuild: bool,
+    /// [`Reactor::stop`] was called, perhaps before the turn, which calls nobody then. What was not
+    /// called stays due. So it is for a [`Host`] whose loop was [closed](Reactor::close).
     pub stopped: bool,
 }
 
 /// A host's claim on a reactor, for those who write adapters: while it lives nobody else can drive.
 /// Dropping it leaves the reactor as it is, for the next host to go on; the descriptor should have
-/// been unregistered by then. (Not in a child process: see [`Loop::is_forked`].)
+/// been unregistered by then. (Not in a child process: see [`Reactor::is_forked`].)
 ///
 /// A host watches the descriptor ([`AsFd`]) for reading, level- or edge-triggered, and calls
 /// [`turn`](Self::turn) when it becomes readable, and once at the beginning. Timers and posts show
@@ -58,8 +58,8 @@ pub struct Turn {
 ///     if turn.stopped {
 ///         break;
 ///     }
-///     if turn.haunted {
-///         host.renew()?;
+///     if turn.needs_rebuild {
+///         host.rebuild()?;
 ///     }
 ///     let mut fd = libc::pollfd { fd: host.as_raw_fd(), events: libc::POLLIN, revents: 0 };
 ///     unsafe { libc::poll(&mut fd, 1, -1) };
@@ -67,46 +67,46 @@ pub struct Turn {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Host<K: Threads> {
-    reactor: Loop<K>,
+pub struct Host<M: Threading> {
+    reactor: Reactor<M>,
     name: &'static str,
 }
 
 /// A host that has still to come to its first turn, such as a future that was spawned and not polled
 /// yet: while it lives, nobody is warned that futures wait on a loop that nobody drives. It claims
 /// nothing, and anybody may drive.
-pub struct ExpectedHost<K: Threads>(Loop<K>);
+pub struct ExpectedHost<M: Threading>(Reactor<M>);
 
-impl<K: Threads> ExpectedHost<K> {
-    pub(crate) fn new(reactor: Loop<K>) -> ExpectedHost<K> {
+impl<M: Threading> ExpectedHost<M> {
+    pub(crate) fn new(reactor: Reactor<M>) -> ExpectedHost<M> {
         reactor.core.expect_host(true);
         ExpectedHost(reactor)
     }
 
-    /// It has come: as [`Loop::host`].
+    /// It has come: as [`Reactor::host`].
     ///
     /// # Errors
     ///
     /// If something else drives the reactor already.
-    pub fn claim(self, name: &'static str) -> Result<Host<K>> {
+    pub fn claim(self, name: &'static str) -> Result<Host<M>> {
         self.0.host(name)
     }
 }
 
-impl<K: Threads> Drop for ExpectedHost<K> {
+impl<M: Threading> Drop for ExpectedHost<M> {
     fn drop(&mut self) {
         self.0.core.expect_host(false);
     }
 }
 
-impl<K: Threads> fmt::Debug for ExpectedHost<K> {
+impl<M: Threading> fmt::Debug for ExpectedHost<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ExpectedHost")
     }
 }
 
-impl<K: Threads> Host<K> {
-    pub(crate) fn new(reactor: Loop<K>, name: &'static str) -> Result<Host<K>> {
+impl<M: Threading> Host<M> {
+    pub(crate) fn new(reactor: Reactor<M>, name: &'static str) -> Result<Host<M>> {
         reactor.core.claim_host(name)?;
         Ok(Host { reactor, name })
     }
@@ -135,24 +135,24 @@ impl<K: Threads> Host<K> {
         self.reactor.core.host_turns(self.name, budget)
     }
 
-    /// As [`Loop::renew`], for the host.
+    /// As [`Reactor::rebuild`], for the host.
     ///
     /// # Errors
     ///
     /// If called from one of the reactor's own callbacks, or after a fork.
-    pub fn renew(&mut self) -> Result<()> {
-        self.reactor.core.renew(Some(self.name))
+    pub fn rebuild(&mut self) -> Result<()> {
+        self.reactor.core.rebuild(Some(self.name))
     }
 
     /// The reactor.
-    pub fn reactor(&self) -> &Loop<K> {
+    pub fn reactor(&self) -> &Reactor<M> {
         &self.reactor
     }
 }
 
 /// For `tests/loom`, where there is no descriptor to watch.
 #[cfg(loom)]
-impl<K: Threads> Host<K> {
+impl<M: Threading> Host<M> {
     /// Sleeps until the descriptor would be readable.
     pub fn sleep(&self) {
         self.reactor.core.watch(BY_HOST);
@@ -161,26 +161,26 @@ impl<K: Threads> Host<K> {
 }
 
 #[cfg(pollable)]
-impl<K: Threads> AsFd for Host<K> {
+impl<M: Threading> AsFd for Host<M> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reactor.core.as_fd(BY_HOST)
     }
 }
 
 #[cfg(pollable)]
-impl<K: Threads> AsRawFd for Host<K> {
+impl<M: Threading> AsRawFd for Host<M> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
 }
 
-impl<K: Threads> Drop for Host<K> {
+impl<M: Threading> Drop for Host<M> {
     fn drop(&mut self) {
         self.reactor.core.release_host();
     }
 }
 
-impl<K: Threads> fmt::Debug for Host<K> {
+impl<M: Threading> fmt::Debug for Host<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("name", &self.name).finish()
     }

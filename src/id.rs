@@ -130,7 +130,7 @@ ids! {
     HookId
 }
 
-/// What [`Loop::unref`](crate::Loop::unref) takes: a handler or a timer.
+/// What [`Reactor::unref`](crate::Reactor::unref) takes: a handler or a timer.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Id {

@@ -1,8 +1,8 @@
 //! One event loop for callback code, C libraries and async runtimes in one process.
 //!
 //! Code registers a descriptor, an interest and a callback with a [`Reactor`]. The same code then
-//! runs on the built-in loop ([`Loop::run`]), inside tokio (`oneloop-tokio`), inside async-io and
-//! smol (`oneloop-async-io`), or inside any loop that can watch one descriptor ([`Loop::host`]),
+//! runs on the built-in loop ([`Reactor::run`]), inside tokio (`oneloop-tokio`), inside async-io and
+//! smol (`oneloop-async-io`), or inside any loop that can watch one descriptor ([`Reactor::host`]),
 //! and can be moved from one to the other while everything stays registered.
 //!
 //! ```
@@ -61,27 +61,27 @@
 //!
 //! # Who drives
 //!
-//! | driver | ends on [`stop`](Loop::stop) | when nothing is left | thread |
+//! | driver | ends on [`stop`](Reactor::stop) | when nothing is left | thread |
 //! |---|---|---|---|
-//! | [`Loop::run`] | yes | ends | the caller's |
-//! | [`Loop::turn`] | yes, says so | waits on, for its timeout | the caller's |
-//! | [`Loop::block_on`] | yes, an error | waits on, for its future | the caller's |
+//! | [`Reactor::run`] | yes | ends | the caller's |
+//! | [`Reactor::turn`] | yes, says so | waits on, for its timeout | the caller's |
+//! | [`Reactor::block_on`] | yes, an error | waits on, for its future | the caller's |
 //! | `oneloop_tokio::drive`, `oneloop_async_io::drive` | yes | waits on | who polls the future |
 //! | [`Host::turn`] | yes, says so | says idle | the caller's |
 //!
-//! Nothing is left when there is nothing that could call back; see [`Loop::run`]. A `stop` while
+//! Nothing is left when there is nothing that could call back; see [`Reactor::run`]. A `stop` while
 //! nobody drives ends the next who does, at once.
 //!
 //! # Where to look
 //!
 //! | for | see |
 //! |---|---|
-//! | descriptors, timers, posts | [`Loop`] |
-//! | signals, children (feature `signal`) | [`Loop`]: `add_signal`, `add_child` |
+//! | descriptors, timers, posts | [`Reactor`] |
+//! | signals, children (feature `signal`) | [`Reactor`]: `add_signal`, `add_child` |
 //! | something without a descriptor | [`VirtualSource`] |
 //! | what futures can await: sockets, timers | [`futures`] |
 //! | your own host | [`Host`] |
-//! | what the loop is doing, and who holds it up | [`Loop::dump`], [`Stats`], [`Builder::slow_callback`] |
+//! | what the loop is doing, and who holds it up | [`Reactor::dump`], [`Stats`], [`Builder::slow_callback`] |
 //! | tests of code that sets timers | [`TestClock`] |
 //!
 //! # Features
@@ -89,7 +89,7 @@
 //! - `futures` (default): the module [`futures`].
 //! - `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it
 //!   is always there.
-//! - `signal`: `Loop::add_signal` and `Loop::add_child`, on Unix.
+//! - `signal`: `Reactor::add_signal` and `Reactor::add_child`, on Unix.
 //! - `tracing`: a span for every callback, and a warning when a future waits on a loop that nobody
 //!   drives.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
@@ -133,11 +133,11 @@ pub use poller::PollerKind;
 #[doc(hidden)]
 pub use poller::faults;
 pub use priority::Priority;
-pub use reactor::{Builder, LocalReactor, Loop, Reactor, Remote, WeakLoop};
+pub use reactor::{Builder, LocalReactor, Reactor, Remote, WeakReactor};
 pub use slow::{CallbackKind, SlowCallback};
-pub use source::{Origin, Readiness, Source, VirtualSource};
+pub use source::{SetReadiness, Source, SourceKind, VirtualSource};
 pub use stats::Stats;
-pub use threads::{Fits, Local, Shared, Threads};
+pub use threads::{Local, MaybeSend, Shared, Threading};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

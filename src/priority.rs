@@ -1,4 +1,4 @@
-/// When a posted callback runs; see [`Loop::call_soon_with`](crate::Loop::call_soon_with).
+/// When a posted callback runs; see [`Reactor::call_soon_with`](crate::Reactor::call_soon_with).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Priority {
     /// Before the handlers of the turn.

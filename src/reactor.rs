@@ -8,33 +8,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(pollable)]
 use crate::engine::BY_OTHERS;
-use crate::engine::{Core, Inbox, On, Outcome, SlowReport, When, boxed};
+use crate::engine::{Core, Inbox, Outcome, SlowReport, Target, When, boxed};
 use crate::os::RawFd;
 #[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd};
 use crate::{
-    Action, AddError, Error, Event, ExpectedHost, Fits, HandlerId, HookId, Host, Id, Interest,
-    Local, Mode, PollerKind, PostError, Priority, Result, Shared, SlowCallback, Source, Stats,
-    TestClock, Threads, TimerId, Turn,
+    Action, AddError, Error, Event, ExpectedHost, HandlerId, HookId, Host, Id, Interest, Local,
+    MaybeSend, Mode, PollerKind, PostError, Priority, Result, Shared, SlowCallback, Source, Stats,
+    TestClock, Threading, TimerId, Turn,
 };
 
-/// The loop for everybody. Its methods are those of [`Loop`].
+/// An event loop: handlers of descriptors, timers, and posts from any thread.
 ///
-/// Its handles may be cloned and sent to any thread, and every method may be called from any
-/// thread, inside callbacks or outside. Callbacks are `Send`; they run one at a time, on the thread
-/// that drives. Callbacks that are not `Send`, such as with an `Rc` in them, want a
+/// A `Reactor` is a handle. Clones are handles of the same loop, which ends with the last of them. A
+/// callback that holds a handle keeps its own loop alive. Give it a [`WeakReactor`] instead, or call
+/// [`close`](Self::close) in the end.
+///
+/// Handles may be cloned and sent to any thread, and every method may be called from any thread,
+/// inside callbacks or outside. Callbacks are `Send`. They run one at a time, on the thread that
+/// drives. For callbacks that are not `Send`, such as with an `Rc` in them, there is
 /// [`LocalReactor`].
-pub type Reactor = Loop<Shared>;
-
-/// The loop that stays on its thread, whose callbacks may hold an `Rc`. Its methods are those of
-/// [`Loop`]. Other threads reach it through a [`Remote`].
-pub type LocalReactor = Loop<Local>;
-
-/// A handle of an event loop: [`Reactor`] or [`LocalReactor`].
-///
-/// Clones are handles of the same loop. The loop ends with its last handle; a callback that holds
-/// one therefore keeps its own loop alive: give it a [`WeakLoop`], or end with
-/// [`close`](Self::close).
 ///
 /// ```
 /// use oneloop::{Interest, Mode, Reactor};
@@ -56,10 +49,15 @@ pub type LocalReactor = Loop<Local>;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Loop<K: Threads> {
+pub struct Reactor<M: Threading = Shared> {
     pub(crate) core: Arc<Core>,
-    threads: PhantomData<K>,
+    threads: PhantomData<M>,
 }
+
+/// A [`Reactor`] that stays on its thread, so that its callbacks may hold an `Rc`.
+///
+/// Make one with [`Reactor::new_local`]. Other threads reach it through a [`Remote`].
+pub type LocalReactor = Reactor<Local>;
 
 /// How a loop is made, where [`Reactor::new`] does not do.
 #[derive(Clone)]
@@ -129,10 +127,10 @@ impl Builder {
         self.make()
     }
 
-    fn make<K: Threads>(self) -> Result<Loop<K>> {
+    fn make<M: Threading>(self) -> Result<Reactor<M>> {
         let core = Core::new(self.poller, self.clock, self.slow);
         let core = core.map_err(|error| Error::os("build", error))?;
-        Ok(Loop {
+        Ok(Reactor {
             core: Arc::new(core),
             threads: PhantomData,
         })
@@ -167,13 +165,13 @@ impl Reactor {
 
 impl LocalReactor {
     /// A loop of this thread's own. Fails as [`Builder::build`] does.
-    pub fn new() -> Result<LocalReactor> {
+    pub fn new_local() -> Result<LocalReactor> {
         Reactor::builder().build_local()
     }
 }
 
 /// Handlers.
-impl<K: Threads> Loop<K> {
+impl<M: Threading> Reactor<M> {
     /// Calls `callback` when `source` is ready for what `interest` says. In force when it returns.
     ///
     /// The loop owns the source, so that it stays open while it is watched. The callback gets it as
@@ -206,17 +204,17 @@ impl<K: Threads> Loop<K> {
         callback: F,
     ) -> std::result::Result<HandlerId, AddError<S>>
     where
-        S: Source + Fits<K> + 'static,
-        F: FnMut(&mut S, Event) -> A + Fits<K> + 'static,
+        S: Source + MaybeSend<M> + 'static,
+        F: FnMut(&mut S, Event) -> A + MaybeSend<M> + 'static,
         A: Into<Action>,
     {
-        let on = On::of(&source);
+        let on = Target::of(&source);
         let parts = (source, callback);
         let make = |(source, callback), _| boxed(source, callback);
-        let (what, place) = ((interest, mode), Location::caller());
+        let (what, location) = ((interest, mode), Location::caller());
         match self
             .core
-            .add_handler("add_handler", on, what, place, parts, make)
+            .add_handler("add_handler", on, what, location, parts, make)
         {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, (source, _))) => Err(AddError::new(error, source)),
@@ -271,16 +269,16 @@ impl<K: Threads> Loop<K> {
         mut callback: F,
     ) -> Result<HandlerId>
     where
-        F: FnMut(Event) -> A + Fits<K> + 'static,
+        F: FnMut(Event) -> A + MaybeSend<M> + 'static,
         A: Into<Action>,
     {
         let make = |(), _| -> Box<dyn FnMut(Event) -> Outcome> {
             Box::new(move |event| callback(event).into().into())
         };
-        let (what, place) = ((interest, mode), Location::caller());
+        let (what, location) = ((interest, mode), Location::caller());
         match self
             .core
-            .add_handler("add_raw_handler", On::Fd(fd), what, place, (), make)
+            .add_handler("add_raw_handler", Target::Fd(fd), what, location, (), make)
         {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, ())) => Err(error),
@@ -365,7 +363,7 @@ impl<K: Threads> Loop<K> {
 
 /// Timers, on the monotonic clock: a system clock that is set changes nothing. They never fire
 /// early, and they fire in the order of their deadlines.
-impl<K: Threads> Loop<K> {
+impl<M: Threading> Reactor<M> {
     /// Calls `callback` once, at `deadline`. If that has passed: in the next turn, or in this one
     /// if a handler says so, whose turn has not come to its timers yet.
     ///
@@ -379,7 +377,7 @@ impl<K: Threads> Loop<K> {
     #[track_caller]
     pub fn call_at<F>(&self, deadline: Instant, callback: F) -> Result<TimerId>
     where
-        F: FnMut() + Fits<K> + 'static,
+        F: FnMut() + MaybeSend<M> + 'static,
     {
         self.set_timer("call_at", When::At(deadline), callback)
     }
@@ -411,7 +409,7 @@ impl<K: Threads> Loop<K> {
     #[track_caller]
     pub fn call_later<F>(&self, delay: Duration, callback: F) -> Result<TimerId>
     where
-        F: FnMut() + Fits<K> + 'static,
+        F: FnMut() + MaybeSend<M> + 'static,
     {
         self.set_timer("call_later", When::After(delay), callback)
     }
@@ -432,14 +430,14 @@ impl<K: Threads> Loop<K> {
     ///     if calls == 3 { Action::Remove } else { Action::Continue }
     /// })?;
     /// reactor.run()?; // returns when the timer is gone
-    /// assert_eq!(reactor.stats().timers, 3);
+    /// assert_eq!(reactor.stats().timer_calls, 3);
     /// # Ok(())
     /// # }
     /// ```
     #[track_caller]
     pub fn call_every<F, A>(&self, period: Duration, callback: F) -> Result<TimerId>
     where
-        F: FnMut() -> A + Fits<K> + 'static,
+        F: FnMut() -> A + MaybeSend<M> + 'static,
         A: Into<Action>,
     {
         let now = self.now();
@@ -460,7 +458,7 @@ impl<K: Threads> Loop<K> {
         callback: F,
     ) -> Result<TimerId>
     where
-        F: FnMut() -> A + Fits<K> + 'static,
+        F: FnMut() -> A + MaybeSend<M> + 'static,
         A: Into<Action>,
     {
         let when = When::Every(start, period);
@@ -482,11 +480,11 @@ impl<K: Threads> Loop<K> {
     /// As [`call_at`](Self::call_at), and the operating system's if there are no descriptors left
     /// for the first such timer of a loop, which needs one.
     #[track_caller]
-    pub fn call_at_system<F>(&self, time: SystemTime, callback: F) -> Result<TimerId>
+    pub fn call_at_system_time<F>(&self, time: SystemTime, callback: F) -> Result<TimerId>
     where
-        F: FnMut() + Fits<K> + 'static,
+        F: FnMut() + MaybeSend<M> + 'static,
     {
-        self.set_timer("call_at_system", When::System(time), callback)
+        self.set_timer("call_at_system_time", When::System(time), callback)
     }
 
     #[track_caller]
@@ -495,9 +493,9 @@ impl<K: Threads> Loop<K> {
         F: FnMut() -> A + 'static,
         A: Into<Action>,
     {
-        let place = Location::caller();
+        let location = Location::caller();
         let callback = Box::new(move || callback().into());
-        let added = self.core.add_timer(call, when, place, callback);
+        let added = self.core.add_timer(call, when, location, callback);
         added.map(TimerId)
     }
 
@@ -541,13 +539,13 @@ impl<K: Threads> Loop<K> {
     }
 
     /// As [`reset_timer`](Self::reset_timer), to a time of the system clock, as
-    /// [`call_at_system`](Self::call_at_system). A periodic timer goes on from there, too, by the
+    /// [`call_at_system_time`](Self::call_at_system_time). A periodic timer goes on from there, too, by the
     /// monotonic clock.
     ///
     /// # Errors
     ///
     /// As both.
-    pub fn reset_timer_to_system(&self, id: TimerId, time: SystemTime) -> Result<()> {
+    pub fn reset_timer_to_system_time(&self, id: TimerId, time: SystemTime) -> Result<()> {
         self.core.reset_timer(id.0, When::System(time))
     }
 
@@ -573,7 +571,7 @@ impl<K: Threads> Loop<K> {
 }
 
 /// Posts and hooks.
-impl<K: Threads> Loop<K> {
+impl<M: Threading> Reactor<M> {
     /// Calls `callback` in this turn if that has not begun with posts yet, else in the next. Posts of
     /// one thread run in their order; a post made by a post runs in the next turn.
     ///
@@ -584,7 +582,7 @@ impl<K: Threads> Loop<K> {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    /// let reactor = oneloop::LocalReactor::new()?;
+    /// let reactor = oneloop::Reactor::new_local()?;
     /// let shared = std::rc::Rc::new(5);
     /// reactor.call_soon(move || assert_eq!(*shared, 5)).map_err(oneloop::Error::from)?;
     /// reactor.run()?;
@@ -595,7 +593,7 @@ impl<K: Threads> Loop<K> {
     #[track_caller]
     pub fn call_soon<F>(&self, callback: F) -> std::result::Result<(), PostError<F>>
     where
-        F: FnOnce() + Fits<K> + 'static,
+        F: FnOnce() + MaybeSend<M> + 'static,
     {
         let inbox = &self.core.inbox;
         inbox.post("call_soon", Priority::Normal, callback)
@@ -610,7 +608,7 @@ impl<K: Threads> Loop<K> {
         callback: F,
     ) -> std::result::Result<(), PostError<F>>
     where
-        F: FnOnce() + Fits<K> + 'static,
+        F: FnOnce() + MaybeSend<M> + 'static,
     {
         let inbox = &self.core.inbox;
         inbox.post("call_soon_with", priority, callback)
@@ -655,7 +653,7 @@ impl<K: Threads> Loop<K> {
     /// use std::{cell::RefCell, rc::Rc, time::Duration};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let reactor = oneloop::LocalReactor::new()?;
+    /// let reactor = oneloop::Reactor::new_local()?;
     /// // What a library has read already, and will not be told of again.
     /// let queue = Rc::new(RefCell::new(vec!["a message", "another"]));
     /// let (asked, emptied) = (queue.clone(), queue.clone());
@@ -670,8 +668,8 @@ impl<K: Threads> Loop<K> {
     #[track_caller]
     pub fn add_hook<P, C>(&self, prepare: P, check: C) -> Result<HookId>
     where
-        P: FnMut() -> Option<Duration> + Fits<K> + 'static,
-        C: FnMut() + Fits<K> + 'static,
+        P: FnMut() -> Option<Duration> + MaybeSend<M> + 'static,
+        C: FnMut() + MaybeSend<M> + 'static,
     {
         let hook = self.core.add_hook(|_| (Box::new(prepare), Box::new(check)));
         hook.map(HookId)
@@ -704,13 +702,13 @@ impl<K: Threads> Loop<K> {
     }
 }
 
-/// Driving.
+/// Driver.
 ///
 /// Only one at a time can drive. All of these fail with
 /// [`AlreadyDriven`](crate::ErrorKind::AlreadyDriven) if a callback, another thread or a host does
 /// already, and with the operating system's error if the kernel fails; nothing is lost, and it can
 /// be tried again.
-impl<K: Threads> Loop<K> {
+impl<M: Threading> Reactor<M> {
     /// The built-in loop: runs until [`stop`](Self::stop), or until nothing is left that could
     /// ever call back, not counting what [`unref`](Self::unref) took out.
     ///
@@ -726,7 +724,7 @@ impl<K: Threads> Loop<K> {
     ///
     /// std::thread::spawn(move || remote.call_soon(move || stopper.stop()));
     /// while !reactor.turn(None)?.stopped {}
-    /// assert_eq!(reactor.stats().posts, 1);
+    /// assert_eq!(reactor.stats().post_calls, 1);
     /// # Ok(())
     /// # }
     /// ```
@@ -809,20 +807,20 @@ impl<K: Threads> Loop<K> {
     }
 
     /// Claims the reactor for a host, named for error messages; see [`Host`].
-    pub fn host(&self, name: &'static str) -> Result<Host<K>> {
+    pub fn host(&self, name: &'static str) -> Result<Host<M>> {
         Host::new(self.clone(), name)
     }
 
     /// Says that a host is about to come; see [`ExpectedHost`].
-    pub fn expect_host(&self) -> ExpectedHost<K> {
+    pub fn expect_host(&self) -> ExpectedHost<M> {
         ExpectedHost::new(self.clone())
     }
 
     /// Makes the kernel's set of descriptors anew, under the number of [`AsFd`]; see
-    /// [`Turn::haunted`], which asks for it. If that is not possible now, for want of descriptors, a later
+    /// [`Turn::needs_rebuild`], which asks for it. If that is not possible now, for want of descriptors, a later
     /// turn asks for it again.
-    pub fn renew(&self) -> Result<()> {
-        self.core.renew(None)
+    pub fn rebuild(&self) -> Result<()> {
+        self.core.rebuild(None)
     }
 
     /// From now on a handler or timer does not keep [`run`](Self::run) going. It still fires
@@ -876,8 +874,8 @@ impl<K: Threads> Loop<K> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn downgrade(&self) -> WeakLoop<K> {
-        WeakLoop {
+    pub fn downgrade(&self) -> WeakReactor<M> {
+        WeakReactor {
             core: Arc::downgrade(&self.core),
             threads: PhantomData,
         }
@@ -948,7 +946,7 @@ impl Reactor {
     /// The pointer must come from [`into_raw`](Self::into_raw), each of which allows one call. (Or
     /// from [`as_raw`](Self::as_raw), of a loop that is alive, if the result is never dropped.)
     pub unsafe fn from_raw(pointer: *const ()) -> Reactor {
-        Loop {
+        Reactor {
             // SAFETY: the caller's promise: it was made by `Arc::into_raw`, or `as_ptr`, above.
             core: unsafe { Arc::from_raw(pointer.cast()) },
             threads: PhantomData,
@@ -956,93 +954,93 @@ impl Reactor {
     }
 }
 
-impl<K: Threads> Clone for Loop<K> {
+impl<M: Threading> Clone for Reactor<M> {
     fn clone(&self) -> Self {
         self.core.add_handle();
-        Loop {
+        Reactor {
             core: self.core.clone(),
             threads: PhantomData,
         }
     }
 }
 
-impl<K: Threads> Drop for Loop<K> {
+impl<M: Threading> Drop for Reactor<M> {
     /// The last one ends the loop, which is there until that is done.
     fn drop(&mut self) {
         self.core.drop_handle();
     }
 }
 
-/// Readable whenever [`turn`](Loop::turn) has something to do: I/O, a due timer, a post. For hosts;
+/// Readable whenever [`turn`](Reactor::turn) has something to do: I/O, a due timer, a post. For hosts;
 /// see [`Host`].
 #[cfg(pollable)]
-impl<K: Threads> AsFd for Loop<K> {
+impl<M: Threading> AsFd for Reactor<M> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.as_fd(BY_OTHERS)
     }
 }
 
 #[cfg(pollable)]
-impl<K: Threads> AsRawFd for Loop<K> {
+impl<M: Threading> AsRawFd for Reactor<M> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
 }
 
-impl<K: Threads> fmt::Debug for Loop<K> {
+impl<M: Threading> fmt::Debug for Reactor<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loop")
+        f.debug_struct("Reactor")
             .field("stats", &self.stats())
             .finish()
     }
 }
 
-/// A handle that does not keep its loop alive; see [`Loop::downgrade`].
-pub struct WeakLoop<K: Threads> {
+/// A handle that does not keep its loop alive; see [`Reactor::downgrade`].
+pub struct WeakReactor<M: Threading> {
     core: Weak<Core>,
-    threads: PhantomData<K>,
+    threads: PhantomData<M>,
 }
 
-impl<K: Threads> WeakLoop<K> {
+impl<M: Threading> WeakReactor<M> {
     /// The loop, if it is still there. Inside its own callbacks it always is; where callbacks and
     /// sources are dropped, because the last handle goes, it is not.
-    pub fn upgrade(&self) -> Option<Loop<K>> {
+    pub fn upgrade(&self) -> Option<Reactor<M>> {
         let core = self.core.upgrade().filter(|core| core.try_add_handle())?;
-        Some(Loop {
+        Some(Reactor {
             core,
             threads: PhantomData,
         })
     }
 }
 
-impl<K: Threads> Clone for WeakLoop<K> {
+impl<M: Threading> Clone for WeakReactor<M> {
     fn clone(&self) -> Self {
-        WeakLoop {
+        WeakReactor {
             core: self.core.clone(),
             threads: PhantomData,
         }
     }
 }
 
-impl<K: Threads> fmt::Debug for WeakLoop<K> {
+impl<M: Threading> fmt::Debug for WeakReactor<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakLoop")
+        f.write_str("WeakReactor")
     }
 }
 
 /// Posts to a loop from any thread, wakes and stops it. Does not keep it alive.
 ///
-/// Nor does it keep [`Loop::run`] going, which returns when nothing else is left: see there for how
+/// Nor does it keep [`Reactor::run`] going, which returns when nothing else is left: see there for how
 /// to wait for what a `Remote` will post.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let reactor = oneloop::LocalReactor::new()?;
+/// let reactor = oneloop::Reactor::new_local()?;
 /// let remote = reactor.remote();
 /// let thread = std::thread::spawn(move || remote.call_soon(|| println!("on the loop's thread")));
 /// thread.join().unwrap()?;
 /// reactor.run()?;
-/// assert_eq!(reactor.stats().posts, 1);
+/// assert_eq!(reactor.stats().post_calls, 1);
 /// # Ok(())
 /// # }
 /// ```
@@ -1052,7 +1050,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// As [`Loop::call_soon`].
+    /// As [`Reactor::call_soon`].
     ///
     /// # Errors
     ///
@@ -1065,7 +1063,7 @@ impl Remote {
         self.inbox.post("call_soon", Priority::Normal, callback)
     }
 
-    /// As [`Loop::call_soon_with`].
+    /// As [`Reactor::call_soon_with`].
     ///
     /// # Errors
     ///
@@ -1089,7 +1087,7 @@ impl Remote {
         self.inbox.wake();
     }
 
-    /// As [`Loop::stop`].
+    /// As [`Reactor::stop`].
     pub fn stop(&self) {
         self.inbox.stop();
     }

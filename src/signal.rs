@@ -12,11 +12,13 @@ use signal_hook::SigId;
 use signal_hook::consts::FORBIDDEN;
 use signal_hook::low_level::{register, unregister};
 
-use crate::engine::{On, boxed};
-use crate::{Action, Error, Fits, HandlerId, Interest, Loop, Mode, Result, Threads, fork};
+use crate::engine::{Target, boxed};
+use crate::{
+    Action, Error, HandlerId, Interest, MaybeSend, Mode, Reactor, Result, Threading, fork,
+};
 
 /// Signals and child processes (feature `signal`).
-impl<K: Threads> Loop<K> {
+impl<M: Threading> Reactor<M> {
     /// Calls `callback`, in a turn, after a signal has come to the process. Several of the same
     /// that come before the turn are one call.
     ///
@@ -54,7 +56,7 @@ impl<K: Threads> Loop<K> {
     #[track_caller]
     pub fn add_signal<F, A>(&self, signal: i32, callback: F) -> Result<HandlerId>
     where
-        F: FnMut(i32) -> A + Fits<K> + 'static,
+        F: FnMut(i32) -> A + MaybeSend<M> + 'static,
         A: Into<Action>,
     {
         self.add_signal_by(signal, Location::caller(), |_| callback)
@@ -63,7 +65,7 @@ impl<K: Threads> Loop<K> {
     pub(crate) fn add_signal_by<F, A>(
         &self,
         signal: i32,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         make: impl FnOnce(HandlerId) -> F,
     ) -> Result<HandlerId>
     where
@@ -73,7 +75,7 @@ impl<K: Threads> Loop<K> {
         const CALL: &str = "add_signal";
         let pipe = SignalPipe::new(signal);
         let pipe = pipe.map_err(|error| Error::os(CALL, error).with_signal(signal))?;
-        let on = On::Fd(pipe.as_fd().as_raw_fd());
+        let on = Target::Fd(pipe.as_fd().as_raw_fd());
         let make = |pipe, key| {
             let mut callback = make(HandlerId(key));
             boxed(pipe, move |pipe: &mut SignalPipe, _| {
@@ -82,7 +84,7 @@ impl<K: Threads> Loop<K> {
             })
         };
         let what = (Interest::READABLE, Mode::Level);
-        match self.core.add_handler(CALL, on, what, place, pipe, make) {
+        match self.core.add_handler(CALL, on, what, location, pipe, make) {
             Ok(key) => Ok(HandlerId(key)),
             Err((error, _)) => Err(error.with_signal(signal)),
         }

@@ -12,7 +12,7 @@ pub struct SlowCallback {
     /// What it is.
     pub kind: CallbackKind,
     /// Where it was registered, set or posted.
-    pub place: &'static Location<'static>,
+    pub location: &'static Location<'static>,
     /// How long it took, in real time.
     pub took: Duration,
 }
@@ -32,7 +32,7 @@ pub enum CallbackKind {
 }
 
 impl CallbackKind {
-    fn origin(self) -> &'static str {
+    fn kind(self) -> &'static str {
         match self {
             CallbackKind::Handler => "the handler added at",
             CallbackKind::Timer => "the timer set at",
@@ -44,7 +44,11 @@ impl CallbackKind {
 
 impl fmt::Display for SlowCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, place, took } = self;
-        write!(f, "{} {place} held the loop for {took:?}", kind.origin())
+        let Self {
+            kind,
+            location,
+            took,
+        } = self;
+        write!(f, "{} {location} held the loop for {took:?}", kind.kind())
     }
 }

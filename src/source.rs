@@ -13,7 +13,7 @@ use crate::{Ready, fork};
 /// which.
 ///
 /// ```
-/// use oneloop::{Origin, Source, VirtualSource};
+/// use oneloop::{SourceKind, Source, VirtualSource};
 /// use std::{fs::File, os::fd::AsFd};
 ///
 /// enum Template {
@@ -22,10 +22,10 @@ use crate::{Ready, fork};
 /// }
 ///
 /// impl Source for Template {
-///     fn origin(&self) -> Origin<'_> {
+///     fn kind(&self) -> SourceKind<'_> {
 ///         match self {
-///             Template::Local(file) => Origin::Descriptor(file.as_fd()),
-///             Template::Remote { arrived } => Origin::Virtual(arrived),
+///             Template::Local(file) => SourceKind::Descriptor(file.as_fd()),
+///             Template::Remote { arrived } => SourceKind::Virtual(arrived),
 ///         }
 ///     }
 /// }
@@ -36,7 +36,7 @@ use crate::{Ready, fork};
 )]
 pub trait Source {
     /// Who knows whether it is ready. Asked when a handler is added.
-    fn origin(&self) -> Origin<'_>;
+    fn kind(&self) -> SourceKind<'_>;
 
     /// Whether a read or write that does less than it was asked to means that there is no more for
     /// now, as with the kernel's own descriptors: then `Async` saves the
@@ -51,16 +51,16 @@ pub trait Source {
 
 /// Who knows whether a [`Source`] is ready.
 #[derive(Debug, Clone, Copy)]
-pub enum Origin<'a> {
+pub enum SourceKind<'a> {
     /// The kernel, by this descriptor.
     Descriptor(BorrowedFd<'a>),
-    /// Whoever has the [`Readiness`].
+    /// Whoever has the [`SetReadiness`].
     Virtual(&'a VirtualSource),
 }
 
 impl<T: AsFd> Source for T {
-    fn origin(&self) -> Origin<'_> {
-        Origin::Descriptor(self.as_fd())
+    fn kind(&self) -> SourceKind<'_> {
+        SourceKind::Descriptor(self.as_fd())
     }
 
     fn is_direct(&self) -> bool {
@@ -71,7 +71,7 @@ impl<T: AsFd> Source for T {
 /// A source without a descriptor: something that is not a socket, and takes part in the loop as if
 /// it were. Handlers cannot tell the difference.
 ///
-/// Its owner says through the other half, the [`Readiness`], what it is ready for. Clones are the
+/// Its owner says through the other half, the [`SetReadiness`], what it is ready for. Clones are the
 /// same source, for several handlers, which may be on several loops.
 ///
 /// ```
@@ -98,7 +98,7 @@ pub struct VirtualSource(Arc<Shared>);
 /// Clones speak for the same source. When the last one is dropped, nobody is left who could make
 /// it ready: that is a hang-up, which handlers are told as they are for a socket.
 #[derive(Clone)]
-pub struct Readiness(Arc<Speaker>);
+pub struct SetReadiness(Arc<SetterInner>);
 
 #[derive(Default)]
 struct Shared(Mutex<State>);
@@ -115,18 +115,18 @@ struct Watcher {
     /// Its descriptor there.
     key: Key,
     /// What was set since it looked last.
-    news: Ready,
+    ready_sources: Ready,
 }
 
 impl VirtualSource {
     /// A source that is ready for nothing, and its other half.
-    pub fn pair() -> (VirtualSource, Readiness) {
+    pub fn pair() -> (VirtualSource, SetReadiness) {
         let shared = Arc::new(Shared::default());
-        let speaker = Speaker {
+        let speaker = SetterInner {
             shared: shared.clone(),
             forks: fork::generation(),
         };
-        (VirtualSource(shared), Readiness(Arc::new(speaker)))
+        (VirtualSource(shared), SetReadiness(Arc::new(speaker)))
     }
 
     /// What it is ready for now.
@@ -150,7 +150,7 @@ impl VirtualSource {
         self.0.lock().watchers.push(Watcher {
             inbox: inbox.clone(),
             key,
-            news: Ready::NONE,
+            ready_sources: Ready::NONE,
         });
     }
 
@@ -159,15 +159,17 @@ impl VirtualSource {
     }
 
     /// What was set since the last look.
-    pub(crate) fn take_news(&self, key: Key) -> Ready {
+    pub(crate) fn take_ready_sources(&self, key: Key) -> Ready {
         let mut state = self.0.lock();
         let mut watchers = state.watchers.iter_mut();
         let watcher = watchers.find(|watcher| watcher.key == key);
-        watcher.map_or(Ready::NONE, |watcher| std::mem::take(&mut watcher.news))
+        watcher.map_or(Ready::NONE, |watcher| {
+            std::mem::take(&mut watcher.ready_sources)
+        })
     }
 }
 
-impl Readiness {
+impl SetReadiness {
     /// The source is ready for this, too. Each call is a new readiness to edge-triggered handlers,
     /// as new bytes in a socket are.
     ///
@@ -192,14 +194,14 @@ impl Readiness {
     }
 }
 
-/// What all clones of a [`Readiness`] share.
-struct Speaker {
+/// What all clones of a [`SetReadiness`] share.
+struct SetterInner {
     shared: Arc<Shared>,
     /// The process that it was made in.
     forks: u32,
 }
 
-impl Drop for Speaker {
+impl Drop for SetterInner {
     fn drop(&mut self) {
         // In a child process a thread that is not there may have the lock, for ever.
         let is_ours = self.forks == fork::seen();
@@ -215,16 +217,16 @@ impl Shared {
         let mut state = self.lock();
         state.ready |= ready;
         for watcher in &mut state.watchers {
-            let told = !watcher.news.is_none();
-            watcher.news |= ready;
-            if !told && !ready.is_none() && watcher.inbox.tell(watcher.key) {
+            let told = !watcher.ready_sources.is_empty();
+            watcher.ready_sources |= ready;
+            if !told && !ready.is_empty() && watcher.inbox.tell(watcher.key) {
                 asleep.push(watcher.inbox.clone());
             }
         }
         let watched = !state.watchers.is_empty();
         // Not before: they would wake up only to wait for the lock.
         drop(state);
-        asleep.iter().for_each(|inbox| inbox.rouse());
+        asleep.iter().for_each(|inbox| inbox.unpark());
         watched
     }
 
@@ -234,8 +236,8 @@ impl Shared {
 }
 
 impl Source for VirtualSource {
-    fn origin(&self) -> Origin<'_> {
-        Origin::Virtual(self)
+    fn kind(&self) -> SourceKind<'_> {
+        SourceKind::Virtual(self)
     }
 }
 
@@ -245,9 +247,9 @@ impl fmt::Debug for VirtualSource {
     }
 }
 
-impl fmt::Debug for Readiness {
+impl fmt::Debug for SetReadiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Readiness({:?})", self.get())
+        write!(f, "SetReadiness({:?})", self.get())
     }
 }
 
@@ -259,6 +261,6 @@ mod tests {
     fn both_halves_go_to_any_thread_and_have_clones() {
         fn check<T: Send + Sync + Clone>() {}
         check::<VirtualSource>();
-        check::<Readiness>();
+        check::<SetReadiness>();
     }
 }

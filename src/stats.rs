@@ -1,17 +1,17 @@
 use crate::SlowCallback;
 
-/// What a loop has done, and what it has; see [`Loop::stats`](crate::Loop::stats).
+/// What a loop has done, and what it has; see [`Reactor::stats`](crate::Reactor::stats).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Turns taken.
     pub turns: u64,
     /// Calls of handlers.
-    pub events: u64,
+    pub handler_calls: u64,
     /// Calls of timers.
-    pub timers: u64,
+    pub timer_calls: u64,
     /// Calls of posted callbacks.
-    pub posts: u64,
+    pub post_calls: u64,
     /// How often the kernel was told that a descriptor is to be watched, differently or no more.
     pub kernel_changes: u64,
     /// How many such calls were saved by putting changes together, counting one for each change

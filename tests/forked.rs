@@ -87,20 +87,20 @@ fn a_host_that_renews_sleeps_again() {
     unsafe { libc::close(fd) };
     reactor.remove_handler(id.unwrap()).unwrap();
 
-    let (mut renewed, mut spins) = (0, 0);
+    let (mut rebuilt, mut spins) = (0, 0);
     for _ in 0..200 {
         let turn = host.turn(100).unwrap();
-        if turn.haunted {
-            renewed += 1;
+        if turn.needs_rebuild {
+            rebuilt += 1;
             epoll::delete(&outer, &host).unwrap();
-            host.renew().unwrap();
+            host.rebuild().unwrap();
             epoll::add(&outer, &host, data, EventFlags::IN).unwrap();
         }
         if turn.idle && is_readable(&outer, Duration::ZERO) {
             spins += 1;
         }
     }
-    assert_eq!((renewed, spins), (1, 0));
+    assert_eq!((rebuilt, spins), (1, 0));
     reactor.remote().wake();
     assert!(is_readable(&outer, Duration::from_secs(20)));
 }
@@ -342,7 +342,7 @@ fn run_lays_ghosts_whoever_may_watch() {
         .unwrap();
     reactor.run().unwrap();
     assert!(reactor.stats().turns < 100);
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap().haunted);
+    assert!(reactor.turn(Some(Duration::ZERO)).unwrap().needs_rebuild);
     drop(dup);
 }
 
@@ -369,7 +369,7 @@ fn a_child_may_drop_the_reactor() {
         let post = thread::spawn(move || remote.call_soon(|| {}).unwrap());
         let done = |reactor: &Reactor| {
             let stats = reactor.stats();
-            stats.pending_timers == 0 && stats.posts == 1 && calls.load(SeqCst) == 1
+            stats.pending_timers == 0 && stats.post_calls == 1 && calls.load(SeqCst) == 1
         };
         while !done(&reactor) {
             reactor.turn(None).unwrap();

@@ -71,7 +71,7 @@ fn run_out_and_go_on(stage: &mut Stage) {
         for _ in 0..2 {
             for (error, call, fd) in [
                 (second_set(&reactor, &a), "add_handler", Some(a.as_raw_fd())),
-                (clock(&reactor), "call_at_system", None),
+                (clock(&reactor), "call_at_system_time", None),
                 #[cfg(feature = "signal")]
                 (signal(&reactor), "add_signal", None),
             ] {
@@ -113,7 +113,7 @@ fn second_set(reactor: &Reactor, source: &Arc<UnixStream>) -> Result<(), Error> 
 
 fn clock(reactor: &Reactor) -> Result<(), Error> {
     let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
-    reactor.call_at_system(tomorrow, || {}).map(drop)
+    reactor.call_at_system_time(tomorrow, || {}).map(drop)
 }
 
 #[cfg(feature = "signal")]

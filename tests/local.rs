@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use oneloop::{Action, Interest, LocalReactor, Mode};
+use oneloop::{Action, Interest, Mode, Reactor};
 
 /// Tells on which thread it was dropped.
 struct Tell(std::sync::mpsc::Sender<std::thread::ThreadId>);
@@ -19,7 +19,7 @@ impl Drop for Tell {
 
 #[test]
 fn handlers_timers_posts_and_hooks_may_hold_an_rc() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let log = Rc::new(RefCell::new(Vec::new()));
     let note = |name| {
         let log = log.clone();
@@ -54,7 +54,7 @@ fn handlers_timers_posts_and_hooks_may_hold_an_rc() {
 #[test]
 fn a_remote_never_drops_what_belongs_to_the_loops_thread() {
     let (tell, told) = std::sync::mpsc::channel();
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let remote = reactor.remote();
     let (one, two) = (Tell(tell.clone()), Tell(tell));
     reactor.call_soon(move || drop(one)).unwrap();
@@ -78,7 +78,7 @@ fn a_remote_never_drops_what_belongs_to_the_loops_thread() {
 
 #[test]
 fn posts_of_a_remote_run_on_the_loops_thread_in_order() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let remote = reactor.remote();
     let stopper = reactor.downgrade();
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -107,7 +107,7 @@ fn posts_of_a_remote_run_on_the_loops_thread_in_order() {
 
 #[test]
 fn a_remote_stops_the_loop_from_another_thread() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let (a, _b) = UnixStream::pair().unwrap();
     let handle = |_: &mut UnixStream, _| {};
     reactor
@@ -121,7 +121,7 @@ fn a_remote_stops_the_loop_from_another_thread() {
 
 #[test]
 fn block_on_takes_futures_that_are_not_send() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let value = Rc::new(Cell::new(0));
     let (set, waker) = (
         value.clone(),

@@ -82,9 +82,12 @@ fn what_was_called_is_counted() {
     reactor.call_later(Duration::from_secs(9), || {}).unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
     let stats = reactor.stats();
-    assert_eq!((stats.turns, stats.events), (turns + 1, turns));
-    assert_eq!((stats.timers, stats.pending_timers), (1 + 2 + 3 + 4, 1));
-    assert_eq!(stats.posts, 2 * turns + 1);
+    assert_eq!((stats.turns, stats.handler_calls), (turns + 1, turns));
+    assert_eq!(
+        (stats.timer_calls, stats.pending_timers),
+        (1 + 2 + 3 + 4, 1)
+    );
+    assert_eq!(stats.post_calls, 2 * turns + 1);
     assert!(stats.longest_callback.is_none(), "nothing was timed");
 }
 
@@ -175,7 +178,7 @@ fn whatever_is_registered_tells_where() {
     reactor.call_every(day, || {}).unwrap();
     reactor.call_every_at(tomorrow, day, || {}).unwrap();
     let by_the_system = SystemTime::now() + day;
-    reactor.call_at_system(by_the_system, || {}).unwrap();
+    reactor.call_at_system_time(by_the_system, || {}).unwrap();
     expect_from_here(&reactor, 3, 5);
 }
 
@@ -301,7 +304,7 @@ fn the_longest_callback_is_known_whatever_the_threshold_and_hooks_count() {
     let longest = reactor.stats().longest_callback.unwrap();
     assert_eq!(longest.kind, CallbackKind::Hook);
     assert_eq!(
-        (longest.place.file(), longest.place.line()),
+        (longest.location.file(), longest.location.line()),
         (file!(), line)
     );
     assert!(longest.took >= 60 * MS);

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use config::Config;
-use oneloop::{Action, Event, HandlerId, Interest, LocalReactor, Mode};
+use oneloop::{Action, Event, HandlerId, Interest, LocalReactor, Mode, Reactor};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustls::version::{TLS12, TLS13};
@@ -46,7 +46,7 @@ struct Stage {
 
 impl Stage {
     fn new(versions: &[&'static SupportedProtocolVersion]) -> Stage {
-        let reactor = LocalReactor::new().unwrap();
+        let reactor = Reactor::new_local().unwrap();
         // A hang is a failure; and it is the loop's own timer that says so, under every host.
         let hung = || panic!("still running after a minute");
         reactor.call_later(Duration::from_secs(60), hung).unwrap();

@@ -44,14 +44,14 @@ fn logged(work: impl FnOnce()) -> String {
 }
 
 #[test]
-fn every_callback_is_in_a_span_with_its_place() {
+fn every_callback_is_in_a_span_with_its_location() {
     let reactor = Reactor::new().unwrap();
     let line = line!() + 1;
     reactor.call_soon(|| tracing::info!("inside")).unwrap();
     let log = logged(|| reactor.run().unwrap());
     let inside = log.lines().find(|line| line.contains("inside")).unwrap();
-    let place = format!("callback{{kind=Post place=tests/tracing.rs:{line}:");
-    assert!(inside.contains(&place), "{log}");
+    let span = format!("callback{{kind=Post location=tests/tracing.rs:{line}:");
+    assert!(inside.contains(&span), "{log}");
 }
 
 fn warnings(log: &str) -> usize {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_executor::LocalExecutor;
 use oneloop::futures::Async;
-use oneloop::{LocalReactor, Loop, Reactor, Threads};
+use oneloop::{Reactor, Threading};
 use oneloop_benches::Stopwatch;
 
 use crate::queue::Queue;
@@ -16,11 +16,11 @@ pub fn shared(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -> io::R
 }
 
 pub fn local(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -> io::Result<()> {
-    run(&LocalReactor::new()?, connections, stopwatch)
+    run(&Reactor::new_local()?, connections, stopwatch)
 }
 
-fn run<K: Threads>(
-    reactor: &Loop<K>,
+fn run<M: Threading>(
+    reactor: &Reactor<M>,
     connections: Vec<Connection>,
     stopwatch: &Arc<Stopwatch>,
 ) -> io::Result<()> {

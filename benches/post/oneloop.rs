@@ -2,7 +2,7 @@
 
 use std::io;
 
-use oneloop::{Interest, Mode, Reactor, Remote, Shared, VirtualSource, WeakLoop};
+use oneloop::{Interest, Mode, Reactor, Remote, Shared, VirtualSource, WeakReactor};
 
 use crate::{Post, Work};
 
@@ -30,7 +30,7 @@ pub fn on_async_io(work: &Work) -> io::Result<()> {
 #[derive(Clone)]
 struct Poster {
     remote: Remote,
-    reactor: WeakLoop<Shared>,
+    reactor: WeakReactor<Shared>,
 }
 
 fn poster(reactor: &Reactor) -> Poster {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
-use oneloop::{Interest, LocalReactor, Mode};
+use oneloop::{Interest, LocalReactor, Mode, Reactor};
 
 use crate::batches::Batches;
 use crate::{EVENTS, Place, Work, timed};
@@ -56,7 +56,7 @@ pub fn on_async_io(work: Work) -> io::Result<Duration> {
 }
 
 fn reactor(others: Vec<UnixStream>) -> io::Result<LocalReactor> {
-    let reactor = LocalReactor::new()?;
+    let reactor = Reactor::new_local()?;
     for socket in others {
         reactor.add_handler(socket, Interest::READABLE, Mode::Level, |_, _| {})?;
     }

@@ -3,13 +3,13 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use oneloop::{LocalReactor, TimerId};
+use oneloop::{LocalReactor, Reactor, TimerId};
 
 pub struct Oneloop(LocalReactor);
 
 impl Oneloop {
     pub fn new(_most: usize) -> io::Result<Oneloop> {
-        Ok(Oneloop(LocalReactor::new()?))
+        Ok(Oneloop(Reactor::new_local()?))
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use oneloop::{Reactor, Shared, WeakLoop};
+use oneloop::{Reactor, Shared, WeakReactor};
 use oneloop_benches::Stopwatch;
 
 use crate::Set;
 
 pub struct Rounds {
     stopwatch: Arc<Stopwatch>,
-    reactor: WeakLoop<Shared>,
+    reactor: WeakReactor<Shared>,
     setter: OnceLock<Thread>,
     /// How many have ended; `ALL` after the last.
     ended: AtomicU64,

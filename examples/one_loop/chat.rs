@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use oneloop::{Event, HandlerId, Interest, Local, LocalReactor, Mode, WeakLoop};
+use oneloop::{Event, HandlerId, Interest, Local, LocalReactor, Mode, WeakReactor};
 
 use crate::figures::Figures;
 
@@ -31,7 +31,7 @@ type Text = Rc<[u8]>;
 
 struct Chat {
     /// Weak, because the reactor owns the callbacks, and they own the chat.
-    reactor: WeakLoop<Local>,
+    reactor: WeakReactor<Local>,
     this: Weak<RefCell<Chat>>,
     listener: TcpListener,
     /// By handler: ids are never used twice, so that a late timer cannot meet somebody else here.

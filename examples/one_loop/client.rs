@@ -37,7 +37,7 @@ pub async fn run(
 }
 
 async fn talk(
-    stream: impl Readiness,
+    stream: impl SetReadiness,
     period: Duration,
     reactor: &LocalReactor,
     figures: &Figures,
@@ -68,7 +68,7 @@ async fn talk(
     Ok(())
 }
 
-async fn write_all(stream: &impl Readiness, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(stream: &impl SetReadiness, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.get_ref().write(bytes) {
             Ok(n) => bytes = &bytes[n..],
@@ -80,7 +80,7 @@ async fn write_all(stream: &impl Readiness, mut bytes: &[u8]) -> io::Result<()> 
 }
 
 /// The next line; what was read of those after it stays in `input`.
-async fn read_line(stream: &impl Readiness, input: &mut Vec<u8>) -> io::Result<String> {
+async fn read_line(stream: &impl SetReadiness, input: &mut Vec<u8>) -> io::Result<String> {
     let mut buffer = [0; 4096];
     loop {
         if let Some(end) = input.iter().position(|&byte| byte == b'\n') {
@@ -98,13 +98,13 @@ async fn read_line(stream: &impl Readiness, input: &mut Vec<u8>) -> io::Result<S
 }
 
 /// What the client needs of `async_io::Async`.
-trait Readiness {
+trait SetReadiness {
     fn get_ref(&self) -> &TcpStream;
     async fn readable(&self) -> io::Result<()>;
     async fn writable(&self) -> io::Result<()>;
 }
 
-impl Readiness for Async<TcpStream> {
+impl SetReadiness for Async<TcpStream> {
     fn get_ref(&self) -> &TcpStream {
         Async::get_ref(self)
     }
@@ -160,7 +160,7 @@ impl Drop for Watched {
     }
 }
 
-impl Readiness for Watched {
+impl SetReadiness for Watched {
     fn get_ref(&self) -> &TcpStream {
         &self.stream
     }

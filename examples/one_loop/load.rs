@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, Interest, Local, LocalReactor, Mode, WeakLoop};
+use oneloop::{Action, Interest, Local, Mode, Reactor, WeakReactor};
 
 use crate::args::{Args, ROOM};
 use crate::figures::{grouped, milliseconds};
@@ -29,7 +29,7 @@ pub struct Outcome {
 struct Load {
     args: Args,
     /// Weak, because the reactor's callbacks hold the load.
-    reactor: WeakLoop<Local>,
+    reactor: WeakReactor<Local>,
     progress: Arc<Progress>,
     page: Option<SocketAddr>,
     /// What the page has answered.
@@ -59,7 +59,7 @@ pub fn run(
     page: Option<SocketAddr>,
     progress: Arc<Progress>,
 ) -> io::Result<Outcome> {
-    let reactor = LocalReactor::new()?;
+    let reactor = Reactor::new_local()?;
     let load = Rc::new(RefCell::new(Load {
         args,
         reactor: reactor.downgrade(),

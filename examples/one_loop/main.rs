@@ -30,7 +30,7 @@ use std::{io, thread};
 use args::{Args, Host};
 use figures::Figures;
 use futures_lite::future;
-use oneloop::LocalReactor;
+use oneloop::{LocalReactor, Reactor};
 use report::{LIMIT, fail, refuse};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -45,7 +45,7 @@ fn main() {
 }
 
 fn run(args: Args) -> io::Result<()> {
-    let reactor = LocalReactor::new()?;
+    let reactor = Reactor::new_local()?;
     let figures = Rc::new(Figures::default());
 
     let listener = listen(args.serve.unwrap_or(ANY));
@@ -129,7 +129,7 @@ fn drive<T>(
     }
 }
 
-/// Driving ends only by a failure: nobody here stops the loop.
+/// Driver ends only by a failure: nobody here stops the loop.
 async fn failure<T>(driving: impl Future<Output = io::Result<()>>) -> io::Result<T> {
     driving.await?;
     future::pending().await

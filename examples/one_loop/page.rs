@@ -53,9 +53,9 @@ fn answer(
         ("lines sent", figures.sent.get()),
         ("lines of the async client", figures.returned.get()),
         ("turns of the loop", stats.turns),
-        ("calls of handlers", stats.events),
-        ("calls of timers", stats.timers),
-        ("calls of posts", stats.posts),
+        ("calls of handlers", stats.handler_calls),
+        ("calls of timers", stats.timer_calls),
+        ("calls of posts", stats.post_calls),
         ("handlers", stats.handlers as u64),
         ("pending timers", stats.pending_timers as u64),
     ];

@@ -14,7 +14,7 @@ use oneloop::{LocalReactor, Result, Stats};
 use crate::args::{Args, Host, ROOM};
 use crate::figures::{Figures, grouped, milliseconds};
 use crate::load::Outcome;
-use crate::threads::Threads;
+use crate::threads::Threading;
 
 /// How long the load may take.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ pub struct Progress {
     args: Args,
     pub joined: AtomicU64,
     pub delivered: AtomicU64,
-    pub threads: Threads,
+    pub threads: Threading,
 }
 
 impl Progress {
@@ -35,7 +35,7 @@ impl Progress {
             args,
             joined: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
-            threads: Threads::default(),
+            threads: Threading::default(),
         }
     }
 
@@ -122,7 +122,7 @@ pub fn outcome(
     args: &Args,
     outcome: &Outcome,
     lateness: &[u64],
-    threads: &Threads,
+    threads: &Threading,
     figures: &Figures,
     stats: Stats,
 ) -> String {
@@ -153,9 +153,9 @@ pub fn outcome(
         grouped(figures.returned.get()),
         threads.sentence(),
         grouped(stats.turns),
-        grouped(stats.events),
-        grouped(stats.timers),
-        grouped(stats.posts),
+        grouped(stats.handler_calls),
+        grouped(stats.timer_calls),
+        grouped(stats.post_calls),
     )
 }
 

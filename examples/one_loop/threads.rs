@@ -15,9 +15,9 @@ const WAITS: &str = if cfg!(target_arch = "x86_64") {
 
 /// The threads that were there: number, name, and the call in which it was seen waiting.
 #[derive(Default)]
-pub struct Threads(Mutex<BTreeMap<String, (String, Option<&'static str>)>>);
+pub struct Threading(Mutex<BTreeMap<String, (String, Option<&'static str>)>>);
 
-impl Threads {
+impl Threading {
     /// Looks once. Who looks does not wait, and who is busy seldom does: it takes many looks, and
     /// from more than one thread.
     pub fn look(&self) {

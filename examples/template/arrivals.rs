@@ -4,19 +4,19 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Result};
 use std::sync::{Arc, Mutex};
 
-use oneloop::{Origin, Readiness, Ready, Source, VirtualSource};
+use oneloop::{Ready, SetReadiness, Source, SourceKind, VirtualSource};
 
 /// Where they are read. Readable while there are any, and at the end.
 pub struct Arrivals {
     source: VirtualSource,
-    readiness: Readiness,
+    readiness: SetReadiness,
     state: Arc<Mutex<State>>,
 }
 
 /// Where they come in, on any thread.
 #[derive(Clone)]
 pub struct Delivery {
-    readiness: Readiness,
+    readiness: SetReadiness,
     state: Arc<Mutex<State>>,
 }
 
@@ -79,7 +79,7 @@ impl Read for Arrivals {
 }
 
 impl Source for Arrivals {
-    fn origin(&self) -> Origin<'_> {
-        Origin::Virtual(&self.source)
+    fn kind(&self) -> SourceKind<'_> {
+        SourceKind::Virtual(&self.source)
     }
 }

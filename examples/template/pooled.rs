@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Result};
 use std::path::PathBuf;
 
-use oneloop::{Origin, Source};
+use oneloop::{Source, SourceKind};
 
 use crate::arrivals::{Arrivals, Delivery, arrivals};
 
@@ -40,7 +40,7 @@ impl Read for PooledFile {
 }
 
 impl Source for PooledFile {
-    fn origin(&self) -> Origin<'_> {
-        self.0.origin()
+    fn kind(&self) -> SourceKind<'_> {
+        self.0.kind()
     }
 }

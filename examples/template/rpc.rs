@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::{mem, thread};
 
-use oneloop::{Origin, Source};
+use oneloop::{Source, SourceKind};
 
 use crate::arrivals::{Arrivals, Delivery, arrivals};
 
@@ -53,8 +53,8 @@ impl Read for RpcSocket {
 }
 
 impl Source for RpcSocket {
-    fn origin(&self) -> Origin<'_> {
-        self.answer.origin()
+    fn kind(&self) -> SourceKind<'_> {
+        self.answer.kind()
     }
 }
 

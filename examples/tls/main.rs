@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use client::Client;
 use config::Config;
-use oneloop::{Interest, LocalReactor, Mode};
+use oneloop::{Interest, Mode, Reactor};
 use rustls::ALL_VERSIONS;
 use session::Session;
 use upper::Upper;
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
 
 /// Runs until both sides have closed: then there is nothing left that could call back.
 fn transfer() -> Result<()> {
-    let reactor = LocalReactor::new()?;
+    let reactor = Reactor::new_local()?;
     let config = Rc::new(Config::new(ALL_VERSIONS)?);
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let stream = TcpStream::connect(listener.local_addr()?)?;
@@ -73,7 +73,10 @@ fn transfer() -> Result<()> {
     let rate = 2.0 * BYTES as f64 / took.as_secs_f64() / 1e6;
     println!("bytes   {BYTES} there and, in capitals, {BYTES} back: each of them checked");
     println!("speed   {rate:.0} MB/s, both ways together, in {took:.2?}");
-    println!("loop    {} turns, {} events", stats.turns, stats.events);
+    println!(
+        "loop    {} turns, {} events",
+        stats.turns, stats.handler_calls
+    );
     println!(
         "kernel  told {} times of a new interest",
         stats.kernel_changes
@@ -83,7 +86,7 @@ fn transfer() -> Result<()> {
 
 /// Serves whoever comes, until Ctrl-C.
 fn serve_openssl() -> Result<()> {
-    let reactor = LocalReactor::new()?;
+    let reactor = Reactor::new_local()?;
     let config = Config::new(ALL_VERSIONS)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     // Whoever made it readable may be gone again when it comes to `accept`.

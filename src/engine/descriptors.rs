@@ -9,16 +9,16 @@ use super::handlers::Handler;
 use crate::id::Key;
 use crate::os::{self, RawFd};
 use crate::poller::aside::{self, Aside};
-use crate::poller::{FileId, Poller, Set, Watch, always_ready};
+use crate::poller::{FileId, PollSet, Poller, Watch, always_ready};
 use crate::{Interest, Mode, Ready, VirtualSource};
 
 pub(super) struct Descriptor {
     /// -1 for a virtual source.
     pub(super) fd: RawFd,
     pub(super) key: Key,
-    pub(super) told: Told,
+    pub(super) told: ReadySource,
     /// The first of the handlers on it; each knows the next.
-    pub(super) first: Option<Link>,
+    pub(super) first: Option<HandlerIndex>,
     /// What is known of the handlers together, once there are several.
     pub(super) crowd: Option<Box<Crowd>>,
     main: Kernel,
@@ -43,12 +43,12 @@ pub(super) struct Descriptor {
 
 /// The index of a handler, which takes four bytes as an `Option`, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Link(NonZeroU32);
+pub(super) struct HandlerIndex(NonZeroU32);
 
-impl Link {
-    pub(super) fn new(index: u32) -> Link {
+impl HandlerIndex {
+    pub(super) fn new(index: u32) -> HandlerIndex {
         // Indices stay below the largest number: see `Key::new`.
-        Link(NonZeroU32::MIN.saturating_add(index))
+        HandlerIndex(NonZeroU32::MIN.saturating_add(index))
     }
 
     pub(super) fn index(self) -> u32 {
@@ -61,7 +61,7 @@ impl Link {
 }
 
 /// Who tells whether it is ready.
-pub(super) enum Told {
+pub(super) enum ReadySource {
     ByKernel,
     /// Nobody: the kernel refuses to watch what is always ready, a regular file or a directory.
     // In a box, as the next, for the many that have none to be small.
@@ -109,7 +109,7 @@ enum Kernel {
 
 /// What all handlers on a descriptor want together.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct Merged {
     /// The interest of the level handlers, and of the one-shots that are armed.
     pub(super) level: Interest,
     /// All that are in `level` are one-shots, so that the kernel can disarm them.
@@ -121,9 +121,9 @@ pub(super) struct Wanted {
 
 /// Whether to mend what a descriptor closed behind our back has left, or to report it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stale {
-    Mend,
-    Report,
+pub(super) enum OnStale {
+    Repair,
+    Fail,
 }
 
 /// After how many events in a row the kernel is asked for the first time whether the number still means
@@ -135,7 +135,7 @@ impl Descriptor {
         Descriptor {
             fd,
             key,
-            told: Told::ByKernel,
+            told: ReadySource::ByKernel,
             first: None,
             crowd: None,
             main: Kernel::Absent,
@@ -154,16 +154,16 @@ impl Descriptor {
     /// What it is ready for, if that can be known without the kernel.
     pub(super) fn ready(&self) -> Option<Ready> {
         match &self.told {
-            Told::ByKernel | Told::Aside(_) => None,
-            Told::Always(_) => Some(Ready::READABLE | Ready::WRITABLE),
-            Told::By(watched) => Some(watched.source.ready()),
+            ReadySource::ByKernel | ReadySource::Aside(_) => None,
+            ReadySource::Always(_) => Some(Ready::READABLE | Ready::WRITABLE),
+            ReadySource::By(watched) => Some(watched.source.ready()),
         }
     }
 
     /// What a virtual source has been set to since the last look.
-    pub(super) fn take_news(&self) -> Ready {
+    pub(super) fn take_ready_sources(&self) -> Ready {
         match &self.told {
-            Told::By(watched) => watched.source.take_news(watched.key),
+            ReadySource::By(watched) => watched.source.take_ready_sources(watched.key),
             _ => Ready::NONE,
         }
     }
@@ -175,32 +175,32 @@ impl Descriptor {
     }
 
     pub(super) fn is_told_by_kernel(&self) -> bool {
-        matches!(self.told, Told::ByKernel)
+        matches!(self.told, ReadySource::ByKernel)
     }
 
     pub(super) fn is_always_ready(&self) -> bool {
-        matches!(self.told, Told::Always(_))
+        matches!(self.told, ReadySource::Always(_))
     }
 
     /// The kernel does not watch it, and its number is closed or means another file by now, which only
     /// a look can tell.
     pub(super) fn is_file_gone(&self) -> bool {
         match &self.told {
-            Told::Always(file) => !file.is_of(self.fd),
-            Told::Aside(aside) => !aside.is_of(self.fd),
+            ReadySource::Always(file) => !file.is_of(self.fd),
+            ReadySource::Aside(aside) => !aside.is_of(self.fd),
             _ => false,
         }
     }
 
     /// Nothing that is known of the file is of any use: the number means another one.
     pub(super) fn forget_file(&mut self) {
-        self.told = Told::ByKernel;
+        self.told = ReadySource::ByKernel;
         self.lose();
     }
 
     pub(super) fn aside(&self) -> Option<&Aside> {
         match &self.told {
-            Told::Aside(aside) => Some(aside),
+            ReadySource::Aside(aside) => Some(aside),
             _ => None,
         }
     }
@@ -247,8 +247,8 @@ impl Descriptor {
         let asked = match (self.main, self.edges) {
             // The number is of another descriptor in the set.
             _ if self.orphaned => Ok(()),
-            (Kernel::Armed(watch), _) => poller.modify(Set::Main, fd, key, watch),
-            (_, Kernel::Armed(watch)) => poller.modify(Set::Edges, fd, key, watch),
+            (Kernel::Armed(watch), _) => poller.modify(PollSet::Primary, fd, key, watch),
+            (_, Kernel::Armed(watch)) => poller.modify(PollSet::Edge, fd, key, watch),
             _ => Ok(()),
         };
         let gone = asked.is_err_and(|error| is_gone(&error));
@@ -271,19 +271,19 @@ impl Descriptor {
     }
 
     /// Whether an event of `set` is for the handlers of this mode.
-    pub(super) fn is_for(&self, set: Set, mode: Mode) -> bool {
+    pub(super) fn is_for(&self, set: PollSet, mode: Mode) -> bool {
         let edge = match (set, self.main) {
-            (Set::Edges, _) => true,
-            (Set::Main, Kernel::Armed(watch)) => watch.mode == Mode::Edge,
-            (Set::Main, _) => false,
+            (PollSet::Edge, _) => true,
+            (PollSet::Primary, Kernel::Armed(watch)) => watch.mode == Mode::Edge,
+            (PollSet::Primary, _) => false,
         };
         edge == (mode == Mode::Edge)
     }
 
     /// An event of `set` has come. True if that has disarmed it in the kernel.
-    pub(super) fn fired(&mut self, set: Set) -> bool {
+    pub(super) fn fired(&mut self, set: PollSet) -> bool {
         match self.main {
-            Kernel::Armed(watch) if set == Set::Main && watch.mode == Mode::Oneshot => {
+            Kernel::Armed(watch) if set == PollSet::Primary && watch.mode == Mode::Oneshot => {
                 self.main = Kernel::Disarmed;
                 true
             }
@@ -292,7 +292,7 @@ impl Descriptor {
     }
 
     /// Whether to fulfil `wanted` makes a set larger, which is when the kernel may refuse.
-    pub(super) fn grows(&self, wanted: Wanted) -> bool {
+    pub(super) fn grows(&self, wanted: Merged) -> bool {
         let (main, edges) = split(wanted);
         (self.main == Kernel::Absent && main.is_some())
             || (self.edges == Kernel::Absent && edges.is_some())
@@ -304,21 +304,21 @@ impl Descriptor {
     pub(super) fn sync(
         &mut self,
         poller: &Poller,
-        wanted: Wanted,
+        wanted: Merged,
         force: bool,
-        stale: Stale,
+        stale: OnStale,
     ) -> io::Result<()> {
         if self.orphaned || self.closed {
             return Ok(());
         }
         match &self.told {
-            Told::ByKernel => {}
-            Told::Aside(aside) => return aside.ask(wanted.level, wanted.edge, force),
-            Told::Always(_) | Told::By(_) => return Ok(()),
+            ReadySource::ByKernel => {}
+            ReadySource::Aside(aside) => return aside.ask(wanted.level, wanted.edge, force),
+            ReadySource::Always(_) | ReadySource::By(_) => return Ok(()),
         }
         let known = self.is_known();
         let mut result = self.tell_both(poller, wanted, force, stale);
-        if stale == Stale::Mend {
+        if stale == OnStale::Repair {
             result = result.or_else(|error| self.mend(poller, wanted, error));
         }
         self.closed = result.as_ref().is_err_and(|error| is(error, os::EBADF));
@@ -331,14 +331,14 @@ impl Descriptor {
     /// If the file under the number has changed, tells the kernel of the new one: a C library that
     /// closes and opens means that.
     #[cold]
-    fn mend(&mut self, poller: &Poller, wanted: Wanted, error: io::Error) -> io::Result<()> {
+    fn mend(&mut self, poller: &Poller, wanted: Merged, error: io::Error) -> io::Result<()> {
         let before = (self.key, self.main, self.edges);
         let mended = match self.is_known() && is(&error, os::ENOENT) {
             true => {
                 // Of two sets, one may have the new file by now.
                 let stale = match self.edges {
-                    Kernel::Absent => Stale::Report,
-                    _ => Stale::Mend,
+                    Kernel::Absent => OnStale::Fail,
+                    _ => OnStale::Repair,
                 };
                 self.lose();
                 self.tell_both(poller, wanted, false, stale)
@@ -353,7 +353,7 @@ impl Descriptor {
             match always_ready(self.fd) {
                 Ok(Some(file)) => {
                     self.lose();
-                    self.told = Told::Always(Box::new(file));
+                    self.told = ReadySource::Always(Box::new(file));
                     Ok(())
                 }
                 // A sandbox refuses.
@@ -368,8 +368,8 @@ impl Descriptor {
     /// The kernel has let go of it, but for what a dup keeps open: what is told of that concerns
     /// nobody.
     fn lose(&mut self) {
-        self.forget(Set::Main);
-        self.forget(Set::Edges);
+        self.forget(PollSet::Primary);
+        self.forget(PollSet::Edge);
         self.key = Key::new(self.key.slot());
     }
 
@@ -377,12 +377,12 @@ impl Descriptor {
     fn tell_both(
         &mut self,
         poller: &Poller,
-        wanted: Wanted,
+        wanted: Merged,
         force: bool,
-        stale: Stale,
+        stale: OnStale,
     ) -> io::Result<()> {
         let (main, edges) = split(wanted);
-        let result = self.tell(poller, Set::Main, main, force, stale);
+        let result = self.tell(poller, PollSet::Primary, main, force, stale);
         // Hardly anybody has handlers of both kinds on one descriptor.
         if self.edges != Kernel::Absent || edges.is_some() {
             return result.and_then(|()| self.tell_of_edges(poller, edges, force, stale));
@@ -396,24 +396,24 @@ impl Descriptor {
         poller: &Poller,
         wanted: Option<Watch>,
         force: bool,
-        stale: Stale,
+        stale: OnStale,
     ) -> io::Result<()> {
-        self.tell(poller, Set::Edges, wanted, force, stale)
+        self.tell(poller, PollSet::Edge, wanted, force, stale)
     }
 
     #[inline(always)]
     fn tell(
         &mut self,
         poller: &Poller,
-        set: Set,
+        set: PollSet,
         wanted: Option<Watch>,
         force: bool,
-        stale: Stale,
+        stale: OnStale,
     ) -> io::Result<()> {
         let (fd, key) = (self.fd, self.key);
         let known = match set {
-            Set::Main => &mut self.main,
-            Set::Edges => &mut self.edges,
+            PollSet::Primary => &mut self.main,
+            PollSet::Edge => &mut self.edges,
         };
         let result = match (*known, wanted) {
             (Kernel::Absent, None) => return Ok(()),
@@ -424,15 +424,15 @@ impl Descriptor {
             (_, Some(wanted)) => poller.modify(set, fd, key, wanted),
         };
         let result = match (result, wanted, stale) {
-            (Err(error), Some(wanted), Stale::Mend) if is(&error, os::EEXIST) => {
+            (Err(error), Some(wanted), OnStale::Repair) if is(&error, os::EEXIST) => {
                 poller.modify(set, fd, key, wanted)
             }
-            (Err(error), None, Stale::Mend) if is(&error, os::EBADF) => Ok(()),
+            (Err(error), None, OnStale::Repair) if is(&error, os::EBADF) => Ok(()),
             (result, ..) => result,
         };
         match result {
             Ok(()) => *known = wanted.map_or(Kernel::Absent, Kernel::Armed),
-            Err(ref error) if is(error, os::EBADF) && stale == Stale::Mend => {
+            Err(ref error) if is(error, os::EBADF) && stale == OnStale::Repair => {
                 *known = Kernel::Absent;
             }
             Err(_) => {}
@@ -441,10 +441,10 @@ impl Descriptor {
     }
 
     /// The set was made anew.
-    pub(super) fn forget(&mut self, set: Set) {
+    pub(super) fn forget(&mut self, set: PollSet) {
         match set {
-            Set::Main => self.main = Kernel::Absent,
-            Set::Edges => self.edges = Kernel::Absent,
+            PollSet::Primary => self.main = Kernel::Absent,
+            PollSet::Edge => self.edges = Kernel::Absent,
         }
     }
 
@@ -465,13 +465,16 @@ impl Descriptor {
         };
         let aside = Aside::new(self.fd, consumed, inbox, self.key)?;
         self.release(poller);
-        self.told = Told::Aside(Box::new(aside));
+        self.told = ReadySource::Aside(Box::new(aside));
         Ok(true)
     }
 
     /// Takes it out of the kernel's sets. If its file was closed it is out already.
     pub(super) fn release(&mut self, poller: &Poller) {
-        for (set, known) in [(Set::Main, &mut self.main), (Set::Edges, &mut self.edges)] {
+        for (set, known) in [
+            (PollSet::Primary, &mut self.main),
+            (PollSet::Edge, &mut self.edges),
+        ] {
             if *known != Kernel::Absent && !self.orphaned {
                 let _ = poller.delete(set, self.fd);
             }
@@ -483,7 +486,7 @@ impl Descriptor {
 /// The handlers on a descriptor that has several: the last of them, and how many want what, so that
 /// to add or remove one costs the same however many there are.
 pub(super) struct Crowd {
-    pub(super) last: Link,
+    pub(super) last: HandlerIndex,
     level: Tally,
     edge: Tally,
     /// Handlers that are not edge-triggered, paused ones included.
@@ -513,7 +516,7 @@ impl Tally {
 
 impl Crowd {
     /// Of one handler.
-    pub(super) fn new(first: Link, handler: &Handler) -> Crowd {
+    pub(super) fn new(first: HandlerIndex, handler: &Handler) -> Crowd {
         let mut crowd = Crowd {
             last: first,
             level: Tally::default(),
@@ -549,8 +552,8 @@ impl Crowd {
         }
     }
 
-    pub(super) fn wanted(&self) -> Wanted {
-        Wanted {
+    pub(super) fn wanted(&self) -> Merged {
+        Merged {
             level: self.level.interest(),
             only_oneshots: self.repeating == 0,
             has_level: self.not_edge > 0,
@@ -561,9 +564,9 @@ impl Crowd {
 
 /// What is wanted of each set. Edge handlers have the main set to themselves if there are no
 /// others; if there are, paused or not, they are in the second one.
-fn split(wanted: Wanted) -> (Option<Watch>, Option<Watch>) {
+fn split(wanted: Merged) -> (Option<Watch>, Option<Watch>) {
     let watch =
-        |interest: Interest, mode| (!interest.is_none()).then_some(Watch { interest, mode });
+        |interest: Interest, mode| (!interest.is_empty()).then_some(Watch { interest, mode });
     let edge = watch(wanted.edge, Mode::Edge);
     match (wanted.has_level, wanted.only_oneshots) {
         (false, _) => (edge, None),

@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::descriptors::{Descriptor, Told};
+use super::descriptors::{Descriptor, ReadySource};
 use super::handlers::Handler;
-use super::timers::{Plan, Timer};
+use super::timers::{Schedule, Timer};
 use super::{Core, State};
 use crate::os::RawFd;
 use crate::{Interest, Mode, Ready};
@@ -36,7 +36,7 @@ impl Core {
             (None, Some((call, _))) => format!("{call} is driving"),
             (None, None) => "nobody is driving".into(),
         };
-        let hooks: Vec<_> = state.hooks.iter().map(|hook| hook.place).collect();
+        let hooks: Vec<_> = state.hooks.iter().map(|hook| hook.location).collect();
         drop(state);
         writeln!(out, "{by}; {} turns so far", stats.turns)?;
         writeln!(out, "{} handlers", stats.handlers)?;
@@ -55,7 +55,7 @@ impl Core {
             |state, places, lines| match state.timers.some(places) {
                 Some(some) => {
                     lines.extend(
-                        some.map(|(timer, plan, place)| TimerLine::new(timer, plan, place)),
+                        some.map(|(timer, plan, location)| TimerLine::new(timer, plan, location)),
                     );
                     true
                 }
@@ -66,8 +66,8 @@ impl Core {
         if !hooks.is_empty() {
             writeln!(out, "hooks")?;
         }
-        for place in hooks {
-            writeln!(out, "  added at {place}")?;
+        for location in hooks {
+            writeln!(out, "  added at {location}")?;
         }
         writeln!(out, "{} posts waiting", self.inbox.len())
     }
@@ -105,7 +105,7 @@ struct HandlerLine {
     again: bool,
     unreferenced: bool,
     calls: u64,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
 }
 
 enum SourceKind {
@@ -119,10 +119,10 @@ impl HandlerLine {
     fn new(handler: &Handler, on: &Descriptor) -> HandlerLine {
         HandlerLine {
             source: match &on.told {
-                Told::ByKernel => SourceKind::Descriptor(on.fd),
-                Told::Always(_) => SourceKind::AlwaysReady(on.fd),
-                Told::Aside(_) => SourceKind::Aside(on.fd),
-                Told::By(_) => SourceKind::Virtual,
+                ReadySource::ByKernel => SourceKind::Descriptor(on.fd),
+                ReadySource::Always(_) => SourceKind::AlwaysReady(on.fd),
+                ReadySource::Aside(_) => SourceKind::Aside(on.fd),
+                ReadySource::By(_) => SourceKind::Virtual,
             },
             ready: on.ready(),
             mode: handler.mode,
@@ -132,7 +132,7 @@ impl HandlerLine {
             again: handler.again,
             unreferenced: handler.unreferenced,
             calls: handler.calls,
-            place: handler.place,
+            location: handler.location,
         }
     }
 
@@ -149,7 +149,7 @@ impl HandlerLine {
         write!(out, ", {:?} {:?}", self.mode, self.interest)?;
         let remarks = [
             (self.is_closed, "closed by its owner"),
-            (self.interest.is_none(), "paused"),
+            (self.interest.is_empty(), "paused"),
             (!self.is_armed, "not armed"),
             (self.again, "again"),
             (self.unreferenced, "unref"),
@@ -157,24 +157,24 @@ impl HandlerLine {
         for (_, remark) in remarks.iter().filter(|(holds, _)| *holds) {
             write!(out, ", {remark}")?;
         }
-        writeln!(out, ", {} calls, added at {}", self.calls, self.place)
+        writeln!(out, ", {} calls, added at {}", self.calls, self.location)
     }
 }
 
 struct TimerLine {
     deadline: u64,
-    plan: Plan,
+    plan: Schedule,
     unreferenced: bool,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
 }
 
 impl TimerLine {
-    fn new(timer: &Timer, plan: Plan, place: &'static Location<'static>) -> TimerLine {
+    fn new(timer: &Timer, plan: Schedule, location: &'static Location<'static>) -> TimerLine {
         TimerLine {
             deadline: timer.deadline,
             plan,
             unreferenced: timer.unreferenced,
-            place,
+            location,
         }
     }
 
@@ -190,6 +190,6 @@ impl TimerLine {
         if self.unreferenced {
             write!(out, ", unref")?;
         }
-        writeln!(out, ", set at {}", self.place)
+        writeln!(out, ", set at {}", self.location)
     }
 }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::descriptors::{Crowd, Descriptor, Link, Stale, Told, Wanted, Watched, is, is_gone};
-use super::{Inbox, On};
+use super::descriptors::{
+    Crowd, Descriptor, HandlerIndex, Merged, OnStale, ReadySource, Watched, is, is_gone,
+};
+use super::{Inbox, Target};
 use crate::id::Key;
 use crate::os::{self, RawFd};
-use crate::poller::{Fired, Poller, Set, Watch, exists};
+use crate::poller::{PollSet, Poller, ReadyEvent, Watch, exists};
 use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
 pub(super) type Callback = Box<dyn FnMut(Event) -> Outcome>;
@@ -64,14 +66,14 @@ pub(super) struct Handler {
     callback: Option<Callback>,
     key: Key,
     /// Where it was registered.
-    pub(super) place: &'static Location<'static>,
+    pub(super) location: &'static Location<'static>,
     /// How often it was called.
     pub(super) calls: u64,
     /// Index of its descriptor.
     pub(super) descriptor: u32,
     /// The next handler on the same descriptor, and the one before.
-    sibling: Option<Link>,
-    previous: Option<Link>,
+    sibling: Option<HandlerIndex>,
+    previous: Option<HandlerIndex>,
     pub(super) interest: Interest,
     pub(super) mode: Mode,
     /// False for a one-shot that was called and not armed again.
@@ -91,7 +93,7 @@ pub(super) struct Handler {
 
 impl Handler {
     pub(super) fn is_active(&self) -> bool {
-        !self.interest.is_none() && self.armed
+        !self.interest.is_empty() && self.armed
     }
 
     /// What it is told if it is only called again: what it was told last, as far as it asks for it
@@ -108,7 +110,7 @@ impl Handler {
 pub(super) struct Call {
     pub(super) callback: Callback,
     pub(super) event: Event,
-    pub(super) place: &'static Location<'static>,
+    pub(super) location: &'static Location<'static>,
 }
 
 impl Handlers {
@@ -132,14 +134,14 @@ impl Handlers {
     /// Registers a handler; its callback follows by `set_callback`.
     pub(super) fn add(
         &mut self,
-        on: On,
+        on: Target,
         interest: Interest,
         mode: Mode,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
     ) -> io::Result<Key> {
         let inbox = &self.inbox.clone();
         let poller = &inbox.poller;
-        if let On::Fd(fd) | On::Socket(fd) = on {
+        if let Target::Fd(fd) | Target::Socket(fd) = on {
             poller.supports(Watch { interest, mode })?;
             poller.allows(fd)?;
         }
@@ -150,7 +152,7 @@ impl Handlers {
         entry.insert(Handler {
             callback: None,
             key,
-            place,
+            location,
             calls: 0,
             descriptor: u32::MAX,
             sibling: None,
@@ -166,16 +168,16 @@ impl Handlers {
             last: Ready::NONE,
         });
         let attached = match on {
-            On::Fd(fd) => self.attach(poller, key, fd, false),
-            On::Socket(fd) => self.attach(poller, key, fd, true),
-            On::Virtual(source) => {
+            Target::Fd(fd) => self.attach(poller, key, fd, false),
+            Target::Socket(fd) => self.attach(poller, key, fd, true),
+            Target::Virtual(source) => {
                 let d = match source.watched_by(inbox) {
                     Some(descriptor) => descriptor.index(),
                     None => {
                         let d = self.new_descriptor(os::NO_FD);
                         let descriptor = &mut self.descriptors[d as usize];
                         let watched = Watched::new(&source, inbox, descriptor.key);
-                        descriptor.told = Told::By(Box::new(watched));
+                        descriptor.told = ReadySource::By(Box::new(watched));
                         d
                     }
                 };
@@ -217,7 +219,7 @@ impl Handlers {
             handler.armed = true;
             // What a level handler is still to be told in this turn stands, unless it was paused: a
             // callback that toggles a neighbour's interest in every turn must not silence it.
-            if interest.is_none() | (mode != Mode::Level) {
+            if interest.is_empty() | (mode != Mode::Level) {
                 handler.pending = Ready::NONE;
             }
         });
@@ -230,7 +232,7 @@ impl Handlers {
             self.forget_pending(key);
         }
         let descriptor = &mut self.descriptors[d as usize];
-        if interest.is_none() {
+        if interest.is_empty() {
             // Nothing is looked for.
         } else if descriptor.orphaned {
             self.alter(key, |handler| {
@@ -340,7 +342,10 @@ impl Handlers {
                 descriptor.forget_file();
             }
             let always_ready = match descriptor.is_always_ready() {
-                true => Some(std::mem::replace(&mut descriptor.told, Told::ByKernel)),
+                true => Some(std::mem::replace(
+                    &mut descriptor.told,
+                    ReadySource::ByKernel,
+                )),
                 false => None,
             };
             let result = self.sync(poller, d, true);
@@ -396,10 +401,10 @@ impl Handlers {
     /// Those in these places, each with its descriptor. None if there are no such places any more.
     pub(super) fn some(
         &self,
-        places: Range<usize>,
+        slots: Range<usize>,
     ) -> Option<impl Iterator<Item = (&Handler, &Descriptor)>> {
-        let there = places.start < self.handlers.capacity();
-        let some = places.filter_map(|place| self.handlers.get(place));
+        let there = slots.start < self.handlers.capacity();
+        let some = slots.filter_map(|slot| self.handlers.get(slot));
         there.then(|| some.map(|one| (one, &self.descriptors[one.descriptor as usize])))
     }
 
@@ -504,7 +509,7 @@ impl Handlers {
         if handler.mode != Mode::Level || self.descriptors[d as usize].aside().is_some() {
             return self
                 .get(key)
-                .is_some_and(|handler| !handler.pending.is_none());
+                .is_some_and(|handler| !handler.pending.is_empty());
         }
         let Some(handler) = self.get(key) else {
             return false;
@@ -519,7 +524,12 @@ impl Handlers {
 
     /// Appends to `batch` whom an event concerns. False if it concerns nobody: it is a ghost's.
     #[inline]
-    pub(super) fn gather(&mut self, poller: &Poller, fired: Fired, batch: &mut Vec<Key>) -> bool {
+    pub(super) fn gather(
+        &mut self,
+        poller: &Poller,
+        fired: ReadyEvent,
+        batch: &mut Vec<Key>,
+    ) -> bool {
         let descriptor = match self.descriptors.get_mut(fired.key.slot()) {
             Some(descriptor) if descriptor.key == fired.key && !descriptor.orphaned => descriptor,
             _ => return false,
@@ -533,8 +543,8 @@ impl Handlers {
             let handler = &mut self.handlers[link.slot()];
             next = handler.sibling;
             let seen = fired.ready.seen_by(handler.interest);
-            if handler.armed && !seen.is_none() && descriptor.is_for(fired.set, handler.mode) {
-                if handler.pending.is_none() {
+            if handler.armed && !seen.is_empty() && descriptor.is_for(fired.set, handler.mode) {
+                if handler.pending.is_empty() {
                     batch.push(handler.key);
                 }
                 handler.pending |= seen;
@@ -545,7 +555,7 @@ impl Handlers {
         }
         // It says nothing but that there is nothing: the number is closed, and it will say so again.
         #[cfg(not(pollable))]
-        if fired.ready.is_none() {
+        if fired.ready.is_empty() {
             self.mark(fired.key.index(), true);
         }
         true
@@ -554,7 +564,7 @@ impl Handlers {
     /// Lays ghosts. A descriptor that was closed before its handler was removed, while a dup keeps
     /// its file open, cannot be taken out of the kernel's set any more: no number means it. If it
     /// is ready, the loop never sleeps again. So the set is made anew, with those who live.
-    pub(super) fn exorcise(&mut self, poller: &Poller, set: Set) -> io::Result<()> {
+    pub(super) fn rebuild_set(&mut self, poller: &Poller, set: PollSet) -> io::Result<()> {
         // Before, while the kernel still knows which file each was: a number that has come to mean
         // a stranger's must not be put into the fresh set.
         for d in self
@@ -568,7 +578,7 @@ impl Handlers {
                 self.for_all_on(d, Self::forget_pending);
             }
         }
-        if !poller.renew(set)? {
+        if !poller.rebuild(set)? {
             return Ok(());
         }
         self.dirty.clear();
@@ -583,22 +593,27 @@ impl Handlers {
     /// Sources that others than the kernel tell of became ready. Appends to `batch` whom that concerns
     /// now; virtual sources are looked at again by `gather_next`.
     #[inline(never)]
-    pub(super) fn take_news(&mut self, poller: &Poller, news: &mut Vec<Key>, batch: &mut Vec<Key>) {
-        for key in news.drain(..) {
+    pub(super) fn take_ready_sources(
+        &mut self,
+        poller: &Poller,
+        ready_sources: &mut Vec<Key>,
+        batch: &mut Vec<Key>,
+    ) {
+        for key in ready_sources.drain(..) {
             let descriptor = self.descriptors.get(key.slot());
             let aside = descriptor.filter(|descriptor| descriptor.key == key);
             if let Some(aside) = aside.and_then(|descriptor| descriptor.aside()) {
-                let Wanted { level, edge, .. } = self.wanted(key.index());
+                let Merged { level, edge, .. } = self.wanted(key.index());
                 let ready = aside.take(level | edge);
-                for set in [Set::Main, Set::Edges] {
-                    self.gather(poller, Fired { set, key, ready }, batch);
+                for set in [PollSet::Primary, PollSet::Edge] {
+                    self.gather(poller, ReadyEvent { set, key, ready }, batch);
                 }
                 // It is asked again once the handlers were called.
                 self.mark(key.index(), false);
                 continue;
             }
-            let news = match self.descriptors.get(key.slot()) {
-                Some(descriptor) if descriptor.key == key => descriptor.take_news(),
+            let ready_sources = match self.descriptors.get(key.slot()) {
+                Some(descriptor) if descriptor.key == key => descriptor.take_ready_sources(),
                 _ => continue,
             };
             let mut next = self.descriptors[key.slot()].first;
@@ -606,7 +621,7 @@ impl Handlers {
                 let handler = &self.handlers[link.slot()];
                 next = handler.sibling;
                 let key = handler.key;
-                if !news.seen_by(handler.interest).is_none() {
+                if !ready_sources.seen_by(handler.interest).is_empty() {
                     self.call_next_turn(key);
                 }
             }
@@ -630,13 +645,13 @@ impl Handlers {
                 Some(ready) if handler.armed && !gone => ready.seen_by(handler.interest),
                 _ => Ready::NONE,
             };
-            let ready = match now.is_none() && handler.again {
+            let ready = match now.is_empty() && handler.again {
                 // If it is paused whoever resumes it puts it back.
                 true => handler.told_again(),
                 false => now,
             };
-            if !ready.is_none() {
-                if handler.pending.is_none() {
+            if !ready.is_empty() {
+                if handler.pending.is_empty() {
                     batch.push(key);
                 }
                 handler.pending |= ready;
@@ -652,16 +667,16 @@ impl Handlers {
         let pending = std::mem::take(&mut handler.pending);
         let ready = match pending.seen_by(handler.interest) {
             // Somebody has changed its interest meanwhile, and it is to be called again whatever that is.
-            Ready::NONE if handler.again && !pending.is_none() => handler.told_again(),
+            Ready::NONE if handler.again && !pending.is_empty() => handler.told_again(),
             ready => ready,
         };
-        if ready.is_none() {
+        if ready.is_empty() {
             return None;
         }
         let callback = handler.callback.take()?;
         handler.last = ready;
         handler.calls += 1;
-        let place = handler.place;
+        let location = handler.location;
         if handler.again || handler.mode == Mode::Oneshot {
             self.spend(key);
         }
@@ -669,7 +684,7 @@ impl Handlers {
         Some(Call {
             callback,
             event,
-            place,
+            location,
         })
     }
 
@@ -776,11 +791,11 @@ impl Handlers {
         if (self.nested | priority) && !is_socket {
             descriptor.divert(poller, &self.inbox, handler.interest)?;
         }
-        descriptor.sync(poller, wanted(Some(handler)), false, Stale::Mend)?;
+        descriptor.sync(poller, wanted(Some(handler)), false, OnStale::Repair)?;
         if !descriptor.is_known() && !descriptor.is_always_ready() {
             exists(fd)?;
         }
-        descriptor.first = Some(Link::new(key.index()));
+        descriptor.first = Some(HandlerIndex::new(key.index()));
         handler.descriptor = descriptor.key.index();
         (handler.previous, handler.sibling) = (None, None);
         // Not before: a number that is not open may be of any size.
@@ -805,7 +820,11 @@ impl Handlers {
         let known = known && descriptor.is_known();
         // A descriptor that the kernel knows is always asked for, to find out whether the number
         // still means the same file.
-        let stale = if known { Stale::Report } else { Stale::Mend };
+        let stale = if known {
+            OnStale::Fail
+        } else {
+            OnStale::Repair
+        };
         let mut result = descriptor.sync(poller, wanted, known, stale);
         if result.is_ok() && !descriptor.is_known() && !descriptor.is_always_ready() {
             result = exists(fd);
@@ -815,7 +834,7 @@ impl Handlers {
             if !is_gone(error) {
                 let wanted = self.wanted(d);
                 let descriptor = &mut self.descriptors[d as usize];
-                let undone = descriptor.sync(poller, wanted, false, Stale::Report);
+                let undone = descriptor.sync(poller, wanted, false, OnStale::Fail);
                 if undone.is_err() {
                     self.mark(d, false);
                 }
@@ -842,7 +861,7 @@ impl Handlers {
     /// Has a descriptor polled by the thread for those that must not be asked twice, if it is one.
     #[cold]
     fn divert(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
-        let Wanted { level, edge, .. } = self.wanted(d);
+        let Merged { level, edge, .. } = self.wanted(d);
         let descriptor = &mut self.descriptors[d as usize];
         if descriptor.divert(poller, &self.inbox, level | edge)? {
             self.mark(d, true);
@@ -882,14 +901,14 @@ impl Handlers {
     fn orphan(&mut self, d: u32) {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.orphaned = true;
-        descriptor.told = Told::ByKernel;
+        descriptor.told = ReadySource::ByKernel;
         self.by_fd.remove(descriptor.fd);
         self.for_all_on(d, Self::forget_pending);
         self.for_all_on(d, Self::count);
     }
 
     fn link(&mut self, key: Key, d: u32) {
-        let link = Link::new(key.index());
+        let link = HandlerIndex::new(key.index());
         let descriptor = &mut self.descriptors[d as usize];
         let previous = match descriptor.first {
             None => {
@@ -951,7 +970,7 @@ impl Handlers {
         }
     }
 
-    fn wanted(&self, d: u32) -> Wanted {
+    fn wanted(&self, d: u32) -> Merged {
         let descriptor = &self.descriptors[d as usize];
         match (&descriptor.crowd, descriptor.first) {
             (Some(crowd), _) => crowd.wanted(),
@@ -982,7 +1001,7 @@ impl Handlers {
     fn sync(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
         let wanted = self.wanted(d);
         let descriptor = &mut self.descriptors[d as usize];
-        let result = descriptor.sync(poller, wanted, force, Stale::Mend);
+        let result = descriptor.sync(poller, wanted, force, OnStale::Repair);
         if descriptor.is_always_ready() {
             self.for_all_on(d, Self::call_if_ready);
         }
@@ -1015,7 +1034,7 @@ impl Handlers {
         let handler = &self.handlers[key.slot()];
         let descriptor = &self.descriptors[handler.descriptor as usize];
         let ready = descriptor.ready();
-        if ready.is_some_and(|ready| !ready.seen_by(handler.interest).is_none()) {
+        if ready.is_some_and(|ready| !ready.seen_by(handler.interest).is_empty()) {
             self.call_next_turn(key);
         }
     }
@@ -1033,7 +1052,7 @@ impl Handlers {
     fn call_next_turn(&mut self, key: Key) {
         let handler = &mut self.handlers[key.slot()];
         let due = handler.is_active() || handler.again;
-        if due && !handler.interest.is_none() && !std::mem::replace(&mut handler.queued, true) {
+        if due && !handler.interest.is_empty() && !std::mem::replace(&mut handler.queued, true) {
             self.next.push(key);
         }
     }
@@ -1042,7 +1061,7 @@ impl Handlers {
     fn count(&mut self, key: Key) {
         let handler = &mut self.handlers[key.slot()];
         let orphaned = self.descriptors[handler.descriptor as usize].orphaned;
-        let again = handler.again && !handler.interest.is_none();
+        let again = handler.again && !handler.interest.is_empty();
         let counts = (again || handler.is_active() && !orphaned) && !handler.unreferenced;
         let counted = std::mem::replace(&mut handler.counted, counts);
         self.active = self.active + usize::from(counts) - usize::from(counted);
@@ -1056,10 +1075,10 @@ impl Handlers {
 }
 
 /// What a handler that is alone on its descriptor wants of the kernel.
-fn wanted(handler: Option<&Handler>) -> Wanted {
-    let mut wanted = Wanted {
+fn wanted(handler: Option<&Handler>) -> Merged {
+    let mut wanted = Merged {
         only_oneshots: true,
-        ..Wanted::default()
+        ..Merged::default()
     };
     if let Some(handler) = handler {
         match handler.mode {
@@ -1126,10 +1145,10 @@ mod tests {
     use crate::PollerKind;
 
     /// What the handlers on a descriptor want, counted anew.
-    fn counted(handlers: &Handlers) -> Wanted {
-        let mut all = Wanted {
+    fn counted(handlers: &Handlers) -> Merged {
+        let mut all = Merged {
             only_oneshots: true,
-            ..Wanted::default()
+            ..Merged::default()
         };
         for (_, handler) in &handlers.handlers {
             let one = wanted(Some(handler));
@@ -1181,8 +1200,8 @@ mod tests {
             match pick(if step < 2000 { 4 } else { 5 }) {
                 0 | 1 => {
                     let mode = modes[pick(3)];
-                    let (on, place) = (On::Fd(a.as_raw_fd()), Location::caller());
-                    let added = handlers.add(on, interest, mode, place);
+                    let (on, location) = (Target::Fd(a.as_raw_fd()), Location::caller());
+                    let added = handlers.add(on, interest, mode, location);
                     keys.push(added.unwrap());
                 }
                 2 if !keys.is_empty() => {
@@ -1217,9 +1236,9 @@ mod tests {
         let inbox = Arc::new(Inbox::new(Poller::new(PollerKind::BEST).unwrap()));
         let mounts = std::fs::File::open("/proc/self/mounts").unwrap();
         let mut handlers = Handlers::new(inbox.clone());
-        let (on, place) = (On::Fd(mounts.as_raw_fd()), Location::caller());
+        let (on, location) = (Target::Fd(mounts.as_raw_fd()), Location::caller());
         handlers
-            .add(on, Interest::PRIORITY, Mode::Level, place)
+            .add(on, Interest::PRIORITY, Mode::Level, location)
             .unwrap();
         assert!(handlers.descriptors[0].aside().is_some());
         handlers.nest(&inbox.poller);

@@ -17,7 +17,7 @@ pub(super) struct Hooks(BTreeMap<u32, Hook>);
 pub(super) struct Hook {
     key: Key,
     /// Where it was added.
-    pub(super) place: &'static Location<'static>,
+    pub(super) location: &'static Location<'static>,
     /// Each is `None` while it is being called.
     pub(super) prepare: Option<Prepare>,
     pub(super) check: Option<Check>,
@@ -26,7 +26,7 @@ pub(super) struct Hook {
 impl Hooks {
     pub(super) fn add(
         &mut self,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         make: impl FnOnce(Key) -> (Prepare, Check),
     ) -> Key {
         let last = self.0.last_key_value().map(|(&last, _)| last);
@@ -38,7 +38,7 @@ impl Hooks {
         let (prepare, check) = make(key);
         let hook = Hook {
             key,
-            place,
+            location,
             prepare: Some(prepare),
             check: Some(check),
         };
@@ -101,7 +101,7 @@ mod tests {
         assert!(hooks.remove(d).is_some());
         let e = add(&mut hooks);
         assert_eq!(all(&hooks), [a, c, e]);
-        assert!(hooks.get(d).is_none(), "whoever has its place now");
+        assert!(hooks.get(d).is_none(), "whoever has its slot now");
         assert_eq!(hooks.after(b, hooks.last()), Some(c));
     }
 }

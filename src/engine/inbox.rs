@@ -1,4 +1,4 @@
-//! The way in from other threads: posted callbacks, news of virtual sources, and the wake.
+//! The way in from other threads: posted callbacks, readiness of virtual sources, and the wake.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -16,7 +16,7 @@ use crate::{Error, PostError, Priority, fork};
 /// A posted callback, and where it was posted.
 pub(super) struct Post {
     pub(super) callback: Box<dyn FnOnce()>,
-    pub(super) place: &'static Location<'static>,
+    pub(super) location: &'static Location<'static>,
 }
 
 // What the flags say: what is in the queue...
@@ -55,7 +55,7 @@ struct Queue {
     posts: VecDeque<Post>,
     idle: VecDeque<Post>,
     /// Descriptors of virtual sources that became ready.
-    news: Vec<Key>,
+    ready_sources: Vec<Key>,
     closed: bool,
 }
 
@@ -116,7 +116,7 @@ impl Inbox {
         parts: P,
         make: impl FnOnce(P) -> Box<dyn FnOnce()>,
     ) -> Result<(), (Error, P)> {
-        let place = Location::caller();
+        let location = Location::caller();
         if self.is_forked() {
             return Err((Error::new(call, Cause::Forked), parts));
         }
@@ -130,19 +130,19 @@ impl Inbox {
             Priority::Idle => (&mut queue.idle, POSTS),
         };
         let callback = make(parts);
-        line.push_back(Post { callback, place });
+        line.push_back(Post { callback, location });
         drop(queue);
         self.signal(signal);
         Ok(())
     }
 
     /// A virtual source is ready, on which the descriptor `key` is. True if the loop sleeps, and the
-    /// caller has to `rouse` it.
+    /// caller has to `unpark` it.
     pub(crate) fn tell(&self, key: Key) -> bool {
         if self.is_forked() {
             return false;
         }
-        self.queue().news.push(key);
+        self.queue().ready_sources.push(key);
         self.ask_for(NEWS)
     }
 
@@ -156,18 +156,18 @@ impl Inbox {
 
     fn signal(&self, what: u8) {
         if self.ask_for(what) {
-            self.rouse();
+            self.unpark();
         }
     }
 
-    /// Asks for another turn. True if the loop sleeps, and it is up to the caller to `rouse` it.
+    /// Asks for another turn. True if the loop sleeps, and it is up to the caller to `unpark` it.
     fn ask_for(&self, what: u8) -> bool {
         self.flags.fetch_or(what, AcqRel);
         self.take_flags(ASLEEP) != 0
     }
 
     /// Wakes a loop that sleeps.
-    pub(crate) fn rouse(&self) {
+    pub(crate) fn unpark(&self) {
         if self.poller.wake().is_err() {
             // For no reason that the caller could mend; but the next who asks tries again.
             self.flags.fetch_or(ASLEEP, AcqRel);
@@ -273,13 +273,13 @@ impl Inbox {
         told
     }
 
-    /// The virtual sources that became ready since the last look, in the place of `news`, which is
+    /// The virtual sources that became ready since the last look, in the place of `ready_sources`, which is
     /// empty. False if there are none.
     #[inline]
-    pub(super) fn take_news(&self, news: &mut Vec<Key>) -> bool {
+    pub(super) fn take_ready_sources(&self, ready_sources: &mut Vec<Key>) -> bool {
         let told = self.take_flags(NEWS) != 0;
         if told {
-            mem::swap(news, &mut self.queue().news);
+            mem::swap(ready_sources, &mut self.queue().ready_sources);
         }
         told
     }

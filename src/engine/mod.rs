@@ -32,8 +32,8 @@ use hooks::Hooks;
 pub(crate) use inbox::Inbox;
 use observe::Observer;
 pub(crate) use observe::SlowReport;
-use timers::{Plan, Timers};
-use turn::{Driving, Turning};
+use timers::{Schedule, Timers};
+use turn::{Driver, TurnState};
 
 use crate::bindings::Head;
 use crate::clock::{Clock, nanoseconds};
@@ -43,11 +43,11 @@ use crate::id::Key;
 use crate::os::{self, AsRawFd, RawFd};
 #[cfg(pollable)]
 use crate::os::{AsFd, BorrowedFd};
-use crate::poller::{Poller, Set};
+use crate::poller::{PollSet, Poller};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Action, Error, ErrorKind, Event, Interest, Mode, Origin, PollerKind, Result, Source, Stats,
+    Action, Error, ErrorKind, Event, Interest, Mode, PollerKind, Result, Source, SourceKind, Stats,
     TestClock, VirtualSource,
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct Core {
     handles: AtomicUsize,
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
-    turning: Mutex<Turning>,
+    turn_state: Mutex<TurnState>,
     /// Who has asked for the descriptor: timers have to show on it.
     watched: AtomicU8,
     pub(crate) clock: Clock,
@@ -75,18 +75,18 @@ pub(crate) struct Core {
 }
 
 /// What a handler is to be on.
-pub(crate) enum On {
+pub(crate) enum Target {
     Fd(RawFd),
     /// The same, of a socket for certain.
     Socket(RawFd),
     Virtual(VirtualSource),
 }
 
-impl On {
-    pub(crate) fn of<S: Source + 'static>(source: &S) -> On {
-        match source.origin() {
-            Origin::Descriptor(fd) if is_std_socket::<S>() => On::Socket(fd.as_raw_fd()),
-            origin => On::from(origin),
+impl Target {
+    pub(crate) fn of<S: Source + 'static>(source: &S) -> Target {
+        match source.kind() {
+            SourceKind::Descriptor(fd) if is_std_socket::<S>() => Target::Socket(fd.as_raw_fd()),
+            origin => Target::from(origin),
         }
     }
 }
@@ -107,11 +107,11 @@ fn is_std_socket<S: 'static>() -> bool {
     sockets.contains(&TypeId::of::<S>())
 }
 
-impl From<Origin<'_>> for On {
-    fn from(origin: Origin<'_>) -> On {
+impl From<SourceKind<'_>> for Target {
+    fn from(origin: SourceKind<'_>) -> Target {
         match origin {
-            Origin::Descriptor(fd) => On::Fd(fd.as_raw_fd()),
-            Origin::Virtual(source) => On::Virtual(source.clone()),
+            SourceKind::Descriptor(fd) => Target::Fd(fd.as_raw_fd()),
+            SourceKind::Virtual(source) => Target::Virtual(source.clone()),
         }
     }
 }
@@ -129,8 +129,8 @@ pub(crate) enum When {
 
 impl When {
     /// What becomes of the timer beside that.
-    fn plan(self) -> Plan {
-        let mut plan = Plan::default();
+    fn plan(self) -> Schedule {
+        let mut plan = Schedule::default();
         match self {
             When::At(_) | When::After(_) => {}
             When::Every(_, period) => plan.every = Some(nanoseconds(period)),
@@ -141,7 +141,7 @@ impl When {
 }
 
 // SAFETY: what is not Send in there are callbacks and hooks. Those of a `Reactor` are Send, because
-// its methods ask for it (`Fits<Shared>`). Those of a `LocalReactor` need not be, but its handles
+// its methods ask for it (`MaybeSend<Shared>`). Those of a `LocalReactor` need not be, but its handles
 // are neither Send nor Sync, so that they are called, and dropped, on their thread only. What goes
 // to other threads is the inbox, which says for itself why that is sound, and a borrowed core in the
 // futures of an `Async`, which change interests and touch no callback. The locks, and the atomics,
@@ -171,7 +171,7 @@ struct State {
     /// If the prepare hooks were called after the last turn: until when they let the host sleep.
     prepared: Option<u64>,
     /// The kernel's set has to be made anew, and whoever watches the descriptor was not told yet.
-    haunted: bool,
+    needs_rebuild: bool,
     stats: Stats,
 }
 
@@ -199,7 +199,7 @@ const ASK_HOOKS: &str = "ask_hooks";
 
 // Deadlines are nanoseconds, since long ago: see `Clock`. Two of them are none:
 /// Until then nobody sleeps.
-const NOT_AT_ALL: u64 = 0;
+const NO_WAIT: u64 = 0;
 /// It never comes.
 const NEVER: u64 = u64::MAX;
 
@@ -248,10 +248,10 @@ impl Core {
                 closed: false,
                 alarm: NEVER,
                 prepared: None,
-                haunted: false,
+                needs_rebuild: false,
                 stats: Stats::default(),
             }),
-            turning: Mutex::new(Turning::new(events)),
+            turn_state: Mutex::new(TurnState::new(events)),
             inbox,
             watched: AtomicU8::new(0),
             expected_hosts: AtomicUsize::new(0),
@@ -268,15 +268,15 @@ impl Core {
     pub(crate) fn add_handler<P>(
         &self,
         call: &'static str,
-        on: On,
+        on: Target,
         (interest, mode): (Interest, Mode),
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         parts: P,
         make: impl FnOnce(P, Key) -> handlers::Callback,
     ) -> std::result::Result<Key, (Error, P)> {
         let fd = match on {
-            On::Fd(fd) | On::Socket(fd) => Some(fd),
-            On::Virtual(_) => None,
+            Target::Fd(fd) | Target::Socket(fd) => Some(fd),
+            Target::Virtual(_) => None,
         };
         let name = |error: Error| match fd {
             Some(fd) => error.with_fd(fd),
@@ -286,7 +286,7 @@ impl Core {
             Ok(state) => state,
             Err(error) => return Err((name(error), parts)),
         };
-        match state.handlers.add(on, interest, mode, place) {
+        match state.handlers.add(on, interest, mode, location) {
             Ok(key) => {
                 state.handlers.set_callback(key, make(parts, key));
                 self.changed(state);
@@ -362,10 +362,10 @@ impl Core {
         &self,
         call: &'static str,
         when: When,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         callback: timers::Callback,
     ) -> Result<Key> {
-        self.add_timer_with(call, when, place, |_| callback)
+        self.add_timer_with(call, when, location, |_| callback)
     }
 
     /// The same, with a callback that `make` makes under the lock.
@@ -373,13 +373,13 @@ impl Core {
         &self,
         call: &'static str,
         when: When,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         make: impl FnOnce(Key) -> timers::Callback,
     ) -> Result<Key> {
         let mut state = self.enter(call)?;
         Key::is_left(state.timers.len()).map_err(|error| Error::os(call, error))?;
         let deadline = self.deadline(call, &mut state, when)?;
-        let key = state.timers.insert(deadline, when.plan(), place, make);
+        let key = state.timers.insert(deadline, when.plan(), location, make);
         self.changed(state);
         Ok(key)
     }
@@ -474,7 +474,7 @@ impl Core {
         }
     }
 
-    // Driving.
+    // Driver.
 
     pub(crate) fn claim_host(&self, name: &'static str) -> Result<()> {
         // Fails if somebody is in the middle of driving, or is a host already.
@@ -500,10 +500,10 @@ impl Core {
     }
 
     /// Makes the kernel's set anew. If it refuses, for want of descriptors, that is asked for again.
-    pub(crate) fn renew(&self, host: Option<&'static str>) -> Result<()> {
-        let driving = self.drive("renew", host)?;
+    pub(crate) fn rebuild(&self, host: Option<&'static str>) -> Result<()> {
+        let driving = self.drive("rebuild", host)?;
         let poller = &self.inbox.poller;
-        let _ = self.state().handlers.exorcise(poller, Set::Main);
+        let _ = self.state().handlers.rebuild_set(poller, PollSet::Primary);
         drop(driving);
         Ok(())
     }
@@ -513,7 +513,7 @@ impl Core {
         &self,
         call: &'static str,
         host: Option<&'static str>,
-    ) -> Result<Driving<'_>> {
+    ) -> Result<Driver<'_>> {
         let mut state = self.enter(call)?;
         match state.host {
             Some(other) if host != Some(other) => {
@@ -521,9 +521,9 @@ impl Core {
             }
             _ => {}
         }
-        let turning = match self.turning.try_lock() {
-            Ok(turning) => turning,
-            // A callback panicked. What it left behind is whole: see `Turning`.
+        let turn_state = match self.turn_state.try_lock() {
+            Ok(turn_state) => turn_state,
+            // A callback panicked. What it left behind is whole: see `TurnState`.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
                 let here = state
@@ -532,7 +532,7 @@ impl Core {
                 if state.asks_hooks && !here {
                     // A host has come from that thread to this, and will not have to wait for long.
                     drop(state);
-                    drop(self.turning.lock());
+                    drop(self.turn_state.lock());
                     return self.drive(call, host);
                 }
                 let by = match state.driver {
@@ -553,12 +553,12 @@ impl Core {
         };
         state.driver = Some((host.unwrap_or(call), thread::current().id()));
         state.asks_hooks = call == ASK_HOOKS;
-        Ok(Driving {
+        Ok(Driver {
             core: self,
-            turning,
+            turn_state,
             resting: false,
             call: host.unwrap_or(call),
-            patience: None,
+            real_timeout: None,
             ends: false,
             built_in: false,
             most: usize::MAX,
@@ -583,11 +583,11 @@ impl Core {
         let mut driving = self.drive("turn", None)?;
         let until = match timeout {
             None => NEVER,
-            Some(Duration::ZERO) => NOT_AT_ALL,
+            Some(Duration::ZERO) => NO_WAIT,
             Some(timeout) if self.clock.test().is_none() => self.clock.deadline_in(timeout),
             // Its time and that of the clock are not the same.
             Some(timeout) => {
-                driving.patience = Some(timeout);
+                driving.real_timeout = Some(timeout);
                 NEVER
             }
         };
@@ -596,7 +596,7 @@ impl Core {
         // Whoever calls this may sleep next, whatever it says.
         let may_sleep = !turn.stopped && driving.rest()?;
         turn.idle &= may_sleep;
-        turn.haunted = mem::take(&mut self.state().haunted);
+        turn.needs_rebuild = mem::take(&mut self.state().needs_rebuild);
         Ok(turn)
     }
 
@@ -619,8 +619,8 @@ impl Core {
         let mut turn = Turn::default();
         let mut spent = 0;
         let mut state = self.state();
-        while !(sum.idle || sum.stopped || sum.woke || state.haunted) && spent < budget {
-            state = driving.turn(state, NOT_AT_ALL, &mut turn)?;
+        while !(sum.idle || sum.stopped || sum.woke || state.needs_rebuild) && spent < budget {
+            state = driving.turn(state, NO_WAIT, &mut turn)?;
             sum.called += turn.called;
             sum.stopped = turn.stopped;
             sum.woke = self.inbox.take_woken();
@@ -634,7 +634,7 @@ impl Core {
                 state = self.state();
             }
         }
-        sum.haunted = mem::take(&mut state.haunted);
+        sum.needs_rebuild = mem::take(&mut state.needs_rebuild);
         sum.unfinished = driving.is_cut();
         drop(state);
         Ok(sum)
@@ -861,9 +861,9 @@ trait SourceFd {
 
 impl<S: Source> SourceFd for S {
     fn fd(&self) -> RawFd {
-        match self.origin() {
-            Origin::Descriptor(fd) => fd.as_raw_fd(),
-            Origin::Virtual(_) => os::NO_FD,
+        match self.kind() {
+            SourceKind::Descriptor(fd) => fd.as_raw_fd(),
+            SourceKind::Virtual(_) => os::NO_FD,
         }
     }
 }
@@ -969,10 +969,10 @@ mod tests {
     #[test]
     fn only_what_is_a_socket_for_certain_is_taken_for_one() {
         let (stream, _other) = UnixStream::pair().unwrap();
-        assert!(matches!(On::of(&stream), On::Socket(_)));
+        assert!(matches!(Target::of(&stream), Target::Socket(_)));
         let socket = UdpSocket::bind("localhost:0").unwrap();
-        assert!(matches!(On::of(&socket), On::Socket(_)));
+        assert!(matches!(Target::of(&socket), Target::Socket(_)));
         let file = File::open("/dev/null").unwrap();
-        assert!(matches!(On::of(&file), On::Fd(_)));
+        assert!(matches!(Target::of(&file), Target::Fd(_)));
     }
 }

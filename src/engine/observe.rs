@@ -36,18 +36,22 @@ impl Observer {
     pub(super) fn call<R>(
         &self,
         kind: CallbackKind,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
         callback: impl FnOnce() -> R,
     ) -> (R, bool) {
         #[cfg(feature = "tracing")]
-        let _span = tracing::trace_span!(target: "oneloop", "callback", ?kind, %place).entered();
+        let _span = tracing::trace_span!(target: "oneloop", "callback", ?kind, %location).entered();
         match &self.slow {
             None => (callback(), false),
             Some(slow) => {
                 let start = Instant::now();
                 let result = callback();
                 let took = start.elapsed();
-                let call = SlowCallback { kind, place, took };
+                let call = SlowCallback {
+                    kind,
+                    location,
+                    took,
+                };
                 (result, self.note(slow, call))
             }
         }

@@ -27,7 +27,7 @@ pub(super) struct Timers {
     /// Those that are due, in the order in which they are to be called.
     due: VecDeque<Due>,
     /// What few timers have, by slot: a table of its own keeps the others small.
-    plans: HashMap<u32, Plan>,
+    plans: HashMap<u32, Schedule>,
     /// Timers that keep `run` going.
     active: usize,
     /// The serial of the last that was made.
@@ -54,7 +54,7 @@ struct Body {
     /// `None` while it is being called, and in a slot that is free.
     callback: Option<Callback>,
     /// Where it was set.
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,21 +77,21 @@ impl Timer {
 /// A timer that is to be called now.
 pub(super) struct Call {
     pub(super) callback: Callback,
-    pub(super) place: &'static Location<'static>,
+    pub(super) location: &'static Location<'static>,
 }
 
 /// What becomes of a timer that does not simply fire once at its deadline.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct Schedule {
     /// It fires again after this many nanoseconds.
     pub(super) every: Option<u64>,
     /// Its deadline is what the system clock's now makes of this, and changes when that is set.
     pub(super) at: Option<SystemTime>,
 }
 
-impl Plan {
+impl Schedule {
     fn is_none(self) -> bool {
-        self == Plan::default()
+        self == Schedule::default()
     }
 }
 
@@ -99,8 +99,8 @@ impl Timers {
     pub(super) fn insert(
         &mut self,
         deadline: u64,
-        plan: Plan,
-        place: &'static Location<'static>,
+        plan: Schedule,
+        location: &'static Location<'static>,
         make: impl FnOnce(Key) -> Callback,
     ) -> Key {
         if self.slots.len() == self.slots.capacity() {
@@ -120,7 +120,7 @@ impl Timers {
             self.plans.insert(key.index(), plan);
         }
         let callback = Some(make(key));
-        let body = Body { callback, place };
+        let body = Body { callback, location };
         match self.bodies.get_mut(key.slot()) {
             Some(free) => *free = body,
             None => heap::push(&mut self.bodies, body),
@@ -154,7 +154,7 @@ impl Timers {
     }
 
     /// Changes what becomes of a timer.
-    fn plan(&mut self, key: Key, change: impl FnOnce(&mut Plan)) {
+    fn plan(&mut self, key: Key, change: impl FnOnce(&mut Schedule)) {
         let plan = self.plans.entry(key.index()).or_default();
         change(plan);
         let planned = !plan.is_none();
@@ -197,7 +197,7 @@ impl Timers {
     /// The system clock was set: `deadline` says what its times are now. Not while due timers are called,
     /// which this would put off.
     pub(super) fn follow(&mut self, deadline: impl Fn(SystemTime) -> u64) {
-        let at = |(&index, plan): (&u32, &Plan)| Some((index, plan.at?));
+        let at = |(&index, plan): (&u32, &Schedule)| Some((index, plan.at?));
         for (index, time) in self.plans.iter().filter_map(at).collect::<Vec<_>>() {
             let serial = Serial::unpack(self.slots[index as usize].serial);
             self.shift(Key::of(index, serial), deadline(time));
@@ -221,14 +221,14 @@ impl Timers {
     /// Those in these places, each with where it was set. None if there are no such places any more.
     pub(super) fn some(
         &self,
-        places: Range<usize>,
-    ) -> Option<impl Iterator<Item = (&Timer, Plan, &'static Location<'static>)>> {
-        let there = places.start < self.slots.capacity();
-        let some = places.filter_map(|place| Some((place, self.slots.get(place)?)));
+        slots: Range<usize>,
+    ) -> Option<impl Iterator<Item = (&Timer, Schedule, &'static Location<'static>)>> {
+        let there = slots.start < self.slots.capacity();
+        let some = slots.filter_map(|slot| Some((slot, self.slots.get(slot)?)));
         there.then(|| {
-            some.map(|(place, timer)| {
-                let plan = self.plans.get(&(place as u32)).copied();
-                (timer, plan.unwrap_or_default(), self.bodies[place].place)
+            some.map(|(slot, timer)| {
+                let plan = self.plans.get(&(slot as u32)).copied();
+                (timer, plan.unwrap_or_default(), self.bodies[slot].location)
             })
         })
     }
@@ -292,12 +292,12 @@ impl Timers {
             last = deadline;
         }
         let newest = self.newest;
-        let place = |due: &Due| (due.deadline, Reverse(due.key.serial().age(newest)));
+        let order = |due: &Due| (due.deadline, Reverse(due.key.serial().age(newest)));
         // The heap knows no order among those of one deadline.
         if tied {
             let taken = &mut self.due.make_contiguous()[begin..];
             for same in taken.chunk_by_mut(|one, next| one.deadline == next.deadline) {
-                same.sort_unstable_by_key(place);
+                same.sort_unstable_by_key(order);
             }
         }
         // What an earlier turn has left over mostly comes before all that is new.
@@ -305,10 +305,10 @@ impl Timers {
         let first_new = self.due.get(begin);
         if last_before
             .zip(first_new)
-            .is_some_and(|(one, next)| place(one) > place(next))
+            .is_some_and(|(one, next)| order(one) > order(next))
         {
             // Two sorted runs, which this merges.
-            self.due.make_contiguous().sort_by_key(place);
+            self.due.make_contiguous().sort_by_key(order);
         }
     }
 
@@ -340,7 +340,7 @@ impl Timers {
         let body = &mut self.bodies[key.slot()];
         Some(Call {
             callback: body.callback.take()?,
-            place: body.place,
+            location: body.location,
         })
     }
 
@@ -404,7 +404,7 @@ mod tests {
     }
 
     fn timer(timers: &mut Timers, deadline: u64) -> Key {
-        timers.insert(deadline, Plan::default(), Location::caller(), |_| {
+        timers.insert(deadline, Schedule::default(), Location::caller(), |_| {
             Box::new(|| Action::Continue)
         })
     }
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn a_period_keeps_its_phase_and_skips_what_it_missed() {
         let mut timers = Timers::default();
-        let every = Plan {
+        let every = Schedule {
             every: Some(10),
             at: None,
         };

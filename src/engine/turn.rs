@@ -1,4 +1,4 @@
-//! Driving: one turn after the other, and leaving the loop as the next must find it.
+//! Driver: one turn after the other, and leaving the loop as the next must find it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use std::{io, mem, thread};
 use super::handlers::Outcome;
 use super::hooks::Hook;
 use super::inbox::Post;
-use super::{Core, NEVER, NOT_AT_ALL, Phase, State, StateGuard, handlers, timers};
+use super::{Core, NEVER, NO_WAIT, Phase, State, StateGuard, handlers, timers};
 use crate::error::Cause;
 use crate::id::Key;
-use crate::poller::{BATCH, Events, Set};
+use crate::poller::{BATCH, Events, PollSet};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::{CallbackKind, Error, Result, Turn};
 
 /// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
 /// panicked, stay here for the next.
-pub(super) struct Turning {
+pub(super) struct TurnState {
     events: Events,
     /// Virtual sources that became ready; empty but while they are gathered.
-    news: Vec<Key>,
+    ready_sources: Vec<Key>,
     /// The handlers to be called in this turn; those before `called` have been.
     batch: Vec<Key>,
     called: usize,
@@ -32,7 +32,7 @@ pub(super) struct Turning {
     posts: VecDeque<Post>,
     idle: VecDeque<Post>,
     /// Events that concern nobody, in each set.
-    haunted: [Haunted; 2],
+    unclaimed: [Unclaimed; 2],
 }
 
 /// The phase in which a turn was broken off, and in which it goes on. What is left over stays where it
@@ -46,33 +46,33 @@ enum Cut {
 }
 
 /// In how many of them it is taken for a descriptor that cannot be removed.
-const HAUNTED: u32 = 8;
+const REBUILD_AFTER: u32 = 8;
 
 /// How long the loop's own wait does nothing if it cannot get rid of that for want of descriptors.
 const STUCK: Duration = Duration::from_millis(1);
 
 /// Which key had events that concern nobody, and in how many turns in a row.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-struct Haunted {
+struct Unclaimed {
     by: Option<Key>,
     turns: u32,
 }
 
-impl Haunted {
-    /// `ghost` is the one that was there before, if it is, or else any.
+impl Unclaimed {
+    /// `met_now` is the one that was there before, if it is, or else any.
     #[cold]
-    fn meet(&self, key: Key, ghost: &mut Option<Key>) {
-        if ghost.is_none() || self.by == Some(key) {
-            *ghost = Some(key);
+    fn meet(&self, key: Key, met_now: &mut Option<Key>) {
+        if met_now.is_none() || self.by == Some(key) {
+            *met_now = Some(key);
         }
     }
 }
 
-impl Turning {
-    pub(super) fn new(events: Events) -> Turning {
-        Turning {
+impl TurnState {
+    pub(super) fn new(events: Events) -> TurnState {
+        TurnState {
             events,
-            news: Vec::new(),
+            ready_sources: Vec::new(),
             batch: Vec::new(),
             called: 0,
             cut: None,
@@ -80,7 +80,7 @@ impl Turning {
             urgent: VecDeque::new(),
             posts: VecDeque::new(),
             idle: VecDeque::new(),
-            haunted: [Haunted::default(); 2],
+            unclaimed: [Unclaimed::default(); 2],
         }
     }
 
@@ -103,15 +103,15 @@ impl Turning {
 }
 
 /// The right to drive.
-pub(crate) struct Driving<'a> {
+pub(crate) struct Driver<'a> {
     pub(super) core: &'a Core,
-    pub(super) turning: MutexGuard<'a, Turning>,
+    pub(super) turn_state: MutexGuard<'a, TurnState>,
     /// The loop was left as its host must find it.
     pub(super) resting: bool,
     /// What was called to drive.
     pub(super) call: &'static str,
     /// How long to wait, really, for a clock of which nobody knows when it will be moved.
-    pub(super) patience: Option<Duration>,
+    pub(super) real_timeout: Option<Duration>,
     /// It is not to wait when nothing is left that could call back.
     pub(super) ends: bool,
     /// The loop's own wait drives: nobody can be told anything.
@@ -121,7 +121,7 @@ pub(crate) struct Driving<'a> {
     pub(super) most: usize,
 }
 
-impl<'c> Driving<'c> {
+impl<'c> Driver<'c> {
     /// The state again, after user code. If that has forked, the child has to leave everything
     /// alone: what is the kernel's is the parent's, and the lock may be somebody's who is not here.
     pub(super) fn state(&self) -> Result<StateGuard<'c>> {
@@ -135,21 +135,21 @@ impl<'c> Driving<'c> {
     pub(super) fn is_alive(&self, state: &State) -> bool {
         // Not `has_work`: a handler that is to be called next may have been taken out of the count.
         state.can_call()
-            || self.turning.has_left_overs()
-            || !self.turning.idle.is_empty()
+            || self.turn_state.has_left_overs()
+            || !self.turn_state.idle.is_empty()
             || self.core.inbox.has_posts()
             || self.core.inbox.is_stopped()
     }
 
     /// There is something to call without waiting.
     fn has_work(&self, state: &State) -> bool {
-        !self.turning.idle.is_empty() | self.is_busy(state)
+        !self.turn_state.idle.is_empty() | self.is_busy(state)
     }
 
     /// The same, but for idle posts.
     fn is_busy(&self, state: &State) -> bool {
         let signalled = self.core.inbox.is_signalled();
-        signalled | state.handlers.has_next() | self.turning.has_left_overs()
+        signalled | state.handlers.has_next() | self.turn_state.has_left_overs()
     }
 
     /// How long to wait, and in the poller's terms.
@@ -157,12 +157,12 @@ impl<'c> Driving<'c> {
     fn timeout(&self, until: u64) -> Option<Duration> {
         let clock = &self.core.clock;
         match until {
-            NOT_AT_ALL => Some(Duration::ZERO),
-            NEVER => self.patience,
+            NO_WAIT => Some(Duration::ZERO),
+            NEVER => self.real_timeout,
             _ => match clock.test() {
                 None => Some(clock.until(until)),
                 // It stands still: sleep until somebody moves it, unless that is enough already.
-                Some(test) if !test.is_eager() && clock.now() < until => self.patience,
+                Some(test) if !test.is_eager() && clock.now() < until => self.real_timeout,
                 Some(_) => Some(Duration::ZERO),
             },
         }
@@ -180,7 +180,7 @@ impl<'c> Driving<'c> {
         *turn = Turn::default();
         if core.inbox.take_stop() {
             // As one that is stopped half way.
-            self.turning.cut = None;
+            self.turn_state.cut = None;
             turn.stopped = true;
             return Ok(state);
         }
@@ -188,7 +188,7 @@ impl<'c> Driving<'c> {
         state.phase = Phase::Calling;
         state.handlers.defer = true;
         // The rest of a turn looks for nothing new until it comes to a phase that had not begun.
-        let cut = self.turning.cut.take();
+        let cut = self.turn_state.cut.take();
         let quiet;
         let mut limit = NEVER;
         match cut {
@@ -201,13 +201,13 @@ impl<'c> Driving<'c> {
         if !self.is_cut() {
             state = self.call_handlers(state, turn)?;
         }
-        let posts = core.inbox.is_signalled() | !self.turning.idle.is_empty();
+        let posts = core.inbox.is_signalled() | !self.turn_state.idle.is_empty();
         if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() {
             state = self.call_last(state, turn, cut, quiet, limit)?;
         }
         turn.stopped = core.inbox.take_stop();
         if turn.stopped {
-            self.turning.cut = None;
+            self.turn_state.cut = None;
         }
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
         Ok(state)
@@ -234,19 +234,19 @@ impl<'c> Driving<'c> {
         // Wait.
         let work = self.has_work(&state) || self.ends && !self.is_alive(&state);
         let until = match work {
-            true => NOT_AT_ALL,
+            true => NO_WAIT,
             false => until.min(limit).min(state.timers.next_deadline()),
         };
         let mut timeout = self.timeout(until);
-        if until != NOT_AT_ALL {
+        if until != NO_WAIT {
             state.phase = Phase::Waiting(until);
             state.handlers.defer = false;
         }
         drop(state);
-        if until != NOT_AT_ALL && !core.inbox.fall_asleep() {
+        if until != NO_WAIT && !core.inbox.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
-        let waited = core.inbox.poller.wait(&mut self.turning.events, timeout);
+        let waited = core.inbox.poller.wait(&mut self.turn_state.events, timeout);
         core.inbox.wake_up();
 
         // Gather. What was found is left over for the next turn if something fails.
@@ -254,25 +254,25 @@ impl<'c> Driving<'c> {
         let mut state = core.state();
         state.phase = Phase::Calling;
         state.handlers.defer = true;
-        let noticed = self.turning.events.notices.any();
+        let noticed = self.turn_state.events.notices.any();
         if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
             gathered = gathered.and(self.gather_unseen(&mut state));
         }
-        let Turning {
+        let TurnState {
             events,
             batch,
-            haunted,
+            unclaimed,
             ..
-        } = &mut *self.turning;
+        } = &mut *self.turn_state;
         let quiet = events.fired.is_empty();
-        let mut ghosts = [None; 2];
+        let mut met = [None; 2];
         for fired in &events.fired {
             if !state.handlers.gather(&core.inbox.poller, *fired, batch) {
-                haunted[fired.set as usize].meet(fired.key, &mut ghosts[fired.set as usize]);
+                unclaimed[fired.set as usize].meet(fired.key, &mut met[fired.set as usize]);
             }
         }
-        if (ghosts != [None; 2]) | (*haunted != [Haunted::default(); 2]) {
-            state = self.lay_ghosts(state, ghosts);
+        if (met != [None; 2]) | (*unclaimed != [Unclaimed::default(); 2]) {
+            state = self.rebuild_stale_sets(state, met);
         }
         gathered.map_err(|error| Error::os(self.call, error))?;
         Ok((state, quiet, limit))
@@ -280,7 +280,7 @@ impl<'c> Driving<'c> {
 
     /// The turn is broken off; a later call goes on with it.
     pub(super) fn is_cut(&self) -> bool {
-        self.turning.cut.is_some()
+        self.turn_state.cut.is_some()
     }
 
     /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
@@ -293,7 +293,7 @@ impl<'c> Driving<'c> {
             batch.retain(|&key| state.handlers.keep(key));
         }
 
-        let Turning { batch, called, .. } = &mut *self.turning;
+        let TurnState { batch, called, .. } = &mut *self.turn_state;
         match mem::take(called) {
             all if all == batch.len() => batch.clear(),
             called => keep_left_overs(batch, called, state),
@@ -304,12 +304,12 @@ impl<'c> Driving<'c> {
     #[inline(never)]
     fn gather_unseen(&mut self, state: &mut State) -> io::Result<()> {
         let core = self.core;
-        let Turning {
+        let TurnState {
             events,
-            news,
+            ready_sources,
             batch,
             ..
-        } = &mut *self.turning;
+        } = &mut *self.turn_state;
         if events.notices.alarm {
             state.alarm = NEVER;
         }
@@ -318,9 +318,11 @@ impl<'c> Driving<'c> {
             false => Ok(()),
         };
         core.follow_system_clock(state, events.notices.clock);
-        if core.inbox.take_news(news) {
+        if core.inbox.take_ready_sources(ready_sources) {
             let poller = &core.inbox.poller;
-            state.handlers.take_news(poller, news, batch);
+            state
+                .handlers
+                .take_ready_sources(poller, ready_sources, batch);
         }
         if state.handlers.has_next() {
             state.handlers.gather_next(batch);
@@ -330,42 +332,42 @@ impl<'c> Driving<'c> {
 
     /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
     #[cold]
-    fn lay_ghosts(
+    fn rebuild_stale_sets(
         &mut self,
         mut state: StateGuard<'c>,
-        ghosts: [Option<Key>; 2],
+        met: [Option<Key>; 2],
     ) -> StateGuard<'c> {
         let core = self.core;
         let mut is_stuck = false;
-        for set in [Set::Main, Set::Edges] {
-            let haunted = &mut self.turning.haunted[set as usize];
+        for set in [PollSet::Primary, PollSet::Edge] {
+            let unclaimed = &mut self.turn_state.unclaimed[set as usize];
             // Each handler that another thread has just removed may have one such event.
-            haunted.turns = match ghosts[set as usize] {
-                Some(ghost) if haunted.by == Some(ghost) => haunted.turns + 1,
-                ghost => u32::from(ghost.is_some()),
+            unclaimed.turns = match met[set as usize] {
+                Some(met_now) if unclaimed.by == Some(met_now) => unclaimed.turns + 1,
+                met_now => u32::from(met_now.is_some()),
             };
-            haunted.by = ghosts[set as usize];
-            if haunted.turns < HAUNTED {
+            unclaimed.by = met[set as usize];
+            if unclaimed.turns < REBUILD_AFTER {
                 continue;
             }
-            *haunted = Haunted::default();
+            *unclaimed = Unclaimed::default();
             // Whoever watches the descriptor takes it out before and puts it in again after that.
             // The loop's own wait cannot ask for it; they are told when they take a turn again. The
             // second set is nobody's business.
-            let watched = set == Set::Main && core.watched.load(Ordering::SeqCst) != 0;
-            state.haunted |= watched;
+            let watched = set == PollSet::Primary && core.watched.load(Ordering::SeqCst) != 0;
+            state.needs_rebuild |= watched;
             if watched && !self.built_in {
                 continue;
             }
-            if state.handlers.exorcise(&core.inbox.poller, set).is_err() {
+            if state.handlers.rebuild_set(&core.inbox.poller, set).is_err() {
                 // For want of descriptors: all else goes on. It is tried again with the next such event.
-                haunted.by = ghosts[set as usize];
-                haunted.turns = HAUNTED - 1;
+                unclaimed.by = met[set as usize];
+                unclaimed.turns = REBUILD_AFTER - 1;
                 is_stuck = self.built_in;
             }
         }
         // Until then no wait sleeps. What comes meanwhile is late by that much, and the loop does not spin.
-        if is_stuck && self.turning.batch.is_empty() {
+        if is_stuck && self.turn_state.batch.is_empty() {
             drop(state);
             thread::sleep(STUCK);
             state = core.state();
@@ -385,13 +387,15 @@ impl<'c> Driving<'c> {
             state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
         }
         let (inbox, most) = (&self.core.inbox, self.most);
-        let Turning { urgent, left, .. } = &mut *self.turning;
+        let TurnState { urgent, left, .. } = &mut *self.turn_state;
         match cut {
             None if inbox.take_urgent(urgent) => *left = urgent.len(),
             Some(Cut::Urgent) => inbox.take_first_urgent(most.min(*left), urgent),
             _ => return Ok(state),
         }
-        self.call_posts(state, turn, Cut::Urgent, |turning| &mut turning.urgent)
+        self.call_posts(state, turn, Cut::Urgent, |turn_state| {
+            &mut turn_state.urgent
+        })
     }
 
     fn call_handlers(
@@ -402,22 +406,22 @@ impl<'c> Driving<'c> {
         let core = self.core;
         // What one wait fetches is bounded already.
         let end = turn.called.saturating_add(self.most.max(BATCH));
-        while let Some(key) = core.unless_stopped(|| self.turning.next_in_batch()) {
+        while let Some(key) = core.unless_stopped(|| self.turn_state.next_in_batch()) {
             let Some(call) = state.handlers.start(key) else {
                 continue;
             };
             let handlers::Call {
                 mut callback,
                 event,
-                place,
+                location,
             } = call;
-            state.stats.events += 1;
+            state.stats.handler_calls += 1;
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.remove_handler(key)));
             let (outcome, is_slow) = core
                 .observer
-                .call(CallbackKind::Handler, place, || callback(event));
+                .call(CallbackKind::Handler, location, || callback(event));
             mem::forget(guard);
             state = self.state()?;
             let poller = &core.inbox.poller;
@@ -432,8 +436,8 @@ impl<'c> Driving<'c> {
             if dead.is_some() | is_slow {
                 state = self.after_call(state, dead, is_slow)?;
             }
-            if turn.called >= end && self.turning.has_left_overs() {
-                self.turning.cut = Some(Cut::Handlers);
+            if turn.called >= end && self.turn_state.has_left_overs() {
+                self.turn_state.cut = Some(Cut::Handlers);
                 break;
             }
         }
@@ -485,8 +489,8 @@ impl<'c> Driving<'c> {
         }
         // Also beside events that concern nobody, which may come again and again.
         if cut.is_none() && turn.called == 0 && !self.is_busy(&state) {
-            self.turning.left = 1;
-            state = self.call_posts(state, turn, Cut::Posts, |turning| &mut turning.idle)?;
+            self.turn_state.left = 1;
+            state = self.call_posts(state, turn, Cut::Posts, |turn_state| &mut turn_state.idle)?;
         }
         Ok(state)
     }
@@ -507,17 +511,17 @@ impl<'c> Driving<'c> {
             }
             let Some(timers::Call {
                 mut callback,
-                place,
+                location,
             }) = state.timers.start(key)
             else {
                 continue;
             };
-            state.stats.timers += 1;
+            state.stats.timer_calls += 1;
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
             let observer = &core.observer;
-            let (action, is_slow) = observer.call(CallbackKind::Timer, place, &mut callback);
+            let (action, is_slow) = observer.call(CallbackKind::Timer, location, &mut callback);
             mem::forget(guard);
             state = self.state()?;
             let now = || core.clock.now();
@@ -530,7 +534,7 @@ impl<'c> Driving<'c> {
                 state = self.report(state)?;
             }
             if turn.called >= end && state.timers.has_due() {
-                self.turning.cut = Some(Cut::Timers);
+                self.turn_state.cut = Some(Cut::Timers);
                 break;
             }
         }
@@ -545,9 +549,9 @@ impl<'c> Driving<'c> {
         cut: Option<Cut>,
     ) -> Result<StateGuard<'c>> {
         let (inbox, most) = (&self.core.inbox, self.most);
-        let Turning {
+        let TurnState {
             posts, idle, left, ..
-        } = &mut *self.turning;
+        } = &mut *self.turn_state;
         if cut == Some(Cut::Posts) {
             inbox.take_first(most.min(*left), posts);
         } else if inbox.take(posts, idle) {
@@ -555,7 +559,7 @@ impl<'c> Driving<'c> {
         } else {
             return Ok(state);
         }
-        self.call_posts(state, turn, Cut::Posts, |turning| &mut turning.posts)
+        self.call_posts(state, turn, Cut::Posts, |turn_state| &mut turn_state.posts)
     }
 
     /// Calls the posts of a line that are left in this phase.
@@ -565,38 +569,39 @@ impl<'c> Driving<'c> {
         state: StateGuard<'c>,
         turn: &mut Turn,
         phase: Cut,
-        line: fn(&mut Turning) -> &mut VecDeque<Post>,
+        line: fn(&mut TurnState) -> &mut VecDeque<Post>,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        let now = self.most.min(self.turning.left);
+        let now = self.most.min(self.turn_state.left);
         let mut called = 0;
-        let mut next = |turning: &mut Turning| {
-            let next = (called < now).then(|| core.unless_stopped(|| line(turning).pop_front()))?;
+        let mut next = |turn_state: &mut TurnState| {
+            let next =
+                (called < now).then(|| core.unless_stopped(|| line(turn_state).pop_front()))?;
             called += usize::from(next.is_some());
             next
         };
-        let Some(mut post) = next(&mut self.turning) else {
+        let Some(mut post) = next(&mut self.turn_state) else {
             return Ok(state);
         };
         drop(state);
         loop {
             turn.called += 1;
-            let Post { callback, place } = post;
-            let ((), is_slow) = core.observer.call(CallbackKind::Post, place, callback);
+            let Post { callback, location } = post;
+            let ((), is_slow) = core.observer.call(CallbackKind::Post, location, callback);
             if is_slow {
                 core.observer.report();
             }
-            match next(&mut self.turning) {
+            match next(&mut self.turn_state) {
                 Some(another) => post = another,
                 None => break,
             }
         }
         let mut state = self.state()?;
-        state.stats.posts += called as u64;
-        self.turning.left -= called;
+        state.stats.post_calls += called as u64;
+        self.turn_state.left -= called;
         // If it was stopped, the left-overs are for the next turn.
-        if called == now && self.turning.left > 0 {
-            self.turning.cut = Some(phase);
+        if called == now && self.turn_state.left > 0 {
+            self.turn_state.cut = Some(phase);
         }
         Ok(state)
     }
@@ -625,7 +630,7 @@ impl<'c> Driving<'c> {
         let mut limit = NEVER;
         if !state.hooks.is_empty() {
             // What the hooks said after the last turn does if nothing can have happened since.
-            let sleeps = until != NOT_AT_ALL && !self.has_work(&state);
+            let sleeps = until != NO_WAIT && !self.has_work(&state);
             match state.prepared.take() {
                 Some(said) if !sleeps => limit = said,
                 _ => (state, limit) = self.call_prepare(state)?,
@@ -649,7 +654,7 @@ impl<'c> Driving<'c> {
             |prepare| {
                 limit = limit.min(match prepare() {
                     None => NEVER,
-                    Some(Duration::ZERO) => NOT_AT_ALL,
+                    Some(Duration::ZERO) => NO_WAIT,
                     Some(wish) => self.core.clock.deadline_in(wish),
                 });
             },
@@ -672,14 +677,14 @@ impl<'c> Driving<'c> {
             let Some(hook) = state.hooks.get(key) else {
                 continue;
             };
-            let place = hook.place;
+            let location = hook.location;
             let Some(mut callback) = which(hook).take() else {
                 continue;
             };
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
             let call = || call(&mut callback);
-            let ((), is_slow) = core.observer.call(CallbackKind::Hook, place, call);
+            let ((), is_slow) = core.observer.call(CallbackKind::Hook, location, call);
             mem::forget(guard);
             state = self.state()?;
             match state.hooks.get(key) {
@@ -704,7 +709,7 @@ impl<'c> Driving<'c> {
         let (mut state, limit) = self.call_prepare(self.state()?)?;
         state.prepared = (!state.hooks.is_empty()).then_some(limit);
         self.flush(&mut state)?;
-        if limit == NOT_AT_ALL || self.has_work(&state) {
+        if limit == NO_WAIT || self.has_work(&state) {
             return Ok(false);
         }
         self.leave(&mut state);
@@ -721,7 +726,7 @@ impl<'c> Driving<'c> {
     }
 }
 
-impl Drop for Driving<'_> {
+impl Drop for Driver<'_> {
     /// Leaves the loop so that the next to drive, or a host that watches the descriptor, finds all
     /// that is left to do: after an error, a stop and a panic, too.
     fn drop(&mut self) {
@@ -735,9 +740,9 @@ impl Drop for Driving<'_> {
         if self.resting {
             return;
         }
-        let closed = core.inbox.put_back(self.turning.take_posts());
+        let closed = core.inbox.put_back(self.turn_state.take_posts());
         // A hook has to be asked before anybody sleeps.
-        let ask = !state.hooks.is_empty() && state.prepared.is_none_or(|until| until == NOT_AT_ALL);
+        let ask = !state.hooks.is_empty() && state.prepared.is_none_or(|until| until == NO_WAIT);
         let failed = state.handlers.tell_kernel(&core.inbox.poller).is_some();
         let work = ask || failed || self.has_work(&state);
         self.leave(&mut state);
@@ -765,11 +770,11 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::{Interest, LocalReactor, Mode, Priority};
+    use crate::{Interest, Mode, Priority, Reactor};
 
     #[test]
     fn turns_that_are_stopped_early_leave_no_more_over_than_there_is_to_call() {
-        let reactor = LocalReactor::new().unwrap();
+        let reactor = Reactor::new_local().unwrap();
         let (a, b) = UnixStream::pair().unwrap();
         io::Write::write_all(&mut &b, b"x").unwrap();
         let added = reactor.add_handler(a, Interest::READABLE, Mode::Edge, |_, _| {});
@@ -783,14 +788,14 @@ mod tests {
             };
             reactor.call_soon_with(Priority::High, early).unwrap();
             assert!(reactor.turn(Some(Duration::ZERO)).unwrap().stopped);
-            let turning = reactor.core.turning.lock().unwrap();
-            assert!(turning.batch.len() <= 1);
+            let turn_state = reactor.core.turn_state.lock().unwrap();
+            assert!(turn_state.batch.len() <= 1);
         }
     }
 
     #[test]
     fn a_burst_of_posts_keeps_no_memory() {
-        let reactor = LocalReactor::new().unwrap();
+        let reactor = Reactor::new_local().unwrap();
         let mut host = reactor.host("a test").unwrap();
         for one_turn in [true, false] {
             for (count, priority) in [(100_000, Priority::Normal), (100_000, Priority::High)] {
@@ -804,8 +809,8 @@ mod tests {
                     while !host.turn(budget).unwrap().idle {}
                 }
             }
-            let turning = reactor.core.turning.lock().unwrap();
-            let taken = turning.posts.capacity() + turning.urgent.capacity();
+            let turn_state = reactor.core.turn_state.lock().unwrap();
+            let taken = turn_state.posts.capacity() + turn_state.urgent.capacity();
             let room = taken + reactor.core.inbox.room();
             assert!(room < 10_000, "for {room} posts");
         }

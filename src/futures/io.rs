@@ -9,9 +9,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use super::Async;
 use super::wait::{Direction, Registration, number};
 use crate::os::RawFd;
-use crate::{Origin, Source, Threads};
+use crate::{Source, SourceKind, Threading};
 
-impl<K: Threads> Registration<K> {
+impl<M: Threading> Registration<M> {
     fn poll_read(
         &self,
         mut source: impl Read,
@@ -69,12 +69,12 @@ impl<K: Threads> Registration<K> {
 fn close(source: &impl Source) -> Result<()> {
     use rustix::io::Errno;
     use rustix::net::{Shutdown, shutdown};
-    match source.origin() {
-        Origin::Descriptor(fd) => match shutdown(fd, Shutdown::Write) {
+    match source.kind() {
+        SourceKind::Descriptor(fd) => match shutdown(fd, Shutdown::Write) {
             Ok(()) | Err(Errno::NOTSOCK | Errno::NOTCONN) => Ok(()),
             Err(error) => Err(error.into()),
         },
-        Origin::Virtual(_) => Ok(()),
+        SourceKind::Virtual(_) => Ok(()),
     }
 }
 
@@ -131,13 +131,13 @@ impl<S: Write + Source> Write for Lent<'_, S> {
     }
 }
 
-impl<S: Source, K: Threads> Async<S, K> {
+impl<S: Source, M: Threading> Async<S, M> {
     /// Polls an operation that has the source for itself, and registers what it has become then. The
     /// number of a descriptor that it has closed may soon be another's.
     fn poll_mut<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&Registration<K>, &mut Lent<'_, S>, &mut Context<'_>) -> Poll<Result<R>>,
+        poll: impl FnOnce(&Registration<M>, &mut Lent<'_, S>, &mut Context<'_>) -> Poll<Result<R>>,
     ) -> Poll<Result<R>> {
         let Async {
             registration,
@@ -165,7 +165,7 @@ impl<S: Source, K: Threads> Async<S, K> {
     }
 }
 
-impl<S: Read + Source, K: Threads> AsyncRead for Async<S, K> {
+impl<S: Read + Source, M: Threading> AsyncRead for Async<S, M> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -187,7 +187,7 @@ impl<S: Read + Source, K: Threads> AsyncRead for Async<S, K> {
     }
 }
 
-impl<S, K: Threads> AsyncRead for &Async<S, K>
+impl<S, M: Threading> AsyncRead for &Async<S, M>
 where
     for<'a> &'a S: Read,
 {
@@ -210,7 +210,7 @@ where
 }
 
 /// Closing a socket shuts down its writing side; the reading side goes on.
-impl<S: Write + Source, K: Threads> AsyncWrite for Async<S, K> {
+impl<S: Write + Source, M: Threading> AsyncWrite for Async<S, M> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -246,7 +246,7 @@ impl<S: Write + Source, K: Threads> AsyncWrite for Async<S, K> {
 }
 
 /// Closing a socket shuts down its writing side; the reading side goes on.
-impl<S: Source, K: Threads> AsyncWrite for &Async<S, K>
+impl<S: Source, M: Threading> AsyncWrite for &Async<S, M>
 where
     for<'a> &'a S: Write,
 {

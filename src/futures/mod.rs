@@ -1,5 +1,5 @@
 //! Objects that futures await, whatever executor polls them. They need no runtime: only that
-//! somebody drives the loop ([`Loop::is_driven`](crate::Loop::is_driven)).
+//! somebody drives the loop ([`Reactor::is_driven`](crate::Reactor::is_driven)).
 //!
 //! ```
 //! use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip};
@@ -53,7 +53,7 @@ pub(crate) use wait::Budget;
 use wait::{Direction, Registration};
 
 use crate::os::AsRawFd;
-use crate::{AddError, Error, Interest, Loop, Origin, Ready, Shared, Source, Threads};
+use crate::{AddError, Error, Interest, Reactor, Ready, Shared, Source, SourceKind, Threading};
 
 /// A source that futures can wait on.
 ///
@@ -75,30 +75,30 @@ use crate::{AddError, Error, Interest, Loop, Origin, Ready, Shared, Source, Thre
 /// Several on one descriptor, or one beside handlers, work each as if they were alone. If the loop
 /// is closed, waiting on it is an error. While nobody drives it, waiting takes for ever; with the
 /// `tracing` feature there is a warning about that, once a loop.
-pub struct Async<S, K: Threads = Shared> {
+pub struct Async<S, M: Threading = Shared> {
     // Dropped before the source, so that no closed descriptor is registered.
-    registration: Registration<K>,
+    registration: Registration<M>,
     source: S,
 }
 
-impl<S: Source, K: Threads> Async<S, K> {
+impl<S: Source, M: Threading> Async<S, M> {
     /// Registers a source, and makes its descriptor, if it has one, non-blocking.
     ///
     /// # Errors
     ///
-    /// As [`add_handler`](Loop::add_handler), with the source in it.
+    /// As [`add_handler`](Reactor::add_handler), with the source in it.
     #[track_caller]
-    pub fn new(reactor: &Loop<K>, source: S) -> result::Result<Async<S, K>, AddError<S>> {
+    pub fn new(reactor: &Reactor<M>, source: S) -> result::Result<Async<S, M>, AddError<S>> {
         Async::add(reactor, source, Location::caller())
     }
 
     /// What was asked for at `place`.
     fn add(
-        reactor: &Loop<K>,
+        reactor: &Reactor<M>,
         source: S,
-        place: &'static Location<'static>,
-    ) -> result::Result<Async<S, K>, AddError<S>> {
-        let made = Async::add_nonblocking(reactor, source, place)?;
+        location: &'static Location<'static>,
+    ) -> result::Result<Async<S, M>, AddError<S>> {
+        let made = Async::add_nonblocking(reactor, source, location)?;
         // Not before: a source that is refused comes back as it was.
         match set_nonblocking(&made.source) {
             Ok(()) => Ok(made),
@@ -109,18 +109,18 @@ impl<S: Source, K: Threads> Async<S, K> {
     /// As [`new`](Self::new), for a source that is non-blocking already.
     #[track_caller]
     pub fn new_nonblocking(
-        reactor: &Loop<K>,
+        reactor: &Reactor<M>,
         source: S,
-    ) -> result::Result<Async<S, K>, AddError<S>> {
+    ) -> result::Result<Async<S, M>, AddError<S>> {
         Async::add_nonblocking(reactor, source, Location::caller())
     }
 
     fn add_nonblocking(
-        reactor: &Loop<K>,
+        reactor: &Reactor<M>,
         source: S,
-        place: &'static Location<'static>,
-    ) -> result::Result<Async<S, K>, AddError<S>> {
-        match Registration::new(reactor, &source, place) {
+        location: &'static Location<'static>,
+    ) -> result::Result<Async<S, M>, AddError<S>> {
+        match Registration::new(reactor, &source, location) {
             Ok(registration) => Ok(Async {
                 registration,
                 source,
@@ -130,9 +130,9 @@ impl<S: Source, K: Threads> Async<S, K> {
     }
 }
 
-impl<S, K: Threads> Async<S, K> {
+impl<S, M: Threading> Async<S, M> {
     /// The loop it waits on.
-    pub fn reactor(&self) -> &Loop<K> {
+    pub fn reactor(&self) -> &Reactor<M> {
         self.registration.reactor()
     }
 
@@ -283,23 +283,23 @@ impl<S, K: Threads> Async<S, K> {
 }
 
 /// It is never pinned for what is in it.
-impl<S, K: Threads> Unpin for Async<S, K> {}
+impl<S, M: Threading> Unpin for Async<S, M> {}
 
 #[cfg(unix)]
-impl<S: AsFd, K: Threads> AsFd for Async<S, K> {
+impl<S: AsFd, M: Threading> AsFd for Async<S, M> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
     }
 }
 
 #[cfg(windows)]
-impl<S: AsSocket, K: Threads> AsSocket for Async<S, K> {
+impl<S: AsSocket, M: Threading> AsSocket for Async<S, M> {
     fn as_socket(&self) -> BorrowedSocket<'_> {
         self.source.as_socket()
     }
 }
 
-impl<S: fmt::Debug, K: Threads> fmt::Debug for Async<S, K> {
+impl<S: fmt::Debug, M: Threading> fmt::Debug for Async<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Async").field(&self.source).finish()
     }
@@ -311,11 +311,11 @@ fn refused<S>(error: AddError<S>) -> std::io::Error {
 }
 
 fn set_nonblocking(source: &impl Source) -> result::Result<(), Error> {
-    match source.origin() {
-        Origin::Descriptor(fd) => {
+    match source.kind() {
+        SourceKind::Descriptor(fd) => {
             let set = rustix::io::ioctl_fionbio(fd, true);
             set.map_err(|error| Error::os("Async::new", error.into()).with_fd(fd.as_raw_fd()))
         }
-        Origin::Virtual(_) => Ok(()),
+        SourceKind::Virtual(_) => Ok(()),
     }
 }

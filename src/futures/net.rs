@@ -16,47 +16,47 @@ use rustix::net::{AddressFamily, SocketType};
 use super::wait::Direction;
 use super::{Async, refused};
 use crate::os::AsFd;
-use crate::{Loop, Shared, Source, Threads};
+use crate::{Reactor, Shared, Source, Threading};
 
 /// TCP listeners.
-impl<K: Threads> Async<TcpListener, K> {
+impl<M: Threading> Async<TcpListener, M> {
     /// A listener on an address; port 0 means any that is free.
     ///
     /// # Errors
     ///
     /// The operating system's, as for the other functions here.
     #[track_caller]
-    pub fn bind(reactor: &Loop<K>, address: impl Into<SocketAddr>) -> Result<Self> {
+    pub fn bind(reactor: &Reactor<M>, address: impl Into<SocketAddr>) -> Result<Self> {
         Async::new(reactor, TcpListener::bind(address.into())?).map_err(refused)
     }
 
     /// The next connection.
     #[track_caller]
-    pub fn accept(&self) -> impl Future<Output = Result<(Async<TcpStream, K>, SocketAddr)>> {
-        let place = Location::caller();
+    pub fn accept(&self) -> impl Future<Output = Result<(Async<TcpStream, M>, SocketAddr)>> {
+        let location = Location::caller();
         async move {
             let (stream, address) = self.read_with(TcpListener::accept).await?;
-            let stream = Async::add(self.reactor(), stream, place).map_err(refused)?;
+            let stream = Async::add(self.reactor(), stream, location).map_err(refused)?;
             Ok((stream, address))
         }
     }
 
     /// The connections, one after the other; without end.
     #[track_caller]
-    pub fn incoming(&self) -> IncomingTcp<'_, K> {
+    pub fn incoming(&self) -> IncomingTcp<'_, M> {
         IncomingTcp(Incoming::new(self))
     }
 }
 
 /// TCP connections.
-impl<K: Threads> Async<TcpStream, K> {
+impl<M: Threading> Async<TcpStream, M> {
     /// Connects.
     #[track_caller]
     pub fn connect(
-        reactor: &Loop<K>,
+        reactor: &Reactor<M>,
         address: impl Into<SocketAddr>,
     ) -> impl Future<Output = Result<Self>> {
-        let (address, place) = (address.into(), Location::caller());
+        let (address, location) = (address.into(), Location::caller());
         async move {
             let family = match address {
                 SocketAddr::V4(_) => AddressFamily::INET,
@@ -64,7 +64,7 @@ impl<K: Threads> Async<TcpStream, K> {
             };
             let socket = new_socket(family)?;
             begin_to_connect(&socket, &address)?;
-            let stream = Async::add(reactor, socket.into(), place).map_err(refused)?;
+            let stream = Async::add(reactor, socket.into(), location).map_err(refused)?;
             end_connecting(stream).await
         }
     }
@@ -76,10 +76,10 @@ impl<K: Threads> Async<TcpStream, K> {
 }
 
 /// UDP.
-impl<K: Threads> Async<UdpSocket, K> {
+impl<M: Threading> Async<UdpSocket, M> {
     /// A socket on an address; port 0 means any that is free.
     #[track_caller]
-    pub fn bind(reactor: &Loop<K>, address: impl Into<SocketAddr>) -> Result<Self> {
+    pub fn bind(reactor: &Reactor<M>, address: impl Into<SocketAddr>) -> Result<Self> {
         Async::new(reactor, UdpSocket::bind(address.into())?).map_err(refused)
     }
 
@@ -119,10 +119,10 @@ impl<K: Threads> Async<UdpSocket, K> {
 
 /// Connections as they come; see [`Async::<TcpListener>::incoming`](Async::incoming).
 #[derive(Debug)]
-pub struct IncomingTcp<'a, K: Threads = Shared>(Incoming<'a, TcpListener, K>);
+pub struct IncomingTcp<'a, M: Threading = Shared>(Incoming<'a, TcpListener, M>);
 
-impl<K: Threads> Stream for IncomingTcp<'_, K> {
-    type Item = Result<Async<TcpStream, K>>;
+impl<M: Threading> Stream for IncomingTcp<'_, M> {
+    type Item = Result<Async<TcpStream, M>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll(cx, |listener| Ok(listener.accept()?.0))
@@ -131,30 +131,30 @@ impl<K: Threads> Stream for IncomingTcp<'_, K> {
 
 /// Both kinds.
 #[derive(Debug)]
-pub(super) struct Incoming<'a, L, K: Threads> {
-    listener: &'a Async<L, K>,
+pub(super) struct Incoming<'a, L, M: Threading> {
+    listener: &'a Async<L, M>,
     /// Where they were asked for.
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
 }
 
-impl<'a, L, K: Threads> Incoming<'a, L, K> {
+impl<'a, L, M: Threading> Incoming<'a, L, M> {
     #[track_caller]
-    pub(super) fn new(listener: &'a Async<L, K>) -> Incoming<'a, L, K> {
-        let place = Location::caller();
-        Incoming { listener, place }
+    pub(super) fn new(listener: &'a Async<L, M>) -> Incoming<'a, L, M> {
+        let location = Location::caller();
+        Incoming { listener, location }
     }
 
     pub(super) fn poll<S: Source>(
         &self,
         cx: &mut Context<'_>,
         accept: impl Fn(&L) -> Result<S>,
-    ) -> Poll<Option<Result<Async<S, K>>>> {
-        let Incoming { listener, place } = *self;
+    ) -> Poll<Option<Result<Async<S, M>>>> {
+        let Incoming { listener, location } = *self;
         let attempt = || accept(&listener.source);
         let accepted = listener
             .registration
             .poll_with(Direction::Read, cx, attempt);
-        let add = |stream| Async::add(listener.reactor(), stream, place).map_err(refused);
+        let add = |stream| Async::add(listener.reactor(), stream, location).map_err(refused);
         accepted.map(|stream| Some(stream.and_then(add)))
     }
 }
@@ -173,9 +173,9 @@ pub(super) fn begin_to_connect(socket: impl AsFd, address: &impl SocketAddrArg) 
     }
 }
 
-pub(super) async fn end_connecting<S: Source + AsFd, K: Threads>(
-    stream: Async<S, K>,
-) -> Result<Async<S, K>> {
+pub(super) async fn end_connecting<S: Source + AsFd, M: Threading>(
+    stream: Async<S, M>,
+) -> Result<Async<S, M>> {
     stream.writable().await?;
     rustix::net::sockopt::socket_error(stream.get_ref().as_fd())??;
     Ok(stream)

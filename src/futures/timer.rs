@@ -11,7 +11,7 @@ use futures_core::Stream;
 use crate::engine::When;
 use crate::id::Key;
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Action, Loop, Shared, Threads};
+use crate::{Action, Reactor, Shared, Threading};
 
 /// A timer of a loop as a future, or as a stream of ticks.
 ///
@@ -40,8 +40,8 @@ use crate::{Action, Loop, Shared, Threads};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Timer<K: Threads = Shared> {
-    reactor: Loop<K>,
+pub struct Timer<M: Threading = Shared> {
+    reactor: Reactor<M>,
     /// `None`: never.
     deadline: Option<Instant>,
     period: Option<Duration>,
@@ -52,36 +52,36 @@ pub struct Timer<K: Threads = Shared> {
     /// What was registered with the loop, and for when.
     registered: Option<(Key, Instant)>,
     task: Arc<Mutex<Option<Waker>>>,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
 }
 
-impl<K: Threads> Timer<K> {
+impl<M: Threading> Timer<M> {
     /// At `deadline`.
     #[track_caller]
-    pub fn at(reactor: &Loop<K>, deadline: Instant) -> Timer<K> {
+    pub fn at(reactor: &Reactor<M>, deadline: Instant) -> Timer<M> {
         Timer::new(reactor, Some(deadline), None)
     }
 
     /// After `delay`, counted from now; one beyond the end of time means never.
     #[track_caller]
-    pub fn after(reactor: &Loop<K>, delay: Duration) -> Timer<K> {
+    pub fn after(reactor: &Reactor<M>, delay: Duration) -> Timer<M> {
         Timer::new(reactor, reactor.now().checked_add(delay), None)
     }
 
     /// Every `period`, the first time a period from now. A period of zero is always ready.
     #[track_caller]
-    pub fn interval(reactor: &Loop<K>, period: Duration) -> Timer<K> {
+    pub fn interval(reactor: &Reactor<M>, period: Duration) -> Timer<M> {
         Timer::new(reactor, reactor.now().checked_add(period), Some(period))
     }
 
     /// Every `period`, the first time at `start`.
     #[track_caller]
-    pub fn interval_at(reactor: &Loop<K>, start: Instant, period: Duration) -> Timer<K> {
+    pub fn interval_at(reactor: &Reactor<M>, start: Instant, period: Duration) -> Timer<M> {
         Timer::new(reactor, Some(start), Some(period))
     }
 
     #[track_caller]
-    fn new(reactor: &Loop<K>, deadline: Option<Instant>, period: Option<Duration>) -> Timer<K> {
+    fn new(reactor: &Reactor<M>, deadline: Option<Instant>, period: Option<Duration>) -> Timer<M> {
         Timer {
             reactor: reactor.clone(),
             deadline,
@@ -90,7 +90,7 @@ impl<K: Threads> Timer<K> {
             waited: false,
             registered: None,
             task: Arc::default(),
-            place: Location::caller(),
+            location: Location::caller(),
         }
     }
 
@@ -154,7 +154,7 @@ impl<K: Threads> Timer<K> {
         });
         let when = When::At(deadline);
         let core = &self.reactor.core;
-        let added = core.add_timer("Timer", when, self.place, wake);
+        let added = core.add_timer("Timer", when, self.location, wake);
         self.registered = added.ok().map(|key| (key, deadline));
     }
 
@@ -189,7 +189,7 @@ impl<K: Threads> Timer<K> {
     }
 }
 
-impl<K: Threads> Future for Timer<K> {
+impl<M: Threading> Future for Timer<M> {
     type Output = Instant;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
@@ -197,7 +197,7 @@ impl<K: Threads> Future for Timer<K> {
     }
 }
 
-impl<K: Threads> Stream for Timer<K> {
+impl<M: Threading> Stream for Timer<M> {
     type Item = Instant;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
@@ -227,7 +227,7 @@ fn next(deadline: Instant, period: Duration, now: Instant) -> Option<Instant> {
     now.checked_add(period.saturating_sub(into))
 }
 
-impl<K: Threads> Drop for Timer<K> {
+impl<M: Threading> Drop for Timer<M> {
     fn drop(&mut self) {
         if let Some((key, _)) = self.registered {
             // It may have fired.
@@ -236,7 +236,7 @@ impl<K: Threads> Drop for Timer<K> {
     }
 }
 
-impl<K: Threads> fmt::Debug for Timer<K> {
+impl<M: Threading> fmt::Debug for Timer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut timer = f.debug_struct("Timer");
         timer.field("deadline", &self.deadline);

@@ -22,58 +22,58 @@ use rustix::net::{AddressFamily, SocketAddrUnix};
 
 use super::net::{Incoming, begin_to_connect, end_connecting, new_socket};
 use super::{Async, refused};
-use crate::{Loop, Shared, Threads};
+use crate::{Reactor, Shared, Threading};
 
 /// Listeners on Unix sockets.
-impl<K: Threads> Async<UnixListener, K> {
+impl<M: Threading> Async<UnixListener, M> {
     /// A listener on a path, which must not exist. On Linux, a path that begins with a zero byte is
     /// an abstract name.
     #[track_caller]
-    pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        Async::<UnixListener, K>::bind_addr(reactor, &address(path.as_ref())?)
+    pub fn bind(reactor: &Reactor<M>, path: impl AsRef<Path>) -> Result<Self> {
+        Async::<UnixListener, M>::bind_addr(reactor, &address(path.as_ref())?)
     }
 
     /// A listener on an address.
     #[track_caller]
-    pub fn bind_addr(reactor: &Loop<K>, address: &SocketAddr) -> Result<Self> {
+    pub fn bind_addr(reactor: &Reactor<M>, address: &SocketAddr) -> Result<Self> {
         Async::new(reactor, UnixListener::bind_addr(address)?).map_err(refused)
     }
 
     /// The next connection.
     #[track_caller]
-    pub fn accept(&self) -> impl Future<Output = Result<(Async<UnixStream, K>, SocketAddr)>> {
-        let place = Location::caller();
+    pub fn accept(&self) -> impl Future<Output = Result<(Async<UnixStream, M>, SocketAddr)>> {
+        let location = Location::caller();
         async move {
             let (stream, address) = self.read_with(UnixListener::accept).await?;
-            let stream = Async::add(self.reactor(), stream, place).map_err(refused)?;
+            let stream = Async::add(self.reactor(), stream, location).map_err(refused)?;
             Ok((stream, address))
         }
     }
 
     /// The connections, one after the other; without end.
     #[track_caller]
-    pub fn incoming(&self) -> IncomingUnix<'_, K> {
+    pub fn incoming(&self) -> IncomingUnix<'_, M> {
         IncomingUnix(Incoming::new(self))
     }
 }
 
 /// Connections on Unix sockets.
-impl<K: Threads> Async<UnixStream, K> {
+impl<M: Threading> Async<UnixStream, M> {
     /// Connects to a listener on a path. On Linux, a path that begins with a zero byte is an
     /// abstract name.
     #[track_caller]
     pub fn connect(
-        reactor: &Loop<K>,
+        reactor: &Reactor<M>,
         path: impl AsRef<Path>,
     ) -> impl Future<Output = Result<Self>> {
-        let place = Location::caller();
-        async move { connect(reactor, &address(path.as_ref())?, place).await }
+        let location = Location::caller();
+        async move { connect(reactor, &address(path.as_ref())?, location).await }
     }
 
     /// Connects to a listener on an address.
     #[track_caller]
     pub fn connect_addr(
-        reactor: &Loop<K>,
+        reactor: &Reactor<M>,
         address: &SocketAddr,
     ) -> impl Future<Output = Result<Self>> {
         connect(reactor, address, Location::caller())
@@ -81,7 +81,7 @@ impl<K: Threads> Async<UnixStream, K> {
 
     /// Two that are connected with each other.
     #[track_caller]
-    pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
+    pub fn pair(reactor: &Reactor<M>) -> Result<(Self, Self)> {
         let (a, b) = UnixStream::pair()?;
         let a = Async::new(reactor, a).map_err(refused)?;
         let b = Async::new(reactor, b).map_err(refused)?;
@@ -90,29 +90,29 @@ impl<K: Threads> Async<UnixStream, K> {
 }
 
 /// Datagrams on Unix sockets.
-impl<K: Threads> Async<UnixDatagram, K> {
+impl<M: Threading> Async<UnixDatagram, M> {
     /// A socket on a path, which must not exist. On Linux, a path that begins with a zero byte is
     /// an abstract name.
     #[track_caller]
-    pub fn bind(reactor: &Loop<K>, path: impl AsRef<Path>) -> Result<Self> {
-        Async::<UnixDatagram, K>::bind_addr(reactor, &address(path.as_ref())?)
+    pub fn bind(reactor: &Reactor<M>, path: impl AsRef<Path>) -> Result<Self> {
+        Async::<UnixDatagram, M>::bind_addr(reactor, &address(path.as_ref())?)
     }
 
     /// A socket on an address.
     #[track_caller]
-    pub fn bind_addr(reactor: &Loop<K>, address: &SocketAddr) -> Result<Self> {
+    pub fn bind_addr(reactor: &Reactor<M>, address: &SocketAddr) -> Result<Self> {
         Async::new(reactor, UnixDatagram::bind_addr(address)?).map_err(refused)
     }
 
     /// A socket without a name.
     #[track_caller]
-    pub fn unbound(reactor: &Loop<K>) -> Result<Self> {
+    pub fn unbound(reactor: &Reactor<M>) -> Result<Self> {
         Async::new(reactor, UnixDatagram::unbound()?).map_err(refused)
     }
 
     /// Two that are connected with each other.
     #[track_caller]
-    pub fn pair(reactor: &Loop<K>) -> Result<(Self, Self)> {
+    pub fn pair(reactor: &Reactor<M>) -> Result<(Self, Self)> {
         let (a, b) = UnixDatagram::pair()?;
         let a = Async::new(reactor, a).map_err(refused)?;
         let b = Async::new(reactor, b).map_err(refused)?;
@@ -147,15 +147,15 @@ impl<K: Threads> Async<UnixDatagram, K> {
     }
 }
 
-async fn connect<K: Threads>(
-    reactor: &Loop<K>,
+async fn connect<M: Threading>(
+    reactor: &Reactor<M>,
     address: &SocketAddr,
-    place: &'static Location<'static>,
-) -> Result<Async<UnixStream, K>> {
+    location: &'static Location<'static>,
+) -> Result<Async<UnixStream, M>> {
     let address = for_rustix(address)?;
     let socket = new_socket(AddressFamily::UNIX)?;
-    let stream: Async<UnixStream, K> =
-        Async::add(reactor, socket.into(), place).map_err(refused)?;
+    let stream: Async<UnixStream, M> =
+        Async::add(reactor, socket.into(), location).map_err(refused)?;
     // While the listener's queue is full, Linux says that it would block, and also that the socket is
     // writable. So it is tried again after a pause.
     let connect = |stream: &UnixStream| begin_to_connect(stream, &address);
@@ -188,10 +188,10 @@ fn for_rustix(address: &SocketAddr) -> Result<SocketAddrUnix> {
 
 /// Connections as they come; see `Async::<UnixListener>::incoming`.
 #[derive(Debug)]
-pub struct IncomingUnix<'a, K: Threads = Shared>(Incoming<'a, UnixListener, K>);
+pub struct IncomingUnix<'a, M: Threading = Shared>(Incoming<'a, UnixListener, M>);
 
-impl<K: Threads> Stream for IncomingUnix<'_, K> {
-    type Item = Result<Async<UnixStream, K>>;
+impl<M: Threading> Stream for IncomingUnix<'_, M> {
+    type Item = Result<Async<UnixStream, M>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll(cx, |listener| Ok(listener.accept()?.0))

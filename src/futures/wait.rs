@@ -29,12 +29,12 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::set_nonblocking;
-use crate::engine::{Core, Inbox, On, Outcome, When};
+use crate::engine::{Core, Inbox, Outcome, Target, When};
 use crate::id::Key;
 use crate::os::{AsRawFd, RawFd};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Action, Error, Event, Interest, Loop, Mode, Origin, Ready, Source, Threads};
+use crate::{Action, Error, Event, Interest, Mode, Reactor, Ready, Source, SourceKind, Threading};
 
 /// What fails in a child process, where a thread that is not there may have the tasks' lock, for ever.
 const CALL: &str = "Async";
@@ -129,15 +129,15 @@ fn is_fault(event: Event) -> bool {
 }
 
 /// The handler, until it is dropped.
-pub(super) struct Registration<K: Threads> {
-    reactor: Loop<K>,
+pub(super) struct Registration<M: Threading> {
+    reactor: Reactor<M>,
     key: Key,
     tasks: Arc<Tasks>,
     /// See [`Source::is_direct`].
     is_direct: bool,
     /// The descriptor that it is on.
     pub(super) fd: Option<RawFd>,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
 }
 
 /// What is known, and who waits.
@@ -221,7 +221,7 @@ impl Known {
 struct State {
     /// What the handler is registered for.
     interest: Interest,
-    ways: [Way; 4],
+    ways: [Waiters; 4],
     /// How many reports there were.
     reports: usize,
     /// How often nobody waited for one; see [`VAIN`].
@@ -238,7 +238,7 @@ struct State {
 
 /// Who waits for one direction.
 #[derive(Default)]
-struct Way {
+struct Waiters {
     /// The last task that polled.
     poller: Option<Waker>,
     /// Futures. Each report takes all of them out.
@@ -249,12 +249,12 @@ struct Way {
     told: Ready,
 }
 
-impl<K: Threads> Registration<K> {
+impl<M: Threading> Registration<M> {
     pub(super) fn new(
-        reactor: &Loop<K>,
+        reactor: &Reactor<M>,
         source: &impl Source,
-        place: &'static Location<'static>,
-    ) -> Result<Registration<K>, Error> {
+        location: &'static Location<'static>,
+    ) -> Result<Registration<M>, Error> {
         let tasks = Arc::new(Tasks {
             known: [Known::new(), Known::new()],
             ended: AtomicBool::new(false),
@@ -281,11 +281,11 @@ impl<K: Threads> Registration<K> {
                 Action::Continue.into()
             })
         };
-        let on = On::from(source.origin());
+        let on = Target::from(source.kind());
         let what = (Interest::NONE, Mode::Level);
         match reactor
             .core
-            .add_handler("Async::new", on, what, place, (), make)
+            .add_handler("Async::new", on, what, location, (), make)
         {
             Ok(key) => Ok(Registration {
                 reactor: reactor.clone(),
@@ -293,13 +293,13 @@ impl<K: Threads> Registration<K> {
                 tasks,
                 is_direct: source.is_direct(),
                 fd: number(source),
-                place,
+                location,
             }),
             Err((error, ())) => Err(error),
         }
     }
 
-    pub(super) fn reactor(&self) -> &Loop<K> {
+    pub(super) fn reactor(&self) -> &Reactor<M> {
         &self.reactor
     }
 
@@ -314,7 +314,7 @@ impl<K: Threads> Registration<K> {
 
     #[cold]
     fn move_to(&mut self, source: &impl Source) -> io::Result<()> {
-        let moved = Registration::new(&self.reactor, source, self.place);
+        let moved = Registration::new(&self.reactor, source, self.location);
         let moved = moved.map_err(Error::into_io)?;
         for (new, old) in moved.tasks.known.iter().zip(&self.tasks.known) {
             new.budget.set_spent(old.budget.spent());
@@ -493,7 +493,10 @@ impl<K: Threads> Registration<K> {
             });
             let longer = u32::try_from(vain).map_or(LONGEST, |vain| vain.min(LONGEST));
             let when = When::After(PAUSE * 4_u32.pow(longer));
-            let added = self.reactor.core.add_timer(CALL, when, self.place, retry);
+            let added = self
+                .reactor
+                .core
+                .add_timer(CALL, when, self.location, retry);
             state.retry = added.ok();
         }
     }
@@ -515,7 +518,7 @@ impl<K: Threads> Registration<K> {
         if is_ready(known) {
             return Poll::Ready(Ok(()));
         }
-        let old = renew(&mut state.ways[direction as usize].poller, cx);
+        let old = replace_waker(&mut state.ways[direction as usize].poller, cx);
         let watched = self.tasks.watch(&mut state, direction, why, core, self.key);
         drop(state);
         drop(old);
@@ -529,23 +532,23 @@ impl<K: Threads> Registration<K> {
 /// Gives the old waker back, to be dropped without a lock: it may have the last hold on a task, and
 /// that on this very source.
 #[must_use]
-fn renew(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
-    match place {
+fn replace_waker(slot: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    match slot {
         Some(waker) if waker.will_wake(cx.waker()) => None,
-        place => place.replace(cx.waker().clone()),
+        slot => slot.replace(cx.waker().clone()),
     }
 }
 
 /// The descriptor that a source has now.
 #[inline]
 pub(super) fn number(source: &impl Source) -> Option<RawFd> {
-    match source.origin() {
-        Origin::Descriptor(fd) => Some(fd.as_raw_fd()),
-        Origin::Virtual(_) => None,
+    match source.kind() {
+        SourceKind::Descriptor(fd) => Some(fd.as_raw_fd()),
+        SourceKind::Virtual(_) => None,
     }
 }
 
-impl<K: Threads> Drop for Registration<K> {
+impl<M: Threading> Drop for Registration<M> {
     fn drop(&mut self) {
         let core = &self.reactor.core;
         if core.check_process(CALL).is_err() {
@@ -696,7 +699,7 @@ impl Handler {
             self.tasks.ended.store(true, Ordering::Relaxed);
         }
         state.faulty = event.is_error() && !event.is_hangup();
-        if vain.is_none() {
+        if vain.is_empty() {
             state.unheard = state.unheard.saturating_sub(1);
         } else {
             state.unheard += VAIN;
@@ -756,7 +759,7 @@ impl Drop for Handler {
     }
 }
 
-impl Way {
+impl Waiters {
     fn is_awaited(&self) -> bool {
         self.poller.is_some() || !self.waiters.is_empty()
     }
@@ -771,7 +774,7 @@ struct Wakers {
 
 impl Wakers {
     /// All who wait for one direction, and tells them so.
-    fn take(&mut self, way: &mut Way) {
+    fn take(&mut self, way: &mut Waiters) {
         way.reports = way.reports.wrapping_add(1);
         for waker in way.poller.take().into_iter().chain(way.waiters.drain()) {
             match self.one {
@@ -808,7 +811,7 @@ pub(super) struct Wait<'a> {
 /// A place among the waiters, until there is another report.
 #[derive(Clone, Copy)]
 struct Waiter {
-    place: usize,
+    slot: usize,
     reports: u32,
 }
 
@@ -827,12 +830,12 @@ impl Wait<'_> {
                     return Poll::Ready(Ok(way.told));
                 }
                 self.waiter = Some(Waiter {
-                    place: way.waiters.insert(cx.waker().clone()),
+                    slot: way.waiters.insert(cx.waker().clone()),
                     reports: way.reports,
                 });
             }
-            Some(Waiter { place, reports }) if reports == way.reports => {
-                let waker = &mut way.waiters[place];
+            Some(Waiter { slot, reports }) if reports == way.reports => {
+                let waker = &mut way.waiters[slot];
                 if !waker.will_wake(cx.waker()) {
                     old = Some(std::mem::replace(waker, cx.waker().clone()));
                 }
@@ -874,7 +877,7 @@ impl Future for Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let Some(Waiter { place, reports }) = self.waiter else {
+        let Some(Waiter { slot, reports }) = self.waiter else {
             return;
         };
         if self.core.check_process(CALL).is_err() {
@@ -885,7 +888,7 @@ impl Drop for Wait<'_> {
         if reports != way.reports {
             return;
         }
-        let waker = way.waiters.remove(place);
+        let waker = way.waiters.remove(slot);
         // What nobody waits for does not keep the loop going.
         let interest = self.direction.interest();
         if !way.is_awaited() && state.interest.contains(interest) {
@@ -909,7 +912,7 @@ impl Future for WaitForAny<'_> {
     type Output = io::Result<Ready>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        if self.interest.is_none() {
+        if self.interest.is_empty() {
             let what = "Async::ready: there is nothing to wait for";
             return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidInput, what)));
         }
@@ -920,7 +923,7 @@ impl Future for WaitForAny<'_> {
                 ready |= told?.seen_by(interest);
             }
         }
-        match ready.is_none() {
+        match ready.is_empty() {
             true => Poll::Pending,
             false => Poll::Ready(Ok(ready)),
         }

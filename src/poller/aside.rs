@@ -140,7 +140,7 @@ impl Aside {
         }
         (entry.level, entry.edge) = (level, edge);
         let key = entry.key;
-        let is_ready = !entry.ready.seen_by(level | edge).is_none();
+        let is_ready = !entry.ready.seen_by(level | edge).is_empty();
         drop(state);
         if is_ready {
             report(&self.inbox, key);
@@ -228,7 +228,7 @@ impl Entry {
         let edge = flags(self.edge) - self.known;
         // It cannot be masked, and would be told for ever.
         let faults = PollFlags::HUP | PollFlags::ERR;
-        if self.level.is_none() && self.known.intersects(faults) {
+        if self.level.is_empty() && self.known.intersects(faults) {
             return PollFlags::empty();
         }
         flags(self.level) | edge
@@ -258,7 +258,7 @@ fn flags(interest: Interest) -> PollFlags {
 
 fn report(inbox: &Inbox, key: Key) {
     if inbox.tell(key) {
-        inbox.rouse();
+        inbox.unpark();
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::time::{
 };
 
 #[cfg(pollable)]
-use super::Set;
+use super::PollSet;
 use super::{ALARM, WAKE, Watch, borrow};
 use crate::error::failed;
 use crate::{Interest, Mode, Ready};
@@ -94,16 +94,16 @@ impl Epoll {
     }
 
     #[cfg(pollable)]
-    pub(super) fn is_renewable(&self) -> bool {
+    pub(super) fn is_rebuildable(&self) -> bool {
         true
     }
 
     /// Puts another set in the place of this one, under the same number: empty but for `others`,
     /// and for the wake and the alarm if this is the set that has them.
     #[cfg(pollable)]
-    pub(super) fn renew(&self, set: Set, others: &[(RawFd, u64)]) -> io::Result<bool> {
+    pub(super) fn rebuild(&self, set: PollSet, others: &[(RawFd, u64)]) -> io::Result<bool> {
         let fresh = epoll::create(CreateFlags::CLOEXEC)?;
-        if set == Set::Main {
+        if set == PollSet::Primary {
             self.add_own_to(&fresh)?;
         }
         for (fd, key) in others {
@@ -112,7 +112,7 @@ impl Epoll {
         }
         // SAFETY: the number is owned by `self.epoll`, which goes on owning it; in one step it
         // comes to mean the other epoll instance, which is all that anybody uses it for. Who has
-        // it registered elsewhere was asked to take it out before: see `Turn::haunted`.
+        // it registered elsewhere was asked to take it out before: see `Turn::needs_rebuild`.
         let done =
             unsafe { libc::dup3(fresh.as_raw_fd(), self.epoll.as_raw_fd(), libc::O_CLOEXEC) };
         match done {
@@ -126,7 +126,7 @@ impl Epoll {
         own.iter().flatten().any(|own| own.as_raw_fd() == fd)
     }
 
-    pub(super) fn lacks(&self, _: Watch) -> Option<&'static str> {
+    pub(super) fn unsupported_reason(&self, _: Watch) -> Option<&'static str> {
         None
     }
 

@@ -121,7 +121,7 @@ impl Faults {
     }
 
     /// A backend that fails when this says so.
-    pub(super) fn wrap(&self, real: Backend, set: Set) -> Backend {
+    pub(super) fn wrap(&self, real: Backend, set: PollSet) -> Backend {
         Backend::Faulty(Faulty {
             real: Box::new(real),
             faults: self.clone(),
@@ -197,8 +197,8 @@ impl Orders {
     /// The fault that is due on this occasion, which is counted.
     fn take(&mut self, fd: Option<RawFd>, is: impl Fn(Fault) -> bool) -> Option<Fault> {
         let meant = |order: &Order| is(order.fault) && (order.fd.is_none() || order.fd == fd);
-        let place = self.open.iter().position(meant)?;
-        let order = &mut self.open[place];
+        let index = self.open.iter().position(meant)?;
+        let order = &mut self.open[index];
         let fault = order.fault;
         if order.skip > 0 {
             order.skip -= 1;
@@ -206,7 +206,7 @@ impl Orders {
         }
         order.left -= 1;
         if order.left == 0 {
-            self.open.remove(place);
+            self.open.remove(index);
         }
         *self.injected.entry(fault).or_default() += 1;
         Some(fault)
@@ -216,7 +216,7 @@ impl Orders {
 pub(super) struct Faulty {
     real: Box<Backend>,
     faults: Faults,
-    set: Set,
+    set: PollSet,
     keys: Mutex<Keys>,
 }
 
@@ -247,14 +247,14 @@ impl Faulty {
     #[cfg(pollable)]
     pub(super) fn another(&self) -> io::Result<Backend> {
         self.faults.fails(Call::Create)?;
-        Ok(self.faults.wrap(self.real.another()?, Set::Edges))
+        Ok(self.faults.wrap(self.real.another()?, PollSet::Edge))
     }
 
     pub(super) fn owns(&self, fd: RawFd) -> bool {
         each!(&*self.real, it => it.owns(fd))
     }
 
-    pub(super) fn events(&self) -> Raw {
+    pub(super) fn events(&self) -> EventBuf {
         self.real.events()
     }
 
@@ -262,8 +262,8 @@ impl Faulty {
         each!(&*self.real, it => it.add_wake_and_alarm())
     }
 
-    pub(super) fn lacks(&self, watch: Watch) -> Option<&'static str> {
-        each!(&*self.real, it => it.lacks(watch))
+    pub(super) fn unsupported_reason(&self, watch: Watch) -> Option<&'static str> {
+        each!(&*self.real, it => it.unsupported_reason(watch))
     }
 
     pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
@@ -299,19 +299,19 @@ impl Faulty {
     }
 
     #[cfg(all(epoll, pollable))]
-    pub(super) fn is_renewable(&self) -> bool {
-        each!(&*self.real, it => it.is_renewable())
+    pub(super) fn is_rebuildable(&self) -> bool {
+        each!(&*self.real, it => it.is_rebuildable())
     }
 
     #[cfg(all(epoll, pollable))]
-    pub(super) fn renew(&self, set: Set, others: &[(RawFd, u64)]) -> io::Result<bool> {
+    pub(super) fn rebuild(&self, set: PollSet, others: &[(RawFd, u64)]) -> io::Result<bool> {
         self.faults.fails(Call::Renew)?;
-        each!(&*self.real, it => it.renew(set, others))
+        each!(&*self.real, it => it.rebuild(set, others))
     }
 
     pub(super) fn wait(
         &self,
-        raw: &mut Raw,
+        raw: &mut EventBuf,
         timeout: Option<Duration>,
         mut take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
@@ -319,8 +319,8 @@ impl Faulty {
             return self.fetch(raw, timeout, take);
         }
         self.faults.fails(match self.set {
-            Set::Main => Call::Wait,
-            Set::Edges => Call::WaitForEdges,
+            PollSet::Primary => Call::Wait,
+            PollSet::Edge => Call::WaitForEdges,
         })?;
         let short = self
             .faults
@@ -363,7 +363,7 @@ impl Faulty {
             }
         }
         #[cfg(epoll)]
-        if self.set == Set::Main && self.faults.is_due(None, Fault::ClockSet) {
+        if self.set == PollSet::Primary && self.faults.is_due(None, Fault::ClockSet) {
             take(CLOCK, Ready::READABLE);
         }
         if self.faults.is_due(None, Fault::Gone) {
@@ -375,15 +375,15 @@ impl Faulty {
 
     fn fetch(
         &self,
-        raw: &mut Raw,
+        raw: &mut EventBuf,
         timeout: Option<Duration>,
         take: impl FnMut(u64, Ready),
     ) -> io::Result<()> {
         match (&*self.real, raw) {
             #[cfg(epoll)]
-            (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, take),
+            (Backend::Epoll(epoll), EventBuf::Epoll(raw)) => epoll.wait(raw, timeout, take),
             #[cfg(portable)]
-            (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, take),
+            (Backend::Portable(poll), EventBuf::Portable(raw)) => poll.wait(raw, timeout, take),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -411,17 +411,17 @@ fn everything() -> Ready {
     Ready::READABLE | Ready::WRITABLE | Ready::PRIORITY
 }
 
-impl Raw {
+impl EventBuf {
     fn make_room(&mut self, room: usize) {
         match self {
             #[cfg(epoll)]
-            Raw::Epoll(buffer) if buffer.len() == room => {}
+            EventBuf::Epoll(buffer) if buffer.len() == room => {}
             #[cfg(epoll)]
-            Raw::Epoll(buffer) => *buffer = epoll::buffer(room),
+            EventBuf::Epoll(buffer) => *buffer = epoll::buffer(room),
             #[cfg(portable)]
-            Raw::Portable(buffer) if buffer.capacity().get() == room => {}
+            EventBuf::Portable(buffer) if buffer.capacity().get() == room => {}
             #[cfg(portable)]
-            Raw::Portable(buffer) => *buffer = portable::buffer(room),
+            EventBuf::Portable(buffer) => *buffer = portable::buffer(room),
         }
     }
 }

@@ -34,7 +34,7 @@ impl Loom {
         false
     }
 
-    pub(super) fn lacks(&self, _: Watch) -> Option<&'static str> {
+    pub(super) fn unsupported_reason(&self, _: Watch) -> Option<&'static str> {
         None
     }
 

@@ -74,15 +74,15 @@ pub(crate) struct Watch {
 /// Two sets, because the kernel takes a descriptor only once per set, and a descriptor may have
 /// level-triggered and edge-triggered handlers at once. Nobody who does not mix needs the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Set {
-    Main,
-    Edges,
+pub(crate) enum PollSet {
+    Primary,
+    Edge,
 }
 
 /// One descriptor is ready.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fired {
-    pub(crate) set: Set,
+pub(crate) struct ReadyEvent {
+    pub(crate) set: PollSet,
     pub(crate) key: Key,
     pub(crate) ready: Ready,
 }
@@ -132,12 +132,12 @@ enum Backend {
 
 /// Where [`Poller::wait`] puts what it finds.
 pub(crate) struct Events {
-    raw: Raw,
-    pub(crate) fired: Vec<Fired>,
+    raw: EventBuf,
+    pub(crate) fired: Vec<ReadyEvent>,
     pub(crate) notices: Notices,
 }
 
-enum Raw {
+enum EventBuf {
     #[cfg(epoll)]
     Epoll(epoll::Buffer),
     #[cfg(portable)]
@@ -191,28 +191,28 @@ impl Backend {
         }
     }
 
-    fn events(&self) -> Raw {
+    fn events(&self) -> EventBuf {
         match self {
             #[cfg(epoll)]
-            Backend::Epoll(_) => Raw::Epoll(epoll::buffer(BATCH)),
+            Backend::Epoll(_) => EventBuf::Epoll(epoll::buffer(BATCH)),
             #[cfg(portable)]
-            Backend::Portable(_) => Raw::Portable(portable::buffer(BATCH)),
+            Backend::Portable(_) => EventBuf::Portable(portable::buffer(BATCH)),
             #[cfg(loom)]
-            Backend::Loom(_) => Raw::Loom,
+            Backend::Loom(_) => EventBuf::Loom,
             #[cfg(feature = "__faults")]
             Backend::Faulty(it) => it.events(),
         }
     }
 
     #[inline(always)]
-    fn wait(&self, set: Set, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&self, set: PollSet, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let Events {
             raw,
             fired,
             notices,
         } = events;
         let take = |key, ready| match key {
-            ..OURS => fired.push(Fired {
+            ..OURS => fired.push(ReadyEvent {
                 set,
                 key: Key::from_u64(key),
                 ready,
@@ -226,11 +226,11 @@ impl Backend {
         };
         match (self, raw) {
             #[cfg(epoll)]
-            (Backend::Epoll(epoll), Raw::Epoll(raw)) => epoll.wait(raw, timeout, take),
+            (Backend::Epoll(epoll), EventBuf::Epoll(raw)) => epoll.wait(raw, timeout, take),
             #[cfg(portable)]
-            (Backend::Portable(poll), Raw::Portable(raw)) => poll.wait(raw, timeout, take),
+            (Backend::Portable(poll), EventBuf::Portable(raw)) => poll.wait(raw, timeout, take),
             #[cfg(loom)]
-            (Backend::Loom(it), Raw::Loom) => {
+            (Backend::Loom(it), EventBuf::Loom) => {
                 it.wait(timeout, take);
                 Ok(())
             }
@@ -266,7 +266,7 @@ impl Poller {
         #[cfg(feature = "__faults")]
         let faults = faults::Faults::default();
         #[cfg(feature = "__faults")]
-        let main = faults.wrap(main, Set::Main);
+        let main = faults.wrap(main, PollSet::Primary);
         each!(&main, it => it.add_wake_and_alarm()?);
         Ok(Poller {
             main,
@@ -292,7 +292,7 @@ impl Poller {
     /// An error for what the kernel would never tell.
     #[inline]
     pub(crate) fn supports(&self, watch: Watch) -> io::Result<()> {
-        match each!(&self.main, it => it.lacks(watch)) {
+        match each!(&self.main, it => it.unsupported_reason(watch)) {
             None => Ok(()),
             Some(what) => Err(io::Error::new(io::ErrorKind::Unsupported, what)),
         }
@@ -310,19 +310,19 @@ impl Poller {
     }
 
     #[inline]
-    pub(crate) fn add(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
+    pub(crate) fn add(&self, set: PollSet, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
         self.is_users(fd)?;
         each!(self.set(set)?, it => it.add(fd, key.to_u64(), watch))
     }
 
     #[inline]
-    pub(crate) fn modify(&self, set: Set, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
+    pub(crate) fn modify(&self, set: PollSet, fd: RawFd, key: Key, watch: Watch) -> io::Result<()> {
         self.is_users(fd)?;
         each!(self.set(set)?, it => it.modify(fd, key.to_u64(), watch))
     }
 
     #[inline]
-    pub(crate) fn delete(&self, set: Set, fd: RawFd) -> io::Result<()> {
+    pub(crate) fn delete(&self, set: PollSet, fd: RawFd) -> io::Result<()> {
         self.is_users(fd)?;
         each!(self.set(set)?, it => it.delete(fd))
     }
@@ -352,7 +352,7 @@ impl Poller {
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.fired.clear();
         events.notices = Notices::default();
-        self.main.wait(Set::Main, events, timeout)?;
+        self.main.wait(PollSet::Primary, events, timeout)?;
         match events.notices.edges {
             true => self.look_for_edges(events),
             false => Ok(()),
@@ -362,7 +362,7 @@ impl Poller {
     #[inline(never)]
     fn look_for_edges(&self, events: &mut Events) -> io::Result<()> {
         let edges = self.edges.get();
-        let look = |it: &Backend| it.wait(Set::Edges, events, Some(Duration::ZERO));
+        let look = |it: &Backend| it.wait(PollSet::Edge, events, Some(Duration::ZERO));
         edges.map_or(Ok(()), look)
     }
 
@@ -412,25 +412,26 @@ impl Poller {
     /// Makes a set anew, empty, under the same number. False if the backend cannot. If it fails,
     /// all is as it was. Only called under the engine's lock, by whoever drives.
     #[cfg(all(epoll, pollable))]
-    pub(crate) fn renew(&self, set: Set) -> io::Result<bool> {
+    pub(crate) fn rebuild(&self, set: PollSet) -> io::Result<bool> {
         let edges = self.edges.get();
         let number = edges.map(|it| each!(it, it => it.as_fd().as_raw_fd()));
         match (set, edges, number) {
-            (Set::Main, ..) => {
+            (PollSet::Primary, ..) => {
                 let edges = number.map(|number| (number, EDGES));
                 let clock = self.clock.get().map(|it| (it.as_fd().as_raw_fd(), CLOCK));
                 let others: Vec<_> = edges.into_iter().chain(clock).collect();
-                let renewed = each!(&self.main, it => it.renew(set, &others))?;
+                let rebuilt = each!(&self.main, it => it.rebuild(set, &others))?;
                 self.nested.store(edges.is_some(), Ordering::Relaxed);
-                Ok(renewed)
+                Ok(rebuilt)
             }
-            (Set::Edges, Some(edges), Some(number)) if each!(edges, it => it.is_renewable()) => {
+            (PollSet::Edge, Some(edges), Some(number)) if each!(edges, it => it.is_rebuildable()) =>
+            {
                 // It is in the main set, and must not be while its number changes its meaning.
                 each!(&self.main, it => it.delete(number))?;
                 self.nested.store(false, Ordering::Relaxed);
-                let renewed = each!(edges, it => it.renew(set, &[]));
+                let rebuilt = each!(edges, it => it.rebuild(set, &[]));
                 match self.nest(edges) {
-                    Ok(()) => renewed,
+                    Ok(()) => rebuilt,
                     // So that it is used, and got back in, as soon as can be.
                     Err(_) => Ok(true),
                 }
@@ -440,7 +441,7 @@ impl Poller {
     }
 
     #[cfg(not(all(epoll, pollable)))]
-    pub(crate) fn renew(&self, _: Set) -> io::Result<bool> {
+    pub(crate) fn rebuild(&self, _: PollSet) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -449,13 +450,13 @@ impl Poller {
     }
 
     #[inline]
-    fn set(&self, set: Set) -> io::Result<&Backend> {
+    fn set(&self, set: PollSet) -> io::Result<&Backend> {
         // Only changed under the engine's lock, and a read-modify-write costs more.
         let changes = self.changes.load(Ordering::Relaxed);
         self.changes.store(changes + 1, Ordering::Relaxed);
         match set {
-            Set::Main => Ok(&self.main),
-            Set::Edges => self.edges(),
+            PollSet::Primary => Ok(&self.main),
+            PollSet::Edge => self.edges(),
         }
     }
 

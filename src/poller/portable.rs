@@ -70,12 +70,12 @@ impl Portable {
 
     /// The crate does not let its set be replaced.
     #[cfg(all(epoll, pollable))]
-    pub(super) fn is_renewable(&self) -> bool {
+    pub(super) fn is_rebuildable(&self) -> bool {
         false
     }
 
     #[cfg(all(epoll, pollable))]
-    pub(super) fn renew(&self, _: super::Set, _: &[(RawFd, u64)]) -> io::Result<bool> {
+    pub(super) fn rebuild(&self, _: super::PollSet, _: &[(RawFd, u64)]) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -95,7 +95,7 @@ impl Portable {
         self.hidden.contains(&fd)
     }
 
-    pub(super) fn lacks(&self, watch: Watch) -> Option<&'static str> {
+    pub(super) fn unsupported_reason(&self, watch: Watch) -> Option<&'static str> {
         if watch.mode == Mode::Edge && !self.poller.supports_edge() {
             return Some("the poller in use has no edge-triggered mode");
         }

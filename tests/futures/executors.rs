@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_executor::{Executor, LocalExecutor};
 use futures_lite::future::{self, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use oneloop::Reactor;
 use oneloop::futures::{Async, Timer};
-use oneloop::{LocalReactor, Reactor};
 use tokio::runtime::Runtime;
 
 use crate::{LOCALHOST, MS, on_each_host, pair};
@@ -175,7 +175,7 @@ fn async_channel() -> (impl Sized, impl Future<Output = ()>) {
 
 #[test]
 fn a_loop_that_stays_on_its_thread() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let (mut a, mut b) = Async::<UnixStream, _>::pair(&reactor).unwrap();
     let log = Rc::new(RefCell::new(String::new()));
     let seen = log.clone();
@@ -228,7 +228,7 @@ fn a_conversation_costs_no_more_under_a_host_than_alone() {
         zip(ask, answer).await;
         let after = reactor.stats();
         let turns = after.turns - before.turns;
-        let calls = after.events - before.events;
+        let calls = after.handler_calls - before.handler_calls;
         let changes = after.kernel_changes - before.kernel_changes;
         println!("{turns} turns, {calls} calls, {changes} changes");
         // One for each message, and some to begin with and to end.

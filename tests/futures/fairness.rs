@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_lite::future::or;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use oneloop::futures::{Async, Timer};
-use oneloop::{Origin, Reactor, Source};
+use oneloop::{Reactor, Source, SourceKind};
 
 use crate::{LOCALHOST, MS, look, on_each_host, pair, wakes};
 
@@ -201,8 +201,8 @@ fn a_timer_fires_beside_datagrams_that_come_at_once() {
 struct Reconnecting(UnixStream);
 
 impl Source for Reconnecting {
-    fn origin(&self) -> Origin<'_> {
-        self.0.origin()
+    fn kind(&self) -> SourceKind<'_> {
+        self.0.kind()
     }
 }
 

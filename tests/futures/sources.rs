@@ -63,10 +63,10 @@ fn a_refused_source_comes_back() {
     #[derive(Debug)]
     struct Broken;
     impl Source for Broken {
-        fn origin(&self) -> oneloop::Origin<'_> {
+        fn kind(&self) -> oneloop::SourceKind<'_> {
             use std::os::fd::BorrowedFd;
             // SAFETY: a number that is never open, for calls that answer EBADF.
-            oneloop::Origin::Descriptor(unsafe { BorrowedFd::borrow_raw(1_000_000_000) })
+            oneloop::SourceKind::Descriptor(unsafe { BorrowedFd::borrow_raw(1_000_000_000) })
         }
     }
     let reactor = Reactor::new().unwrap();
@@ -100,8 +100,8 @@ struct Messages {
 }
 
 impl Source for Messages {
-    fn origin(&self) -> oneloop::Origin<'_> {
-        self.socket.origin()
+    fn kind(&self) -> oneloop::SourceKind<'_> {
+        self.socket.kind()
     }
 }
 
@@ -144,8 +144,8 @@ struct Counted {
 }
 
 impl Source for Counted {
-    fn origin(&self) -> oneloop::Origin<'_> {
-        self.socket.origin()
+    fn kind(&self) -> oneloop::SourceKind<'_> {
+        self.socket.kind()
     }
 
     fn is_direct(&self) -> bool {
@@ -191,8 +191,8 @@ struct Buffered {
 }
 
 impl Source for Buffered {
-    fn origin(&self) -> oneloop::Origin<'_> {
-        self.socket.origin()
+    fn kind(&self) -> oneloop::SourceKind<'_> {
+        self.socket.kind()
     }
 }
 
@@ -236,8 +236,8 @@ struct Reconnects {
 }
 
 impl Source for Reconnects {
-    fn origin(&self) -> oneloop::Origin<'_> {
-        self.socket.origin()
+    fn kind(&self) -> oneloop::SourceKind<'_> {
+        self.socket.kind()
     }
 
     fn is_direct(&self) -> bool {

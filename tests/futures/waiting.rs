@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_lite::AsyncReadExt;
 use futures_lite::future::{self, zip};
 use oneloop::futures::{Async, Timer};
-use oneloop::{Interest, Mode, Origin, Reactor, Source};
+use oneloop::{Interest, Mode, Reactor, Source, SourceKind};
 
 use crate::{MS, look, pair, wakes};
 
@@ -316,10 +316,10 @@ fn what_the_system_refuses_is_its_own_error() {
     /// Has its descriptor closed behind its back.
     struct Closed(RawFd);
     impl Source for Closed {
-        fn origin(&self) -> Origin<'_> {
+        fn kind(&self) -> SourceKind<'_> {
             // SAFETY: open while it is added, and then a number for calls that answer EBADF. Nothing
             // else takes one as large.
-            Origin::Descriptor(unsafe { BorrowedFd::borrow_raw(self.0) })
+            SourceKind::Descriptor(unsafe { BorrowedFd::borrow_raw(self.0) })
         }
     }
     let reactor = Reactor::new().unwrap();

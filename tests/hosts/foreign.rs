@@ -22,8 +22,8 @@ impl Host for PollLoop {
             if turn.stopped {
                 return Ok(());
             }
-            if turn.haunted {
-                reactor.renew()?;
+            if turn.needs_rebuild {
+                reactor.rebuild()?;
             }
             if turn.idle {
                 outside.take().into_iter().for_each(|outside| outside());
@@ -53,9 +53,9 @@ impl Host for EpollLoop {
             if turn.stopped {
                 return Ok(());
             }
-            if turn.haunted {
+            if turn.needs_rebuild {
                 epoll::delete(&epoll, &host)?;
-                host.renew()?;
+                host.rebuild()?;
                 epoll::add(&epoll, &host, EventData::new_u64(0), flags)?;
             }
             if !turn.idle {

@@ -21,8 +21,8 @@ impl Host for Stacked {
         let (stopper, failed) = (outer.downgrade(), failure.clone());
         let turn = move |inner: &mut Reactor, event: Event| {
             let turn = inner.turn(Some(Duration::ZERO)).and_then(|turn| {
-                if turn.haunted {
-                    inner.renew()?;
+                if turn.needs_rebuild {
+                    inner.rebuild()?;
                     let outer = stopper.upgrade().expect("it drives");
                     outer.rearm_handler(event.handler())?;
                 }

@@ -1,4 +1,4 @@
-//! Threads that ask the loop, which sleeps, and wait for the answer. Where everybody is at it all the
+//! Threading that ask the loop, which sleeps, and wait for the answer. Where everybody is at it all the
 //! time the next wake makes up for one that is lost; here nobody comes after it.
 
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use oneloop::{
-    Action, Event, HandlerId, Interest, Mode, Priority, Reactor, Readiness, Ready, VirtualSource,
+    Action, Event, HandlerId, Interest, Mode, Priority, Reactor, Ready, SetReadiness, VirtualSource,
 };
 
 use crate::books::Books;
@@ -47,7 +47,7 @@ struct Asker {
     answers: Receiver<()>,
     /// A handler on a source, which answers when that becomes ready.
     told: HandlerId,
-    readiness: Readiness,
+    readiness: SetReadiness,
     /// One whose source is ready, and that answers when it is resumed.
     paused: HandlerId,
     /// Of a socket that is always ready.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use books::{Books, Token};
 use legs::{Legs, survive};
-use oneloop::{Interest, LocalReactor, Mode, PollerKind, Priority, Reactor, Ready, VirtualSource};
+use oneloop::{Interest, Mode, PollerKind, Priority, Reactor, Ready, VirtualSource};
 use thread::{Random, Shared, Worker};
 use watchdog::Watchdog;
 
@@ -171,7 +171,7 @@ fn a_local_loop_keeps_what_is_its_own() {
     let mut round = 0;
     while Instant::now() < end || round < 20 {
         round += 1;
-        let reactor = LocalReactor::new().unwrap();
+        let reactor = Reactor::new_local().unwrap();
         let (source, readiness) = VirtualSource::pair();
         let (mine, weak) = (Local::new(&books), reactor.downgrade());
         let books_of_posts = books.clone();

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oneloop::{
-    Action, HandlerId, HookId, Interest, Mode, Priority, Reactor, Readiness, Ready, Remote,
-    Shared as SharedLoop, TimerId, VirtualSource, WeakLoop,
+    Action, HandlerId, HookId, Interest, Mode, Priority, Reactor, Ready, Remote, SetReadiness,
+    Shared as SharedLoop, TimerId, VirtualSource, WeakReactor,
 };
 
 use crate::books::{Books, Timer, Witness};
@@ -63,7 +63,7 @@ impl Random {
 /// What all threads, and callbacks, have their hands in.
 pub struct Shared {
     books: Arc<Books>,
-    reactor: WeakLoop<SharedLoop>,
+    reactor: WeakReactor<SharedLoop>,
     remote: Remote,
     handlers: Mutex<Vec<Handler>>,
     timers: Mutex<Vec<AnyTimer>>,
@@ -89,7 +89,7 @@ struct AnyTimer {
 #[derive(Clone)]
 enum OtherSide {
     Socket(Arc<UnixStream>),
-    Virtual(Readiness),
+    Virtual(SetReadiness),
 }
 
 impl Shared {

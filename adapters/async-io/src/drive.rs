@@ -6,25 +6,25 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_io::Async;
-use oneloop::{ExpectedHost, Host, Loop, Threads};
+use oneloop::{ExpectedHost, Host, Reactor, Threading};
 use pin_project::pin_project;
 
 /// After about how many callbacks async-io's own tasks and I/O get their turn. One would be
 /// fairest, and would cost half of the speed of a busy loop.
 const BUDGET: usize = 128;
 
-/// Drives `reactor` inside async-io until somebody calls [`Loop::stop`].
+/// Drives `reactor` inside async-io until somebody calls [`Reactor::stop`].
 ///
 /// It ends on that or on an error, and never because nothing is left that could call back, as
-/// [`Loop::run`] does. A `stop` that came before ends it at once, as it does `run`.
+/// [`Reactor::run`] does. A `stop` that came before ends it at once, as it does `run`.
 ///
 /// Spawn it on any executor, or await it beside other futures; for a
 /// [`LocalReactor`](oneloop::LocalReactor), which is not `Send`, on a local one. Dropping the future
 /// loses nothing: the reactor can be driven on, here or elsewhere.
 ///
-/// Hooks of the reactor ([`Loop::add_hook`]) are asked after its turns, and other tasks run after that.
+/// Hooks of the reactor ([`Reactor::add_hook`]) are asked after its turns, and other tasks run after that.
 /// Nothing tells before async-io sleeps: a task that uses the library of a hook has to call
-/// [`Loop::wake`] after that.
+/// [`Reactor::wake`] after that.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ const BUDGET: usize = 128;
 /// # Panics
 ///
 /// If a callback does. Drive anew to go on.
-pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
+pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     Drive {
         state: State::New(reactor.expect_host()),
     }
@@ -43,24 +43,24 @@ pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
 /// The future that [`drive`] makes.
 #[must_use = "a reactor is driven only while this is polled"]
 #[pin_project]
-pub struct Drive<K: Threads> {
-    state: State<K>,
+pub struct Drive<M: Threading> {
+    state: State<M>,
 }
 
-enum State<K: Threads> {
-    New(ExpectedHost<K>),
+enum State<M: Threading> {
+    New(ExpectedHost<M>),
     /// More to do than one poll allows. The executor comes back by itself, and async-io is not
     /// bothered with what happens on the descriptor meanwhile.
-    Busy(Host<K>),
+    Busy(Host<M>),
     /// Nothing to do until the descriptor says so. In this order, in which they are dropped: it is
     /// not watched any more when the next host may come.
-    Idle(Watched<K>, Host<K>),
+    Idle(Watched<M>, Host<M>),
     /// A task was woken, which the executor is to run before the next turn.
-    Woke(Watched<K>, Host<K>),
+    Woke(Watched<M>, Host<M>),
     Done,
 }
 
-impl<K: Threads> Future for Drive<K> {
+impl<M: Threading> Future for Drive<M> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,8 +74,8 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
-                    if turn.haunted {
-                        host.renew()?;
+                    if turn.needs_rebuild {
+                        host.rebuild()?;
                     }
                     if !turn.idle {
                         *state = State::Busy(host);
@@ -98,17 +98,17 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
-                    if turn.idle && !turn.haunted {
+                    if turn.idle && !turn.needs_rebuild {
                         *state = State::Idle(watched, host);
                         continue;
                     }
-                    if turn.woke && !turn.haunted {
+                    if turn.woke && !turn.needs_rebuild {
                         *state = State::Woke(watched, host);
                         return yield_now(cx);
                     }
                     drop(watched);
-                    if turn.haunted {
-                        host.renew()?;
+                    if turn.needs_rebuild {
+                        host.rebuild()?;
                     }
                     *state = State::Busy(host);
                     return yield_now(cx);
@@ -126,9 +126,9 @@ fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
 }
 
 /// The loop while async-io watches its descriptor, which ends when this is dropped.
-struct Watched<K: Threads>(Option<Async<Loop<K>>>);
+struct Watched<M: Threading>(Option<Async<Reactor<M>>>);
 
-impl<K: Threads> Watched<K> {
+impl<M: Threading> Watched<M> {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.0 {
             Some(watched) => watched.poll_readable(cx),
@@ -137,7 +137,7 @@ impl<K: Threads> Watched<K> {
     }
 }
 
-impl<K: Threads> Drop for Watched<K> {
+impl<M: Threading> Drop for Watched<M> {
     fn drop(&mut self) {
         match self.0.take() {
             // What async-io has told the kernel is the parent's, who must not lose it.
@@ -147,7 +147,7 @@ impl<K: Threads> Drop for Watched<K> {
     }
 }
 
-impl<K: Threads> fmt::Debug for Drive<K> {
+impl<M: Threading> fmt::Debug for Drive<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Drive")
     }

@@ -4,21 +4,21 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use oneloop::{Loop, Threads};
+use oneloop::{Reactor, Threading};
 
 /// Not on this system: its poller is no descriptor that async-io could watch. The future ends with an
-/// error of the kind [`Unsupported`](io::ErrorKind::Unsupported). [`Loop::run`] drives, on a thread
+/// error of the kind [`Unsupported`](io::ErrorKind::Unsupported). [`Reactor::run`] drives, on a thread
 /// of its own.
-pub fn drive<K: Threads>(_: &Loop<K>) -> Drive<K> {
+pub fn drive<M: Threading>(_: &Reactor<M>) -> Drive<M> {
     Drive(PhantomData)
 }
 
 /// The future that [`drive`] makes.
 #[must_use = "a reactor is driven only while this is polled"]
 #[derive(Debug)]
-pub struct Drive<K: Threads>(PhantomData<K>);
+pub struct Drive<M: Threading>(PhantomData<M>);
 
-impl<K: Threads> Future for Drive<K> {
+impl<M: Threading> Future for Drive<M> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -13,7 +13,7 @@ use async_executor::{Executor, LocalExecutor};
 use async_io::{Async, Timer, block_on};
 use futures_lite::future::{or, pending, race, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use oneloop::{Action, Interest, LocalReactor, Mode, Reactor};
+use oneloop::{Action, Interest, Mode, Reactor};
 use oneloop_async_io::drive;
 
 const READ: Interest = Interest::READABLE;
@@ -88,7 +88,7 @@ fn many_posts_and_timers_starve_no_task() {
 /// leave is seen once they have woken the loop.
 #[test]
 fn tasks_run_between_the_halves_of_a_hook() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let (held, left) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
     let (take, give, look, seen) = (held.clone(), held.clone(), left.clone(), left.clone());
     let prepare = move || {
@@ -132,7 +132,7 @@ fn a_second_drive_is_an_error() {
 
 #[test]
 fn a_local_reactor_on_a_local_executor() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let log = Rc::new(RefCell::new(Vec::new()));
     let (a, _b) = readable();
     let seen = log.clone();

@@ -14,7 +14,7 @@ pub const ONELOOP_HAS_PIDFD: u32 = 4;
 
 /// The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
 ///
-/// Threads: any.
+/// Threading: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_version() -> u32 {
     ONELOOP_VERSION
@@ -22,7 +22,7 @@ pub extern "C" fn oneloop_version() -> u32 {
 
 /// What the library does on this system, as ONELOOP_HAS_ bits.
 ///
-/// Threads: any.
+/// Threading: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_features() -> u32 {
     let epoll = cfg!(any(target_os = "linux", target_os = "android"));
@@ -42,7 +42,7 @@ pub extern "C" fn oneloop_features() -> u32 {
     has.fold(0, |bits, (_, bit)| bits | bit)
 }
 
-/// Whether this kernel has them, and lets us: as `Loop::add_child` asks.
+/// Whether this kernel has them, and lets us: as `Reactor::add_child` asks.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn has_pidfd() -> bool {
     use rustix::io::Errno;
@@ -80,7 +80,7 @@ pub struct oneloop_api {
     pub stop: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
     pub wake: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
     pub fd: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
-    pub renew: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub rebuild: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
     pub next_timeout: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> i64,
     pub unref: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
     pub dump: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
@@ -182,7 +182,7 @@ pub(crate) static API: oneloop_api = oneloop_api {
     stop: oneloop_stop,
     wake: oneloop_wake,
     fd: oneloop_fd,
-    renew: oneloop_renew,
+    rebuild: oneloop_rebuild,
     next_timeout: oneloop_next_timeout,
     unref: oneloop_unref,
     dump: oneloop_dump,
@@ -208,7 +208,7 @@ pub(crate) static API: oneloop_api = oneloop_api {
 
 /// The table of all functions, in the given version or a later one; NULL if the library is older.
 ///
-/// Threads: any.
+/// Threading: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_get_api(version: u32) -> *const oneloop_api {
     match version <= ONELOOP_API_VERSION {

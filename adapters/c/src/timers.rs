@@ -25,7 +25,7 @@ pub const ONELOOP_REALTIME: c_int = 0;
 /// A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
 /// does not keep `oneloop_run` going meanwhile.
 ///
-/// Threads: any.
+/// Threading: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_timer(
     r#loop: *mut oneloop_t,
@@ -77,7 +77,7 @@ fn put_to_sleep(user: &User, id: TimerId) {
 ///
 /// Fails with -ENOENT if the id is unknown.
 ///
-/// Threads: any.
+/// Threading: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_reset_timer(
     r#loop: *mut oneloop_t,
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn oneloop_reset_timer(
 /// Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
 /// One that has passed is due in the next turn. Timers for the same time fire by creation.
 ///
-/// Threads: any.
+/// Threading: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_reset_timer_at(
     r#loop: *mut oneloop_t,
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
                 reactor.reset_timer(timer, instant(&reactor, since_zero))?;
             }
             ONELOOP_REALTIME => match SystemTime::UNIX_EPOCH.checked_add(since_zero) {
-                Some(time) => reactor.reset_timer_to_system(timer, time)?,
+                Some(time) => reactor.reset_timer_to_system_time(timer, time)?,
                 None => reactor.reset_timer(timer, deadline(&reactor, ONELOOP_NEVER))?,
             },
             _ => return Err(Failure::Argument("the clock")),
@@ -182,7 +182,7 @@ fn monotonic_now() -> Duration {
 ///
 /// Fails with -ENOENT if the id is unknown, which harms nothing.
 ///
-/// Threads: any.
+/// Threading: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_cancel_timer(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     forward!(oneloop_cancel_timer => cancel_timer(r#loop, id));

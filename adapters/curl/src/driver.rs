@@ -8,7 +8,7 @@ use curl::MultiError;
 use curl::easy::Easy;
 use curl::multi::{Message, Multi};
 use curl_sys::CURL;
-use oneloop::{Reactor, Shared, WeakLoop};
+use oneloop::{Reactor, Shared, WeakReactor};
 
 use crate::easy::Request;
 use crate::error::{Cause, Error};
@@ -20,7 +20,7 @@ use crate::watches::Watches;
 /// the lock.
 pub(crate) struct Driver {
     state: Mutex<State>,
-    reactor: WeakLoop<Shared>,
+    reactor: WeakReactor<Shared>,
     /// The loop has dropped its callbacks: nothing will come any more.
     over: AtomicBool,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use curl::multi::{Events, Multi, Socket};
 use curl_sys::{CURL, CURLM, CURLMoption};
-use oneloop::{Event, HandlerId, Interest, Mode, Shared, TimerId, WeakLoop};
+use oneloop::{Event, HandlerId, Interest, Mode, Shared, TimerId, WeakReactor};
 
 use crate::driver::{Driver, lock};
 
@@ -16,7 +16,7 @@ const NEVER: Duration = Duration::from_secs(700 * 365 * 24 * 3600);
 ///
 /// Apart from the rest because libcurl changes it from inside its own calls.
 pub(crate) struct Watches {
-    reactor: WeakLoop<Shared>,
+    reactor: WeakReactor<Shared>,
     driver: Weak<Driver>,
     handlers: HashMap<Socket, HandlerId>,
     timer: Option<TimerId>,
@@ -28,7 +28,7 @@ pub(crate) struct Watches {
 unsafe impl Send for Watches {}
 
 impl Watches {
-    pub(crate) fn new(reactor: WeakLoop<Shared>, driver: Weak<Driver>) -> Watches {
+    pub(crate) fn new(reactor: WeakReactor<Shared>, driver: Weak<Driver>) -> Watches {
         Watches {
             reactor,
             driver,

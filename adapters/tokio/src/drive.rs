@@ -5,7 +5,7 @@ use std::mem::{forget, replace};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use oneloop::{ExpectedHost, Host, Loop, Threads, Turn};
+use oneloop::{ExpectedHost, Host, Reactor, Threading, Turn};
 use pin_project::pin_project;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
@@ -17,10 +17,10 @@ use crate::park::Sleep;
 /// a task of its own do. One would be fairest, and would cost half of the speed of a busy loop.
 const BUDGET: usize = 128;
 
-/// Drives `reactor` inside tokio until somebody calls [`Loop::stop`].
+/// Drives `reactor` inside tokio until somebody calls [`Reactor::stop`].
 ///
 /// It ends on that or on an error, and never because nothing is left that could call back, as
-/// [`Loop::run`] does. A `stop` that came before ends it at once, as it does `run`.
+/// [`Reactor::run`] does. A `stop` that came before ends it at once, as it does `run`.
 ///
 /// Spawn it, or await it beside other futures; for a [`LocalReactor`](oneloop::LocalReactor), which
 /// is not `Send`, on a `LocalSet`. Dropping the future loses nothing: the reactor can be driven
@@ -29,9 +29,9 @@ const BUDGET: usize = 128;
 ///
 /// # Hooks
 ///
-/// Hooks of the reactor ([`Loop::add_hook`]) are asked after its turns, and tokio's tasks run after that.
+/// Hooks of the reactor ([`Reactor::add_hook`]) are asked after its turns, and tokio's tasks run after that.
 /// Build the runtime with [`before_park`](crate::before_park) if tasks use the library of a hook.
-/// Otherwise they have to call [`Loop::wake`] after each use.
+/// Otherwise they have to call [`Reactor::wake`] after each use.
 ///
 /// # Paused time
 ///
@@ -75,7 +75,7 @@ const BUDGET: usize = 128;
 ///
 /// If a callback does; drive anew to go on. And outside a tokio runtime, or in one without an I/O
 /// driver (`enable_io`).
-pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
+pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     Drive {
         sleep: Sleep::new(reactor),
         state: State::New(reactor.expect_host()),
@@ -86,26 +86,26 @@ pub fn drive<K: Threads>(reactor: &Loop<K>) -> Drive<K> {
 /// The future that [`drive`] makes.
 #[must_use = "a reactor is driven only while this is polled"]
 #[pin_project]
-pub struct Drive<K: Threads> {
-    sleep: Sleep<K>,
-    state: State<K>,
+pub struct Drive<M: Threading> {
+    sleep: Sleep<M>,
+    state: State<M>,
     /// How many callbacks were called since tokio has looked for I/O of its own.
     called: usize,
 }
 
-type Ready<'a, K> = AsyncFdReadyMutGuard<'a, Host<K>>;
+type Ready<'a, M> = AsyncFdReadyMutGuard<'a, Host<M>>;
 
-enum State<K: Threads> {
-    New(ExpectedHost<K>),
+enum State<M: Threading> {
+    New(ExpectedHost<M>),
     /// More to do than one poll allows. tokio comes back without being woken, and is not bothered
     /// with what happens on the descriptor meanwhile.
-    Busy(Host<K>),
+    Busy(Host<M>),
     /// Nothing to do until the descriptor says so.
-    Idle(Watched<K>),
+    Idle(Watched<M>),
     Done,
 }
 
-impl<K: Threads> Future for Drive<K> {
+impl<M: Threading> Future for Drive<M> {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -121,15 +121,15 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
-                    if turn.haunted {
-                        host.renew()?;
+                    if turn.needs_rebuild {
+                        host.rebuild()?;
                     }
                     if !turn.idle {
                         *state = State::Busy(host);
                         return yield_now(cx);
                     }
                     // SAFETY: the host owns the reactor, whose descriptor stays open as long as
-                    // that lives, and means the same file but for `renew`, which is only called
+                    // that lives, and means the same file but for `rebuild`, which is only called
                     // when it is not registered.
                     let watched =
                         unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
@@ -149,13 +149,13 @@ impl<K: Threads> Future for Drive<K> {
                     if turn.stopped {
                         return Poll::Ready(Ok(()));
                     }
-                    if turn.idle && !turn.haunted {
+                    if turn.idle && !turn.needs_rebuild {
                         ready.clear_ready();
                         *state = State::Idle(watched);
                         continue;
                     }
                     ready.retain_ready();
-                    if turn.woke && !turn.haunted {
+                    if turn.woke && !turn.needs_rebuild {
                         *state = State::Idle(watched);
                         *this.called += turn.called;
                         if *this.called < BUDGET {
@@ -169,8 +169,8 @@ impl<K: Threads> Future for Drive<K> {
                     let Some(mut host) = watched.into_host() else {
                         return Poll::Ready(Ok(()));
                     };
-                    if turn.haunted {
-                        host.renew()?;
+                    if turn.needs_rebuild {
+                        host.rebuild()?;
                     }
                     *state = State::Busy(host);
                     return yield_now(cx);
@@ -182,22 +182,22 @@ impl<K: Threads> Future for Drive<K> {
 }
 
 /// The host while tokio watches its descriptor, which ends when this is dropped.
-struct Watched<K: Threads>(Option<AsyncFd<Host<K>>>);
+struct Watched<M: Threading>(Option<AsyncFd<Host<M>>>);
 
-impl<K: Threads> Watched<K> {
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready<'_, K>>> {
+impl<M: Threading> Watched<M> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready<'_, M>>> {
         match &mut self.0 {
             Some(watched) => watched.poll_read_ready_mut(cx),
             None => Poll::Pending,
         }
     }
 
-    fn into_host(mut self) -> Option<Host<K>> {
+    fn into_host(mut self) -> Option<Host<M>> {
         self.0.take().map(AsyncFd::into_inner)
     }
 }
 
-impl<K: Threads> Drop for Watched<K> {
+impl<M: Threading> Drop for Watched<M> {
     fn drop(&mut self) {
         match self.0.take() {
             // What tokio has told the kernel is the parent's, who must not lose it.
@@ -207,14 +207,14 @@ impl<K: Threads> Drop for Watched<K> {
     }
 }
 
-impl<K: Threads> fmt::Debug for Drive<K> {
+impl<M: Threading> fmt::Debug for Drive<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Drive")
     }
 }
 
 /// Some turns, outside the cooperative budget of the task.
-fn turns<K: Threads>(host: &mut Host<K>, cx: &mut Context<'_>) -> Result<Turn> {
+fn turns<M: Threading>(host: &mut Host<M>, cx: &mut Context<'_>) -> Result<Turn> {
     let mut result = Ok(Turn::default());
     let once = std::future::poll_fn(|_| {
         result = host.turn(BUDGET);

@@ -6,17 +6,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oneloop::{Error, ErrorKind, Loop, Threads, WeakLoop};
+use oneloop::{Error, ErrorKind, Reactor, Threading, WeakReactor};
 
 /// Asks the hooks of the reactors that are driven on this thread once more. Give it to
 /// [`Builder::on_thread_park`](tokio::runtime::Builder::on_thread_park).
 ///
-/// A hook ([`Loop::add_hook`]) is asked after each turn of its reactor. A task that runs after that, and
+/// A hook ([`Reactor::add_hook`]) is asked after each turn of its reactor. A task that runs after that, and
 /// sends on a socket of ZeroMQ's, makes an xcb request or starts a call of sd-bus', leaves work that no
 /// descriptor shows. With this function the hook is asked again before the thread sleeps, and so sees it.
 ///
 /// It works for tasks on the thread on which [`drive`](crate::drive) was polled last. Elsewhere the
-/// task has to call [`Loop::wake`]: on another worker of a multi-threaded runtime, and on a thread that is
+/// task has to call [`Reactor::wake`]: on another worker of a multi-threaded runtime, and on a thread that is
 /// no worker, such as the one in its `block_on`.
 ///
 /// ```
@@ -61,8 +61,8 @@ pub fn is_asked_before_park() -> bool {
 }
 
 /// A reactor whose drive sleeps, as the thread knows it that parks.
-struct Sleeper<K: Threads> {
-    reactor: WeakLoop<K>,
+struct Sleeper<M: Threading> {
+    reactor: WeakReactor<M>,
     /// The thread on which the drive was polled last. None if it is gone.
     thread: AtomicU64,
     has_failed: AtomicBool,
@@ -70,7 +70,7 @@ struct Sleeper<K: Threads> {
 }
 
 /// A drive's hold on its sleeper.
-pub(crate) struct Sleep<K: Threads>(Arc<Sleeper<K>>);
+pub(crate) struct Sleep<M: Threading>(Arc<Sleeper<M>>);
 
 /// Why the hooks could not be asked. Whoever polls the drive is told.
 enum Failure {
@@ -81,8 +81,8 @@ enum Failure {
 /// No thread.
 const GONE: u64 = 0;
 
-impl<K: Threads> Sleep<K> {
-    pub(crate) fn new(reactor: &Loop<K>) -> Sleep<K> {
+impl<M: Threading> Sleep<M> {
+    pub(crate) fn new(reactor: &Reactor<M>) -> Sleep<M> {
         Sleep(Arc::new(Sleeper {
             reactor: reactor.downgrade(),
             thread: AtomicU64::new(GONE),
@@ -115,13 +115,13 @@ impl<K: Threads> Sleep<K> {
     }
 }
 
-impl<K: Threads> Drop for Sleep<K> {
+impl<M: Threading> Drop for Sleep<M> {
     fn drop(&mut self) {
         self.0.thread.store(GONE, Ordering::Relaxed);
     }
 }
 
-impl<K: Threads> Sleeper<K> {
+impl<M: Threading> Sleeper<M> {
     fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +133,7 @@ trait Ask {
     fn ask(&self);
 }
 
-impl<K: Threads> Ask for Sleeper<K> {
+impl<M: Threading> Ask for Sleeper<M> {
     fn is_on(&self, thread: u64) -> bool {
         self.thread.load(Ordering::Relaxed) == thread
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use oneloop::{Action, Interest, LocalReactor, Mode, Reactor};
+use oneloop::{Action, Interest, Mode, Reactor};
 use oneloop_tokio::drive;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
@@ -185,7 +185,7 @@ async fn a_drive_that_is_dropped_loses_nothing() {
 
 #[tokio::test]
 async fn a_local_reactor_on_a_local_set() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let log = Rc::new(RefCell::new(Vec::new()));
     let (a, _b) = readable();
     let seen = log.clone();
@@ -208,7 +208,7 @@ async fn a_local_reactor_on_a_local_set() {
 
 #[tokio::test]
 async fn other_threads_reach_a_local_reactor_by_its_remote() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let remote = reactor.remote();
     let here = std::thread::current().id();
     let (done, heard) = oneshot::channel();
@@ -225,7 +225,7 @@ async fn other_threads_reach_a_local_reactor_by_its_remote() {
 /// The state of a task that another task on the host's thread changes while the reactor sleeps.
 #[tokio::test]
 async fn a_task_registers_while_the_reactor_sleeps() {
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let calls = Rc::new(Cell::new(0));
     let register = async {
         for _ in 0..50 {
@@ -282,7 +282,7 @@ fn a_local_reactor_on_a_local_runtime() {
     let options = tokio::runtime::LocalOptions::default();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_io().build_local(options).unwrap();
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let calls = Rc::new(Cell::new(0));
     let (count, stopper) = (calls.clone(), reactor.downgrade());
     let timer = move || {

@@ -10,7 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use oneloop::LocalReactor;
+use oneloop::Reactor;
 use oneloop::futures::Async;
 use oneloop_tokio::Io;
 
@@ -26,7 +26,7 @@ fn hyper_serves_and_asks_on_the_built_in_loop() {
     const CLIENTS: usize = 20;
     const REQUESTS: usize = 10;
 
-    let reactor = LocalReactor::new().unwrap();
+    let reactor = Reactor::new_local().unwrap();
     let executor = Rc::new(LocalExecutor::new());
     let listener = Async::<TcpListener, _>::bind(&reactor, ([127, 0, 0, 1], 0)).unwrap();
     let address = listener.get_ref().local_addr().unwrap();

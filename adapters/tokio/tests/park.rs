@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use oneloop::{LocalReactor, Reactor};
+use oneloop::Reactor;
 use oneloop_tokio::{before_park, drive, is_asked_before_park};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -137,7 +137,7 @@ fn several_reactors_on_one_thread() {
 #[test]
 fn a_loop_with_hooks_stays_asleep() {
     current_thread().block_on(async {
-        let reactor = LocalReactor::new().unwrap();
+        let reactor = Reactor::new_local().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();
         let prepare = move || {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use oneloop::{Action, Interest, LocalReactor, Mode, Reactor, TestClock};
 
 pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
-    let reactor = LocalReactor::new()?;
+    let reactor = Reactor::new_local()?;
     match workload {
         "ring" => {
             ring(&reactor, 1, events)?;
@@ -183,7 +183,7 @@ fn system_timer(events: usize) -> Result<(), Box<dyn Error>> {
     let start = clock.system_now();
     for event in 0..events {
         let time = start + Duration::from_secs(event as u64);
-        reactor.call_at_system(time, || {})?;
+        reactor.call_at_system_time(time, || {})?;
     }
     Ok(reactor.run()?)
 }

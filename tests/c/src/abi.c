@@ -539,7 +539,7 @@ static void check_table(const oneloop_api *api) {
     SAME(remove_handler); SAME(handler_fd); SAME(add_deferred); SAME(add_idle); SAME(enable);
     SAME(add_signal); SAME(add_child); SAME(call_soon); SAME(add_hook); SAME(remove_hook);
     SAME(hold); SAME(free); SAME(close); SAME(run); SAME(turn); SAME(stop); SAME(wake); SAME(fd);
-    SAME(renew); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
+    SAME(rebuild); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
     SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks);
 #undef SAME
 #define oneloop_stop check_stop
@@ -561,8 +561,8 @@ int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     for (uint32_t flags = 0; !(flags & ONELOOP_TURN_STOPPED);) {
         struct pollfd fd = {.fd = api->fd(loop), .events = POLLIN};
         CHECK(api->turn(loop, 0, &flags) >= 0);
-        if (flags & ONELOOP_TURN_HAUNTED)
-            CHECK(api->renew(loop) == 0);
+        if (flags & ONELOOP_TURN_NEEDS_REBUILD)
+            CHECK(api->rebuild(loop) == 0);
         if (flags & ONELOOP_TURN_IDLE)
             poll(&fd, 1, -1);
     }

@@ -111,7 +111,7 @@ static void check_each(oneloop_t *loop, int error) {
     CHECK(oneloop_unref(loop, 7) == error);
     CHECK(oneloop_run(loop) == error);
     CHECK(oneloop_turn(loop, 0, NULL) == error);
-    CHECK(oneloop_renew(loop) == error);
+    CHECK(oneloop_rebuild(loop) == error);
     CHECK(oneloop_next_timeout(loop) == ONELOOP_NEVER);
     CHECK(id == 7 && t.destroyed == 0);
 }

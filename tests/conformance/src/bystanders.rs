@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use oneloop::{Interest, Mode, Readiness, Ready, VirtualSource};
+use oneloop::{Interest, Mode, Ready, SetReadiness, VirtualSource};
 
 use crate::{Stage, pair};
 
 /// Those whom a fault does not concern: handlers of each kind, timers and posts.
 pub(crate) struct Bystanders {
     peers: Vec<UnixStream>,
-    readiness: Readiness,
+    readiness: SetReadiness,
     /// Who was sent something and has not got it.
     waiting: Arc<AtomicUsize>,
     poster: Option<JoinHandle<()>>,

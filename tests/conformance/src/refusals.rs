@@ -771,13 +771,13 @@ pub fn a_clock_that_cannot_be_watched_is_an_error(stage: &mut Stage) {
             let _ = &guard;
             seen.push(());
         };
-        stage.reactor.call_at_system(soon, timer)
+        stage.reactor.call_at_system_time(soon, timer)
     };
     for (n, code) in [EMFILE, ENFILE, ENOMEM].into_iter().enumerate() {
         faults.order(Fault::Fails(Call::Clock, code), 1);
         expect(
             &add(stage).expect_err("ordered"),
-            "call_at_system",
+            "call_at_system_time",
             None,
             code,
         );

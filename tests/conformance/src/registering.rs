@@ -768,8 +768,8 @@ pub fn the_drop_of_a_source_may_use_the_reactor(stage: &mut Stage) {
     let sources = stage.sources;
     struct Source(End, oneloop::Reactor, Log<()>);
     impl oneloop::Source for Source {
-        fn origin(&self) -> oneloop::Origin<'_> {
-            self.0.origin()
+        fn kind(&self) -> oneloop::SourceKind<'_> {
+            self.0.kind()
         }
     }
     impl Drop for Source {
@@ -1204,7 +1204,7 @@ pub fn a_regular_file_takes_the_number_inside_a_callback(stage: &mut Stage) {
         let id = added.expect("add_raw_handler");
         stage.turns(4);
         let called = log.take().len();
-        match interest.is_none() {
+        match interest.is_empty() {
             true => {
                 assert_eq!(called, 1);
                 stage.reactor.update_handler(id, WRITE).expect("mended");

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 
-use oneloop::{Origin, Readiness, Ready, Source, VirtualSource};
+use oneloop::{Ready, SetReadiness, Source, SourceKind, VirtualSource};
 
 use crate::pair;
 
@@ -66,10 +66,10 @@ impl End {
 }
 
 impl Source for End {
-    fn origin(&self) -> Origin<'_> {
+    fn kind(&self) -> SourceKind<'_> {
         match self {
-            End::Socket(socket) => Origin::Descriptor(socket.as_fd()),
-            End::Virtual(end) => Origin::Virtual(&end.source),
+            End::Socket(socket) => SourceKind::Descriptor(socket.as_fd()),
+            End::Virtual(end) => SourceKind::Virtual(&end.source),
         }
     }
 }
@@ -108,7 +108,7 @@ pub struct VirtualEnd {
 struct Pair {
     /// Bytes on their way to each end.
     queues: [VecDeque<u8>; 2],
-    ready: [Readiness; 2],
+    ready: [SetReadiness; 2],
     closed: [bool; 2],
     /// The other end was closed with bytes unread.
     reset: [bool; 2],

@@ -77,9 +77,12 @@ pub fn a_rebuilt_set_watches_no_stranger(stage: &mut Stage) {
     number.mean(&c);
     let (e, _f) = readable();
     let haunting = Number::of(&e);
-    let haunted = stage.watch_number(haunting.get(), READ, Mode::Level);
+    let needs_rebuild = stage.watch_number(haunting.get(), READ, Mode::Level);
     haunting.close();
-    stage.reactor.remove_handler(haunted.id).expect("no error");
+    stage
+        .reactor
+        .remove_handler(needs_rebuild.id)
+        .expect("no error");
     stage.turns(100);
     assert_eq!(calls.take(), 0);
     stage.reactor.remove_handler(calls.id).expect("known");
@@ -275,7 +278,7 @@ pub fn a_stale_id_does_nothing_to_the_loops_own_descriptors(stage: &mut Stage) {
             let reactor = make().expect("a reactor");
             let (fd, id) = stale(&reactor);
             let late = SystemTime::now() + Duration::from_secs(1000);
-            reactor.call_at_system(late, || {}).expect("open");
+            reactor.call_at_system_time(late, || {}).expect("open");
             if !watched(&reactor).contains(&fd) {
                 return !cfg!(target_os = "linux");
             }

@@ -495,7 +495,7 @@ pub fn a_timer_by_the_system_clock_never_fires_early(stage: &mut Stage) {
         let stopper = stage.reactor.clone();
         stage
             .reactor
-            .call_at_system(time, move || {
+            .call_at_system_time(time, move || {
                 assert!(SystemTime::now() >= time);
                 stopper.stop();
             })
@@ -515,7 +515,7 @@ pub fn a_system_time_in_the_past_fires_at_once(stage: &mut Stage) {
         let seen = log.clone();
         stage
             .reactor
-            .call_at_system(time, move || seen.push(at))
+            .call_at_system_time(time, move || seen.push(at))
             .expect("open");
     }
     stage.turns(2);
@@ -531,18 +531,21 @@ pub fn timers_for_one_system_time_fire_by_creation(stage: &mut Stage) {
         .map(|name| {
             let log = log.clone();
             let fired = move || log.push(name);
-            stage.reactor.call_at_system(later, fired).expect("open")
+            stage
+                .reactor
+                .call_at_system_time(later, fired)
+                .expect("open")
         })
         .collect();
     let time = SystemTime::now() + 2 * MS;
     for &timer in timers.iter().rev() {
-        let reset = stage.reactor.reset_timer_to_system(timer, time);
+        let reset = stage.reactor.reset_timer_to_system_time(timer, time);
         reset.expect("it has not fired");
     }
     let stopper = stage.reactor.clone();
     stage
         .reactor
-        .call_at_system(time + MS, move || stopper.stop())
+        .call_at_system_time(time + MS, move || stopper.stop())
         .expect("open");
     stage.run();
     log.expect(&(0..MANY).collect::<Vec<_>>());
@@ -556,7 +559,7 @@ pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage)
         let seen = log.clone();
         stage
             .reactor
-            .call_at_system(time, move || seen.push(name))
+            .call_at_system_time(time, move || seen.push(name))
             .expect("open")
     };
     let now = SystemTime::now();
@@ -569,7 +572,7 @@ pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage)
     let to = SystemTime::now() + 2 * MS;
     stage
         .reactor
-        .reset_timer_to_system(moved, to)
+        .reset_timer_to_system_time(moved, to)
         .expect("known");
     stage.reactor.cancel_timer(cancelled).expect("known");
     stage.reactor.reset_timer(reset, sooner).expect("known");
@@ -593,7 +596,7 @@ pub fn a_due_timer_put_off_by_a_neighbour_goes_alone(stage: &mut Stage) {
         let id = id.lock().expect("no panic").expect("set");
         let later = SystemTime::now() + LONG;
         reactor
-            .reset_timer_to_system(id, later)
+            .reset_timer_to_system_time(id, later)
             .expect("due, but not fired");
     };
     let now = Instant::now();
@@ -606,7 +609,7 @@ pub fn a_due_timer_put_off_by_a_neighbour_goes_alone(stage: &mut Stage) {
     let seen = log.clone();
     stage
         .reactor
-        .call_at_system(SystemTime::now(), move || seen.push("timer"))
+        .call_at_system_time(SystemTime::now(), move || seen.push("timer"))
         .expect("open");
     let seen = log.clone();
     stage

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use loom::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use loom::thread;
-use oneloop::{
-    Action, Error, ErrorKind, Interest, LocalReactor, Mode, Priority, Reactor, Ready, VirtualSource,
-};
+use oneloop::{Action, Error, ErrorKind, Interest, Mode, Priority, Reactor, Ready, VirtualSource};
 use oneloop_loom::{Count, explore, explore_both, join};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -261,7 +259,7 @@ impl Drop for Here {
 #[test]
 fn a_local_loop_that_is_dropped_while_others_use_it() {
     explore("a_local_loop_that_is_dropped_while_others_use_it", || {
-        let reactor = LocalReactor::new().unwrap();
+        let reactor = Reactor::new_local().unwrap();
         let drops = Count::default();
         let here = || Here(Rc::new(()), thread::current().id(), drops.clone());
         let (source, readiness) = VirtualSource::pair();

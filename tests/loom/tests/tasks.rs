@@ -13,7 +13,7 @@ use oneloop::futures::{Async, Timer};
 use oneloop::{ErrorKind, Interest, Reactor, Ready, VirtualSource};
 use oneloop_loom::{Count, explore, explore_both, join};
 
-fn pair(reactor: &Reactor) -> (Arc<Async<VirtualSource>>, oneloop::Readiness) {
+fn pair(reactor: &Reactor) -> (Arc<Async<VirtualSource>>, oneloop::SetReadiness) {
     let (source, readiness) = VirtualSource::pair();
     (Arc::new(Async::new(reactor, source).unwrap()), readiness)
 }
@@ -85,7 +85,7 @@ fn an_attempt_between_two_reports() {
         let (source, readiness) = pair(&reactor);
         let setter = readiness.clone();
         let thread = thread::spawn(move || setter.set(Ready::READABLE));
-        let read = source.read_with(|_| match readiness.get().is_none() {
+        let read = source.read_with(|_| match readiness.get().is_empty() {
             true => Err(std::io::ErrorKind::WouldBlock.into()),
             false => Ok(()),
         });

@@ -230,7 +230,7 @@ fn a_post_while_a_host_renews() {
                 break;
             }
             if idle {
-                host.renew().unwrap();
+                host.rebuild().unwrap();
                 host.sleep();
             }
         }

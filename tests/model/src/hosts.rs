@@ -36,7 +36,7 @@ pub(crate) struct Hosted {
 enum Claim {
     Poll(Host<Shared>),
     Epoll(Watching),
-    Future(Driving),
+    Future(Driver),
     Nested(Reactor),
 }
 
@@ -49,7 +49,7 @@ struct Watching {
 }
 
 /// The future of an adapter, which is polled when its waker was called.
-struct Driving {
+struct Driver {
     future: Pin<Box<dyn Future<Output = io::Result<()>>>>,
     woken: Arc<Woken>,
 }
@@ -90,7 +90,7 @@ impl Hosted {
         if self.kind == HostKind::Turn {
             for _ in 0..turns {
                 let turn = attempt(play, || play.calls.turn(reactor, Some(Duration::ZERO)));
-                self.renew_if_haunted(after(reactor, play, turn));
+                self.rebuild_if_needed(after(reactor, play, turn));
             }
             return;
         }
@@ -130,8 +130,8 @@ impl Hosted {
                 if turn.stopped {
                     return None;
                 }
-                if turn.haunted {
-                    host.renew().ok()?;
+                if turn.needs_rebuild {
+                    host.rebuild().ok()?;
                 }
                 return Some(match self.kind {
                     HostKind::Poll => Claim::Poll(host),
@@ -148,12 +148,12 @@ impl Hosted {
         };
         let woken = Arc::new(Woken::default());
         woken.is.store(true, SeqCst);
-        Some(Claim::Future(Driving { future, woken }))
+        Some(Claim::Future(Driver { future, woken }))
     }
 
-    fn renew_if_haunted(&self, turn: Option<Turn>) {
-        if turn.is_some_and(|turn| turn.haunted) {
-            if let Err(fault) = self.play.calls.renew(&self.reactor) {
+    fn rebuild_if_needed(&self, turn: Option<Turn>) {
+        if turn.is_some_and(|turn| turn.needs_rebuild) {
+            if let Err(fault) = self.play.calls.rebuild(&self.reactor) {
                 self.play.model().violated(format!("renew gave {fault:?}"));
             }
         }
@@ -168,7 +168,7 @@ impl Hosted {
         if must_not {
             self.host = None;
             let turn = attempt(&self.play, || self.play.calls.turn(&self.reactor, None));
-            self.renew_if_haunted(after(&self.reactor, &self.play, turn));
+            self.rebuild_if_needed(after(&self.reactor, &self.play, turn));
         }
     }
 
@@ -283,8 +283,8 @@ fn poll_host(play: &Play, mut host: Host<Shared>) -> Option<Claim> {
         if turn.stopped {
             return None;
         }
-        if turn.haunted {
-            host.renew().ok()?;
+        if turn.needs_rebuild {
+            host.rebuild().ok()?;
         }
         quiet = count_quiet(play, turn.called, quiet);
     }
@@ -305,8 +305,8 @@ fn epoll_host(play: &Play, mut watching: Watching) -> Option<Claim> {
         if turn.stopped {
             return None;
         }
-        if turn.haunted {
-            watching.host.renew().ok()?;
+        if turn.needs_rebuild {
+            watching.host.rebuild().ok()?;
             watching.epoll = watch(watching.host.as_raw_fd());
         }
         quiet = count_quiet(play, turn.called, quiet);
@@ -327,7 +327,7 @@ fn asleep(play: &Play, because: &str) {
 fn count_quiet(play: &Play, called: usize, quiet: usize) -> usize {
     let mut model = play.model();
     let hooked = model.hooks.iter().any(|hook| hook.alive);
-    if called > 0 || hooked || model.is_haunted() || model.to_do().is_some() {
+    if called > 0 || hooked || model.needs_rebuild() || model.to_do().is_some() {
         return 0;
     }
     if quiet == QUIET {
@@ -371,7 +371,7 @@ fn future_host(
     kind: HostKind,
     reactor: &Reactor,
     play: &Play,
-    mut driving: Driving,
+    mut driving: Driver,
 ) -> Option<Claim> {
     let (mut rounds, mut sleeps, mut cut) = (0, false, false);
     let settle = poll_fn(|cx: &mut Context<'_>| {
@@ -385,9 +385,9 @@ fn future_host(
         rounds += 1;
         let mut over = None;
         // An adapter that wants to go on, with nothing to do: a ghost keeps it awake.
-        let haunted = rounds > QUIET && play.model().to_do().is_none();
+        let needs_rebuild = rounds > QUIET && play.model().to_do().is_none();
         // In the last round it is not polled: what it puts off, tokio would forget.
-        let last = rounds == ROUNDS || haunted;
+        let last = rounds == ROUNDS || needs_rebuild;
         let polls = !last && driving.woken.is.swap(false, SeqCst);
         if polls {
             let waker = Waker::from(driving.woken.clone());
@@ -410,7 +410,7 @@ fn future_host(
             };
         }
         if over.is_some() || last {
-            sleeps = haunted && !driving.woken.is.load(SeqCst);
+            sleeps = needs_rebuild && !driving.woken.is.load(SeqCst);
             return Poll::Ready(over);
         }
         // If something is to do, it is for the runtime to come back; if not, it is given the chance.
@@ -471,12 +471,12 @@ fn outer(play: &Arc<Play>, host: Host<Shared>) -> Option<Reactor> {
         let Some(turn) = turn.filter(|turn| !turn.stopped) else {
             return Action::Remove;
         };
-        if turn.haunted {
-            let renewed = host.renew();
+        if turn.needs_rebuild {
+            let rebuilt = host.rebuild();
             let rearmed = weak
                 .upgrade()
                 .map(|outer| outer.rearm_handler(event.handler()));
-            if renewed.is_err() || !matches!(rearmed, Some(Ok(()))) {
+            if rebuilt.is_err() || !matches!(rearmed, Some(Ok(()))) {
                 play.model()
                     .violated("the outer loop cannot renew the inner");
             }

@@ -140,7 +140,7 @@ pub enum Do {
     Set { source: Few, bits: Bits },
     #[proptest(weight = 20)]
     Clear { source: Few, bits: Bits },
-    /// Drops the `Readiness`.
+    /// Drops the `SetReadiness`.
     #[proptest(weight = 4)]
     Hang { source: Few },
     /// Another source in this place.

@@ -33,7 +33,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use oneloop::{Priority, Reactor, Shared, WeakLoop};
+use oneloop::{Priority, Reactor, Shared, WeakReactor};
 
 use books::Books;
 use crowd::Crowd;
@@ -49,7 +49,7 @@ pub fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
 
 /// What all who take part have in common.
 struct Soak {
-    reactor: WeakLoop<Shared>,
+    reactor: WeakReactor<Shared>,
     books: Books,
     gate: Gate,
     crowd: Crowd,

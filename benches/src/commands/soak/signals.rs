@@ -24,7 +24,7 @@ pub fn start(soak: &Arc<Soak>, reactor: &Reactor) -> io::Result<()> {
         send(soak, &seen);
         sent += 1;
         if sent % OFTEN == 0 {
-            if let Err(error) = renew(soak, &mut handler, &sender) {
+            if let Err(error) = rebuild(soak, &mut handler, &sender) {
                 soak.books.fault(error.to_string());
             }
         }
@@ -41,7 +41,7 @@ fn add(soak: &Arc<Soak>, reactor: &Reactor, sender: &Sender<()>) -> oneloop::Res
     })
 }
 
-fn renew(soak: &Arc<Soak>, handler: &mut HandlerId, sender: &Sender<()>) -> oneloop::Result<()> {
+fn rebuild(soak: &Arc<Soak>, handler: &mut HandlerId, sender: &Sender<()>) -> oneloop::Result<()> {
     if let Some(reactor) = soak.reactor() {
         reactor.remove_handler(*handler)?;
         *handler = add(soak, &reactor, sender)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{Action, Event, Interest, Mode, Reactor, Readiness, Ready, VirtualSource};
+use oneloop::{Action, Event, Interest, Mode, Reactor, Ready, SetReadiness, VirtualSource};
 
 use super::books::Kind;
 use super::sabotage::Harm;
@@ -20,7 +20,7 @@ const MOST: usize = 100;
 
 struct Queue {
     mode: Mode,
-    readiness: Readiness,
+    readiness: SetReadiness,
     items: Mutex<VecDeque<u64>>,
     /// The item that is taken next.
     due: Mutex<u64>,

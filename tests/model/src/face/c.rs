@@ -170,7 +170,7 @@ impl Calls for C {
             )
         })?;
         if let Set::System(time) = set {
-            self.reset_timer_to_system(reactor, id, time)?;
+            self.reset_timer_to_system_time(reactor, id, time)?;
         }
         Ok(id)
     }
@@ -181,7 +181,7 @@ impl Calls for C {
         Ok(())
     }
 
-    fn reset_timer_to_system(
+    fn reset_timer_to_system_time(
         &self,
         reactor: &Reactor,
         id: u64,
@@ -243,7 +243,7 @@ impl Calls for C {
         turn.called = called as usize;
         turn.idle = flags & ONELOOP_TURN_IDLE != 0;
         turn.stopped = flags & ONELOOP_TURN_STOPPED != 0;
-        turn.haunted = flags & ONELOOP_TURN_HAUNTED != 0;
+        turn.needs_rebuild = flags & ONELOOP_TURN_NEEDS_REBUILD != 0;
         Ok(turn)
     }
 
@@ -253,9 +253,9 @@ impl Calls for C {
         Ok(())
     }
 
-    fn renew(&self, reactor: &Reactor) -> Result<(), Fault> {
+    fn rebuild(&self, reactor: &Reactor) -> Result<(), Fault> {
         // SAFETY: see above.
-        Fault::check(unsafe { oneloop_renew(as_ptr(reactor)) })?;
+        Fault::check(unsafe { oneloop_rebuild(as_ptr(reactor)) })?;
         Ok(())
     }
 

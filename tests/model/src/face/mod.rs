@@ -46,7 +46,7 @@ pub(crate) trait Calls: Sync {
 
     fn set_timer(&self, reactor: &Reactor, set: Set, part: Part) -> Result<u64, Fault>;
     fn reset_timer(&self, reactor: &Reactor, id: u64, delay: Duration) -> Result<(), Fault>;
-    fn reset_timer_to_system(
+    fn reset_timer_to_system_time(
         &self,
         reactor: &Reactor,
         id: u64,
@@ -61,7 +61,7 @@ pub(crate) trait Calls: Sync {
 
     fn turn(&self, reactor: &Reactor, timeout: Option<Duration>) -> Result<Turn, Fault>;
     fn run(&self, reactor: &Reactor) -> Result<(), Fault>;
-    fn renew(&self, reactor: &Reactor) -> Result<(), Fault>;
+    fn rebuild(&self, reactor: &Reactor) -> Result<(), Fault>;
     fn stop(&self, reactor: &Reactor);
     fn close(&self, reactor: &Reactor);
 

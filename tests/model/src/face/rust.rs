@@ -53,7 +53,7 @@ impl Calls for Rust {
             Set::At(time) => reactor.call_at(time, fire),
             Set::Every(period) => reactor.call_every(period, fire),
             Set::EveryAt(start, period) => reactor.call_every_at(start, period, fire),
-            Set::System(time) => reactor.call_at_system(time, fire),
+            Set::System(time) => reactor.call_at_system_time(time, fire),
         };
         Ok(id?.to_bits())
     }
@@ -66,13 +66,13 @@ impl Calls for Rust {
         Ok(reactor.reset_timer(TimerId::from_bits(id), time)?)
     }
 
-    fn reset_timer_to_system(
+    fn reset_timer_to_system_time(
         &self,
         reactor: &Reactor,
         id: u64,
         time: SystemTime,
     ) -> Result<(), Fault> {
-        Ok(reactor.reset_timer_to_system(TimerId::from_bits(id), time)?)
+        Ok(reactor.reset_timer_to_system_time(TimerId::from_bits(id), time)?)
     }
 
     fn cancel_timer(&self, reactor: &Reactor, id: u64) -> Result<(), Fault> {
@@ -105,8 +105,8 @@ impl Calls for Rust {
         Ok(reactor.run()?)
     }
 
-    fn renew(&self, reactor: &Reactor) -> Result<(), Fault> {
-        Ok(reactor.renew()?)
+    fn rebuild(&self, reactor: &Reactor) -> Result<(), Fault> {
+        Ok(reactor.rebuild()?)
     }
 
     fn stop(&self, reactor: &Reactor) {

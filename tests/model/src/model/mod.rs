@@ -440,7 +440,7 @@ impl Model {
     }
 
     /// There are files closed behind the loop's back, of which the kernel may go on telling.
-    pub(crate) fn is_haunted(&self) -> bool {
+    pub(crate) fn needs_rebuild(&self) -> bool {
         self.ghosts || self.handlers.iter().any(Handler::is_loose)
     }
 
@@ -475,8 +475,8 @@ impl Model {
         };
         let timers = self.timers.iter().filter(|timer| timer.alive).count();
         let mut expected = *stats;
-        expected.events = self.events;
-        expected.timers = self.fired;
+        expected.handler_calls = self.events;
+        expected.timer_calls = self.fired;
         expected.level_handlers = count(Mode::Level);
         expected.edge_handlers = count(Mode::Edge);
         expected.oneshot_handlers = count(Mode::Oneshot);

@@ -1,7 +1,7 @@
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Weak};
 
-use oneloop::{Readiness, VirtualSource};
+use oneloop::{SetReadiness, VirtualSource};
 
 use super::{Play, lock};
 use crate::bits::{HANGUP, to_ready};
@@ -35,7 +35,7 @@ impl Drop for Descriptor {
 /// A virtual source and its other half, and which it is in the model.
 pub(super) struct Speaker {
     source: VirtualSource,
-    readiness: Option<Readiness>,
+    readiness: Option<SetReadiness>,
     id: usize,
 }
 
@@ -159,7 +159,7 @@ impl Play {
         (speaker.source.clone(), speaker.id)
     }
 
-    fn readiness(&self, few: Few) -> Option<(Readiness, usize)> {
+    fn readiness(&self, few: Few) -> Option<(SetReadiness, usize)> {
         let speaker = &lock(&self.sources)[place(few)];
         Some((speaker.readiness.clone()?, speaker.id))
     }
@@ -187,7 +187,7 @@ impl Play {
         drop(readiness);
     }
 
-    pub(super) fn renew_source(&self, few: Few) {
+    pub(super) fn replace_source(&self, few: Few) {
         self.hang_source(few);
         let fresh = self.new_source();
         let old = std::mem::replace(&mut lock(&self.sources)[place(few)], fresh);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) use callbacks::{OnPurpose, Part};
 use callbacks::{STOPPER, What};
 use files::{Descriptor, Speaker};
-use oneloop::{Reactor, Remote, Shared, TestClock, WeakLoop};
+use oneloop::{Reactor, Remote, Shared, TestClock, WeakReactor};
 
 use crate::Setting;
 use crate::face::Calls;
@@ -30,7 +30,7 @@ const MOST_HOOKS: usize = 30;
 /// What all callbacks of a program share.
 pub(crate) struct Play {
     this: Weak<Play>,
-    reactor: WeakLoop<Shared>,
+    reactor: WeakReactor<Shared>,
     remote: Remote,
     pub(crate) calls: &'static dyn Calls,
     clock: TestClock,
@@ -132,7 +132,7 @@ impl Play {
             Do::Set { source, bits } => self.set_source(source, bits.bits()),
             Do::Clear { source, bits } => self.clear_source(source, bits.bits()),
             Do::Hang { source } => self.hang_source(source),
-            Do::Fresh { source } => self.renew_source(source),
+            Do::Fresh { source } => self.replace_source(source),
 
             Do::Add {
                 on,
@@ -290,7 +290,7 @@ impl Play {
 
     // The rest.
 
-    /// Driving from inside a callback is an error.
+    /// Driver from inside a callback is an error.
     fn reenter(&self) {
         if !self.model().is_inside() {
             return;
@@ -300,7 +300,7 @@ impl Play {
         let results = [
             self.with(|calls, reactor| calls.turn(reactor, zero).map(drop)),
             self.with(|calls, reactor| calls.run(reactor)),
-            self.with(|calls, reactor| calls.renew(reactor)),
+            self.with(|calls, reactor| calls.rebuild(reactor)),
             self.with(|_, reactor| Ok(reactor.block_on(async {})?)),
             self.with(|_, reactor| Ok(reactor.host("another").map(drop)?)),
         ];

@@ -81,8 +81,9 @@ impl Play {
             return;
         };
         let (time, shown) = self.system(offset);
-        let result = self.with(|calls, reactor| calls.reset_timer_to_system(reactor, id, shown));
-        let reset = self.expect("reset_timer_to_system", result, Expected::known(alive));
+        let result =
+            self.with(|calls, reactor| calls.reset_timer_to_system_time(reactor, id, shown));
+        let reset = self.expect("reset_timer_to_system_time", result, Expected::known(alive));
         if reset.is_some() {
             self.model().timer_reset(label, Time::System(time));
         }
