@@ -702,7 +702,7 @@ impl<M: Threading> Reactor<M> {
     }
 }
 
-/// Driver.
+/// Driving.
 ///
 /// Only one at a time can drive. All of these fail with
 /// [`AlreadyDriven`](crate::ErrorKind::AlreadyDriven) if a callback, another thread or a host does

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let bench = Bench {
         name: "post",
         about: "\
-Threading have a loop call a closure of eight bytes, again and again, as fast as they can: an event is one
+Threads have a loop call a closure of eight bytes, again and again, as fast as they can: an event is one
 such post, and the time is from the first post until the last was called. The loop has a core of its
 own, if there are two. Or one thread posts while the loop sleeps, and then sleeps itself: there the time
 is from right before the post until the call, and an event is one of these. The yardstick is std's mpsc

@@ -129,7 +129,7 @@ fn drive<T>(
     }
 }
 
-/// Driver ends only by a failure: nobody here stops the loop.
+/// Driving ends only by a failure: nobody here stops the loop.
 async fn failure<T>(driving: impl Future<Output = io::Result<()>>) -> io::Result<T> {
     driving.await?;
     future::pending().await

@@ -474,7 +474,7 @@ impl Core {
         }
     }
 
-    // Driver.
+    // Driving.
 
     pub(crate) fn claim_host(&self, name: &'static str) -> Result<()> {
         // Fails if somebody is in the middle of driving, or is a host already.

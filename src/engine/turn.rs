@@ -1,4 +1,4 @@
-//! Driver: one turn after the other, and leaving the loop as the next must find it.
+//! Driving: one turn after the other, and leaving the loop as the next must find it.
 
 use std::collections::VecDeque;
 use std::time::Duration;

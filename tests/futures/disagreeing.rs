@@ -1,4 +1,4 @@
-//! SetReadiness that an operation does not confirm: nobody spins, and nothing is lost.
+//! Readiness that an operation does not confirm: nobody spins, and nothing is lost.
 
 use std::future::Future;
 use std::io::{ErrorKind, Result, Write};

@@ -1,4 +1,4 @@
-//! Threading that ask the loop, which sleeps, and wait for the answer. Where everybody is at it all the
+//! Threads that ask the loop, which sleeps, and wait for the answer. Where everybody is at it all the
 //! time the next wake makes up for one that is lost; here nobody comes after it.
 
 use std::os::unix::net::UnixStream;

@@ -6,7 +6,7 @@
  *   avahi_client_free(client);
  *   oneloop_avahi_free(poll);
  *
- * Threading: all of it on the thread that drives the loop. Free before the loop ends.
+ * Threads: all of it on the thread that drives the loop. Free before the loop ends.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -19,7 +19,7 @@
  * Code outside of the loop's callbacks, such as a task of its host, calls oneloop_ares_wake after it has
  * asked, for the query's timeout.
  *
- * Threading: all of it on the thread that drives the loop.
+ * Threads: all of it on the thread that drives the loop.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

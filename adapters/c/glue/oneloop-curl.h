@@ -12,7 +12,7 @@
  * `done` gets each easy handle that is finished, taken out of the multi handle. It may begin others,
  * and detach.
  *
- * Threading: all on the thread that drives the loop, and before the loop ends. Pausing and unpausing,
+ * Threads: all on the thread that drives the loop, and before the loop ends. Pausing and unpausing,
  * too: from other threads, by oneloop_call_soon().
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0

@@ -5,7 +5,7 @@
  *   ... send, and add filters, as ever; the loop does the rest ...
  *   oneloop_dbus_detach(bus);
  *
- * Threading: attach, detach and callbacks on the thread that drives the loop; the last reference is
+ * Threads: attach, detach and callbacks on the thread that drives the loop; the last reference is
  * given up there, too, and before the loop ends. After dbus_threads_init_default() messages may be
  * sent from others.
  *

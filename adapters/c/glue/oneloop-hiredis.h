@@ -20,7 +20,7 @@
  *       oneloop_free(loop);
  *   }
  *
- * Attach first, then set the callbacks. Threading: hiredis has no locks, so a context belongs to the
+ * Attach first, then set the callbacks. Threads: hiredis has no locks, so a context belongs to the
  * thread that drives the loop; before the loop is driven, any one thread may set it up. A context may
  * outlive the loop: it then hears nothing more, and is to be freed by redisAsyncFree as ever. hiredis
  * wants SIGPIPE to be ignored (Rust programs do).

@@ -21,7 +21,7 @@
  * (PQexec, PQconsumeInput), call oneloop_pg_wake, unless that was in a callback of the connection's own.
  * Host names are looked up by libpq, which waits for the answer: give hostaddr, or sockets.
  *
- * Threading: all of it on the thread that drives the loop. A connection that is not closed before its
+ * Threads: all of it on the thread that drives the loop. A connection that is not closed before its
  * loop ends is closed, and freed, by that.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0

@@ -8,7 +8,7 @@
  *
  * Whoever asks the table to quit stops the loop; oneloop_pulse_result() has what was given along.
  *
- * Threading: all of it on the thread that drives the loop. Free before the loop ends.
+ * Threads: all of it on the thread that drives the loop. Free before the loop ends.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

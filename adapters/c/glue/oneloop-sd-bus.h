@@ -13,7 +13,7 @@
  * callbacks, such as a task of its host, calls oneloop_sd_bus_wake after it has used the bus. `lost` is
  * called once if the connection is.
  *
- * Threading: all of it on the thread that drives the loop.
+ * Threads: all of it on the thread that drives the loop.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

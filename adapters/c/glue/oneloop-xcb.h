@@ -12,7 +12,7 @@
  * outside of the loop's callbacks, such as a task of its host, calls oneloop_xcb_wake after it has made
  * requests or waited for replies.
  *
- * Threading: all of it on the thread that drives the loop. Detach before xcb_disconnect().
+ * Threads: all of it on the thread that drives the loop. Detach before xcb_disconnect().
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -11,7 +11,7 @@
  * outside of the loop's callbacks, such as a task of its host, calls oneloop_zmq_wake after it has used
  * the socket (zmq_send, zmq_recv, zmq_getsockopt, zmq_poll) or has changed `wanted`.
  *
- * Threading: all of it on the thread that drives the loop, as for the socket. Detach before zmq_close().
+ * Threads: all of it on the thread that drives the loop, as for the socket. Detach before zmq_close().
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -14,7 +14,7 @@
  *
  * Callbacks run one at a time, on the thread that drives: the one in oneloop_run or oneloop_turn, or
  * that of the host (tokio, async-io, another loop). Each has to return: to leave one by longjmp or
- * by an exception is undefined. "Threading", below, says on which a function may be called.
+ * by an exception is undefined. "Threads", below, says on which a function may be called.
  *
  * Made by cbindgen from the Rust source; do not edit.
  *
@@ -71,12 +71,12 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_WRITABLE 4
 
 /**
- * SetReadiness only: an error is pending. Always told to whoever waits for anything.
+ * Readiness only: an error is pending. Always told to whoever waits for anything.
  */
 #define ONELOOP_ERROR 8
 
 /**
- * SetReadiness only: the peer is gone. Always told to whoever waits for anything.
+ * Readiness only: the peer is gone. Always told to whoever waits for anything.
  */
 #define ONELOOP_HANGUP 16
 
@@ -313,21 +313,21 @@ extern "C" {
 /**
  * The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
  *
- * Threading: any.
+ * Threads: any.
  */
 uint32_t oneloop_version(void);
 
 /**
  * What the library does on this system, as ONELOOP_HAS_ bits.
  *
- * Threading: any.
+ * Threads: any.
  */
 uint32_t oneloop_features(void);
 
 /**
  * The table of all functions, in the given version or a later one; NULL if the library is older.
  *
- * Threading: any.
+ * Threads: any.
  */
 const oneloop_api *oneloop_get_api(uint32_t version);
 
@@ -336,7 +336,7 @@ const oneloop_api *oneloop_get_api(uint32_t version);
  * Valid until the next call that fails on this thread; an empty string if none has, or if the thread
  * is ending (in what pthread_key_create is given).
  *
- * Threading: any; each has its own.
+ * Threads: any; each has its own.
  */
 const char *oneloop_strerror(void);
 
@@ -353,7 +353,7 @@ const char *oneloop_strerror(void);
  *
  * Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_add_handler(oneloop_t *loop,
                         int fd,
@@ -371,7 +371,7 @@ int oneloop_add_handler(oneloop_t *loop,
  *
  * Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_update_handler(oneloop_t *loop, oneloop_id id, uint32_t interest);
 
@@ -379,7 +379,7 @@ int oneloop_update_handler(oneloop_t *loop, oneloop_id id, uint32_t interest);
  * Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
  * a socket and open another under the same number inside one call, as libpq does.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_rearm_handler(oneloop_t *loop, oneloop_id id);
 
@@ -390,14 +390,14 @@ int oneloop_rearm_handler(oneloop_t *loop, oneloop_id id);
  *
  * Fails with -ENOENT if the id is unknown, which harms nothing.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_remove_handler(oneloop_t *loop, oneloop_id id);
 
 /**
  * The descriptor of a handler.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_handler_fd(oneloop_t *loop, oneloop_id id);
 
@@ -405,7 +405,7 @@ int oneloop_handler_fd(oneloop_t *loop, oneloop_id id);
  * Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
  * first; `oneloop_enable` switches it.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_add_deferred(oneloop_t *loop,
                          oneloop_deferred_fn callback,
@@ -417,7 +417,7 @@ int oneloop_add_deferred(oneloop_t *loop,
  * Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
  * `oneloop_enable` switches it.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_add_idle(oneloop_t *loop,
                      oneloop_deferred_fn callback,
@@ -428,7 +428,7 @@ int oneloop_add_idle(oneloop_t *loop,
 /**
  * Switches a deferred or idle callback on or off.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
 
@@ -445,7 +445,7 @@ int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
  * would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -EINVAL for one
  * that does not exist.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_add_signal(oneloop_t *loop,
                        int signal,
@@ -460,7 +460,7 @@ int oneloop_add_signal(oneloop_t *loop,
  *
  * Fails with -ECHILD if it is not a child of this process, or was reaped already.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_add_child(oneloop_t *loop,
                       int pid,
@@ -474,7 +474,7 @@ int oneloop_add_child(oneloop_t *loop,
  * ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
  * ends without.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_call_soon(oneloop_t *loop,
                       int priority,
@@ -491,7 +491,7 @@ int oneloop_call_soon(oneloop_t *loop,
  * call `oneloop_wake` then, or the host `oneloop_ask_hooks` right before it waits. Hold nothing from
  * `prepare` to `check` for which such code may wait.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_add_hook(oneloop_t *loop,
                      oneloop_prepare_fn prepare,
@@ -503,14 +503,14 @@ int oneloop_add_hook(oneloop_t *loop,
 /**
  * Removes a pair of hooks. Their destroy function is called later, in a turn.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_remove_hook(oneloop_t *loop, oneloop_id id);
 
 /**
  * Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
  *
- * Threading: any.
+ * Threads: any.
  */
 oneloop_t *oneloop_new(void);
 
@@ -518,7 +518,7 @@ oneloop_t *oneloop_new(void);
  * Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
  * it was given.
  *
- * Threading: any.
+ * Threads: any.
  */
 oneloop_t *oneloop_hold(oneloop_t *loop);
 
@@ -526,14 +526,14 @@ oneloop_t *oneloop_hold(oneloop_t *loop);
  * Gives a handle up. With the last one the loop ends: it is closed, what was registered is dropped, and
  * its destroy functions are called. NULL is fine.
  *
- * Threading: any. Destroy functions are called on it.
+ * Threads: any. Destroy functions are called on it.
  */
 void oneloop_free(oneloop_t *loop);
 
 /**
  * Removes all that is registered. Later calls fail with -ESHUTDOWN.
  *
- * Threading: any. Destroy functions are called on it.
+ * Threads: any. Destroy functions are called on it.
  */
 int oneloop_close(oneloop_t *loop);
 
@@ -543,7 +543,7 @@ int oneloop_close(oneloop_t *loop);
  * Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
  * calls this.
  *
- * Threading: any, one at a time. Callbacks are called on it.
+ * Threads: any, one at a time. Callbacks are called on it.
  */
 int oneloop_run(oneloop_t *loop);
 
@@ -552,7 +552,7 @@ int oneloop_run(oneloop_t *loop);
  * takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
  * not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
  *
- * Threading: any, one at a time. Callbacks are called on it.
+ * Threads: any, one at a time. Callbacks are called on it.
  */
 int oneloop_turn(oneloop_t *loop,
                  int64_t timeout,
@@ -562,14 +562,14 @@ int oneloop_turn(oneloop_t *loop,
  * Ends whatever drives the loop, after the callback that is running. What was not called stays due.
  * If nobody drives, the next who does returns at once.
  *
- * Threading: any. Also in signal handlers, where it may change errno.
+ * Threads: any. Also in signal handlers, where it may change errno.
  */
 int oneloop_stop(oneloop_t *loop);
 
 /**
  * Makes the loop take a turn.
  *
- * Threading: any. Also in signal handlers, where it may change errno.
+ * Threads: any. Also in signal handlers, where it may change errno.
  */
 int oneloop_wake(oneloop_t *loop);
 
@@ -580,7 +580,7 @@ int oneloop_wake(oneloop_t *loop);
  *
  * Does nothing if the loop is driven, as in a callback, or has no hooks.
  *
- * Threading: any; rather the one that turns. Hooks are called on it.
+ * Threads: any; rather the one that turns. Hooks are called on it.
  */
 int oneloop_ask_hooks(oneloop_t *loop);
 
@@ -590,7 +590,7 @@ int oneloop_ask_hooks(oneloop_t *loop);
  * beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE. Before it waits, such a loop may
  * call `oneloop_ask_hooks`.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_fd(oneloop_t *loop);
 
@@ -598,7 +598,7 @@ int oneloop_fd(oneloop_t *loop);
  * Makes the kernel's set of descriptors anew: what ONELOOP_TURN_NEEDS_REBUILD asks for. Fails with -EBUSY
  * while somebody drives, as in a callback.
  *
- * Threading: any; rather the one that turns.
+ * Threads: any; rather the one that turns.
  */
 int oneloop_rebuild(oneloop_t *loop);
 
@@ -606,21 +606,21 @@ int oneloop_rebuild(oneloop_t *loop);
  * Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
  * watches the descriptor does not need it.
  *
- * Threading: any.
+ * Threads: any.
  */
 int64_t oneloop_next_timeout(oneloop_t *loop);
 
 /**
  * From now on a handler or timer does not keep `oneloop_run` going.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_unref(oneloop_t *loop, oneloop_id id);
 
 /**
  * Prints all that is registered to the standard error output, for people.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_dump(oneloop_t *loop);
 
@@ -632,7 +632,7 @@ int oneloop_dump(oneloop_t *loop);
  * A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
  * does not keep `oneloop_run` going meanwhile.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_add_timer(oneloop_t *loop,
                       int64_t delay,
@@ -648,7 +648,7 @@ int oneloop_add_timer(oneloop_t *loop,
  *
  * Fails with -ENOENT if the id is unknown.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_reset_timer(oneloop_t *loop,
                         oneloop_id id,
@@ -658,7 +658,7 @@ int oneloop_reset_timer(oneloop_t *loop,
  * Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
  * One that has passed is due in the next turn. Timers for the same time fire by creation.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_reset_timer_at(oneloop_t *loop,
                            oneloop_id id,
@@ -671,7 +671,7 @@ int oneloop_reset_timer_at(oneloop_t *loop,
  *
  * Fails with -ENOENT if the id is unknown, which harms nothing.
  *
- * Threading: any.
+ * Threads: any.
  */
 int oneloop_cancel_timer(oneloop_t *loop, oneloop_id id);
 

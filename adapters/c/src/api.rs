@@ -14,7 +14,7 @@ pub const ONELOOP_HAS_PIDFD: u32 = 4;
 
 /// The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_version() -> u32 {
     ONELOOP_VERSION
@@ -22,7 +22,7 @@ pub extern "C" fn oneloop_version() -> u32 {
 
 /// What the library does on this system, as ONELOOP_HAS_ bits.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_features() -> u32 {
     let epoll = cfg!(any(target_os = "linux", target_os = "android"));
@@ -208,7 +208,7 @@ pub(crate) static API: oneloop_api = oneloop_api {
 
 /// The table of all functions, in the given version or a later one; NULL if the library is older.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_get_api(version: u32) -> *const oneloop_api {
     match version <= ONELOOP_API_VERSION {

@@ -14,7 +14,7 @@ thread_local! {
 /// Valid until the next call that fails on this thread; an empty string if none has, or if the thread
 /// is ending (in what pthread_key_create is given).
 ///
-/// Threading: any; each has its own.
+/// Threads: any; each has its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_strerror() -> *const c_char {
     // It is gone already if the thread is ending.

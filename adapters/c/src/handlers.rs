@@ -16,9 +16,9 @@ pub const ONELOOP_READABLE: u32 = 1;
 pub const ONELOOP_PRIORITY: u32 = 2;
 /// Room to write, or a connect that has ended.
 pub const ONELOOP_WRITABLE: u32 = 4;
-/// SetReadiness only: an error is pending. Always told to whoever waits for anything.
+/// Readiness only: an error is pending. Always told to whoever waits for anything.
 pub const ONELOOP_ERROR: u32 = 8;
-/// SetReadiness only: the peer is gone. Always told to whoever waits for anything.
+/// Readiness only: the peer is gone. Always told to whoever waits for anything.
 pub const ONELOOP_HANGUP: u32 = 16;
 /// Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. ReadySource
 /// to handlers that wait for ONELOOP_READABLE, too. ENOTSUP where the poller does not tell.
@@ -132,7 +132,7 @@ fn action(returned: c_int) -> Action {
 ///
 /// Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_handler(
     r#loop: *mut oneloop_t,
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn oneloop_add_handler(
 ///
 /// Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_update_handler(
     r#loop: *mut oneloop_t,
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn oneloop_update_handler(
 /// Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
 /// a socket and open another under the same number inside one call, as libpq does.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     forward!(oneloop_rearm_handler => rearm_handler(r#loop, id));
@@ -216,7 +216,7 @@ pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: onelo
 ///
 /// Fails with -ENOENT if the id is unknown, which harms nothing.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     forward!(oneloop_remove_handler => remove_handler(r#loop, id));
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: onel
 
 /// The descriptor of a handler.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     forward!(oneloop_handler_fd => handler_fd(r#loop, id));
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_
 /// Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
 /// first; `oneloop_enable` switches it.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_deferred(
     r#loop: *mut oneloop_t,
@@ -277,7 +277,7 @@ pub unsafe extern "C" fn oneloop_add_deferred(
 /// Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
 /// `oneloop_enable` switches it.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_idle(
     r#loop: *mut oneloop_t,
@@ -325,7 +325,7 @@ pub unsafe extern "C" fn oneloop_add_idle(
 
 /// Switches a deferred or idle callback on or off.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, on: bool) -> c_int {
     let interest = if on { ONELOOP_READABLE } else { 0 };
@@ -345,7 +345,7 @@ pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, 
 /// would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -EINVAL for one
 /// that does not exist.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_signal(
     r#loop: *mut oneloop_t,
@@ -381,7 +381,7 @@ pub unsafe extern "C" fn oneloop_add_signal(
 ///
 /// Fails with -ECHILD if it is not a child of this process, or was reaped already.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_child(
     r#loop: *mut oneloop_t,

@@ -28,7 +28,7 @@ pub type oneloop_prepare_fn =
 /// ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
 /// ends without.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_call_soon(
     r#loop: *mut oneloop_t,
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn oneloop_call_soon(
 /// call `oneloop_wake` then, or the host `oneloop_ask_hooks` right before it waits. Hold nothing from
 /// `prepare` to `check` for which such code may wait.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_hook(
     r#loop: *mut oneloop_t,
@@ -119,7 +119,7 @@ unsafe impl Sync for SendUser {}
 
 /// Removes a pair of hooks. Their destroy function is called later, in a turn.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_remove_hook(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     forward!(oneloop_remove_hook => remove_hook(r#loop, id));

@@ -30,7 +30,7 @@ pub const ONELOOP_TURN_NEEDS_REBUILD: u32 = 4;
 
 /// Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_new() -> *mut oneloop_t {
     let mut made = null_mut();
@@ -46,7 +46,7 @@ pub extern "C" fn oneloop_new() -> *mut oneloop_t {
 /// Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
 /// it was given.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_hold(r#loop: *mut oneloop_t) -> *mut oneloop_t {
     forward!(oneloop_hold => hold(r#loop));
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn oneloop_hold(r#loop: *mut oneloop_t) -> *mut oneloop_t 
 /// Gives a handle up. With the last one the loop ends: it is closed, what was registered is dropped, and
 /// its destroy functions are called. NULL is fine.
 ///
-/// Threading: any. Destroy functions are called on it.
+/// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
     forward!(oneloop_free => free(r#loop));
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
 
 /// Removes all that is registered. Later calls fail with -ESHUTDOWN.
 ///
-/// Threading: any. Destroy functions are called on it.
+/// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_close => close(r#loop));
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
 /// Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
 /// calls this.
 ///
-/// Threading: any, one at a time. Callbacks are called on it.
+/// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_run => run(r#loop));
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
 /// takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
 /// not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
 ///
-/// Threading: any, one at a time. Callbacks are called on it.
+/// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_turn(
     r#loop: *mut oneloop_t,
@@ -144,7 +144,7 @@ fn turn_flags(turn: &Turn) -> u32 {
 /// Ends whatever drives the loop, after the callback that is running. What was not called stays due.
 /// If nobody drives, the next who does returns at once.
 ///
-/// Threading: any. Also in signal handlers, where it may change errno.
+/// Threads: any. Also in signal handlers, where it may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_stop => stop(r#loop));
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
 
 /// Makes the loop take a turn.
 ///
-/// Threading: any. Also in signal handlers, where it may change errno.
+/// Threads: any. Also in signal handlers, where it may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_wake => wake(r#loop));
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
 ///
 /// Does nothing if the loop is driven, as in a callback, or has no hooks.
 ///
-/// Threading: any; rather the one that turns. Hooks are called on it.
+/// Threads: any; rather the one that turns. Hooks are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_ask_hooks(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_ask_hooks => ask_hooks(r#loop));
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn oneloop_ask_hooks(r#loop: *mut oneloop_t) -> c_int {
 /// beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE. Before it waits, such a loop may
 /// call `oneloop_ask_hooks`.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_fd => fd(r#loop));
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
 /// Makes the kernel's set of descriptors anew: what ONELOOP_TURN_NEEDS_REBUILD asks for. Fails with -EBUSY
 /// while somebody drives, as in a callback.
 ///
-/// Threading: any; rather the one that turns.
+/// Threads: any; rather the one that turns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_rebuild(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_rebuild => rebuild(r#loop));
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn oneloop_rebuild(r#loop: *mut oneloop_t) -> c_int {
 /// Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
 /// watches the descriptor does not need it.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
     forward!(oneloop_next_timeout => next_timeout(r#loop));
@@ -236,7 +236,7 @@ pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
 
 /// From now on a handler or timer does not keep `oneloop_run` going.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     forward!(oneloop_unref => unref(r#loop, id));
@@ -252,7 +252,7 @@ pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -
 
 /// Prints all that is registered to the standard error output, for people.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_dump(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_dump => dump(r#loop));

@@ -25,7 +25,7 @@ pub const ONELOOP_REALTIME: c_int = 0;
 /// A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
 /// does not keep `oneloop_run` going meanwhile.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_timer(
     r#loop: *mut oneloop_t,
@@ -77,7 +77,7 @@ fn put_to_sleep(user: &User, id: TimerId) {
 ///
 /// Fails with -ENOENT if the id is unknown.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_reset_timer(
     r#loop: *mut oneloop_t,
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn oneloop_reset_timer(
 /// Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
 /// One that has passed is due in the next turn. Timers for the same time fire by creation.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_reset_timer_at(
     r#loop: *mut oneloop_t,
@@ -182,7 +182,7 @@ fn monotonic_now() -> Duration {
 ///
 /// Fails with -ENOENT if the id is unknown, which harms nothing.
 ///
-/// Threading: any.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_cancel_timer(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
     forward!(oneloop_cancel_timer => cancel_timer(r#loop, id));

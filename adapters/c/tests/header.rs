@@ -44,7 +44,7 @@ fn each_function_says_on_which_threads_it_may_be_called() {
     assert!(functions.len() > 30);
     for (name, said) in functions {
         assert!(name.starts_with("oneloop_"), "{name}");
-        assert!(said.contains(" * Threading: "), "{name}");
+        assert!(said.contains(" * Threads: "), "{name}");
     }
 }
 

@@ -25,7 +25,7 @@
  * they return at once then. A verto_ctx that is used in the child after a fork has a loop of its own
  * there, also without verto_reinitialize.
  *
- * Threading: as ever with libverto, all on the thread that drives the loop; but verto_break from any.
+ * Threads: as ever with libverto, all on the thread that drives the loop; but verto_break from any.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -34,7 +34,7 @@
 //! On tokio it is `oneloop_tokio::drive(&reactor)`, spawned, and `curl.transfer(easy).await` in any
 //! task.
 //!
-//! # Threading
+//! # Threads
 //!
 //! libcurl, and with it all callbacks of the easy handles, runs on the thread that drives the loop;
 //! transfers may be begun and awaited on any. A callback holds the loop up while it runs: give what it

@@ -131,7 +131,7 @@ timerfd wakes it, as it does calloop, which knows no slack and takes one more ca
     Chapter {
         bench: "post",
         about: "\
-Threading have a loop call closures. An event is one post: of as many as the threads can make, or of one
+Threads have a loop call closures. An event is one post: of as many as the threads can make, or of one
 at a time to a loop that sleeps, where the time is from the post to the call.",
         picture: pictures::ratios,
         is_bare: true,

@@ -188,7 +188,7 @@ pub fn more_ready_descriptors_than_one_wait_fetches(stage: &mut Stage) {
 
 // Clause 14.
 
-/// Driver from inside a callback is an error that says so.
+/// Driving from inside a callback is an error that says so.
 pub fn driving_from_inside_a_callback_is_an_error(stage: &mut Stage) {
     let (reactor, log) = (stage.reactor.clone(), Log::default());
     let seen = log.clone();
@@ -210,7 +210,7 @@ pub fn driving_from_inside_a_callback_is_an_error(stage: &mut Stage) {
     log.expect(&[(ErrorKind::AlreadyDriven, true); 4]);
 }
 
-/// Driver from another thread while a host drives is an error, and disturbs nobody.
+/// Driving from another thread while a host drives is an error, and disturbs nobody.
 pub fn driving_from_a_second_thread_is_an_error(stage: &mut Stage) {
     let (reactor, log) = (stage.reactor.clone(), Log::default());
     let seen = log.clone();

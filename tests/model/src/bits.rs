@@ -1,4 +1,4 @@
-//! SetReadiness in the bits of poll(2), and what the contract says that a handler sees of it.
+//! Readiness in the bits of poll(2), and what the contract says that a handler sees of it.
 
 use oneloop::{Event, Interest, Ready};
 

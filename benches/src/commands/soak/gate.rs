@@ -1,4 +1,4 @@
-//! Threading that work while the gate is open, and rest while it is not.
+//! Threads that work while the gate is open, and rest while it is not.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

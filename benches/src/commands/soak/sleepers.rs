@@ -1,4 +1,4 @@
-//! Connections on which hardly anything happens, for as long as the soak lasts. Threading pause, resume,
+//! Connections on which hardly anything happens, for as long as the soak lasts. Threads pause, resume,
 //! remove and re-arm their handlers meanwhile.
 
 use std::io::{self, Read, Write};

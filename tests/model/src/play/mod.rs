@@ -290,7 +290,7 @@ impl Play {
 
     // The rest.
 
-    /// Driver from inside a callback is an error.
+    /// Driving from inside a callback is an error.
     fn reenter(&self) {
         if !self.model().is_inside() {
             return;
