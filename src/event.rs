@@ -179,7 +179,7 @@ impl Event {
     /// The peer sends nothing more. What it has sent may still be there to read: a handler that
     /// takes a short read for the last one must not do so now.
     ///
-    /// ReadySource to handlers that wait for [`READABLE`](Interest::READABLE) or
+    /// Reported to handlers that wait for [`READABLE`](Interest::READABLE) or
     /// [`READ_CLOSED`](Interest::READ_CLOSED), if the poller tells of it: see there.
     pub fn is_read_closed(&self) -> bool {
         self.ready.0 & READ_CLOSED != 0
@@ -220,10 +220,10 @@ impl Ready {
     pub const PRIORITY: Ready = Ready(PRIORITY);
     /// The other side sends nothing more.
     pub const READ_CLOSED: Ready = Ready(READ_CLOSED);
-    /// The other side is gone in both directions. ReadySource to every handler that waits for anything,
+    /// The other side is gone in both directions. Reported to every handler that waits for anything,
     /// as what it waits for.
     pub const HANGUP: Ready = Ready(HANGUP);
-    /// An error is pending. ReadySource as a hang-up is.
+    /// An error is pending. Reported as a hang-up is.
     pub const ERROR: Ready = Ready(ERROR);
 
     /// Whether all of `other` is in it.

@@ -81,7 +81,7 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_HANGUP 16
 
 /**
- * Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. ReadySource
+ * Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Reported
  * to handlers that wait for ONELOOP_READABLE, too. ENOTSUP where the poller does not tell.
  */
 #define ONELOOP_READ_CLOSED 32

@@ -20,7 +20,7 @@ pub const ONELOOP_WRITABLE: u32 = 4;
 pub const ONELOOP_ERROR: u32 = 8;
 /// Readiness only: the peer is gone. Always told to whoever waits for anything.
 pub const ONELOOP_HANGUP: u32 = 16;
-/// Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. ReadySource
+/// Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Reported
 /// to handlers that wait for ONELOOP_READABLE, too. ENOTSUP where the poller does not tell.
 pub const ONELOOP_READ_CLOSED: u32 = 32;
 

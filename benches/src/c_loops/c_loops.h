@@ -7,7 +7,7 @@
 
 enum { C_LOOPS_READ = 1, C_LOOPS_WRITE = 2, C_LOOPS_STOP = 4 };
 
-/* ReadySource which descriptor is ready. Says what that one is to be watched for from now on, and whether
+/* Told which descriptor is ready. Says what that one is to be watched for from now on, and whether
  * the loop is to stop. */
 typedef int c_loops_ready(void *work, size_t which);
 
