@@ -454,15 +454,15 @@ fn cancelled_it_gives_its_handle_back() {
 }
 
 /// Tells when it is dropped.
-struct ReadySource(#[allow(dead_code)] UnboundedSender<usize>);
+struct Told(#[allow(dead_code)] UnboundedSender<usize>);
 
-impl Handler for ReadySource {}
+impl Handler for Told {}
 
 #[test]
 fn dropped_it_ends() {
     on_each_loop(|reactor, curl, http| async move {
         let (sender, receiver) = mpsc::unbounded();
-        let mut easy = Easy2::new(ReadySource(sender));
+        let mut easy = Easy2::new(Told(sender));
         let url = http.url(Http1, "never", 0);
         easy.url(&url).unwrap();
         let mut transfer = curl.transfer(easy);
@@ -560,9 +560,9 @@ fn the_loop_ends_in_the_middle() {
     let curl = Curl::new(&reactor).unwrap();
     let mut transfer = curl.transfer(get(&http, Http1, "never", 0));
     let (sender, receiver) = mpsc::unbounded();
-    let mut easy = Easy2::new(ReadySource(sender.clone()));
+    let mut easy = Easy2::new(Told(sender.clone()));
     easy.url(&http.url(Http1, "never", 0)).unwrap();
-    let done = move |_: Result<Easy2<ReadySource>, _>| sender.unbounded_send(0).unwrap();
+    let done = move |_: Result<Easy2<Told>, _>| sender.unbounded_send(0).unwrap();
     curl.start(easy, done).unwrap();
     let begin = async {
         while http.requests() < 2 {
