@@ -82,6 +82,9 @@ else
     echo "no advisories: their database cannot be had here"
 fi
 
+step "packages, as they would be published"
+tests/packages.sh
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 

@@ -22,3 +22,7 @@
 mod drive;
 
 pub use drive::{Drive, drive};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

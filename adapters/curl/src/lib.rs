@@ -170,3 +170,7 @@ impl fmt::Debug for Curl {
         f.debug_struct("Curl").finish_non_exhaustive()
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -33,3 +33,7 @@ mod park;
 pub use drive::{Drive, drive};
 pub use io::Io;
 pub use park::{before_park, is_asked_before_park};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
