@@ -148,14 +148,29 @@ impl Event {
         Event { handler, ready }
     }
 
-    #[cfg(feature = "futures")]
-    pub(crate) fn ready(&self) -> Ready {
-        self.ready
-    }
-
     /// The id of the handler that is being called.
     pub fn handler(&self) -> HandlerId {
         self.handler
+    }
+
+    /// All that the source is ready for, in one value: what the methods below tell one by one.
+    ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Reactor, Ready, VirtualSource};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let (source, readiness) = VirtualSource::pair();
+    /// reactor.add_handler(source, Interest::READABLE, Mode::Edge, |_, event| {
+    ///     assert_eq!(event.ready(), Ready::READABLE);
+    /// })?;
+    /// readiness.set(Ready::READABLE);
+    /// assert_eq!(reactor.turn(None)?.called, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ready(&self) -> Ready {
+        self.ready
     }
 
     /// Reading will not block, unless another handler of the descriptor has read first. All of them are

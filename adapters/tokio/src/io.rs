@@ -22,7 +22,7 @@ use tokio::task::coop::poll_proceed;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let reactor = Reactor::new()?;
 /// let (a, b) = Async::<UnixStream>::pair(&reactor)?;
-/// let (mut a, mut b) = (Io(a), Io(b));
+/// let (mut a, mut b) = (Io::new(a), Io::new(b));
 /// let text = reactor.block_on(async {
 ///     a.write_all(b"hello").await?;
 ///     a.shutdown().await?;
@@ -35,7 +35,47 @@ use tokio::task::coop::poll_proceed;
 /// ```
 #[pin_project]
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Io<T>(#[pin] pub T);
+pub struct Io<T> {
+    #[pin]
+    inner: T,
+}
+
+impl<T> Io<T> {
+    /// Wraps a stream.
+    pub fn new(inner: T) -> Io<T> {
+        Io { inner }
+    }
+
+    /// Borrows the stream that is inside.
+    pub fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// Borrows the stream that is inside, to change it.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    /// Gives back the stream that is inside. An `Io` keeps no bytes of its own, so that nothing is lost.
+    ///
+    /// ```
+    /// use oneloop::{Reactor, futures::Async};
+    /// use oneloop_tokio::Io;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = Async::<UnixStream>::pair(&reactor)?;
+    /// let stream = Io::new(stream);
+    /// assert!(stream.get_ref().get_ref().peer_addr()?.is_unnamed());
+    /// let _stream: Async<UnixStream> = stream.into_inner();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
 
 impl<T: futures_io::AsyncRead> AsyncRead for Io<T> {
     fn poll_read(
@@ -46,7 +86,7 @@ impl<T: futures_io::AsyncRead> AsyncRead for Io<T> {
         let unfilled = buffer.initialize_unfilled();
         let n = ready!(within_budget(cx, |cx| self
             .project()
-            .0
+            .inner
             .poll_read(cx, unfilled)))?;
         buffer.advance(n);
         Poll::Ready(Ok(()))
@@ -55,7 +95,7 @@ impl<T: futures_io::AsyncRead> AsyncRead for Io<T> {
 
 impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        within_budget(cx, |cx| self.project().0.poll_write(cx, bytes))
+        within_budget(cx, |cx| self.project().inner.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -63,7 +103,9 @@ impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        within_budget(cx, |cx| self.project().0.poll_write_vectored(cx, buffers))
+        within_budget(cx, |cx| {
+            self.project().inner.poll_write_vectored(cx, buffers)
+        })
     }
 
     /// What does not write several buffers at once writes the first, and is asked again.
@@ -72,11 +114,11 @@ impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.project().0.poll_flush(cx)
+        self.project().inner.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.project().0.poll_close(cx)
+        self.project().inner.poll_close(cx)
     }
 }
 

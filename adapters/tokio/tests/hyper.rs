@@ -36,7 +36,7 @@ fn hyper_serves_and_asks_on_the_built_in_loop() {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let served = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(Io(stream)), service_fn(capitals));
+                .serve_connection(TokioIo::new(Io::new(stream)), service_fn(capitals));
             spawner.spawn(async { served.await.unwrap() }).detach();
         }
     });
@@ -49,7 +49,7 @@ fn hyper_serves_and_asks_on_the_built_in_loop() {
                 .await
                 .unwrap();
             let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(Io(stream)))
+                hyper::client::conn::http1::handshake(TokioIo::new(Io::new(stream)))
                     .await
                     .unwrap();
             let connection = spawner.spawn(connection);

@@ -32,7 +32,7 @@ const MANY: usize = 10_000;
 
 #[tokio::test]
 async fn a_task_that_never_waits_leaves_other_tasks_their_turn() {
-    let (mut source, mut drain) = (Io(repeat(7)), Io(sink()));
+    let (mut source, mut drain) = (Io::new(repeat(7)), Io::new(sink()));
     let reads = in_one_poll(MANY, async || _ = source.read(&mut [0; 8]).await.unwrap()).await;
     assert!(reads < 1000, "{reads} reads");
     tokio::task::yield_now().await;
@@ -49,7 +49,7 @@ async fn a_task_that_never_waits_leaves_other_tasks_their_turn() {
 
 #[test]
 fn outside_of_tokio_there_is_no_limit() {
-    let mut source = Io(repeat(7));
+    let mut source = Io::new(repeat(7));
     let reads = in_one_poll(MANY, async || _ = source.read(&mut [0; 8]).await.unwrap());
     let reads = pin!(reads).poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(reads, Poll::Ready(MANY));
@@ -60,7 +60,7 @@ fn outside_of_tokio_there_is_no_limit() {
 async fn two_budgets_end_neither() {
     let reactor = Reactor::new().unwrap();
     let zero = std::fs::File::open("/dev/zero").unwrap();
-    let mut zero = Io(Async::new(&reactor, zero).unwrap());
+    let mut zero = Io::new(Async::new(&reactor, zero).unwrap());
     let driver = tokio::spawn(drive(&reactor));
     let mut bytes = vec![1; MANY];
     for byte in &mut bytes {

@@ -168,7 +168,7 @@ impl Http {
         version: Version,
         sent: Arc<AtomicUsize>,
     ) {
-        let stream = TokioIo::new(Io(stream));
+        let stream = TokioIo::new(Io::new(stream));
         let answer = |request| self.clone().answer(reactor.clone(), request, sent.clone());
         let service = service_fn(answer);
         // Clients go away as they like, so an error is none.
