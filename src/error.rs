@@ -1,6 +1,8 @@
 use std::{error, fmt, io};
 
 use crate::os::RawFd;
+#[cfg(all(unix, feature = "signal"))]
+use crate::signal::SignalName;
 
 /// Shorthand for what most calls return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -194,7 +196,7 @@ impl fmt::Display for Error {
         match self.0.about {
             Some(About::Descriptor(fd)) => write!(f, "descriptor {fd}: ")?,
             #[cfg(all(unix, feature = "signal"))]
-            Some(About::Signal(signal)) => write!(f, "signal {signal}: ")?,
+            Some(About::Signal(signal)) => write!(f, "{}: ", SignalName(signal))?,
             #[cfg(all(unix, feature = "signal"))]
             Some(About::Process(pid)) => write!(f, "process {pid}: ")?,
             None => {}

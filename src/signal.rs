@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -47,12 +48,22 @@ impl<M: Threading> Reactor<M> {
     /// # fn main() {}
     /// ```
     ///
+    /// # Blocked signals
+    ///
+    /// Each thread has a signal mask. A signal that is sent to the process goes to any thread that does
+    /// not block it, so one such thread is enough, whichever drives the loop. A signal that is sent to one
+    /// thread (`pthread_kill`) waits until that thread unblocks it.
+    ///
+    /// If all threads block the signal, this is an error: the callback would never be called. Only Linux
+    /// tells what other threads block. Elsewhere, a signal that all threads block is not noticed. The check
+    /// looks once, when the callback is registered: unblock the signal first.
+    ///
     /// # Errors
     ///
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a signal that cannot be caught, or that says
     /// of a fault of the program, which would come again and again: `SIGSEGV`, `SIGBUS`, `SIGILL`,
-    /// `SIGFPE`, `SIGTRAP` and `SIGSYS`. The operating system's, for one that does not exist, or if
-    /// there are no descriptors left.
+    /// `SIGFPE`, `SIGTRAP` and `SIGSYS`. The same for a signal that every thread blocks. The operating
+    /// system's, for one that does not exist, or if there are no descriptors left.
     #[track_caller]
     pub fn add_signal<F, A>(&self, signal: i32, callback: F) -> Result<HandlerId>
     where
@@ -118,9 +129,14 @@ struct Writer {
 
 impl SignalPipe {
     pub(crate) fn new(signal: i32) -> io::Result<SignalPipe> {
+        let refuse = |what| Err(io::Error::new(io::ErrorKind::Unsupported, what));
         if FORBIDDEN.contains(&signal) || FAULTS.contains(&signal) {
-            let what = "this signal cannot be caught";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+            return refuse("this signal cannot be caught");
+        }
+        if is_blocked_here(signal) && is_blocked_everywhere(signal) {
+            return refuse(
+                "every thread of this process blocks the signal, so that it never arrives",
+            );
         }
         let (reader, socket) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
@@ -172,6 +188,59 @@ impl Writer {
             self.told.store(false, SeqCst);
         }
     }
+}
+
+/// The name of a signal, or its number if it has none.
+pub(crate) struct SignalName(pub(crate) i32);
+
+impl fmt::Display for SignalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signal = self.0;
+        if let Some(name) = signal_hook::low_level::signal_name(signal) {
+            return f.write_str(name);
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        match signal - libc::SIGRTMIN() {
+            0 => return f.write_str("SIGRTMIN"),
+            above @ 1.. if signal <= libc::SIGRTMAX() => return write!(f, "SIGRTMIN+{above}"),
+            _ => {}
+        }
+        write!(f, "signal {signal}")
+    }
+}
+
+/// Whether the calling thread blocks a signal. A signal that does not exist is not blocked.
+fn is_blocked_here(signal: i32) -> bool {
+    let mut mask = MaybeUninit::zeroed();
+    // SAFETY: changes no mask, and writes the one that there is to where it has room.
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), mask.as_mut_ptr()) } {
+        // SAFETY: it was written.
+        0 => unsafe { libc::sigismember(mask.as_ptr(), signal) == 1 },
+        _ => false,
+    }
+}
+
+/// Whether all threads of the process block a signal. False if the system does not tell.
+fn is_blocked_everywhere(signal: i32) -> bool {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return false;
+    };
+    threads.flatten().all(|thread| {
+        // A thread that has ended meanwhile takes no signal either.
+        let status = std::fs::read_to_string(thread.path().join("status"));
+        let takes_it = |status: String| blocks(&status, signal) == Some(false);
+        !status.is_ok_and(takes_it)
+    })
+}
+
+/// Whether the thread with this `/proc/.../status` blocks a signal.
+fn blocks(status: &str, signal: i32) -> Option<bool> {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigBlk:"))?;
+    let mask = u128::from_str_radix(mask.trim(), 16).ok()?;
+    let bit = u32::try_from(signal.checked_sub(1)?).ok()?;
+    Some(mask.checked_shr(bit)? & 1 == 1)
 }
 
 /// What a signal does now.

@@ -2,7 +2,7 @@
 #![cfg(feature = "signal")]
 
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
@@ -141,14 +141,89 @@ fn a_signal_that_cannot_be_caught_is_refused() {
     for signal in [libc::SIGKILL, libc::SIGSTOP].into_iter().chain(faults) {
         let error = reactor.add_signal(signal, |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        let text = format!("add_signal: signal {signal}: this signal cannot be caught");
-        assert_eq!(error.to_string(), text);
     }
+    let error = reactor.add_signal(libc::SIGKILL, |_| {}).unwrap_err();
+    let text = "add_signal: SIGKILL: this signal cannot be caught";
+    assert_eq!(error.to_string(), text);
     for signal in [0, -1, 1000] {
         let error = reactor.add_signal(signal, |_| {}).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
     }
     assert_eq!(reactor.stats().handlers, 0);
+}
+
+/// Runs the test of this name alone, in a process of its own that begins with a signal blocked. True in
+/// that process.
+fn is_alone_with_blocked(signal: i32, test: &str) -> bool {
+    const VARIABLE: &str = "ONELOOP_TEST_BLOCKS_A_SIGNAL";
+    if std::env::var_os(VARIABLE).is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--test-threads=1"]);
+    command.env(VARIABLE, "1").stdout(Stdio::null());
+    // SAFETY: what is called between fork and exec is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            set_blocked(signal, libc::SIG_BLOCK);
+            Ok(())
+        })
+    };
+    assert!(command.status().unwrap().success());
+    false
+}
+
+fn set_blocked(signal: i32, how: i32) {
+    // SAFETY: a set of signals that is made here, and the mask of the calling thread.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        assert_eq!(libc::pthread_sigmask(how, &set, null_mut()), 0);
+    }
+}
+
+/// Linux tells what other threads block.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_every_thread_blocks_is_refused() {
+    let signal = libc::SIGALRM;
+    if !is_alone_with_blocked(signal, "a_signal_that_every_thread_blocks_is_refused") {
+        return;
+    }
+    let reactor = Reactor::new().unwrap();
+    let error = reactor.add_signal(signal, |_| {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("add_signal: SIGALRM: every thread"),
+        "{text}"
+    );
+    assert_eq!(reactor.stats().handlers, 0);
+
+    // One thread that takes it is enough, whichever drives.
+    let (ready, is_ready) = channel();
+    let (end, ends) = channel::<()>();
+    let taker = thread::spawn(move || {
+        set_blocked(signal, libc::SIG_UNBLOCK);
+        ready.send(()).unwrap();
+        let _ = ends.recv();
+    });
+    is_ready.recv().unwrap();
+    reactor.add_signal(signal, |_| Action::Remove).unwrap();
+    // SAFETY: a handler for it is installed.
+    unsafe { libc::kill(libc::getpid(), signal) };
+    reactor.run().unwrap();
+    drop(end);
+    taker.join().unwrap();
+    assert!(
+        reactor.add_signal(signal, |_| {}).is_err(),
+        "nobody takes it"
+    );
+
+    // What this thread takes, others may block.
+    set_blocked(signal, libc::SIG_UNBLOCK);
+    assert!(reactor.add_signal(signal, |_| {}).is_ok());
 }
 
 fn uses_signal_stack(signal: i32) -> bool {

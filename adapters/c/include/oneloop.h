@@ -442,8 +442,9 @@ int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
  * else it wants to be ended by, or watch the signal by a loop of its own.
  *
  * Fails with -ENOTSUP for a signal that cannot be caught, or that says of a fault of the program, which
- * would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -EINVAL for one
- * that does not exist.
+ * would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -ENOTSUP, too, if
+ * every thread of the process blocks the signal, which Linux alone tells; with -EINVAL for one that does
+ * not exist.
  *
  * Threads: any.
  */

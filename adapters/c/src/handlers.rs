@@ -342,8 +342,9 @@ pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, 
 /// else it wants to be ended by, or watch the signal by a loop of its own.
 ///
 /// Fails with -ENOTSUP for a signal that cannot be caught, or that says of a fault of the program, which
-/// would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -EINVAL for one
-/// that does not exist.
+/// would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -ENOTSUP, too, if
+/// every thread of the process blocks the signal, which Linux alone tells; with -EINVAL for one that does
+/// not exist.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
