@@ -109,9 +109,8 @@ fn listener(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
 fn server(listener: TcpListener) -> Result<Reactor, Box<dyn Error>> {
     let reactor = Reactor::new()?;
     listener.set_nonblocking(true)?;
-    let weak = reactor.downgrade();
     let accept = move |listener: &mut TcpListener, _| {
-        let (Ok((stream, _)), Some(reactor)) = (listener.accept(), weak.upgrade()) else {
+        let (Ok((stream, _)), Ok(reactor)) = (listener.accept(), Reactor::current()) else {
             return;
         };
         let ready = stream

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (from, mut to) in outs.into_iter().zip(ins) {
         from.set_nonblocking(true)?;
         to.set_nonblocking(true)?;
-        let (left, stopper) = (left.clone(), reactor.downgrade());
+        let left = left.clone();
         reactor.add_handler(from, Interest::READABLE, Mode::Level, move |from, _| {
             let mut token = [0];
             if from
@@ -39,10 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             left.set(left.get().saturating_sub(1));
             if left.get() == 0 {
-                stopper
-                    .upgrade()
-                    .into_iter()
-                    .for_each(|reactor| reactor.stop());
+                Reactor::current_local().unwrap().stop();
             }
         })?;
     }

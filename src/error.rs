@@ -40,6 +40,7 @@ pub(crate) enum Cause {
     Forked,
     Closed,
     Stopped,
+    NotCurrent(&'static str),
 }
 
 /// The kinds of [`Error`], for programs.
@@ -60,6 +61,8 @@ pub enum ErrorKind {
     Closed,
     /// `stop` ended a call that had a result to wait for.
     Stopped,
+    /// No loop is being driven on this thread, or one of the other kind.
+    NotCurrent,
 }
 
 impl Error {
@@ -131,6 +134,7 @@ impl Error {
             Cause::Forked => ErrorKind::Forked,
             Cause::Closed => ErrorKind::Closed,
             Cause::Stopped => ErrorKind::Stopped,
+            Cause::NotCurrent(_) => ErrorKind::NotCurrent,
         }
     }
 
@@ -209,6 +213,7 @@ impl fmt::Display for Error {
             Cause::Forked => f.write_str("the reactor belongs to the parent process"),
             Cause::Closed => f.write_str("the reactor is gone, or was closed"),
             Cause::Stopped => f.write_str("stopped, perhaps beforehand, and there is no result"),
+            Cause::NotCurrent(reason) => f.write_str(reason),
         }
     }
 }
@@ -233,7 +238,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &error.0.cause {
             Cause::Os(os) => os.kind(),
-            Cause::UnknownId => io::ErrorKind::NotFound,
+            Cause::UnknownId | Cause::NotCurrent(_) => io::ErrorKind::NotFound,
             Cause::AlreadyDriven(_) => io::ErrorKind::ResourceBusy,
             Cause::Unsupported(_) => io::ErrorKind::Unsupported,
             Cause::Forked | Cause::Closed => io::ErrorKind::BrokenPipe,

@@ -49,8 +49,7 @@ pub struct Turn {
 /// use std::{os::fd::AsRawFd, time::Duration};
 ///
 /// let reactor = oneloop::Reactor::new()?;
-/// let stopper = reactor.downgrade();
-/// reactor.call_later(Duration::from_millis(1), move || stopper.upgrade().unwrap().stop())?;
+/// reactor.call_later(Duration::from_millis(1), || oneloop::Reactor::current().unwrap().stop())?;
 ///
 /// let mut host = reactor.host("poll")?;
 /// loop {

@@ -14,14 +14,13 @@
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
 //! let mut client = TcpStream::connect(listener.local_addr()?)?;
 //!
-//! let weak = reactor.downgrade();
-//! reactor.add_handler(listener, Interest::READABLE, Mode::Level, move |listener, _| {
+//! reactor.add_handler(listener, Interest::READABLE, Mode::Level, |listener, _| {
 //!     let (stream, _) = listener.accept().unwrap();
-//!     let stopper = weak.clone();
-//!     weak.upgrade().unwrap().add_handler(stream, Interest::READABLE, Mode::Level, move |stream, _| {
+//!     let reactor = Reactor::current().unwrap(); // the loop that calls
+//!     reactor.add_handler(stream, Interest::READABLE, Mode::Level, |stream, _| {
 //!         let mut byte = [0];
 //!         stream.read_exact(&mut byte).unwrap();
-//!         stopper.upgrade().unwrap().stop();
+//!         Reactor::current().unwrap().stop();
 //!     }).unwrap();
 //! })?;
 //! reactor.call_later(Duration::from_millis(1), move || client.write_all(b"!").unwrap())?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 #[cfg(pollable)]
 use crate::engine::BY_OTHERS;
 use crate::engine::{Core, Inbox, Outcome, SlowReport, Target, When, boxed};
+use crate::error::Cause;
 use crate::os::RawFd;
 #[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd};
@@ -21,8 +22,7 @@ use crate::{
 /// An event loop: handlers of descriptors, timers, and posts from any thread.
 ///
 /// A `Reactor` is a handle. Clones are handles of the same loop, which ends with the last of them. A
-/// callback that holds a handle keeps its own loop alive. Give it a [`WeakReactor`] instead, or call
-/// [`close`](Self::close) in the end.
+/// callback that holds a handle keeps its own loop alive. Let it call [`Reactor::current`] instead.
 ///
 /// Handles may be cloned and sent to any thread, and every method may be called from any thread,
 /// inside callbacks or outside. Callbacks are `Send`. They run one at a time, on the thread that
@@ -128,7 +128,7 @@ impl Builder {
     }
 
     fn make<M: Threading>(self) -> Result<Reactor<M>> {
-        let core = Core::new(self.poller, self.clock, self.slow);
+        let core = Core::new(self.poller, self.clock, self.slow, M::IS_LOCAL);
         let core = core.map_err(|error| Error::os("build", error))?;
         Ok(Reactor {
             core: Arc::new(core),
@@ -167,6 +167,83 @@ impl LocalReactor {
     /// A loop of this thread's own. Fails as [`Builder::build`] does.
     pub fn new_local() -> Result<LocalReactor> {
         Reactor::builder().build_local()
+    }
+}
+
+impl Reactor {
+    /// The loop that is calling, for callbacks: they need not hold a handle.
+    ///
+    /// There is one inside every callback and every drop of a callback or source in a turn, and for
+    /// the future of [`block_on`](Self::block_on). If a callback drives another loop, the callbacks of
+    /// that one get it, and the outer one is back afterwards.
+    ///
+    /// The result is a handle like any other. Do not keep it in a callback: that keeps the loop alive.
+    ///
+    /// ```
+    /// use oneloop::Reactor;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// reactor.call_soon(|| Reactor::current().unwrap().stop())?;
+    /// reactor.run()?;
+    ///
+    /// assert!(Reactor::current().is_err()); // nothing is calling here
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotCurrent`](crate::ErrorKind::NotCurrent) outside of callbacks, and if the loop that is calling is
+    /// a [`LocalReactor`]: [`current_local`](Self::current_local) gets that.
+    pub fn current() -> Result<Reactor> {
+        current(
+            "current",
+            "the loop that is calling is a `LocalReactor`: use `Reactor::current_local`",
+        )
+    }
+}
+
+impl LocalReactor {
+    /// The loop that is calling, as [`Reactor::current`], if that is a [`LocalReactor`].
+    ///
+    /// ```
+    /// use oneloop::Reactor;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new_local()?;
+    /// reactor.call_soon(|| Reactor::current_local().unwrap().stop()).map_err(oneloop::Error::from)?;
+    /// reactor.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotCurrent`](crate::ErrorKind::NotCurrent) outside of callbacks, and if the loop that is calling is
+    /// a [`Reactor`].
+    pub fn current_local() -> Result<LocalReactor> {
+        current(
+            "current_local",
+            "the loop that is calling is a `Reactor`: use `Reactor::current`",
+        )
+    }
+}
+
+/// The loop that is calling. `other_kind` says so if its handles are not of this kind.
+fn current<M: Threading>(call: &'static str, other_kind: &'static str) -> Result<Reactor<M>> {
+    const NONE: &str = "no loop is calling on this thread";
+    let not_current = |reason| Error::new(call, Cause::NotCurrent(reason));
+    let core = Core::current().ok_or_else(|| not_current(NONE))?;
+    if core.is_local != M::IS_LOCAL {
+        return Err(not_current(other_kind));
+    }
+    match core.try_add_handle() {
+        true => Ok(Reactor {
+            core,
+            threads: PhantomData,
+        }),
+        false => Err(Error::new(call, Cause::Closed)),
     }
 }
 
@@ -302,11 +379,10 @@ impl<M: Threading> Reactor<M> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = Reactor::new()?;
     /// let (ours, _theirs) = UnixStream::pair()?;
-    /// let weak = reactor.downgrade();
-    /// let id = reactor.add_handler(ours, Interest::WRITABLE, Mode::Level, move |stream, event| {
+    /// let id = reactor.add_handler(ours, Interest::WRITABLE, Mode::Level, |stream, event| {
     ///     stream.write_all(b"all there is").unwrap();
     ///     // It stays writable: without a pause this would be called in every turn.
-    ///     weak.upgrade().unwrap().update_handler(event.handler(), Interest::NONE).unwrap();
+    ///     Reactor::current().unwrap().update_handler(event.handler(), Interest::NONE).unwrap();
     /// })?;
     /// assert_eq!(reactor.turn(None)?.called, 1);
     /// assert_eq!(reactor.turn(Some(Duration::ZERO))?.called, 0);
@@ -511,8 +587,7 @@ impl<M: Threading> Reactor<M> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = oneloop::Reactor::new()?;
     /// let limit = Duration::from_millis(5);
-    /// let stopper = reactor.downgrade();
-    /// let idle = reactor.call_later(limit, move || stopper.upgrade().unwrap().stop())?;
+    /// let idle = reactor.call_later(limit, || oneloop::Reactor::current().unwrap().stop())?;
     ///
     /// let later = reactor.now() + 2 * limit;
     /// reactor.reset_timer(idle, later)?; // something has happened
@@ -856,18 +931,16 @@ impl<M: Threading> Reactor<M> {
         self.core.close();
     }
 
-    /// A handle that does not keep the loop alive, for callbacks of the loop itself.
+    /// A handle that does not keep the loop alive.
     ///
-    /// The loop owns its callbacks: a clone in one of them keeps the loop alive for as long as that
-    /// is registered, which may be for ever, and nobody notices.
+    /// Callbacks of the loop itself need none: see [`Reactor::current`]. The loop owns its callbacks, so a
+    /// clone in one of them would keep the loop alive for as long as that is registered.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = oneloop::Reactor::new()?;
     /// let weak = reactor.downgrade();
-    /// let again = weak.clone();
-    /// reactor.call_soon(move || again.upgrade().unwrap().stop())?;
-    /// reactor.run()?;
+    /// assert!(weak.upgrade().is_some());
     ///
     /// drop(reactor);
     /// assert!(weak.upgrade().is_none());

@@ -32,12 +32,18 @@ pub trait MaybeSend<M: Threading>: sealed::MaybeSend<M> {}
 
 impl<M: Threading, T: sealed::MaybeSend<M>> MaybeSend<M> for T {}
 
-mod sealed {
+pub(crate) mod sealed {
     use super::{Local, Shared, Threading};
 
-    pub trait Sealed {}
-    impl Sealed for Shared {}
-    impl Sealed for Local {}
+    pub trait Sealed {
+        const IS_LOCAL: bool;
+    }
+    impl Sealed for Shared {
+        const IS_LOCAL: bool = false;
+    }
+    impl Sealed for Local {
+        const IS_LOCAL: bool = true;
+    }
 
     // Unsafe code relies on this: `Core` is Send because what is in it fits.
     pub trait MaybeSend<M: Threading> {}

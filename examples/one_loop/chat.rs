@@ -8,11 +8,10 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use oneloop::{Event, HandlerId, Interest, Local, LocalReactor, Mode, WeakReactor};
+use oneloop::{Event, HandlerId, Interest, LocalReactor, Mode, Reactor};
 
 use crate::figures::Figures;
 
@@ -30,10 +29,8 @@ const LINGER: Duration = Duration::from_secs(5);
 type Text = Rc<[u8]>;
 
 struct Chat {
-    /// Weak, because the reactor owns the callbacks, and they own the chat.
-    reactor: WeakReactor<Local>,
+    /// For its callbacks, which own it.
     this: Weak<RefCell<Chat>>,
-    listener: TcpListener,
     /// By handler: ids are never used twice, so that a late timer cannot meet somebody else here.
     peers: HashMap<HandlerId, Peer>,
     rooms: HashMap<Text, Vec<HandlerId>>,
@@ -44,7 +41,8 @@ struct Chat {
 }
 
 struct Peer {
-    stream: TcpStream,
+    /// Shared with its handler.
+    stream: Rc<TcpStream>,
     /// What its handler waits for.
     interest: Interest,
     /// The beginning of a line whose end has not come yet.
@@ -64,12 +62,9 @@ pub fn open(reactor: &LocalReactor, listener: TcpListener, figures: Rc<Figures>)
     listener.set_nonblocking(true)?;
     // The standard library's backlog of 128 is short for a thousand at once.
     rustix::net::listen(&listener, 4096)?;
-    let fd = listener.as_raw_fd();
     let chat = Rc::new_cyclic(|this| {
         RefCell::new(Chat {
-            reactor: reactor.downgrade(),
             this: this.clone(),
-            listener,
             peers: HashMap::new(),
             rooms: HashMap::new(),
             fresh: Vec::new(),
@@ -77,24 +72,22 @@ pub fn open(reactor: &LocalReactor, listener: TcpListener, figures: Rc<Figures>)
             figures,
         })
     });
-    let accept = move |event: Event| chat.borrow_mut().accept(event.handler());
-    // SAFETY: the listener is open now, and closed with the chat, which this callback owns.
-    unsafe { reactor.add_raw_handler(fd, Interest::READABLE, Mode::Level, accept)? };
+    let accept = move |listener: &mut TcpListener, event: Event| {
+        chat.borrow_mut().accept(listener, event.handler());
+    };
+    reactor.add_handler(listener, Interest::READABLE, Mode::Level, accept)?;
     Ok(())
 }
 
 impl Chat {
-    /// Inside its callbacks the loop is always there, and so is the chat.
-    fn handles(&self) -> (LocalReactor, Rc<RefCell<Chat>>) {
-        (
-            self.reactor.upgrade().unwrap(),
-            self.this.upgrade().unwrap(),
-        )
+    /// Inside its callbacks the chat is always there, and so is the loop: `reactor`.
+    fn this(&self) -> Rc<RefCell<Chat>> {
+        self.this.upgrade().unwrap()
     }
 
-    fn accept(&mut self, listening: HandlerId) {
+    fn accept(&mut self, listener: &TcpListener, listening: HandlerId) {
         for _ in 0..ACCEPTS {
-            let accepted = self.listener.accept();
+            let accepted = listener.accept();
             let error = match accepted.and_then(|(stream, _)| self.add(stream)) {
                 Ok(()) => continue,
                 Err(error) => error,
@@ -106,11 +99,10 @@ impl Chat {
                 // No descriptors left, mostly. The level stays up: going on at once would spin.
                 _ => {
                     eprintln!("chat: cannot accept: {error}; again in {PAUSE:?}");
-                    let (reactor, chat) = self.handles();
+                    let reactor = reactor();
                     reactor.update_handler(listening, Interest::NONE).unwrap();
                     let resume = move || {
-                        let (reactor, _) = chat.borrow().handles();
-                        let resumed = reactor.update_handler(listening, Interest::READABLE);
+                        let resumed = self::reactor().update_handler(listening, Interest::READABLE);
                         resumed.unwrap();
                     };
                     reactor.call_later(PAUSE, resume).unwrap();
@@ -123,12 +115,9 @@ impl Chat {
     fn add(&mut self, stream: TcpStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        let (reactor, chat) = self.handles();
-        let (fd, interest) = (stream.as_raw_fd(), Interest::READABLE);
-        let ready = move |event: Event| chat.borrow_mut().ready(event);
-        // SAFETY: the stream is open now. It goes into `peers`, from where only `close` takes it,
-        // which removes the handler first.
-        let id = unsafe { reactor.add_raw_handler(fd, interest, Mode::Level, ready)? };
+        let (stream, interest, chat) = (Rc::new(stream), Interest::READABLE, self.this());
+        let ready = move |_: &mut Rc<TcpStream>, event| chat.borrow_mut().ready(event);
+        let id = reactor().add_handler(stream.clone(), interest, Mode::Level, ready)?;
         let peer = Peer {
             stream,
             interest,
@@ -157,7 +146,7 @@ impl Chat {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        match peer.stream.read(&mut self.buffer) {
+        match (&*peer.stream).read(&mut self.buffer) {
             Ok(0) => {
                 peer.ended = true;
                 self.dismiss(id, "");
@@ -244,9 +233,9 @@ impl Chat {
     fn write_soon(&mut self, id: HandlerId) {
         self.fresh.push(id);
         if self.fresh.len() == 1 {
-            let (reactor, chat) = self.handles();
+            let chat = self.this();
             let flush = move || chat.borrow_mut().flush();
-            reactor.call_soon(flush).unwrap();
+            reactor().call_soon(flush).unwrap();
         }
     }
 
@@ -262,7 +251,7 @@ impl Chat {
             return;
         };
         if !peer.output.is_empty() {
-            match peer.stream.write(&peer.output) {
+            match (&*peer.stream).write(&peer.output) {
                 Ok(length) => drop(peer.output.drain(..length)),
                 Err(error) if is_momentary(&error) => {}
                 Err(_) => return self.close(id),
@@ -282,8 +271,7 @@ impl Chat {
             interest |= Interest::WRITABLE;
         }
         if mem::replace(&mut peer.interest, interest) != interest {
-            let (reactor, _) = self.handles();
-            reactor.update_handler(id, interest).unwrap();
+            reactor().update_handler(id, interest).unwrap();
         }
     }
 
@@ -298,9 +286,9 @@ impl Chat {
             if !why.is_empty() {
                 peer.output.extend([b"* ", why.as_bytes(), b"\n"].concat());
             }
-            let (reactor, chat) = self.handles();
+            let chat = self.this();
             let close = move || chat.borrow_mut().close(id);
-            reactor.call_later(LINGER, close).unwrap();
+            reactor().call_later(LINGER, close).unwrap();
         }
     }
 
@@ -317,13 +305,17 @@ impl Chat {
 
     fn close(&mut self, id: HandlerId) {
         self.leave(id);
-        let (reactor, _) = self.handles();
         if self.peers.contains_key(&id) {
-            reactor.remove_handler(id).unwrap();
+            reactor().remove_handler(id).unwrap();
             self.peers.remove(&id);
             self.figures.connections.set(self.peers.len() as u64);
         }
     }
+}
+
+/// The loop that calls the chat.
+fn reactor() -> LocalReactor {
+    Reactor::current_local().unwrap()
 }
 
 fn is_momentary(error: &io::Error) -> bool {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, Interest, Local, Mode, Reactor, WeakReactor};
+use oneloop::{Action, Interest, Mode, Reactor};
 
 use crate::args::{Args, ROOM};
 use crate::figures::{grouped, milliseconds};
@@ -28,8 +28,6 @@ pub struct Outcome {
 
 struct Load {
     args: Args,
-    /// Weak, because the reactor's callbacks hold the load.
-    reactor: WeakReactor<Local>,
     progress: Arc<Progress>,
     page: Option<SocketAddr>,
     /// What the page has answered.
@@ -62,7 +60,6 @@ pub fn run(
     let reactor = Reactor::new_local()?;
     let load = Rc::new(RefCell::new(Load {
         args,
-        reactor: reactor.downgrade(),
         page,
         answer: Rc::default(),
         progress: progress.clone(),
@@ -242,7 +239,7 @@ impl Load {
             answer.replace(Some(format!("{status}, {size} bytes in {took}")));
             Action::Remove
         };
-        let reactor = self.reactor.upgrade().unwrap();
+        let reactor = Reactor::current_local()?;
         reactor.add_handler(stream, Interest::READABLE, Mode::Level, read)?;
         Ok(())
     }

@@ -94,7 +94,6 @@ fn serve_openssl() -> Result<()> {
     let address = listener.local_addr()?;
     println!("Try `openssl s_client -quiet -connect {address}`. Ctrl-C ends it.");
 
-    let weak = reactor.downgrade();
     let welcome = move |listener: &mut TcpListener| -> Result<()> {
         let (stream, peer) = listener.accept()?;
         let over = move |how: io::Result<()>| match how {
@@ -102,7 +101,7 @@ fn serve_openssl() -> Result<()> {
             Err(error) => println!("{peer}: {error}"),
         };
         let session = Session::new(stream, config.server()?)?;
-        session.open(&weak.upgrade().unwrap(), Upper::new(over))?;
+        session.open(&Reactor::current_local()?, Upper::new(over))?;
         println!("{peer}: connected");
         Ok(())
     };

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use oneloop::{Action, Event, HandlerId, Interest, LocalReactor, Mode};
+use oneloop::{Action, Event, HandlerId, Interest, LocalReactor, Mode, Reactor};
 use rustls::Connection;
 
 /// How much plaintext an app gets in one call, to be fair to the others on the loop.
@@ -73,14 +73,12 @@ impl Session {
         reactor: &LocalReactor,
         mut app: impl App + 'static,
     ) -> io::Result<HandlerId> {
-        let weak = reactor.downgrade();
         let both = Interest::READABLE | Interest::WRITABLE;
         let call = move |session: &mut Session, event: Event| {
-            // Inside its callbacks the loop is always there.
-            let reactor = weak.upgrade().unwrap();
             let result = session
                 .call(event, &mut app)
                 .and_then(|(interest, action)| {
+                    let reactor = Reactor::current_local()?;
                     reactor.update_handler(event.handler(), interest)?;
                     Ok(action)
                 });

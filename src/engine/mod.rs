@@ -5,6 +5,7 @@
 //! included), `state` (never held while user code runs, drops included), a virtual source's, the
 //! inbox's.
 
+mod current;
 mod descriptors;
 mod dump;
 mod handlers;
@@ -26,6 +27,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem};
 
+use current::Entered;
 use handlers::Handlers;
 pub(crate) use handlers::Outcome;
 use hooks::Hooks;
@@ -57,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) head: Head,
     /// How many handles there are: see `handles`.
     handles: AtomicUsize,
+    /// Its handles stay on their thread.
+    pub(crate) is_local: bool,
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
     turn_state: Mutex<TurnState>,
@@ -226,6 +230,7 @@ impl Core {
         kind: PollerKind,
         clock: Option<TestClock>,
         slow: Option<SlowReport>,
+        is_local: bool,
     ) -> io::Result<Core> {
         let poller = Poller::new(kind)?;
         let events = poller.events();
@@ -233,6 +238,7 @@ impl Core {
         Ok(Core {
             head: Head::new(),
             handles: AtomicUsize::new(1),
+            is_local,
             clock: Clock::new(clock, &inbox),
             observer: Observer::new(slow),
             state: Mutex::new(State {
@@ -458,7 +464,7 @@ impl Core {
 
     /// Asks the prepare hooks once more if the loop's host is about to sleep. If they, or anything else, want
     /// a turn, the descriptor becomes readable.
-    pub(crate) fn ask_hooks(&self) -> Result<()> {
+    pub(crate) fn ask_hooks(self: &Arc<Self>) -> Result<()> {
         let state = self.enter(ASK_HOOKS)?;
         let (host, asks) = (state.host, !state.hooks.is_empty());
         let asks = asks && state.phase == Phase::Resting;
@@ -476,7 +482,7 @@ impl Core {
 
     // Driving.
 
-    pub(crate) fn claim_host(&self, name: &'static str) -> Result<()> {
+    pub(crate) fn claim_host(self: &Arc<Self>, name: &'static str) -> Result<()> {
         // Fails if somebody is in the middle of driving, or is a host already.
         let driving = self.drive("host", None)?;
         self.state().host = Some(name);
@@ -500,7 +506,7 @@ impl Core {
     }
 
     /// Makes the kernel's set anew. If it refuses, for want of descriptors, that is asked for again.
-    pub(crate) fn rebuild(&self, host: Option<&'static str>) -> Result<()> {
+    pub(crate) fn rebuild(self: &Arc<Self>, host: Option<&'static str>) -> Result<()> {
         let driving = self.drive("rebuild", host)?;
         let poller = &self.inbox.poller;
         let _ = self.state().handlers.rebuild_set(poller, PollSet::Primary);
@@ -510,7 +516,7 @@ impl Core {
 
     /// The right to drive, until the result is dropped. `host`: who claimed the reactor before.
     pub(crate) fn drive(
-        &self,
+        self: &Arc<Self>,
         call: &'static str,
         host: Option<&'static str>,
     ) -> Result<Driver<'_>> {
@@ -555,6 +561,7 @@ impl Core {
         state.asks_hooks = call == ASK_HOOKS;
         Ok(Driver {
             core: self,
+            _entered: Entered::new(self),
             turn_state,
             resting: false,
             call: host.unwrap_or(call),
@@ -565,7 +572,7 @@ impl Core {
         })
     }
 
-    pub(crate) fn run(&self) -> Result<()> {
+    pub(crate) fn run(self: &Arc<Self>) -> Result<()> {
         let mut driving = self.drive("run", None)?;
         driving.ends = true;
         driving.built_in = true;
@@ -579,7 +586,7 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn turn(&self, timeout: Option<Duration>) -> Result<Turn> {
+    pub(crate) fn turn(self: &Arc<Self>, timeout: Option<Duration>) -> Result<Turn> {
         let mut driving = self.drive("turn", None)?;
         let until = match timeout {
             None => NEVER,
@@ -601,7 +608,7 @@ impl Core {
     }
 
     /// Turns without waiting, until the host may sleep or about `budget` callbacks were called.
-    pub(crate) fn host_turns(&self, host: &'static str, budget: usize) -> Result<Turn> {
+    pub(crate) fn host_turns(self: &Arc<Self>, host: &'static str, budget: usize) -> Result<Turn> {
         let mut driving = match self.drive(host, Some(host)) {
             Ok(driving) => driving,
             // Closed while the host slept: that ends it as it ends `run`.
@@ -640,7 +647,7 @@ impl Core {
         Ok(sum)
     }
 
-    pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output> {
+    pub(crate) fn block_on<F: Future>(self: &Arc<Self>, future: F) -> Result<F::Output> {
         const CALL: &str = "block_on";
         struct Woken(AtomicBool, Arc<Inbox>);
         impl Wake for Woken {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::{io, mem, thread};
 
+use super::current::Entered;
 use super::handlers::Outcome;
 use super::hooks::Hook;
 use super::inbox::Post;
@@ -105,6 +106,7 @@ impl TurnState {
 /// The right to drive.
 pub(crate) struct Driver<'a> {
     pub(super) core: &'a Core,
+    pub(super) _entered: Entered<'a>,
     pub(super) turn_state: MutexGuard<'a, TurnState>,
     /// The loop was left as its host must find it.
     pub(super) resting: bool,

@@ -6,8 +6,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let reactor = Reactor::new()?;
-//! let stopper = reactor.downgrade();
-//! reactor.call_later(Duration::from_millis(1), move || stopper.upgrade().unwrap().stop())?;
+//! reactor.call_later(Duration::from_millis(1), || Reactor::current().unwrap().stop())?;
 //!
 //! async_io::block_on(oneloop_async_io::drive(&reactor))?;
 //! # Ok(())

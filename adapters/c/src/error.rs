@@ -54,6 +54,7 @@ impl Failure {
             ErrorKind::Forked => libc::ECHILD,
             ErrorKind::Closed => libc::ESHUTDOWN,
             ErrorKind::Stopped => libc::ECANCELED,
+            ErrorKind::NotCurrent => libc::ESRCH,
             _ => libc::EIO,
         }
     }

@@ -31,12 +31,12 @@ use oneloop::{Error, ErrorKind, Reactor, Threading, WeakReactor};
 ///     .build()?;
 /// let reactor = Reactor::new()?;
 /// // What a library has to do, and no descriptor shows.
-/// let (queue, stopper) = (Arc::new(AtomicUsize::new(0)), reactor.downgrade());
+/// let queue = Arc::new(AtomicUsize::new(0));
 /// let (asked, emptied) = (queue.clone(), queue.clone());
 /// let prepare = move || (asked.load(Ordering::SeqCst) > 0).then_some(Duration::ZERO);
 /// let check = move || {
 ///     if emptied.swap(0, Ordering::SeqCst) > 0 {
-///         stopper.upgrade().unwrap().stop();
+///         Reactor::current().unwrap().stop();
 ///     }
 /// };
 /// reactor.add_hook(prepare, check)?;
