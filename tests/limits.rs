@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use oneloop::faults::{Call, Fault};
 use oneloop::{Error, Interest, Mode, PollerKind, Reactor};
-use oneloop_conformance::{Host, Log, Sources, Stage, run};
+use oneloop_conformance::{HostUnderTest, Log, Sources, Stage, run};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
@@ -39,7 +39,7 @@ fn descriptors_run_out() {
     on::<stacked::Stacked>();
 }
 
-fn on<H: Host>() {
+fn on<H: HostUnderTest>() {
     for poller in [PollerKind::Epoll, PollerKind::Polling] {
         let name = std::any::type_name::<H>();
         run::<H>(name, poller, Sources::Descriptors, run_out_and_go_on);

@@ -3,7 +3,7 @@ use std::io;
 use futures_lite::future::{yield_now, zip};
 use oneloop::Reactor;
 use oneloop_async_io::drive;
-use oneloop_conformance::{Host, Outside};
+use oneloop_conformance::{HostUnderTest, Outside};
 
 async fn drive_beside(reactor: &Reactor, outside: Outside) -> io::Result<()> {
     let beside = async {
@@ -16,7 +16,7 @@ async fn drive_beside(reactor: &Reactor, outside: Outside) -> io::Result<()> {
 /// async-io waits on this very thread.
 pub struct BlockOn;
 
-impl Host for BlockOn {
+impl HostUnderTest for BlockOn {
     fn new() -> Self {
         BlockOn
     }
@@ -29,7 +29,7 @@ impl Host for BlockOn {
 /// A smol executor under a plain `block_on`: async-io's helper thread waits.
 pub struct OnExecutor(async_executor::Executor<'static>);
 
-impl Host for OnExecutor {
+impl HostUnderTest for OnExecutor {
     fn new() -> Self {
         OnExecutor(async_executor::Executor::new())
     }

@@ -4,13 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use oneloop::Reactor;
-use oneloop_conformance::{Host, Outside, wait_readable};
+use oneloop_conformance::{HostUnderTest, Outside, wait_readable};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 /// Level-triggered, with one turn per wake.
 pub struct PollLoop;
 
-impl Host for PollLoop {
+impl HostUnderTest for PollLoop {
     fn new() -> Self {
         PollLoop
     }
@@ -36,7 +36,7 @@ impl Host for PollLoop {
 /// Edge-triggered, turning until idle.
 pub struct EpollLoop;
 
-impl Host for EpollLoop {
+impl HostUnderTest for EpollLoop {
     fn new() -> Self {
         EpollLoop
     }

@@ -3,12 +3,12 @@ use std::io;
 use std::task::Poll;
 
 use oneloop::{ErrorKind, Reactor};
-use oneloop_conformance::{Host, Outside};
+use oneloop_conformance::{HostUnderTest, Outside};
 
 /// The loop's own wait.
 pub struct BuiltIn;
 
-impl Host for BuiltIn {
+impl HostUnderTest for BuiltIn {
     fn new() -> BuiltIn {
         BuiltIn
     }

@@ -3,14 +3,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oneloop::{Action, Event, Interest, Mode, Reactor};
-use oneloop_conformance::{Host, Outside};
+use oneloop_conformance::{HostUnderTest, Outside};
 
 use crate::tokio::CurrentThread;
 
 /// The reactor is a handler of another reactor, and that one is driven by tokio.
 pub struct Stacked(CurrentThread);
 
-impl Host for Stacked {
+impl HostUnderTest for Stacked {
     fn new() -> Self {
         Stacked(CurrentThread::new())
     }

@@ -2,7 +2,7 @@ use std::io;
 use std::panic::resume_unwind;
 
 use oneloop::Reactor;
-use oneloop_conformance::{Host, Outside};
+use oneloop_conformance::{HostUnderTest, Outside};
 use oneloop_tokio::drive;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
@@ -23,7 +23,7 @@ async fn join(task: JoinHandle<io::Result<()>>) -> io::Result<()> {
 /// Awaited in `block_on`, beside a future that acts while the reactor sleeps.
 pub struct CurrentThread(Runtime);
 
-impl Host for CurrentThread {
+impl HostUnderTest for CurrentThread {
     fn new() -> Self {
         CurrentThread(current_thread())
     }
@@ -44,7 +44,7 @@ impl Host for CurrentThread {
 /// Spawned; it wanders between two workers.
 pub struct MultiThread(Runtime);
 
-impl Host for MultiThread {
+impl HostUnderTest for MultiThread {
     fn new() -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -65,7 +65,7 @@ impl Host for MultiThread {
 /// Spawned on a `LocalSet`, as the drive of a `LocalReactor` has to be.
 pub struct OnLocalSet(Runtime, LocalSet);
 
-impl Host for OnLocalSet {
+impl HostUnderTest for OnLocalSet {
     fn new() -> Self {
         OnLocalSet(current_thread(), LocalSet::new())
     }

@@ -1,4 +1,4 @@
-/// Makes the tests of a host, one for each case and poller: `conformance!(name, Host);`. See the
+/// Makes the tests of a host, one for each case and poller: `conformance!(name, MyHost);`. See the
 /// [crate].
 #[macro_export]
 macro_rules! conformance {

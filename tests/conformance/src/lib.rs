@@ -4,11 +4,11 @@
 //! named like `my_host::epoll::level_repeats_until_drained`:
 //!
 //! ```
-//! use oneloop_conformance::{Host, Outside, Reactor};
+//! use oneloop_conformance::{HostUnderTest, Outside, Reactor};
 //!
 //! struct MyHost;
 //!
-//! impl Host for MyHost {
+//! impl HostUnderTest for MyHost {
 //!     fn new() -> MyHost {
 //!         MyHost
 //!     }
@@ -68,7 +68,7 @@ pub use stage::{Calls, Log, Number, Stage, pair, wait_readable};
 pub type Outside = Box<dyn FnOnce() + Send>;
 
 /// How a host drives a reactor.
-pub trait Host {
+pub trait HostUnderTest {
     /// Makes the host, on the thread that will drive.
     fn new() -> Self
     where
@@ -87,7 +87,12 @@ pub trait Host {
 
 /// Runs one case on one host, one poller and one kind of sources. What [`conformance!`] makes tests
 /// of.
-pub fn run<H: Host>(name: &str, poller: PollerKind, sources: Sources, case: fn(&mut Stage)) {
+pub fn run<H: HostUnderTest>(
+    name: &str,
+    poller: PollerKind,
+    sources: Sources,
+    case: fn(&mut Stage),
+) {
     if let Some(reason) = exceptions::reason(name, poller, sources) {
         println!("{name} is not for {poller:?}: {reason}");
         return;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use oneloop::faults::Faults;
 use oneloop::{Error, ErrorKind, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
 
-use crate::{Host, Outside, Sources, tally};
+use crate::{HostUnderTest, Outside, Sources, tally};
 
 /// What a case plays on: a reactor, and a host that drives it when the case says so.
 pub struct Stage<'a> {
@@ -22,7 +22,7 @@ pub struct Stage<'a> {
     /// Where the case gets its sources.
     pub sources: Sources,
     has_edge: bool,
-    host: &'a mut dyn Host,
+    host: &'a mut dyn HostUnderTest,
     /// Dropped at the end, which calls the watchdog off.
     _watchdog: Sender<()>,
 }
@@ -32,7 +32,7 @@ impl<'a> Stage<'a> {
         name: &str,
         poller: PollerKind,
         sources: Sources,
-        host: &'a mut dyn Host,
+        host: &'a mut dyn HostUnderTest,
     ) -> Stage<'a> {
         descriptor_limit();
         let reactor = Reactor::builder().poller(poller).build();
