@@ -4,16 +4,16 @@ use crate::os::RawFd;
 #[cfg(all(unix, feature = "signal"))]
 use crate::signal::SignalName;
 
-/// Shorthand for what most calls return.
+/// The result of most calls.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a call failed: names the call and, where there is one, the descriptor, signal or process.
+/// The reason why a call failed. It names the call and the descriptor, signal or process, if there is one.
 ///
-/// Converts into [`io::Error`] of the same kind, which has it inside, and hence no code of the system's of
-/// its own: [`Error::of`] finds it there, and [`raw_os_error`](Error::raw_os_error) has the code. So it is
-/// with the errors of the adapters' `drive`. What `futures` gives as [`io::Error`] is different: if
-/// the system has refused something, that is the system's own error, as of any other socket.
-// In a box, so that what can fail costs next to nothing when it does not.
+/// It converts into an [`io::Error`] of the same kind and stays inside. That error has no `raw_os_error` of its
+/// own, since an [`io::Error`] holds either a code or an inner error. [`Error::of`] finds the inner error, and
+/// [`raw_os_error`](Error::raw_os_error) has the code. Errors of the adapters' `drive` are of this kind. The
+/// [`futures`](crate::futures) give the system's own error instead, as any other socket does.
+// In a box, so that calls which do not fail pay next to nothing for it.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -22,7 +22,7 @@ struct Inner {
     cause: Cause,
 }
 
-/// What a call was about.
+/// The object of a call.
 #[derive(Clone, Copy)]
 enum About {
     Descriptor(RawFd),
@@ -43,17 +43,17 @@ pub(crate) enum Cause {
     NotCurrent(&'static str),
 }
 
-/// The kinds of [`Error`], for programs.
+/// The kinds of [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The operating system refused; [`Error::raw_os_error`] has its code.
+    /// The operating system refused. [`Error::raw_os_error`] has its code.
     Os,
     /// The id was removed, has fired, or never came from this reactor.
     UnknownId,
-    /// Somebody drives the reactor already: a callback, another thread or another host.
+    /// The reactor has a driver already: this is a callback, or another thread or host drives.
     AlreadyDriven,
-    /// This cannot be done: not by the poller in use, not on this system, or not at all.
+    /// The poller or the system cannot do this, or it cannot be done at all.
     Unsupported,
     /// The reactor belongs to the parent of this forked process.
     Forked,
@@ -74,7 +74,7 @@ impl Error {
 
     #[cold]
     pub(crate) fn os(call: &'static str, error: io::Error) -> Error {
-        // An error of our own has words, one of the system has a code.
+        // An error of ours has words, and one of the system has a code.
         match (error.kind(), code_of(&error)) {
             (io::ErrorKind::Unsupported, None) => Error::new(call, Cause::Unsupported(error)),
             _ => Error::new(call, Cause::Os(error)),
@@ -98,7 +98,7 @@ impl Error {
         self
     }
 
-    /// The error that was converted into `error`, if one was.
+    /// Returns the error inside an [`io::Error`], if there is one.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -114,8 +114,8 @@ impl Error {
         error.get_ref()?.downcast_ref()
     }
 
-    /// The system's error, with its code, if it was the system that refused: what code that knows
-    /// nothing of oneloop looks for. Else as the conversion.
+    /// Converts into the system's own error with its code, if the system refused. Code that knows nothing
+    /// of oneloop looks for that.
     #[cfg(feature = "futures")]
     pub(crate) fn into_io(self) -> io::Error {
         match self.0.cause {
@@ -124,7 +124,7 @@ impl Error {
         }
     }
 
-    /// What kind of failure it was.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> ErrorKind {
         match self.0.cause {
             Cause::Os(_) => ErrorKind::Os,
@@ -138,12 +138,12 @@ impl Error {
         }
     }
 
-    /// The name of the method that failed.
+    /// Returns the name of the method that failed.
     pub fn call(&self) -> &'static str {
         self.0.call
     }
 
-    /// The descriptor that the call was about.
+    /// Returns the descriptor that the call was about.
     pub fn fd(&self) -> Option<RawFd> {
         match self.0.about {
             Some(About::Descriptor(fd)) => Some(fd),
@@ -151,7 +151,7 @@ impl Error {
         }
     }
 
-    /// The operating system's error code, if it was the one who refused.
+    /// Returns the operating system's error code, if the system refused.
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0.cause {
             Cause::Os(error) => code_of(error),
@@ -160,14 +160,14 @@ impl Error {
     }
 }
 
-/// The failure of a system call that is not the caller's own, but one of those that make up his.
+/// The failure of one system call among those that a call of ours makes.
 #[derive(Debug)]
 struct SystemCall {
     name: &'static str,
     error: io::Error,
 }
 
-/// An error that names the system call.
+/// Makes an error that names the system call.
 #[cold]
 #[cfg_attr(not(epoll), allow(dead_code))]
 pub(crate) fn failed(name: &'static str, error: impl Into<io::Error>) -> io::Error {
@@ -218,7 +218,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// In words, too: it is what `unwrap` shows, and a `main` that returns it.
+/// Prints words, since `unwrap` and a returning `main` show this.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Error({self})")
@@ -248,7 +248,7 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A source that could not be registered, and why. Gives the source back.
+/// A source that could not be registered, and the reason.
 pub struct AddError<S> {
     error: Error,
     source: S,
@@ -259,19 +259,18 @@ impl<S> AddError<S> {
         AddError { error, source }
     }
 
-    /// The reason.
+    /// Returns the reason.
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// The source, untouched.
+    /// Returns the source, untouched.
     pub fn into_source(self) -> S {
         self.source
     }
 }
 
-/// A callback that could not be posted because the reactor is gone, and why. Gives the callback
-/// back.
+/// A callback that could not be posted, and the reason.
 pub struct PostError<F> {
     error: Error,
     callback: F,
@@ -282,12 +281,12 @@ impl<F> PostError<F> {
         PostError { error, callback }
     }
 
-    /// The reason.
+    /// Returns the reason.
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// The callback, not called.
+    /// Returns the callback, which was not called.
     pub fn into_callback(self) -> F {
         self.callback
     }

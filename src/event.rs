@@ -12,7 +12,7 @@ const HANGUP: u8 = 16;
 // EPOLLRDHUP and POLLRDHUP, eight bits lower.
 const READ_CLOSED: u8 = 32;
 
-/// What a handler waits for. Combine with `|`.
+/// The readiness that a handler waits for. Values combine with `|`.
 ///
 /// ```
 /// use oneloop::Interest;
@@ -24,29 +24,29 @@ const READ_CLOSED: u8 = 32;
 pub struct Interest(u8);
 
 impl Interest {
-    /// Nothing: the handler is paused, hang-ups and errors included.
+    /// Nothing: the handler is paused and not told of hang-ups or errors either.
     pub const NONE: Interest = Interest(0);
     /// Data, a connection to accept, or the end of the stream.
     pub const READABLE: Interest = Interest(READABLE);
-    /// Room to write, or a connect that has ended.
+    /// Room to write, or a connection attempt that has ended.
     pub const WRITABLE: Interest = Interest(WRITABLE);
-    /// Exceptional data, such as TCP's out-of-band byte. Refused where kqueue is, which does not tell.
+    /// Exceptional data, such as TCP's out-of-band byte. kqueue does not report it, so it is refused there.
     pub const PRIORITY: Interest = Interest(PRIORITY);
-    /// The end of what the peer sends: it has closed the socket, or shut down its writing half.
-    /// Bytes may still be waiting before it; the handler need not read them to learn of it.
+    /// The end of the peer's data: it has closed the socket, or shut down its writing half. Bytes may
+    /// still be waiting before the end. The handler need not read them to learn of it.
     ///
-    /// A handler that waits for [`READABLE`](Self::READABLE) is told of it as well. It is a state
-    /// and not an event: a level-triggered handler is called in every turn from then on.
+    /// A handler that waits for [`READABLE`](Self::READABLE) is told of it as well. The end is a state and
+    /// not an event: a level-triggered handler is called in every turn from then on.
     ///
-    /// Only Linux' own poller tells; [`PollerKind::Polling`](crate::PollerKind) refuses it.
+    /// Only the epoll poller reports it. [`PollerKind::Polling`](crate::PollerKind) refuses it.
     pub const READ_CLOSED: Interest = Interest(READ_CLOSED);
 
-    /// Whether all of `other` is in it.
+    /// Returns true if every bit of `other` is set.
     pub const fn contains(self, other: Interest) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether it is [`Interest::NONE`].
+    /// Returns true for [`Interest::NONE`].
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -59,8 +59,7 @@ impl Interest {
         Interest(bits)
     }
 
-    /// The end of the stream is told to readers, too. Written without a branch: it is part of each
-    /// event.
+    /// Adds the end of the stream to the interest of readers. Every event passes here, hence no branch.
     #[inline]
     pub(crate) fn with_end_of_stream(self) -> Interest {
         const UP: u32 = READ_CLOSED.trailing_zeros() - READABLE.trailing_zeros();
@@ -81,7 +80,7 @@ impl BitOrAssign for Interest {
     }
 }
 
-/// What is left of the one without the other.
+/// Removes bits from a set.
 impl Sub for Interest {
     type Output = Interest;
     fn sub(self, other: Interest) -> Interest {
@@ -101,30 +100,29 @@ impl fmt::Debug for Interest {
     }
 }
 
-/// When a handler is called.
+/// The times at which a handler is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// In every turn in which the descriptor is ready. What C libraries and most callback code
-    /// expect: nothing is lost if the handler reads only a part.
+    /// In every turn in which the descriptor is ready. C libraries and most callback code expect this:
+    /// nothing is lost if the handler reads only a part.
     Level,
-    /// For each new readiness, possibly more often; being ready at registration counts. The
-    /// handler must read or write until `WouldBlock`, or return [`Action::Again`].
+    /// For each new readiness, and perhaps more often. Readiness at registration counts. The handler
+    /// must read or write until `WouldBlock`, or return [`Action::Again`].
     Edge,
-    /// Once, then not before `update_handler` arms it again.
+    /// Once. `update_handler` arms the handler again.
     Oneshot,
 }
 
-/// What a handler wants next. Handlers that return `()` mean [`Action::Continue`].
+/// A handler's decision about its next call. Returning `()` means [`Action::Continue`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Action {
-    /// Go on.
+    /// Keep the handler as it is.
     Continue,
-    /// Call the handler again in the next turn, even if the descriptor is not ready: for bytes
-    /// that a TLS layer has already decrypted, or an edge handler that stops early to be fair.
+    /// Call the handler again in the next turn, even if the descriptor is not ready. This serves bytes
+    /// which a TLS layer has already decrypted, and edge handlers which stop early to be fair.
     ///
-    /// The handler needs some interest for it. With [`Interest::NONE`] it is paused, and the call
-    /// is kept until it is resumed.
+    /// If the handler is paused ([`Interest::NONE`]), the call is kept until it is resumed.
     Again,
     /// Remove the handler and drop its source.
     Remove,
@@ -136,7 +134,7 @@ impl From<()> for Action {
     }
 }
 
-/// What a handler is told: which handler it is and for what its descriptor is ready.
+/// One call of a handler: its id, and the readiness of its source.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     handler: HandlerId,
@@ -148,12 +146,12 @@ impl Event {
         Event { handler, ready }
     }
 
-    /// The id of the handler that is being called.
+    /// Returns the id of the handler that is being called.
     pub fn handler(&self) -> HandlerId {
         self.handler
     }
 
-    /// All that the source is ready for, in one value: what the methods below tell one by one.
+    /// Returns everything that the source is ready for. The methods below tell it bit by bit.
     ///
     /// ```
     /// use oneloop::{Interest, Mode, Reactor, Ready, VirtualSource};
@@ -173,39 +171,42 @@ impl Event {
         self.ready
     }
 
-    /// Reading will not block, unless another handler of the descriptor has read first. All of them are
-    /// told what the kernel said before the first was called. Also set, with
-    /// [`is_hangup`](Self::is_hangup) or [`is_error`](Self::is_error), when reading is how to learn of it.
+    /// Returns true if reading will not block.
+    ///
+    /// Another handler of the descriptor may have read first: all of them learn what the kernel reported
+    /// before the first was called. The bit is also set beside [`is_hangup`](Self::is_hangup) and
+    /// [`is_error`](Self::is_error), where reading tells what has happened.
     pub fn is_readable(&self) -> bool {
         self.ready.0 & READABLE != 0
     }
 
-    /// Writing will not block, unless another handler of the descriptor has written first. Or it will
-    /// tell of a hang-up or an error.
+    /// Returns true if writing will not block, or will report a hang-up or an error.
+    ///
+    /// Another handler of the descriptor may have written first.
     pub fn is_writable(&self) -> bool {
         self.ready.0 & WRITABLE != 0
     }
 
-    /// Exceptional data is there.
+    /// Returns true if exceptional data is there.
     pub fn is_priority(&self) -> bool {
         self.ready.0 & PRIORITY != 0
     }
 
-    /// The peer sends nothing more. What it has sent may still be there to read: a handler that
-    /// takes a short read for the last one must not do so now.
+    /// Returns true if the peer sends nothing more.
     ///
-    /// Reported to handlers that wait for [`READABLE`](Interest::READABLE) or
-    /// [`READ_CLOSED`](Interest::READ_CLOSED), if the poller tells of it: see there.
+    /// Bytes may still be there to read. A handler that takes a short read for the last one must not do
+    /// so now. Handlers that wait for [`READABLE`](Interest::READABLE) or
+    /// [`READ_CLOSED`](Interest::READ_CLOSED) are told, if the poller reports it: see there.
     pub fn is_read_closed(&self) -> bool {
         self.ready.0 & READ_CLOSED != 0
     }
 
-    /// The peer is gone in both directions. Bytes that came before can still be read.
+    /// Returns true if the peer is gone in both directions. Bytes that came before can still be read.
     pub fn is_hangup(&self) -> bool {
         self.ready.0 & HANGUP != 0
     }
 
-    /// The descriptor has an error pending.
+    /// Returns true if the descriptor has an error pending.
     pub fn is_error(&self) -> bool {
         self.ready.0 & ERROR != 0
     }
@@ -218,9 +219,9 @@ impl fmt::Debug for Event {
     }
 }
 
-/// What a source is ready for. Combine with `|`.
+/// The readiness of a source. Values combine with `|`.
 ///
-/// Only a [`VirtualSource`](crate::VirtualSource) is told; for descriptors the kernel knows.
+/// The owner of a [`VirtualSource`](crate::VirtualSource) sets it. For descriptors it comes from the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Ready(u8);
 
@@ -235,18 +236,18 @@ impl Ready {
     pub const PRIORITY: Ready = Ready(PRIORITY);
     /// The other side sends nothing more.
     pub const READ_CLOSED: Ready = Ready(READ_CLOSED);
-    /// The other side is gone in both directions. Reported to every handler that waits for anything,
-    /// as what it waits for.
+    /// The other side is gone in both directions. Every handler that waits for anything is told, by the
+    /// bits that it waits for.
     pub const HANGUP: Ready = Ready(HANGUP);
-    /// An error is pending. Reported as a hang-up is.
+    /// An error is pending. It is reported as a hang-up is.
     pub const ERROR: Ready = Ready(ERROR);
 
-    /// Whether all of `other` is in it.
+    /// Returns true if every bit of `other` is set.
     pub const fn contains(self, other: Ready) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether it is [`Ready::NONE`].
+    /// Returns true for [`Ready::NONE`].
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -255,7 +256,7 @@ impl Ready {
         Ready(self.0 & !other.0)
     }
 
-    /// From the bits that poll(2) and epoll report.
+    /// Converts the bits that poll(2) and epoll report.
     #[cfg(epoll)]
     pub(crate) fn from_poll(bits: u32) -> Ready {
         let low = READABLE | PRIORITY | WRITABLE | ERROR | HANGUP;
@@ -275,7 +276,8 @@ impl Ready {
         Ready(set.fold(0, |set, (_, bit)| set | bit))
     }
 
-    /// All that was asked for. The peer's closing only if it is all: it is no guess to make.
+    /// Returns everything that was asked for. The peer's closing is included only if nothing else was
+    /// asked for, since it would be a guess.
     pub(crate) fn all(interest: Interest) -> Ready {
         match interest.0 & !READ_CLOSED {
             0 => Ready(interest.0),
@@ -283,8 +285,8 @@ impl Ready {
         }
     }
 
-    /// What a handler with `interest` gets to see. A hang-up or an error counts as whatever the
-    /// handler waits for, so that code that only ever reads, or only writes, finds out.
+    /// Returns the bits that a handler with `interest` sees. A hang-up or an error counts as everything
+    /// that the handler waits for, so that code which only reads, or only writes, finds out.
     pub(crate) fn seen_by(self, interest: Interest) -> Ready {
         let asked = interest.with_end_of_stream().0;
         match self.0 & (HANGUP | ERROR) {

@@ -1,18 +1,18 @@
-//! Notices a `fork` without a system call.
+//! Detects a fork without a system call.
 //!
-//! On Linux by a page that the kernel clears in each child that gets a copy of the memory: that of a bare
-//! `clone` too, for which the C library calls no handlers. Elsewhere, and before Linux 4.14, by what
-//! `pthread_atfork` calls in the child. A child that shares the memory (`vfork`) is not noticed.
+//! On Linux the kernel clears a page in each child that gets a copy of the memory (MADV_WIPEONFORK). That
+//! covers a bare `clone`, for which the C library calls no handlers. Elsewhere, and before Linux 4.14, a
+//! `pthread_atfork` handler counts. A child that shares its parent's memory (`vfork`) is not detected.
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// How many forks lie between this process and the first that asked, and one more. Copied into a child.
+/// One more than the number of forks since the first process that asked. Children inherit it.
 static FORKS: AtomicU32 = AtomicU32::new(1);
 
-/// Where that number can be seen, if it is this process that wrote it there: in the page, or above.
+/// The place of this process' number: the page, or `FORKS` itself. It reads 0 in a child that has not asked.
 static SEEN: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const FORKS).cast_mut());
 
-/// A number that no parent and no child of this process has.
+/// Returns a number that no parent and no child of this process has.
 pub(crate) fn generation() -> u32 {
     #[cfg(unix)]
     watch::begin();
@@ -27,8 +27,8 @@ pub(crate) fn generation() -> u32 {
     }
 }
 
-/// The same, for those who have called that before: safe in a signal handler. In a child it is another
-/// number, or none (0).
+/// Reads the number that `generation` has returned before. Safe in a signal handler. In a child it is another
+/// number, or 0.
 #[inline]
 pub(crate) fn seen() -> u32 {
     marker().load(Ordering::Relaxed)
@@ -75,7 +75,7 @@ mod watch {
         if page == libc::MAP_FAILED {
             return false;
         }
-        // SAFETY: the page was mapped above, and nobody else knows it.
+        // SAFETY: the page was mapped above, and no other thread knows it.
         if unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } != 0 {
             // SAFETY: as above.
             unsafe { libc::munmap(page, size) };

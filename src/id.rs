@@ -2,35 +2,36 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A place in a table and the serial number of what has it. The serials are drawn from one counter
-/// for the whole process, so that a stale id, or one of another reactor, fits nothing. (They wrap. To
-/// be mistaken, an id would have to be kept until exactly then, and its place be taken by that one.)
+/// An index into a table, and the serial number of the entry there.
 ///
-/// In one number, of which the place has the lower 28 bits.
+/// Serials come from one counter for the whole process, so a stale key, or one of another reactor, fits no
+/// entry. They wrap: a key would have to be kept until exactly then to be mistaken.
+///
+/// The index has the lower 28 bits of the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key(u64);
 
 const INDEX_BITS: u32 = 28;
 
 impl Key {
-    /// How many places a table may have. The poller has some of the keys beyond.
+    /// The most entries that a table may have. The poller uses some of the keys beyond for itself.
     pub(crate) const MOST: usize = (1 << INDEX_BITS) - 16;
 
-    /// An error if a table with so many places has no other left.
+    /// Returns an error if a table with this many entries is full.
     #[inline]
-    pub(crate) fn is_left(places: usize) -> io::Result<()> {
-        match places < Key::MOST {
+    pub(crate) fn is_left(entries: usize) -> io::Result<()> {
+        match entries < Key::MOST {
             true => Ok(()),
             false => Err(io::ErrorKind::OutOfMemory.into()),
         }
     }
 
-    /// A fresh key for the place `index`.
+    /// Makes a fresh key for the entry at `index`.
     pub(crate) fn new(index: usize) -> Key {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let mut serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         if serial & Serial::LAST.0 == 0 {
-            // No id is the number 0.
+            // 0 is no id: C uses it for "none".
             serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         }
         Key::of(index as u32, Serial(serial & Serial::LAST.0))
@@ -73,12 +74,12 @@ pub(crate) struct Serial(u64);
 impl Serial {
     pub(crate) const LAST: Serial = Serial(u64::MAX >> INDEX_BITS);
 
-    /// How many were drawn after this one until `newest`.
+    /// Returns how many serials were drawn after this one, up to `newest`.
     pub(crate) fn age(self, newest: Serial) -> u64 {
         newest.0.wrapping_sub(self.0) & Serial::LAST.0
     }
 
-    /// In the room that it needs, which leaves some beside it.
+    /// Packs the serial into five bytes, which leaves room beside it in a heap entry.
     #[inline]
     pub(crate) fn pack(self) -> [u8; 5] {
         let [a, b, c, d, e, ..] = self.0.to_le_bytes();
@@ -95,19 +96,18 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         ///
-        /// An id stays unique after what it named is gone, for the next 68 billion
-        /// registrations of the process: it then gives an error, never somebody else's state, on
-        /// the reactor it came from and on any other.
+        /// An id stays unique for the next 68 billion registrations of the process. A stale id, or one of
+        /// another reactor, gives an error and never another entry's state.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(pub(crate) Key);
 
         impl $name {
-            /// The id as a number, for those who can keep nothing else, such as C. Never 0.
+            /// Returns the id as a number, such as for C. It is never 0.
             pub fn to_bits(self) -> u64 {
                 self.0.to_u64()
             }
 
-            /// The id that gave this number. From any other comes an id that is unknown.
+            /// Returns the id that gave this number. Any other number makes an id that is unknown.
             pub fn from_bits(bits: u64) -> $name {
                 $name(Key::from_u64(bits))
             }
@@ -122,15 +122,15 @@ macro_rules! ids {
 }
 
 ids! {
-    /// Names a handler.
+    /// The id of a handler.
     HandlerId
-    /// Names a timer.
+    /// The id of a timer.
     TimerId
-    /// Names a pair of hooks.
+    /// The id of a pair of hooks.
     HookId
 }
 
-/// What [`Reactor::unref`](crate::Reactor::unref) takes: a handler or a timer.
+/// The id of a handler or a timer, for [`Reactor::unref`](crate::Reactor::unref).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Id {
@@ -157,14 +157,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_has_an_end() {
+    fn a_full_table_is_an_error() {
         assert!(Key::is_left(Key::MOST - 1).is_ok());
         let error = Key::is_left(Key::MOST).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]
-    fn a_key_is_its_place_and_its_serial() {
+    fn a_key_holds_index_and_serial() {
         let serials = [Serial(1), Serial(1 << 32), Serial::LAST];
         for index in [0, 1, Key::MOST as u32 - 1] {
             for serial in serials {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn serials_that_have_begun_again_are_the_younger_ones() {
+    fn serials_that_have_wrapped_are_younger() {
         let newest = Serial(2);
         assert!(Serial::LAST.age(newest) > Serial(1).age(newest));
         assert_eq!(newest.age(newest), 0);
