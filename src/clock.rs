@@ -186,11 +186,17 @@ impl Clock {
             test,
             ahead: AtomicI64::new(0),
             #[cfg(feature = "__faults")]
-            faults: inbox.poller.faults.clone(),
+            faults: Default::default(),
         };
         let now = clock.instant();
         clock.base = now.checked_sub(CENTURY).unwrap_or(now);
         clock
+    }
+
+    #[cfg(feature = "__faults")]
+    pub(crate) fn with(self, faults: &crate::faults::Faults) -> Clock {
+        let faults = faults.clone();
+        Clock { faults, ..self }
     }
 
     pub(crate) fn test(&self) -> Option<&TestClock> {

@@ -155,7 +155,7 @@ impl<M: Threading> Host<M> {
     /// Sleeps until the descriptor would be readable.
     pub fn sleep(&self) {
         self.reactor.core.watch(BY_HOST);
-        self.reactor.core.inbox.sleep();
+        self.reactor.core.sleep();
     }
 }
 

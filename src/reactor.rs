@@ -996,7 +996,7 @@ impl<M: Threading> Reactor<M> {
     #[cfg(feature = "__faults")]
     #[doc(hidden)]
     pub fn faults(&self) -> crate::faults::Faults {
-        self.core.inbox.poller.faults.in_hand()
+        self.core.faults().in_hand()
     }
 }
 
@@ -1101,7 +1101,7 @@ impl<M: Threading> fmt::Debug for WeakReactor<M> {
     }
 }
 
-/// Posts to a loop from any thread, wakes and stops it. Does not keep it alive.
+/// Posts to a loop from any thread, wakes and stops it. Keeps neither the loop nor its descriptors alive.
 ///
 /// Nor does it keep [`Reactor::run`] going, which returns when nothing else is left: see there for how
 /// to wait for what a `Remote` will post.

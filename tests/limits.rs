@@ -26,6 +26,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[test]
 fn descriptors_run_out() {
     // One after the other.
+    a_remote_keeps_no_descriptor_of_its_loop();
     without_descriptors_building_fails_and_nothing_else_does();
     without_descriptors_a_loop_that_never_sleeps_does_not_spin();
     on::<own_wait::BuiltIn>();
@@ -37,6 +38,34 @@ fn descriptors_run_out() {
     on::<foreign::PollLoop>();
     on::<foreign::EpollLoop>();
     on::<stacked::Stacked>();
+}
+
+/// The descriptors of a loop are closed with its last handle. A `Remote` that is still there keeps memory only.
+fn a_remote_keeps_no_descriptor_of_its_loop() {
+    for poller in [PollerKind::Epoll, PollerKind::Polling] {
+        let before = open_descriptors();
+        let reactor = Reactor::builder().poller(poller).build().unwrap();
+        // The second set, and what watches the system clock.
+        let (a, b) = UnixStream::pair().unwrap();
+        let a = Arc::new(a);
+        let level = reactor.add_handler(a.clone(), Interest::READABLE, Mode::Level, |_, _| {});
+        level.unwrap();
+        second_set(&reactor, &a).unwrap();
+        clock(&reactor).unwrap();
+        // Two sets, the wake, the alarm, and the clock.
+        assert!(open_descriptors() >= before + 2 + 5, "{poller:?}");
+        let remote = reactor.remote();
+        drop((reactor, a, b));
+        assert_eq!(open_descriptors(), before, "{poller:?}");
+        // These must not write to a descriptor that has one of the closed numbers now.
+        remote.wake();
+        remote.stop();
+        assert!(remote.call_soon(|| {}).is_err());
+    }
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 fn on<H: HostUnderTest>() {

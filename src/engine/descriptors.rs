@@ -8,7 +8,7 @@ use super::Inbox;
 use super::handlers::Handler;
 use crate::id::Key;
 use crate::os::{self, RawFd};
-use crate::poller::aside::{self, Aside};
+use crate::poller::poll_thread::{self, Aside};
 use crate::poller::{FileId, PollSet, Poller, Watch, always_ready};
 use crate::{Interest, Mode, Ready, VirtualSource};
 
@@ -460,7 +460,7 @@ impl Descriptor {
         if self.orphaned || self.closed || !self.is_told_by_kernel() {
             return Ok(false);
         }
-        let Some(consumed) = aside::consumed(self.fd, interest) else {
+        let Some(consumed) = poll_thread::consumed(self.fd, interest) else {
             return Ok(false);
         };
         let aside = Aside::new(self.fd, consumed, inbox, self.key)?;

@@ -134,13 +134,12 @@ impl Handlers {
     /// Registers a handler; its callback follows by `set_callback`.
     pub(super) fn add(
         &mut self,
+        poller: &Poller,
         on: Target,
         interest: Interest,
         mode: Mode,
         location: &'static Location<'static>,
     ) -> io::Result<Key> {
-        let inbox = &self.inbox.clone();
-        let poller = &inbox.poller;
         if let Target::Fd(fd) | Target::Socket(fd) = on {
             poller.supports(Watch { interest, mode })?;
             poller.allows(fd)?;
@@ -171,12 +170,12 @@ impl Handlers {
             Target::Fd(fd) => self.attach(poller, key, fd, false),
             Target::Socket(fd) => self.attach(poller, key, fd, true),
             Target::Virtual(source) => {
-                let d = match source.watched_by(inbox) {
+                let d = match source.watched_by(&self.inbox) {
                     Some(descriptor) => descriptor.index(),
                     None => {
                         let d = self.new_descriptor(os::NO_FD);
                         let descriptor = &mut self.descriptors[d as usize];
-                        let watched = Watched::new(&source, inbox, descriptor.key);
+                        let watched = Watched::new(&source, &self.inbox, descriptor.key);
                         descriptor.told = ReadySource::By(Box::new(watched));
                         d
                     }
@@ -1179,9 +1178,10 @@ mod tests {
 
     #[test]
     fn what_many_handlers_want_is_kept_up_to_date() {
-        let inbox = Arc::new(Inbox::new(Poller::new(PollerKind::BEST).unwrap()));
+        let poller = Poller::new(PollerKind::BEST).unwrap();
+        let inbox = Arc::new(Inbox::new(poller.waker()));
         let (a, _b) = UnixStream::pair().unwrap();
-        let mut handlers = Handlers::new(inbox.clone());
+        let mut handlers = Handlers::new(inbox);
         let mut keys: Vec<Key> = Vec::new();
         let mut random = 1_u32;
         let mut pick = |of: usize| {
@@ -1201,12 +1201,12 @@ mod tests {
                 0 | 1 => {
                     let mode = modes[pick(3)];
                     let (on, location) = (Target::Fd(a.as_raw_fd()), Location::caller());
-                    let added = handlers.add(on, interest, mode, location);
+                    let added = handlers.add(&poller, on, interest, mode, location);
                     keys.push(added.unwrap());
                 }
                 2 if !keys.is_empty() => {
                     let key = keys[pick(keys.len())];
-                    let updated = handlers.update(&inbox.poller, key, interest);
+                    let updated = handlers.update(&poller, key, interest);
                     updated.unwrap().unwrap();
                 }
                 3 if !keys.is_empty() => {
@@ -1215,7 +1215,7 @@ mod tests {
                 }
                 4 if !keys.is_empty() => {
                     let key = keys.swap_remove(pick(keys.len()));
-                    handlers.remove(&inbox.poller, key).unwrap();
+                    handlers.remove(&poller, key).unwrap();
                 }
                 _ => continue,
             }
@@ -1225,7 +1225,7 @@ mod tests {
             }
         }
         while let Some(key) = keys.pop() {
-            handlers.remove(&inbox.poller, key).unwrap();
+            handlers.remove(&poller, key).unwrap();
         }
         assert!(handlers.descriptors.is_empty());
     }
@@ -1233,15 +1233,16 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn what_the_thread_polls_already_is_left_to_it() {
-        let inbox = Arc::new(Inbox::new(Poller::new(PollerKind::BEST).unwrap()));
+        let poller = Poller::new(PollerKind::BEST).unwrap();
+        let inbox = Arc::new(Inbox::new(poller.waker()));
         let mounts = std::fs::File::open("/proc/self/mounts").unwrap();
-        let mut handlers = Handlers::new(inbox.clone());
+        let mut handlers = Handlers::new(inbox);
         let (on, location) = (Target::Fd(mounts.as_raw_fd()), Location::caller());
         handlers
-            .add(on, Interest::PRIORITY, Mode::Level, location)
+            .add(&poller, on, Interest::PRIORITY, Mode::Level, location)
             .unwrap();
         assert!(handlers.descriptors[0].aside().is_some());
-        handlers.nest(&inbox.poller);
+        handlers.nest(&poller);
         assert!(!handlers.is_dirty());
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::Location;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, Weak};
 
 use crate::error::Cause;
 use crate::id::Key;
-use crate::poller::Poller;
+use crate::poller::Wake;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::atomic::{AtomicBool, AtomicU8};
 use crate::sync::{Mutex, MutexGuard};
@@ -38,7 +38,8 @@ const ASLEEP: u8 = 32;
 /// What outlives the reactor in the hands of a `Remote`. It never holds a callback after the
 /// reactor is gone: see `close`.
 pub(crate) struct Inbox {
-    pub(crate) poller: Poller,
+    /// Weak, so that a `Remote` that outlives its loop keeps no descriptor of it open.
+    wake: Weak<dyn Wake>,
     queue: Mutex<Queue>,
     /// All in one: whoever sets a signal and the loop that falls asleep each write first and look
     /// then, so that the second of them sees the first.
@@ -80,9 +81,9 @@ unsafe impl Send for Inbox {}
 unsafe impl Sync for Inbox {}
 
 impl Inbox {
-    pub(super) fn new(poller: Poller) -> Inbox {
+    pub(super) fn new(wake: Weak<dyn Wake>) -> Inbox {
         Inbox {
-            poller,
+            wake,
             queue: Mutex::default(),
             flags: AtomicU8::new(ASLEEP),
             woken: AtomicBool::new(false),
@@ -168,16 +169,11 @@ impl Inbox {
 
     /// Wakes a loop that sleeps.
     pub(crate) fn unpark(&self) {
-        if self.poller.wake().is_err() {
+        // Without a strong count nothing sleeps: the loop is gone.
+        if self.wake.upgrade().is_some_and(|wake| wake.wake().is_err()) {
             // For no reason that the caller could mend; but the next who asks tries again.
             self.flags.fetch_or(ASLEEP, AcqRel);
         }
-    }
-
-    /// Until there is something to see on the poller's descriptor.
-    #[cfg(loom)]
-    pub(crate) fn sleep(&self) {
-        self.poller.sleep();
     }
 
     pub(crate) fn stop(&self) {

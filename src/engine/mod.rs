@@ -61,6 +61,7 @@ pub(crate) struct Core {
     handles: AtomicUsize,
     /// Its handles stay on their thread.
     pub(crate) is_local: bool,
+    poller: Poller,
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
     turn_state: Mutex<TurnState>,
@@ -234,11 +235,14 @@ impl Core {
     ) -> io::Result<Core> {
         let poller = Poller::new(kind)?;
         let events = poller.events();
-        let inbox = Arc::new(Inbox::new(poller));
+        let inbox = Arc::new(Inbox::new(poller.waker()));
         Ok(Core {
             head: Head::new(),
             handles: AtomicUsize::new(1),
             is_local,
+            #[cfg(feature = "__faults")]
+            clock: Clock::new(clock, &inbox).with(&poller.faults),
+            #[cfg(not(feature = "__faults"))]
             clock: Clock::new(clock, &inbox),
             observer: Observer::new(slow),
             state: Mutex::new(State {
@@ -258,6 +262,7 @@ impl Core {
                 stats: Stats::default(),
             }),
             turn_state: Mutex::new(TurnState::new(events)),
+            poller,
             inbox,
             watched: AtomicU8::new(0),
             expected_hosts: AtomicUsize::new(0),
@@ -266,6 +271,17 @@ impl Core {
             #[cfg(all(feature = "futures", feature = "tracing"))]
             has_warned: AtomicBool::new(false),
         })
+    }
+
+    #[cfg(feature = "__faults")]
+    pub(crate) fn faults(&self) -> &crate::faults::Faults {
+        &self.poller.faults
+    }
+
+    /// Sleeps until there is something to see on the poller's descriptor.
+    #[cfg(loom)]
+    pub(crate) fn sleep(&self) {
+        self.poller.sleep();
     }
 
     // Handlers.
@@ -292,7 +308,10 @@ impl Core {
             Ok(state) => state,
             Err(error) => return Err((name(error), parts)),
         };
-        match state.handlers.add(on, interest, mode, location) {
+        match state
+            .handlers
+            .add(&self.poller, on, interest, mode, location)
+        {
             Ok(key) => {
                 state.handlers.set_callback(key, make(parts, key));
                 self.changed(state);
@@ -328,7 +347,7 @@ impl Core {
         change: impl FnOnce(&mut Handlers, &Poller) -> Option<handlers::Changed>,
     ) -> Result<()> {
         let mut state = self.enter(call)?;
-        let changed = change(&mut state.handlers, &self.inbox.poller);
+        let changed = change(&mut state.handlers, &self.poller);
         self.changed(state);
         known(call, changed)?.map_err(|(fd, error)| Error::os(call, error).with_fd(fd))
     }
@@ -336,7 +355,7 @@ impl Core {
     pub(crate) fn remove_handler(&self, key: Key) -> Result<()> {
         const CALL: &str = "remove_handler";
         let mut state = self.enter(CALL)?;
-        let removed = state.handlers.remove(&self.inbox.poller, key);
+        let removed = state.handlers.remove(&self.poller, key);
         self.changed(state);
         // The callback and its source are dropped here, with no lock held.
         known(CALL, removed).map(drop)
@@ -415,7 +434,7 @@ impl Core {
             When::System(time) => {
                 // First, so that no setting of the clock goes unnoticed.
                 if !state.watches_clock {
-                    let watched = self.inbox.poller.watch_clock();
+                    let watched = self.poller.watch_clock();
                     watched.map_err(|error| Error::os(call, error))?;
                     state.watches_clock = true;
                 }
@@ -508,7 +527,7 @@ impl Core {
     /// Makes the kernel's set anew. If it refuses, for want of descriptors, that is asked for again.
     pub(crate) fn rebuild(self: &Arc<Self>, host: Option<&'static str>) -> Result<()> {
         let driving = self.drive("rebuild", host)?;
-        let poller = &self.inbox.poller;
+        let poller = &self.poller;
         let _ = self.state().handlers.rebuild_set(poller, PollSet::Primary);
         drop(driving);
         Ok(())
@@ -690,7 +709,7 @@ impl Core {
             return;
         };
         state.closed = true;
-        let handlers = state.handlers.clear(&self.inbox.poller);
+        let handlers = state.handlers.clear(&self.poller);
         let timers = mem::take(&mut state.timers);
         let hooks = mem::take(&mut state.hooks);
         drop(state);
@@ -702,7 +721,7 @@ impl Core {
         let Some(state) = self.try_state() else {
             return Stats::default();
         };
-        let kernel_changes = self.inbox.poller.changes();
+        let kernel_changes = self.poller.changes();
         let [level, edge, oneshot] =
             [Mode::Level, Mode::Edge, Mode::Oneshot].map(|mode| state.handlers.len(mode));
         Stats {
@@ -739,7 +758,7 @@ impl Core {
     #[cfg(pollable)]
     pub(crate) fn as_fd(&self, by: u8) -> BorrowedFd<'_> {
         self.watch(by);
-        self.inbox.poller.as_fd()
+        self.poller.as_fd()
     }
 
     /// From now on, somebody may watch the descriptor.
@@ -749,7 +768,7 @@ impl Core {
         // The parent's alarm is not a child's to set.
         if !watched && !self.inbox.is_forked() {
             let mut state = self.state();
-            state.handlers.nest(&self.inbox.poller);
+            state.handlers.nest(&self.poller);
             if state.phase == Phase::Resting && self.set_alarm(&mut state).is_err() {
                 self.inbox.wake();
             }
@@ -846,7 +865,7 @@ impl Core {
             }
         } else if next != state.alarm {
             let delay = (next != NEVER).then(|| self.clock.until(next));
-            self.inbox.poller.set_alarm(delay)?;
+            self.poller.set_alarm(delay)?;
             state.alarm = next;
         }
         Ok(())

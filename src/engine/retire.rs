@@ -7,7 +7,7 @@ use crate::{Priority, Result};
 impl Core {
     pub(crate) fn retire_handler(&self, key: Key) -> Result<()> {
         self.retire("remove_handler", |state| {
-            state.handlers.remove(&self.inbox.poller, key)
+            state.handlers.remove(&self.poller, key)
         })
     }
 

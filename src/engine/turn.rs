@@ -248,7 +248,7 @@ impl<'c> Driver<'c> {
         if until != NO_WAIT && !core.inbox.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
-        let waited = core.inbox.poller.wait(&mut self.turn_state.events, timeout);
+        let waited = core.poller.wait(&mut self.turn_state.events, timeout);
         core.inbox.wake_up();
 
         // Gather. What was found is left over for the next turn if something fails.
@@ -269,7 +269,7 @@ impl<'c> Driver<'c> {
         let quiet = events.fired.is_empty();
         let mut met = [None; 2];
         for fired in &events.fired {
-            if !state.handlers.gather(&core.inbox.poller, *fired, batch) {
+            if !state.handlers.gather(&core.poller, *fired, batch) {
                 unclaimed[fired.set as usize].meet(fired.key, &mut met[fired.set as usize]);
             }
         }
@@ -316,12 +316,12 @@ impl<'c> Driver<'c> {
             state.alarm = NEVER;
         }
         let watched = match events.notices.clock {
-            true => core.inbox.poller.watch_clock(),
+            true => core.poller.watch_clock(),
             false => Ok(()),
         };
         core.follow_system_clock(state, events.notices.clock);
         if core.inbox.take_ready_sources(ready_sources) {
-            let poller = &core.inbox.poller;
+            let poller = &core.poller;
             state
                 .handlers
                 .take_ready_sources(poller, ready_sources, batch);
@@ -361,7 +361,7 @@ impl<'c> Driver<'c> {
             if watched && !self.built_in {
                 continue;
             }
-            if state.handlers.rebuild_set(&core.inbox.poller, set).is_err() {
+            if state.handlers.rebuild_set(&core.poller, set).is_err() {
                 // For want of descriptors: all else goes on. It is tried again with the next such event.
                 unclaimed.by = met[set as usize];
                 unclaimed.turns = REBUILD_AFTER - 1;
@@ -426,7 +426,7 @@ impl<'c> Driver<'c> {
                 .call(CallbackKind::Handler, location, || callback(event));
             mem::forget(guard);
             state = self.state()?;
-            let poller = &core.inbox.poller;
+            let poller = &core.poller;
             let action = match outcome {
                 Outcome::Done(action) => action,
                 Outcome::Replaced(action, fd) => {
@@ -644,7 +644,7 @@ impl<'c> Driver<'c> {
     }
 
     fn flush(&self, state: &mut State) -> Result<()> {
-        let flushed = state.handlers.flush(&self.core.inbox.poller);
+        let flushed = state.handlers.flush(&self.core.poller);
         flushed.map_err(|(fd, error)| Error::os(self.call, error).with_fd(fd))
     }
 
@@ -745,7 +745,7 @@ impl Drop for Driver<'_> {
         let closed = core.inbox.put_back(self.turn_state.take_posts());
         // A hook has to be asked before anybody sleeps.
         let ask = !state.hooks.is_empty() && state.prepared.is_none_or(|until| until == NO_WAIT);
-        let failed = state.handlers.tell_kernel(&core.inbox.poller).is_some();
+        let failed = state.handlers.tell_kernel(&core.poller).is_some();
         let work = ask || failed || self.has_work(&state);
         self.leave(&mut state);
         // The wake tells of a turn that was broken off, and costs less than to set the alarm.

@@ -5,10 +5,11 @@ use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
@@ -16,14 +17,15 @@ use rustix::time::{
 
 #[cfg(pollable)]
 use super::PollSet;
-use super::{ALARM, WAKE, Watch, borrow};
+use super::eventfd::EventFd;
+use super::{ALARM, WAKE, Wake, Watch, borrow};
 use crate::error::failed;
 use crate::{Interest, Mode, Ready};
 
 pub(super) struct Epoll {
     epoll: OwnedFd,
     /// Not in a second set, which has neither this nor an alarm.
-    wake: Option<OwnedFd>,
+    wake: Option<Arc<EventFd>>,
     /// Where there are no timerfds, a host cannot be told of a timer. The loop's own wait does without.
     alarm: Option<OwnedFd>,
     /// Whether the kernel takes timeouts in nanoseconds.
@@ -53,8 +55,7 @@ pub(super) fn buffer(room: usize) -> Buffer {
 impl Epoll {
     pub(super) fn new() -> io::Result<Epoll> {
         let mut epoll = Epoll::second()?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        epoll.wake = Some(wake.map_err(|error| failed("eventfd2", error))?);
+        epoll.wake = Some(Arc::new(EventFd::new()?));
         // Made at once, so that it cannot come to have the number of a descriptor that its owner closed.
         epoll.alarm = alarm()?;
         Ok(epoll)
@@ -84,7 +85,9 @@ impl Epoll {
     /// Both edge-triggered: a write, or an expiry, is one event, and nobody has to read it off.
     fn add_own_to(&self, epoll: &OwnedFd) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::ET;
-        for (fd, key) in [(&self.wake, WAKE), (&self.alarm, ALARM)] {
+        let wake = self.wake.as_ref().map(|wake| wake.as_fd());
+        let alarm = self.alarm.as_ref().map(|alarm| alarm.as_fd());
+        for (fd, key) in [(wake, WAKE), (alarm, ALARM)] {
             if let Some(fd) = fd {
                 let added = epoll::add(epoll, fd, EventData::new_u64(key), flags);
                 added.map_err(|error| failed("epoll_ctl", error))?;
@@ -122,8 +125,12 @@ impl Epoll {
     }
 
     pub(super) fn owns(&self, fd: RawFd) -> bool {
-        let own = [Some(&self.epoll), self.wake.as_ref(), self.alarm.as_ref()];
-        own.iter().flatten().any(|own| own.as_raw_fd() == fd)
+        self.epoll.as_raw_fd() == fd
+            || self.wake.as_ref().is_some_and(|wake| wake.owns(fd))
+            || self
+                .alarm
+                .as_ref()
+                .is_some_and(|alarm| alarm.as_raw_fd() == fd)
     }
 
     pub(super) fn unsupported_reason(&self, _: Watch) -> Option<&'static str> {
@@ -250,14 +257,10 @@ impl Epoll {
         }
     }
 
-    pub(super) fn wake(&self) -> io::Result<()> {
-        let Some(wake) = &self.wake else {
-            return Ok(());
-        };
-        match rustix::io::write(wake, &1u64.to_ne_bytes()) {
-            // Full: it has been written to 2^64 - 2 times and is as awake as can be.
-            Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
+    pub(super) fn waker(&self) -> Weak<dyn Wake> {
+        match &self.wake {
+            Some(wake) => Arc::downgrade(&(wake.clone() as Arc<dyn Wake>)),
+            None => Weak::<EventFd>::new(),
         }
     }
 
@@ -403,7 +406,7 @@ mod tests {
         });
         let best = best.min().unwrap();
         assert!((micros..micros * 3).contains(&best), "{best:?}");
-        epoll.wake().unwrap();
+        epoll.wake.as_ref().unwrap().wake().unwrap();
         assert_eq!(wait(None), [WAKE]);
         assert_eq!(wait(Some(Duration::ZERO)), []);
     }

@@ -123,6 +123,7 @@ impl Faults {
     /// A backend that fails when this says so.
     pub(super) fn wrap(&self, real: Backend, set: PollSet) -> Backend {
         Backend::Faulty(Faulty {
+            waker: Arc::new(FaultyWake(self.clone(), each!(&real, it => it.waker()))),
             real: Box::new(real),
             faults: self.clone(),
             set,
@@ -213,7 +214,17 @@ impl Orders {
     }
 }
 
+struct FaultyWake(Faults, Weak<dyn Wake>);
+
+impl Wake for FaultyWake {
+    fn wake(&self) -> io::Result<()> {
+        self.0.fails(Call::Wake)?;
+        self.1.upgrade().map_or(Ok(()), |wake| wake.wake())
+    }
+}
+
 pub(super) struct Faulty {
+    waker: Arc<FaultyWake>,
     real: Box<Backend>,
     faults: Faults,
     set: PollSet,
@@ -288,9 +299,8 @@ impl Faulty {
         each!(&*self.real, it => it.delete(fd))
     }
 
-    pub(super) fn wake(&self) -> io::Result<()> {
-        self.faults.fails(Call::Wake)?;
-        each!(&*self.real, it => it.wake())
+    pub(super) fn waker(&self) -> Weak<dyn Wake> {
+        Arc::downgrade(&(self.waker.clone() as Arc<dyn Wake>))
     }
 
     pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {

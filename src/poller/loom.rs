@@ -4,16 +4,19 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex, MutexGuard};
 
-use super::{ALARM, WAKE, Watch};
+use super::{ALARM, WAKE, Wake, Watch};
 use crate::Ready;
 
 #[derive(Default)]
-pub(super) struct Loom {
+pub(super) struct Loom(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
     shows: Mutex<Shows>,
     changed: Condvar,
 }
@@ -52,8 +55,8 @@ impl Loom {
 
     pub(super) fn wait(&self, timeout: Option<Duration>, mut take: impl FnMut(u64, Ready)) {
         let mut shows = match timeout {
-            Some(Duration::ZERO) => self.shows(),
-            _ => self.shown(),
+            Some(Duration::ZERO) => self.0.shows(),
+            _ => self.0.shown(),
         };
         let Shows { wake, alarm } = std::mem::take(&mut *shows);
         for (shown, key) in [(wake, WAKE), (alarm, ALARM)] {
@@ -65,9 +68,29 @@ impl Loom {
 
     /// Until there is something to see, as a host that watches the descriptor.
     pub(super) fn sleep(&self) {
-        drop(self.shown());
+        drop(self.0.shown());
     }
 
+    pub(super) fn waker(&self) -> Weak<dyn Wake> {
+        Arc::downgrade(&(self.0.clone() as Arc<dyn Wake>))
+    }
+
+    pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+        self.0.shows().alarm = delay == Some(Duration::ZERO);
+        self.0.changed.notify_all();
+        Ok(())
+    }
+}
+
+impl Wake for Shared {
+    fn wake(&self) -> io::Result<()> {
+        self.shows().wake = true;
+        self.changed.notify_all();
+        Ok(())
+    }
+}
+
+impl Shared {
     fn shown(&self) -> MutexGuard<'_, Shows> {
         let mut shows = self.shows();
         while !shows.wake && !shows.alarm {
@@ -75,18 +98,6 @@ impl Loom {
             shows = woken.unwrap_or_else(PoisonError::into_inner);
         }
         shows
-    }
-
-    pub(super) fn wake(&self) -> io::Result<()> {
-        self.shows().wake = true;
-        self.changed.notify_all();
-        Ok(())
-    }
-
-    pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        self.shows().alarm = delay == Some(Duration::ZERO);
-        self.changed.notify_all();
-        Ok(())
     }
 
     fn shows(&self) -> MutexGuard<'_, Shows> {

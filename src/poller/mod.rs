@@ -6,19 +6,21 @@
 //! inlined, here and in the engine.
 #![cfg_attr(loom, allow(dead_code))]
 
-#[cfg_attr(not(epoll), path = "no_aside.rs")]
-pub(crate) mod aside;
 #[cfg(epoll)]
 mod clock;
 #[cfg(epoll)]
 mod epoll;
+#[cfg(epoll)]
+mod eventfd;
 #[cfg(loom)]
 mod loom;
+#[cfg_attr(not(epoll), path = "no_poll_thread.rs")]
+pub(crate) mod poll_thread;
 #[cfg(portable)]
 mod portable;
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use crate::id::Key;
@@ -104,6 +106,13 @@ const NESTED: Watch = Watch {
 
 /// How many events one wait fetches; the kernel serves the rest first next time.
 pub(crate) const BATCH: usize = 1024;
+
+/// Ends the wait that is going on, or else the next one.
+///
+/// May be called on any thread, and in a signal handler: so may be the drop of what implements this.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self) -> io::Result<()>;
+}
 
 pub(crate) struct Poller {
     main: Backend,
@@ -302,7 +311,7 @@ impl Poller {
     #[inline]
     pub(crate) fn allows(&self, fd: RawFd) -> io::Result<()> {
         let set_owns = |set: &Backend| each!(set, it => it.owns(fd));
-        if set_owns(&self.main) || self.owns_late(fd) || aside::owns(fd) {
+        if set_owns(&self.main) || self.owns_late(fd) || poll_thread::owns(fd) {
             let what = "the descriptor is the loop's own";
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
@@ -366,9 +375,9 @@ impl Poller {
         edges.map_or(Ok(()), look)
     }
 
-    /// Ends the wait that is going on, or else the next one. Any thread.
-    pub(crate) fn wake(&self) -> io::Result<()> {
-        each!(&self.main, it => it.wake())
+    /// Ends waits while the poller is there.
+    pub(crate) fn waker(&self) -> Weak<dyn Wake> {
+        each!(&self.main, it => it.waker())
     }
 
     /// Sleeps until `wait` would find something.

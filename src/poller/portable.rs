@@ -5,13 +5,15 @@
 use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 #[cfg(epoll)]
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use polling::{Event, PollMode};
 
-use super::{ALARM, Watch, borrow};
+use super::{ALARM, Wake, Watch, borrow};
 #[cfg(any(epoll, pollable))]
 use crate::os::AsRawFd;
 use crate::os::{self, RawFd};
@@ -23,13 +25,41 @@ use crate::{Interest, Mode, Ready, fork};
 compile_error!("the keys of the `polling` crate are too short on this target");
 
 pub(super) struct Portable {
-    /// Not dropped in a child process: it would take its own descriptors out of the parent's set.
-    poller: ManuallyDrop<polling::Poller>,
-    forks: u32,
+    poller: Arc<Owned>,
     #[cfg(epoll)]
     alarm: Option<OwnedFd>,
     /// Descriptors that `polling` has made for itself, beside its poller.
     hidden: Vec<RawFd>,
+}
+
+/// The poller, which is not dropped in a child process: it would take its own descriptors out of the
+/// parent's set.
+struct Owned {
+    poller: ManuallyDrop<polling::Poller>,
+    forks: u32,
+}
+
+impl Deref for Owned {
+    type Target = polling::Poller;
+
+    fn deref(&self) -> &polling::Poller {
+        &self.poller
+    }
+}
+
+impl Wake for Owned {
+    fn wake(&self) -> io::Result<()> {
+        self.poller.notify()
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if self.forks == fork::seen() {
+            // SAFETY: this is the only drop, and nothing uses the poller after it.
+            unsafe { ManuallyDrop::drop(&mut self.poller) };
+        }
+    }
 }
 
 pub(super) type Buffer = polling::Events;
@@ -48,8 +78,10 @@ impl Portable {
             #[cfg(epoll)]
             alarm: super::epoll::alarm()?,
             // The last: what fails above has to drop it.
-            poller: ManuallyDrop::new(poller),
-            forks: fork::generation(),
+            poller: Arc::new(Owned {
+                poller: ManuallyDrop::new(poller),
+                forks: fork::generation(),
+            }),
         })
     }
 
@@ -166,8 +198,8 @@ impl Portable {
         }
     }
 
-    pub(super) fn wake(&self) -> io::Result<()> {
-        self.poller.notify()
+    pub(super) fn waker(&self) -> Weak<dyn Wake> {
+        Arc::downgrade(&(self.poller.clone() as Arc<dyn Wake>))
     }
 
     #[cfg(epoll)]
@@ -194,15 +226,6 @@ impl Portable {
     #[cfg(not(any(epoll, kqueue)))]
     pub(super) fn set_alarm(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Drop for Portable {
-    fn drop(&mut self) {
-        if self.forks == fork::seen() {
-            // SAFETY: once, and nobody uses it afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.poller) };
-        }
     }
 }
 

@@ -15,19 +15,19 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat, fstatfs};
-use rustix::io::Errno;
 use slab::Slab;
 
-use super::{FileId, borrow};
+use super::eventfd::EventFd;
+use super::{FileId, Wake, borrow};
 use crate::engine::Inbox;
 use crate::id::Key;
 use crate::{Interest, Ready, fork};
@@ -75,7 +75,7 @@ fn link(fd: RawFd) -> Option<String> {
 /// Whether the number is of the thread's own descriptor.
 pub(crate) fn owns(fd: RawFd) -> bool {
     let polls = Polls::of(POLLS.load(Ordering::Acquire), fork::seen());
-    polls.is_some_and(|polls| polls.wake.as_raw_fd() == fd)
+    polls.is_some_and(|polls| polls.wake.owns(fd))
 }
 
 /// A descriptor that the thread polls, until this is dropped.
@@ -146,7 +146,7 @@ impl Aside {
             report(&self.inbox, key);
             return Ok(());
         }
-        self.polls.wake()
+        self.polls.wake.wake()
     }
 
     /// What was found for a handler that waits for `interest`. What it does not wait for is kept.
@@ -172,7 +172,7 @@ impl Drop for Aside {
         let entry = self.polls.lock().entries.remove(self.index);
         drop(entry);
         // So that it asks for it no more, and ends with the last one.
-        let _ = self.polls.wake();
+        let _ = self.polls.wake.wake();
     }
 }
 
@@ -194,7 +194,7 @@ fn without_signals<R>(make: impl FnOnce() -> R) -> R {
 
 /// The thread, and what it polls. Never freed, since there is one for a process.
 struct Polls {
-    wake: OwnedFd,
+    wake: EventFd,
     state: Mutex<State>,
     /// The process that it is in.
     forks: u32,
@@ -279,7 +279,7 @@ impl Polls {
             return Ok(polls);
         }
         let polls = Box::leak(Box::new(Polls {
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wake: EventFd::new()?,
             state: Mutex::default(),
             forks,
         }));
@@ -296,13 +296,6 @@ impl Polls {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) -> io::Result<()> {
-        match rustix::io::write(&self.wake, &1_u64.to_ne_bytes()) {
-            Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Until nothing is left to poll.
