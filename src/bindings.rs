@@ -18,7 +18,7 @@ use std::{io, process::ExitStatus};
 
 #[cfg(all(unix, feature = "signal"))]
 use crate::child::ExitWatch;
-use crate::engine::{Target, When, boxed};
+use crate::engine::{Fired, Outcome, Target, When, boxed};
 use crate::os::RawFd;
 use crate::{
     Action, Event, HandlerId, HookId, Interest, Mode, Priority, Reactor, Result, TimerId,
@@ -127,7 +127,7 @@ impl Reactor {
             (),
             |(), key| {
                 let mut callback = make(HandlerId(key));
-                Box::new(move |event| callback(event).into())
+                Box::new(move |event| Outcome::Done(callback(event)))
             },
         );
         added.map(HandlerId).map_err(|(error, ())| error)
@@ -189,7 +189,7 @@ impl Reactor {
             .map_err(crate::Error::from)
     }
 
-    /// As [`Reactor::call_every_at`], or as [`Reactor::call_at`] if there is no period.
+    /// As [`Reactor::call_every`], but for the first call; as [`Reactor::add_timer`] if there is no period.
     #[track_caller]
     pub fn add_timer_with<F>(
         &self,
@@ -205,8 +205,12 @@ impl Reactor {
             Some(period) => When::Every(first, period),
         };
         let location = Location::caller();
-        let make = |key| Box::new(make(TimerId(key))) as _;
-        let added = self.core.add_timer_with("call_at", when, location, make);
+        let make = |key| {
+            let mut callback = make(TimerId(key));
+            Box::new(move || Ok(callback())) as _
+        };
+        let add = "add_timer";
+        let added = (self.core).add_timer_with(add, when, Fired::Kept, location, make);
         added.map(TimerId)
     }
 
@@ -216,7 +220,13 @@ impl Reactor {
     where
         F: FnOnce() + Send + 'static,
     {
-        let make = |()| Box::new(make()) as _;
+        let make = |()| {
+            let callback = make();
+            Box::new(move || {
+                callback();
+                Ok(())
+            }) as _
+        };
         let posted = self.core.inbox.post_with("call_soon", priority, (), make);
         posted.map_err(|(error, ())| error)
     }

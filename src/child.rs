@@ -11,8 +11,11 @@ use std::sync::OnceLock;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
 use crate::engine::{Target, boxed};
+use crate::outcome::Failure;
 use crate::signal::SignalPipe;
-use crate::{Action, AddError, Error, HandlerId, Interest, MaybeSend, Mode, Reactor, Threading};
+use crate::{
+    Action, AddError, Error, HandlerId, Interest, IntoResult, MaybeSend, Mode, Reactor, Threading,
+};
 
 /// A child process of this one: a [`Child`], or its number.
 pub trait ChildProcess: sealed::Reap {}
@@ -91,15 +94,16 @@ impl<M: Threading> Reactor<M> {
     /// The operating system's, with the child in it: `ECHILD` if it is not a child of this process,
     /// or was reaped already.
     #[track_caller]
-    pub fn add_child<C, F>(&self, child: C, callback: F) -> Result<HandlerId, AddError<C>>
+    pub fn add_child<C, F, R>(&self, child: C, callback: F) -> Result<HandlerId, AddError<C>>
     where
         C: ChildProcess + MaybeSend<M> + 'static,
-        F: FnOnce(io::Result<ExitStatus>) + MaybeSend<M> + 'static,
+        F: FnOnce(io::Result<ExitStatus>) -> R + MaybeSend<M> + 'static,
+        R: IntoResult,
     {
         self.add_child_by(ExitWatch::of, child, Location::caller(), |_| callback)
     }
 
-    pub(crate) fn add_child_by<C, F>(
+    pub(crate) fn add_child_by<C, F, R>(
         &self,
         ending: impl FnOnce(Pid) -> io::Result<ExitWatch>,
         child: C,
@@ -108,7 +112,8 @@ impl<M: Threading> Reactor<M> {
     ) -> Result<HandlerId, AddError<C>>
     where
         C: ChildProcess + 'static,
-        F: FnOnce(io::Result<ExitStatus>) + 'static,
+        F: FnOnce(io::Result<ExitStatus>) -> R + 'static,
+        R: IntoResult,
     {
         const CALL: &str = "add_child";
         let pid = child.pid();
@@ -124,19 +129,22 @@ impl<M: Threading> Reactor<M> {
         let make = |(mut child, ending): (C, ExitWatch), key| {
             child.end_input();
             let mut callback = Some(make(HandlerId(key)));
-            boxed(ending, move |ending: &mut ExitWatch, _| {
-                ending.drain();
-                match child.reap() {
-                    Ok(None) => return Action::Continue,
-                    result => {
-                        let status = result.and_then(|status| status.ok_or_else(no_child));
-                        if let Some(callback) = callback.take() {
-                            callback(status);
+            boxed(
+                ending,
+                move |ending: &mut ExitWatch, _| -> Result<Action, Failure> {
+                    ending.drain();
+                    match child.reap() {
+                        Ok(None) => return Ok(Action::Continue),
+                        result => {
+                            let status = result.and_then(|status| status.ok_or_else(no_child));
+                            if let Some(callback) = callback.take() {
+                                callback(status).into_result()?;
+                            }
                         }
                     }
-                }
-                Action::Remove
-            })
+                    Ok(Action::Remove)
+                },
+            )
         };
         let what = (Interest::READABLE, mode);
         let parts = (child, ending);

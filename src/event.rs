@@ -113,7 +113,7 @@ pub enum Mode {
     Oneshot,
 }
 
-/// A handler's decision about its next call. Returning `()` means [`Action::Continue`].
+/// A handler's decision about its next call. [`IntoAction`](crate::IntoAction) says what else it may return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Action {
@@ -126,12 +126,6 @@ pub enum Action {
     Again,
     /// Remove the handler and drop its source.
     Remove,
-}
-
-impl From<()> for Action {
-    fn from((): ()) -> Action {
-        Action::Continue
-    }
 }
 
 /// One call of a handler: its id, and the readiness of its source.

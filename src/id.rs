@@ -131,7 +131,7 @@ ids! {
 }
 
 /// The id of a handler or a timer, for [`Reactor::unref`](crate::Reactor::unref).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Id {
     /// A handler.

@@ -107,6 +107,7 @@ pub mod futures;
 mod host;
 mod id;
 mod os;
+mod outcome;
 mod poller;
 mod priority;
 mod reactor;
@@ -127,6 +128,7 @@ pub use error::{AddError, Error, ErrorKind, PostError, Result};
 pub use event::{Action, Event, Interest, Mode, Ready};
 pub use host::{ExpectedHost, Host, Turn};
 pub use id::{HandlerId, HookId, Id, TimerId};
+pub use outcome::{FailedCallback, IntoAction, IntoResult};
 pub use poller::PollerKind;
 #[cfg(feature = "__faults")]
 #[doc(hidden)]

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(pollable)]
 use crate::engine::BY_OTHERS;
-use crate::engine::{Core, Inbox, Outcome, SlowReport, Target, When, boxed};
+use crate::engine::{Core, ErrorReport, Fired, Inbox, Outcome, SlowReport, Target, When, boxed};
 use crate::error::Cause;
 use crate::os::RawFd;
 #[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd};
 use crate::{
-    Action, AddError, Error, Event, ExpectedHost, HandlerId, HookId, Host, Id, Interest, Local,
-    MaybeSend, Mode, PollerKind, PostError, Priority, Result, Shared, SlowCallback, Source, Stats,
-    TestClock, Threading, TimerId, Turn,
+    Action, AddError, Error, Event, ExpectedHost, FailedCallback, HandlerId, HookId, Host, Id,
+    Interest, IntoAction, IntoResult, Local, MaybeSend, Mode, PollerKind, PostError, Priority,
+    Result, Shared, SlowCallback, Source, Stats, TestClock, Threading, TimerId, Turn,
 };
 
 /// An event loop: handlers of descriptors, timers, and posts from any thread.
@@ -65,6 +65,7 @@ pub struct Builder {
     poller: PollerKind,
     clock: Option<TestClock>,
     slow: Option<SlowReport>,
+    on_error: Option<ErrorReport>,
 }
 
 impl Builder {
@@ -113,6 +114,33 @@ impl Builder {
         self
     }
 
+    /// Calls `report` for every callback that returns an `Err`: a handler, a timer, a post. By then the
+    /// callback was removed and dropped. Without a report, such errors go to `tracing` as errors (feature
+    /// `tracing`), or else to the standard error output.
+    ///
+    /// `report` is called on the driving thread, with no lock held. If it panics, that reaches whoever
+    /// drives.
+    ///
+    /// ```
+    /// use oneloop::Reactor;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::builder()
+    ///     .on_error(|failed| {
+    ///         eprintln!("{failed}"); // "the callback posted at src/main.rs:9:9 failed: no luck"
+    ///         Reactor::current().unwrap().stop();
+    ///     })
+    ///     .build()?;
+    /// reactor.call_soon(|| Err::<(), _>("no luck"))?;
+    /// reactor.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_error(mut self, report: impl Fn(&FailedCallback) + Send + Sync + 'static) -> Builder {
+        self.on_error = Some(Arc::new(report));
+        self
+    }
+
     /// Makes a [`Reactor`].
     ///
     /// # Errors
@@ -128,7 +156,13 @@ impl Builder {
     }
 
     fn make<M: Threading>(self) -> Result<Reactor<M>> {
-        let core = Core::new(self.poller, self.clock, self.slow, M::IS_LOCAL);
+        let core = Core::new(
+            self.poller,
+            self.clock,
+            self.slow,
+            self.on_error,
+            M::IS_LOCAL,
+        );
         let core = core.map_err(|error| Error::os("build", error))?;
         Ok(Reactor {
             core: Arc::new(core),
@@ -159,6 +193,7 @@ impl Reactor {
             poller: PollerKind::BEST,
             clock: None,
             slow: None,
+            on_error: None,
         }
     }
 }
@@ -260,8 +295,8 @@ impl<M: Threading> Reactor<M> {
     /// with a descriptor, or without one.
     ///
     /// Any number of handlers may be on one descriptor, each as if it were alone. A callback that
-    /// returns `()` goes on; see [`Action`] for the rest. A handler that is added in a callback is
-    /// first called in a later turn.
+    /// returns `()` goes on, and one that returns an error is removed; see [`IntoAction`] for the rest. A
+    /// handler that is added in a callback is first called in a later turn.
     ///
     /// O_NONBLOCK and all else of the descriptor stays as it is. Regular files and directories
     /// are always ready.
@@ -283,7 +318,7 @@ impl<M: Threading> Reactor<M> {
     where
         S: Source + MaybeSend<M> + 'static,
         F: FnMut(&mut S, Event) -> A + MaybeSend<M> + 'static,
-        A: Into<Action>,
+        A: IntoAction,
     {
         let on = Target::of(&source);
         let parts = (source, callback);
@@ -347,10 +382,10 @@ impl<M: Threading> Reactor<M> {
     ) -> Result<HandlerId>
     where
         F: FnMut(Event) -> A + MaybeSend<M> + 'static,
-        A: Into<Action>,
+        A: IntoAction,
     {
         let make = |(), _| -> Box<dyn FnMut(Event) -> Outcome> {
-            Box::new(move |event| callback(event).into().into())
+            Box::new(move |event| callback(event).into_action().into())
         };
         let (what, location) = ((interest, mode), Location::caller());
         match self
@@ -443,28 +478,27 @@ impl<M: Threading> Reactor<M> {
     /// Calls `callback` once, at `deadline`. If that has passed: in the next turn, or in this one
     /// if a handler says so, whose turn has not come to its timers yet.
     ///
-    /// The callback is `FnMut` although it is called once:
-    /// [`reset_timer`](Self::reset_timer) in it lets it fire again. See
-    /// [`call_later`](Self::call_later) for how it gives something away.
+    /// The timer can be [reset](Self::reset_timer) and cancelled until it fires. In its own callback it is
+    /// gone already: [`add_timer`](Self::add_timer) makes one that fires again.
     ///
     /// # Errors
     ///
-    /// Only if the loop is closed or of a parent process; so for the other timers, too.
+    /// If the loop is closed, or is of a parent process.
     #[track_caller]
-    pub fn call_at<F>(&self, deadline: Instant, callback: F) -> Result<TimerId>
+    pub fn call_at<F, R>(&self, deadline: Instant, callback: F) -> Result<TimerId>
     where
-        F: FnMut() + MaybeSend<M> + 'static,
+        F: FnOnce() -> R + MaybeSend<M> + 'static,
+        R: IntoResult,
     {
-        self.set_timer("call_at", When::At(deadline), callback)
+        self.call_once("call_at", When::At(deadline), callback)
     }
 
     /// Calls `callback` once, after `delay`. A delay of zero means the next turn, or this one if a
     /// handler says so; one of more than 480 years means never, which does not keep
     /// [`run`](Self::run) going.
     ///
-    /// The callback is `FnMut` although it is called once:
-    /// [`reset_timer`](Self::reset_timer) in it lets it fire again. So what it gives away goes into
-    /// an `Option` that it takes from:
+    /// The timer can be [reset](Self::reset_timer) and cancelled until it fires. In its own callback it is
+    /// gone already: [`add_timer`](Self::add_timer) makes one that fires again.
     ///
     /// ```
     /// use std::{sync::mpsc::channel, time::Duration};
@@ -472,27 +506,73 @@ impl<M: Threading> Reactor<M> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = oneloop::Reactor::new()?;
     /// let (sender, receiver) = channel();
-    /// let mut text = Some(String::from("given away"));
-    /// reactor.call_later(Duration::from_millis(1), move || {
-    ///     sender.send(text.take().unwrap()).unwrap();
-    /// })?;
+    /// let text = String::from("given away");
+    /// reactor.call_later(Duration::from_millis(1), move || sender.send(text))?;
     /// reactor.run()?;
     /// assert_eq!(receiver.recv()?, "given away");
     /// # Ok(())
     /// # }
     /// ```
+    /// # Errors
+    ///
+    /// As [`call_at`](Self::call_at).
     #[doc(alias = "timeout")]
     #[track_caller]
-    pub fn call_later<F>(&self, delay: Duration, callback: F) -> Result<TimerId>
+    pub fn call_later<F, R>(&self, delay: Duration, callback: F) -> Result<TimerId>
     where
-        F: FnMut() + MaybeSend<M> + 'static,
+        F: FnOnce() -> R + MaybeSend<M> + 'static,
+        R: IntoResult,
     {
-        self.set_timer("call_later", When::After(delay), callback)
+        self.call_once("call_later", When::After(delay), callback)
+    }
+
+    /// Adds a timer that sleeps until [`reset_timer`](Self::reset_timer) gives it a deadline. When it has
+    /// fired, it sleeps until it is reset again, which its own callback may do.
+    ///
+    /// It is there until it is cancelled, or its callback returns [`Action::Remove`]. While it sleeps it does
+    /// not keep [`run`](Self::run) going. A reset to more than 480 years from now puts it to sleep.
+    ///
+    /// Resetting costs much less than to cancel one timer and to add another. That is what a limit to the
+    /// silence of a connection needs, for example:
+    ///
+    /// ```
+    /// use oneloop::{Action, Interest, Mode, Reactor};
+    /// use std::{io::Read, os::unix::net::UnixStream, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::io::Write;
+    /// const LIMIT: Duration = Duration::from_millis(5);
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (ours, mut theirs) = UnixStream::pair()?;
+    /// let silence = reactor.add_timer(|| Reactor::current().unwrap().stop())?;
+    /// reactor.reset_timer_after(silence, LIMIT)?;
+    /// let read = move |stream: &mut UnixStream, _| -> Result<(), Box<dyn std::error::Error>> {
+    ///     stream.read(&mut [0; 100])?;
+    ///     Ok(Reactor::current()?.reset_timer_after(silence, LIMIT)?)
+    /// };
+    /// reactor.add_handler(ours, Interest::READABLE, Mode::Level, read)?;
+    /// # theirs.write_all(b"a message")?;
+    /// reactor.run()?; // until nothing has come for so long
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`call_at`](Self::call_at).
+    #[track_caller]
+    pub fn add_timer<F, A>(&self, callback: F) -> Result<TimerId>
+    where
+        F: FnMut() -> A + MaybeSend<M> + 'static,
+        A: IntoAction,
+    {
+        self.call_repeatedly("add_timer", When::After(Duration::MAX), callback)
     }
 
     /// Calls `callback` every `period`, the first time a period from now. Keeps its phase: what
     /// was missed because the loop was busy is skipped. A period of zero means every turn. Ends when
-    /// it returns [`Action::Remove`]; `()`, and any other, means to go on.
+    /// it returns [`Action::Remove`] or an error; `()`, and any other, means to go on.
     ///
     /// ```
     /// use oneloop::{Action, Reactor};
@@ -514,7 +594,7 @@ impl<M: Threading> Reactor<M> {
     pub fn call_every<F, A>(&self, period: Duration, callback: F) -> Result<TimerId>
     where
         F: FnMut() -> A + MaybeSend<M> + 'static,
-        A: Into<Action>,
+        A: IntoAction,
     {
         let now = self.now();
         let when = match now.checked_add(period) {
@@ -522,23 +602,7 @@ impl<M: Threading> Reactor<M> {
             // Beyond the end of time: never.
             None => When::After(period),
         };
-        self.set_timer("call_every", when, callback)
-    }
-
-    /// As [`call_every`](Self::call_every), the first time at `start`.
-    #[track_caller]
-    pub fn call_every_at<F, A>(
-        &self,
-        start: Instant,
-        period: Duration,
-        callback: F,
-    ) -> Result<TimerId>
-    where
-        F: FnMut() -> A + MaybeSend<M> + 'static,
-        A: Into<Action>,
-    {
-        let when = When::Every(start, period);
-        self.set_timer("call_every_at", when, callback)
+        self.call_repeatedly("call_every", when, callback)
     }
 
     /// Calls `callback` once, when the system clock shows `time`; if that has passed, as soon as
@@ -549,35 +613,59 @@ impl<M: Threading> Reactor<M> {
     /// clock is looked at when the timer is due by what it showed before: one that was set forward
     /// is noticed only then.
     ///
-    /// [`reset_timer`](Self::reset_timer) makes it a timer on the monotonic clock.
+    /// Before it fires, [`reset_timer`](Self::reset_timer) makes it a timer on the monotonic clock.
     ///
     /// # Errors
     ///
     /// As [`call_at`](Self::call_at), and the operating system's if there are no descriptors left
     /// for the first such timer of a loop, which needs one.
     #[track_caller]
-    pub fn call_at_system_time<F>(&self, time: SystemTime, callback: F) -> Result<TimerId>
+    pub fn call_at_system_time<F, R>(&self, time: SystemTime, callback: F) -> Result<TimerId>
     where
-        F: FnMut() + MaybeSend<M> + 'static,
+        F: FnOnce() -> R + MaybeSend<M> + 'static,
+        R: IntoResult,
     {
-        self.set_timer("call_at_system_time", When::System(time), callback)
+        self.call_once("call_at_system_time", When::System(time), callback)
     }
 
     #[track_caller]
-    fn set_timer<F, A>(&self, call: &'static str, when: When, mut callback: F) -> Result<TimerId>
+    fn call_once<F, R>(&self, call: &'static str, when: When, callback: F) -> Result<TimerId>
     where
-        F: FnMut() -> A + 'static,
-        A: Into<Action>,
+        F: FnOnce() -> R + 'static,
+        R: IntoResult,
     {
+        let mut callback = Some(callback);
+        let callback = Box::new(move || {
+            if let Some(callback) = callback.take() {
+                callback().into_result()?;
+            }
+            Ok(Action::Remove)
+        });
         let location = Location::caller();
-        let callback = Box::new(move || callback().into());
-        let added = self.core.add_timer(call, when, location, callback);
+        let added = (self.core).add_timer(call, when, Fired::Gone, location, callback);
         added.map(TimerId)
     }
 
-    /// Moves a timer, forward or back; a periodic one goes on from there. Also in its own
-    /// callback, where it goes before the period. (If another thread drives, a call may be under way
-    /// there; the timer fires once more then.)
+    #[track_caller]
+    fn call_repeatedly<F, A>(
+        &self,
+        call: &'static str,
+        when: When,
+        mut callback: F,
+    ) -> Result<TimerId>
+    where
+        F: FnMut() -> A + 'static,
+        A: IntoAction,
+    {
+        let callback = Box::new(move || callback().into_action());
+        let location = Location::caller();
+        let added = (self.core).add_timer(call, when, Fired::Kept, location, callback);
+        added.map(TimerId)
+    }
+
+    /// Moves a timer, forward or back. A periodic one goes on from there. In its own callback the reset goes
+    /// before the period. (If another thread drives, a call may be under way there. The timer fires once more
+    /// then.)
     ///
     /// Reckon the deadline from [`now`](Self::now), which is right with a [`TestClock`], too.
     ///
@@ -624,8 +712,7 @@ impl<M: Threading> Reactor<M> {
         self.core.reset_timer(id.0, When::System(time))
     }
 
-    /// Cancels a timer and drops its callback. Also in its own callback. (If another thread drives, a
-    /// call may be under way there.)
+    /// Cancels a timer and drops its callback. (If another thread drives, a call may be under way there.)
     ///
     /// # Errors
     ///
@@ -666,9 +753,10 @@ impl<M: Threading> Reactor<M> {
     /// ```
     #[doc(alias = "spawn")]
     #[track_caller]
-    pub fn call_soon<F>(&self, callback: F) -> std::result::Result<(), PostError<F>>
+    pub fn call_soon<F, R>(&self, callback: F) -> std::result::Result<(), PostError<F>>
     where
-        F: FnOnce() + MaybeSend<M> + 'static,
+        F: FnOnce() -> R + MaybeSend<M> + 'static,
+        R: IntoResult,
     {
         let inbox = &self.core.inbox;
         inbox.post("call_soon", Priority::Normal, callback)
@@ -677,13 +765,14 @@ impl<M: Threading> Reactor<M> {
     /// As [`call_soon`](Self::call_soon), before the turn's handlers or only when there is nothing
     /// else to do. Posts of one priority keep their order.
     #[track_caller]
-    pub fn call_soon_with<F>(
+    pub fn call_soon_with<F, R>(
         &self,
         priority: Priority,
         callback: F,
     ) -> std::result::Result<(), PostError<F>>
     where
-        F: FnOnce() + MaybeSend<M> + 'static,
+        F: FnOnce() -> R + MaybeSend<M> + 'static,
+        R: IntoResult,
     {
         let inbox = &self.core.inbox;
         inbox.post("call_soon_with", priority, callback)
@@ -1129,9 +1218,10 @@ impl Remote {
     ///
     /// If the loop is gone or closed; gives the callback back.
     #[track_caller]
-    pub fn call_soon<F>(&self, callback: F) -> std::result::Result<(), PostError<F>>
+    pub fn call_soon<F, R>(&self, callback: F) -> std::result::Result<(), PostError<F>>
     where
-        F: FnOnce() + Send + 'static,
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoResult,
     {
         self.inbox.post("call_soon", Priority::Normal, callback)
     }
@@ -1142,13 +1232,14 @@ impl Remote {
     ///
     /// If the loop is gone or closed; gives the callback back.
     #[track_caller]
-    pub fn call_soon_with<F>(
+    pub fn call_soon_with<F, R>(
         &self,
         priority: Priority,
         callback: F,
     ) -> std::result::Result<(), PostError<F>>
     where
-        F: FnOnce() + Send + 'static,
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoResult,
     {
         self.inbox.post("call_soon_with", priority, callback)
     }

@@ -15,7 +15,7 @@ use signal_hook::low_level::{register, unregister};
 
 use crate::engine::{Target, boxed};
 use crate::{
-    Action, Error, HandlerId, Interest, MaybeSend, Mode, Reactor, Result, Threading, fork,
+    Error, HandlerId, Interest, IntoAction, MaybeSend, Mode, Reactor, Result, Threading, fork,
 };
 
 /// Signals and child processes (feature `signal`).
@@ -68,7 +68,7 @@ impl<M: Threading> Reactor<M> {
     pub fn add_signal<F, A>(&self, signal: i32, callback: F) -> Result<HandlerId>
     where
         F: FnMut(i32) -> A + MaybeSend<M> + 'static,
-        A: Into<Action>,
+        A: IntoAction,
     {
         self.add_signal_by(signal, Location::caller(), |_| callback)
     }
@@ -81,7 +81,7 @@ impl<M: Threading> Reactor<M> {
     ) -> Result<HandlerId>
     where
         F: FnMut(i32) -> A + 'static,
-        A: Into<Action>,
+        A: IntoAction,
     {
         const CALL: &str = "add_signal";
         let pipe = SignalPipe::new(signal);

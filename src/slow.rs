@@ -32,7 +32,7 @@ pub enum CallbackKind {
 }
 
 impl CallbackKind {
-    fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match self {
             CallbackKind::Handler => "the handler added at",
             CallbackKind::Timer => "the timer set at",

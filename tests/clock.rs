@@ -64,12 +64,11 @@ fn a_period_that_began_before_the_loop_keeps_its_phase() {
     let reactor = on(&clock);
     let (sender, fired) = channel();
     let weak = reactor.downgrade();
-    reactor
-        .call_every_at(start, 100 * SECOND, move || {
-            let passed = weak.upgrade().unwrap().now() - start;
-            sender.send(passed.as_secs()).unwrap();
-        })
-        .unwrap();
+    let timer = reactor.call_every(100 * SECOND, move || {
+        let passed = weak.upgrade().unwrap().now() - start;
+        sender.send(passed.as_secs()).unwrap();
+    });
+    reactor.reset_timer(timer.unwrap(), start).unwrap();
     for _ in 0..20 {
         look(&reactor);
         clock.advance(10 * SECOND);

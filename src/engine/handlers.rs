@@ -15,6 +15,7 @@ use super::descriptors::{
 use super::{Inbox, Target};
 use crate::id::Key;
 use crate::os::{self, RawFd};
+use crate::outcome::Failure;
 use crate::poller::{PollSet, Poller, ReadyEvent, Watch, exists};
 use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
 
@@ -25,11 +26,16 @@ pub(crate) enum Outcome {
     Done(Action),
     /// The callback has replaced its source by another, which has this descriptor.
     Replaced(Action, RawFd),
+    Failed(Failure),
 }
 
-impl<A: Into<Action>> From<A> for Outcome {
-    fn from(action: A) -> Outcome {
-        Outcome::Done(action.into())
+impl From<Result<Action, Failure>> for Outcome {
+    #[inline]
+    fn from(result: Result<Action, Failure>) -> Outcome {
+        match result {
+            Ok(action) => Outcome::Done(action),
+            Err(failure) => Outcome::Failed(failure),
+        }
     }
 }
 

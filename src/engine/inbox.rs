@@ -7,15 +7,18 @@ use std::sync::{PoisonError, Weak};
 
 use crate::error::Cause;
 use crate::id::Key;
+use crate::outcome::Failure;
 use crate::poller::Wake;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::atomic::{AtomicBool, AtomicU8};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Error, PostError, Priority, fork};
+use crate::{Error, IntoResult, PostError, Priority, fork};
+
+pub(crate) type PostCallback = Box<dyn FnOnce() -> Result<(), Failure>>;
 
 /// A posted callback, and where it was posted.
 pub(super) struct Post {
-    pub(super) callback: Box<dyn FnOnce()>,
+    pub(super) callback: PostCallback,
     pub(super) location: &'static Location<'static>,
 }
 
@@ -98,13 +101,18 @@ impl Inbox {
 
     /// Gives the post back if the reactor is gone.
     #[track_caller]
-    pub(crate) fn post<F: FnOnce() + 'static>(
+    pub(crate) fn post<F, R>(
         &self,
         call: &'static str,
         priority: Priority,
         post: F,
-    ) -> Result<(), PostError<F>> {
-        let posted = self.post_with(call, priority, post, |post| Box::new(post));
+    ) -> Result<(), PostError<F>>
+    where
+        F: FnOnce() -> R + 'static,
+        R: IntoResult,
+    {
+        let make = |post: F| -> PostCallback { Box::new(move || post().into_result()) };
+        let posted = self.post_with(call, priority, post, make);
         posted.map_err(|(error, post)| PostError::new(error, post))
     }
 
@@ -115,7 +123,7 @@ impl Inbox {
         call: &'static str,
         priority: Priority,
         parts: P,
-        make: impl FnOnce(P) -> Box<dyn FnOnce()>,
+        make: impl FnOnce(P) -> PostCallback,
     ) -> Result<(), (Error, P)> {
         let location = Location::caller();
         if self.is_forked() {

@@ -33,7 +33,8 @@ pub(crate) use handlers::Outcome;
 use hooks::Hooks;
 pub(crate) use inbox::Inbox;
 use observe::Observer;
-pub(crate) use observe::SlowReport;
+pub(crate) use observe::{ErrorReport, SlowReport};
+pub(crate) use timers::Fired;
 use timers::{Schedule, Timers};
 use turn::{Driver, TurnState};
 
@@ -49,8 +50,8 @@ use crate::poller::{PollSet, Poller};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Action, Error, ErrorKind, Event, Interest, Mode, PollerKind, Result, Source, SourceKind, Stats,
-    TestClock, VirtualSource,
+    Error, ErrorKind, Event, Interest, IntoAction, Mode, PollerKind, Result, Source, SourceKind,
+    Stats, TestClock, VirtualSource,
 };
 
 /// What all handles of one reactor share.
@@ -134,14 +135,21 @@ pub(crate) enum When {
 
 impl When {
     /// What becomes of the timer beside that.
-    fn plan(self) -> Schedule {
-        let mut plan = Schedule::default();
+    fn plan(self, fired: Fired) -> Schedule {
+        let mut plan = Schedule::new(fired);
         match self {
             When::At(_) | When::After(_) => {}
             When::Every(_, period) => plan.every = Some(nanoseconds(period)),
-            When::System(time) => plan.at = Some(time),
+            When::System(_) => plan.at = self.system_time(),
         }
         plan
+    }
+
+    fn system_time(self) -> Option<SystemTime> {
+        match self {
+            When::System(time) => Some(time),
+            _ => None,
+        }
     }
 }
 
@@ -231,6 +239,7 @@ impl Core {
         kind: PollerKind,
         clock: Option<TestClock>,
         slow: Option<SlowReport>,
+        on_error: Option<ErrorReport>,
         is_local: bool,
     ) -> io::Result<Core> {
         let poller = Poller::new(kind)?;
@@ -244,7 +253,7 @@ impl Core {
             clock: Clock::new(clock, &inbox).with(&poller.faults),
             #[cfg(not(feature = "__faults"))]
             clock: Clock::new(clock, &inbox),
-            observer: Observer::new(slow),
+            observer: Observer::new(slow, on_error),
             state: Mutex::new(State {
                 watches_clock: false,
                 clock_sets: 0,
@@ -387,10 +396,11 @@ impl Core {
         &self,
         call: &'static str,
         when: When,
+        fired: Fired,
         location: &'static Location<'static>,
         callback: timers::Callback,
     ) -> Result<Key> {
-        self.add_timer_with(call, when, location, |_| callback)
+        self.add_timer_with(call, when, fired, location, |_| callback)
     }
 
     /// The same, with a callback that `make` makes under the lock.
@@ -398,13 +408,16 @@ impl Core {
         &self,
         call: &'static str,
         when: When,
+        fired: Fired,
         location: &'static Location<'static>,
         make: impl FnOnce(Key) -> timers::Callback,
     ) -> Result<Key> {
         let mut state = self.enter(call)?;
         Key::is_left(state.timers.len()).map_err(|error| Error::os(call, error))?;
         let deadline = self.deadline(call, &mut state, when)?;
-        let key = state.timers.insert(deadline, when.plan(), location, make);
+        let key = state
+            .timers
+            .insert(deadline, when.plan(fired), location, make);
         self.changed(state);
         Ok(key)
     }
@@ -421,7 +434,7 @@ impl Core {
         const CALL: &str = "reset_timer";
         let mut state = self.enter(CALL)?;
         let deadline = self.deadline(CALL, &mut state, when)?;
-        let reset = state.timers.reset(key, deadline, when.plan().at);
+        let reset = state.timers.reset(key, deadline, when.system_time());
         self.changed(state);
         known(CALL, reset)
     }
@@ -900,11 +913,14 @@ where
     S: 'static,
     S: Source,
     F: FnMut(&mut S, Event) -> A + 'static,
-    A: Into<Action>,
+    A: IntoAction,
 {
     let mut registered = source.fd();
     Box::new(move |event| {
-        let action = callback(&mut source, event).into();
+        let action = match callback(&mut source, event).into_action() {
+            Ok(action) => action,
+            Err(failure) => return Outcome::Failed(failure),
+        };
         let fd = source.fd();
         if fd == registered {
             return Outcome::Done(action);

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::sync::{Mutex, MutexGuard};
-use crate::{CallbackKind, SlowCallback};
+use crate::{CallbackKind, FailedCallback, SlowCallback, outcome};
 
 /// Who is told of slow callbacks.
 #[derive(Clone)]
@@ -14,17 +14,22 @@ pub(crate) struct SlowReport {
     pub(crate) report: Arc<dyn Fn(&SlowCallback) + Send + Sync>,
 }
 
+/// Who is told of callbacks that return an error.
+pub(crate) type ErrorReport = Arc<dyn Fn(&FailedCallback) + Send + Sync>;
+
 pub(super) struct Observer {
     slow: Option<SlowReport>,
+    on_error: Option<ErrorReport>,
     longest: Mutex<Option<SlowCallback>>,
     /// To be reported once the callback is back in its place.
     unreported: Mutex<Option<SlowCallback>>,
 }
 
 impl Observer {
-    pub(super) fn new(slow: Option<SlowReport>) -> Observer {
+    pub(super) fn new(slow: Option<SlowReport>, on_error: Option<ErrorReport>) -> Observer {
         Observer {
             slow,
+            on_error,
             longest: Mutex::new(None),
             unreported: Mutex::new(None),
         }
@@ -75,6 +80,15 @@ impl Observer {
         let call = self.unreported().take();
         if let Some((slow, call)) = self.slow.as_ref().zip(call) {
             (slow.report)(&call);
+        }
+    }
+
+    /// Reports an error of a callback that is removed already. With no lock held.
+    #[cold]
+    pub(super) fn fail(&self, failed: &FailedCallback) {
+        match &self.on_error {
+            Some(on_error) => on_error(failed),
+            None => outcome::report(failed),
         }
     }
 

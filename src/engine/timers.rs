@@ -13,8 +13,9 @@ use super::NEVER;
 use super::heap::{self, Heap};
 use crate::Action;
 use crate::id::{Key, Serial};
+use crate::outcome::Failure;
 
-pub(super) type Callback = Box<dyn FnMut() -> Action>;
+pub(super) type Callback = Box<dyn FnMut() -> Result<Action, Failure>>;
 
 #[derive(Default)]
 pub(super) struct Timers {
@@ -39,8 +40,18 @@ pub(super) struct Timer {
     serial: [u8; 5],
     stage: Stage,
     pub(super) unreferenced: bool,
-    /// It has an entry in `plans`.
-    planned: bool,
+    fired: Fired,
+}
+
+/// What becomes of a timer when it fires.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fired {
+    /// It is gone before its callback is called.
+    Gone,
+    /// It stays, and sleeps until it is reset.
+    Kept,
+    /// Its entry in `plans` says so.
+    Planned,
 }
 
 /// A timer that is to be called. It counts for nothing if the timer was cancelled or reset since.
@@ -81,8 +92,10 @@ pub(super) struct Call {
 }
 
 /// What becomes of a timer that does not simply fire once at its deadline.
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) struct Schedule {
+    /// What becomes of it otherwise.
+    fired: Fired,
     /// It fires again after this many nanoseconds.
     pub(super) every: Option<u64>,
     /// Its deadline is what the system clock's now makes of this, and changes when that is set.
@@ -90,8 +103,20 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    fn is_none(self) -> bool {
-        self == Schedule::default()
+    pub(super) fn new(fired: Fired) -> Schedule {
+        Schedule {
+            fired,
+            every: None,
+            at: None,
+        }
+    }
+
+    /// What the timer itself says of it.
+    fn in_timer(self) -> Fired {
+        match self.every.is_some() || self.at.is_some() {
+            true => Fired::Planned,
+            false => self.fired,
+        }
     }
 }
 
@@ -113,10 +138,10 @@ impl Timers {
             serial: key.serial().pack(),
             stage: Stage::Pending,
             unreferenced: false,
-            planned: !plan.is_none(),
+            fired: plan.in_timer(),
         });
         self.active += usize::from(timer.is_active());
-        if timer.planned {
+        if timer.fired == Fired::Planned {
             self.plans.insert(key.index(), plan);
         }
         let callback = Some(make(key));
@@ -135,7 +160,7 @@ impl Timers {
         self.get(key)?;
         let timer = self.slots.remove(key.slot());
         self.active -= usize::from(timer.is_active());
-        if timer.planned {
+        if timer.fired == Fired::Planned {
             self.plans.remove(&key.index());
         }
         if timer.stage == Stage::Pending {
@@ -147,7 +172,7 @@ impl Timers {
     /// Moves a timer, to a deadline that the system clock has a say in if there is `at`. A periodic
     /// one keeps its period.
     pub(super) fn reset(&mut self, key: Key, deadline: u64, at: Option<SystemTime>) -> Option<()> {
-        if self.get(key)?.planned || at.is_some() {
+        if self.get(key)?.fired == Fired::Planned || at.is_some() {
             self.plan(key, |plan| plan.at = at);
         }
         self.shift(key, deadline)
@@ -155,15 +180,27 @@ impl Timers {
 
     /// Changes what becomes of a timer.
     fn plan(&mut self, key: Key, change: impl FnOnce(&mut Schedule)) {
-        let plan = self.plans.entry(key.index()).or_default();
+        let Some(fired) = self.get(key).map(|timer| timer.fired) else {
+            return;
+        };
+        let plan = self.plans.entry(key.index());
+        let plan = plan.or_insert_with(|| Schedule::new(fired));
         change(plan);
-        let planned = !plan.is_none();
-        if !planned {
+        let fired = plan.in_timer();
+        if fired != Fired::Planned {
             self.plans.remove(&key.index());
         }
         if let Some(timer) = self.get(key) {
-            timer.planned = planned;
+            timer.fired = fired;
         }
+    }
+
+    /// What becomes of a timer when it fires, and its period.
+    fn plan_of(&self, key: Key) -> Schedule {
+        let timer = &self.slots[key.slot()];
+        let planned = self.plans.get(&key.index());
+        let planned = planned.filter(|_| timer.fired == Fired::Planned);
+        planned.map_or(Schedule::new(timer.fired), |plan| *plan)
     }
 
     fn shift(&mut self, key: Key, deadline: u64) -> Option<()> {
@@ -190,7 +227,7 @@ impl Timers {
     /// The time of the system clock that a timer is for.
     pub(super) fn system_time(&self, key: Key) -> Option<SystemTime> {
         let timer = self.slots.get(key.slot())?;
-        let known = timer.planned && timer.serial == key.serial().pack();
+        let known = timer.fired == Fired::Planned && timer.serial == key.serial().pack();
         known.then(|| self.plans.get(&key.index()))??.at
     }
 
@@ -228,7 +265,8 @@ impl Timers {
         there.then(|| {
             some.map(|(slot, timer)| {
                 let plan = self.plans.get(&(slot as u32)).copied();
-                (timer, plan.unwrap_or_default(), self.bodies[slot].location)
+                let plan = plan.unwrap_or(Schedule::new(timer.fired));
+                (timer, plan, self.bodies[slot].location)
             })
         })
     }
@@ -333,18 +371,23 @@ impl Timers {
         }
     }
 
-    /// Takes the callback of a due timer, unless it was cancelled or reset since.
+    /// Takes the callback of a due timer, unless it was cancelled or reset since. A timer that fires once is
+    /// gone from here on.
     pub(super) fn start(&mut self, key: Key) -> Option<Call> {
         let timer = self.get(key).filter(|timer| timer.stage == Stage::Due)?;
         timer.stage = Stage::Called;
         let body = &mut self.bodies[key.slot()];
-        Some(Call {
+        let call = Call {
             callback: body.callback.take()?,
             location: body.location,
-        })
+        };
+        if self.plan_of(key).fired == Fired::Gone {
+            self.cancel(key);
+        }
+        Some(call)
     }
 
-    /// Puts the callback back if the timer will fire again; else gives it back to be dropped.
+    /// Puts the callback back if the timer may fire again; else gives it back to be dropped.
     pub(super) fn finish(
         &mut self,
         key: Key,
@@ -362,30 +405,28 @@ impl Timers {
             self.cancel(key);
             return Some(callback);
         }
-        let plan = timer
-            .planned
-            .then(|| self.plans.get(&key.index()))
-            .flatten();
-        let every = plan.and_then(|plan| plan.every);
         // A reset in its own callback goes before the period.
-        if let (Stage::Called, Some(period)) = (timer.stage, every) {
-            let now = now();
-            let missed = now.saturating_sub(timer.deadline) / period.max(1);
-            let ahead = period.saturating_mul(missed.saturating_add(1));
-            let deadline = match period {
-                0 => now,
-                _ => timer.deadline.saturating_add(ahead),
-            };
-            self.plan(key, |plan| plan.at = None);
-            self.shift(key, deadline);
-        }
-        let timer = self.get(key)?;
         if timer.stage == Stage::Called {
-            self.cancel(key);
-            return Some(callback);
+            self.rearm(key, now);
         }
         self.bodies[key.slot()].callback = Some(callback);
         None
+    }
+
+    /// Has a timer that was called, and not reset, fire after its period, if it has one.
+    fn rearm(&mut self, key: Key, now: impl FnOnce() -> u64) {
+        let mut deadline = NEVER;
+        if let Some(period) = self.plan_of(key).every {
+            let (now, before) = (now(), self.slots[key.slot()].deadline);
+            let missed = now.saturating_sub(before) / period.max(1);
+            let ahead = period.saturating_mul(missed.saturating_add(1));
+            deadline = match period {
+                0 => now,
+                _ => before.saturating_add(ahead),
+            };
+        }
+        // What it has fired for by the system clock is past.
+        self.reset(key, deadline, None);
     }
 
     fn get(&mut self, key: Key) -> Option<&mut Timer> {
@@ -404,8 +445,9 @@ mod tests {
     }
 
     fn timer(timers: &mut Timers, deadline: u64) -> Key {
-        timers.insert(deadline, Schedule::default(), Location::caller(), |_| {
-            Box::new(|| Action::Continue)
+        let plan = Schedule::new(Fired::Gone);
+        timers.insert(deadline, plan, Location::caller(), |_| {
+            Box::new(|| Ok(Action::Continue))
         })
     }
 
@@ -486,10 +528,10 @@ mod tests {
         let mut timers = Timers::default();
         let every = Schedule {
             every: Some(10),
-            at: None,
+            ..Schedule::new(Fired::Kept)
         };
         let a = timers.insert(10, every, Location::caller(), |_| {
-            Box::new(|| Action::Continue)
+            Box::new(|| Ok(Action::Continue))
         });
         assert_eq!(due(&mut timers, 37), [a]);
         let callback = timers.start(a).unwrap().callback;

@@ -1,6 +1,7 @@
 //! Driving: one turn after the other, and leaving the loop as the next must find it.
 
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::time::Duration;
 use std::{io, mem, thread};
 
@@ -11,10 +12,12 @@ use super::inbox::Post;
 use super::{Core, NEVER, NO_WAIT, Phase, State, StateGuard, handlers, timers};
 use crate::error::Cause;
 use crate::id::Key;
+use crate::os;
+use crate::outcome::Failure;
 use crate::poller::{BATCH, Events, PollSet};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
-use crate::{CallbackKind, Error, Result, Turn};
+use crate::{Action, CallbackKind, Error, FailedCallback, HandlerId, Id, Result, TimerId, Turn};
 
 /// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
 /// panicked, stay here for the next.
@@ -427,16 +430,21 @@ impl<'c> Driver<'c> {
             mem::forget(guard);
             state = self.state()?;
             let poller = &core.poller;
+            let mut failed = None;
             let action = match outcome {
                 Outcome::Done(action) => action,
                 Outcome::Replaced(action, fd) => {
                     state.handlers.follow(poller, key, fd);
                     action
                 }
+                Outcome::Failed(error) => {
+                    failed = Some(self.failed_handler(&mut state, key, location, error));
+                    Action::Remove
+                }
             };
             let dead = state.handlers.finish(poller, key, callback, action);
             if dead.is_some() | is_slow {
-                state = self.after_call(state, dead, is_slow)?;
+                state = self.after_call(state, dead, is_slow, failed)?;
             }
             if turn.called >= end && self.turn_state.has_left_overs() {
                 self.turn_state.cut = Some(Cut::Handlers);
@@ -454,16 +462,41 @@ impl<'c> Driver<'c> {
         mut state: StateGuard<'c>,
         dead: Option<T>,
         is_slow: bool,
+        failed: Option<Box<FailedCallback>>,
     ) -> Result<StateGuard<'c>> {
         if dead.is_some() {
             drop(state);
             drop(dead);
             state = self.state()?;
         }
-        match is_slow {
-            true => self.report(state),
-            false => Ok(state),
+        if is_slow {
+            state = self.report(state)?;
         }
+        if let Some(failed) = failed {
+            drop(state);
+            self.core.observer.fail(&failed);
+            state = self.state()?;
+        }
+        Ok(state)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn failed_handler(
+        &self,
+        state: &mut State,
+        key: Key,
+        location: &'static Location<'static>,
+        error: Failure,
+    ) -> Box<FailedCallback> {
+        let fd = state.handlers.fd_of(key);
+        Box::new(FailedCallback {
+            kind: CallbackKind::Handler,
+            id: Some(Id::Handler(HandlerId(key))),
+            fd: fd.filter(|&fd| fd != os::NO_FD),
+            location,
+            error,
+        })
     }
 
     /// Timers, then posts.
@@ -523,17 +556,26 @@ impl<'c> Driver<'c> {
             turn.called += 1;
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
             let observer = &core.observer;
-            let (action, is_slow) = observer.call(CallbackKind::Timer, location, &mut callback);
+            let (result, is_slow) = observer.call(CallbackKind::Timer, location, &mut callback);
             mem::forget(guard);
             state = self.state()?;
+            let (action, failed) = match result {
+                Ok(action) => (action, None),
+                Err(error) => (
+                    Action::Remove,
+                    Some(Box::new(FailedCallback {
+                        kind: CallbackKind::Timer,
+                        id: Some(Id::Timer(TimerId(key))),
+                        fd: None,
+                        location,
+                        error,
+                    })),
+                ),
+            };
             let now = || core.clock.now();
-            if let Some(dead) = state.timers.finish(key, callback, action, now) {
-                drop(state);
-                drop(dead);
-                state = self.state()?;
-            }
-            if is_slow {
-                state = self.report(state)?;
+            let dead = state.timers.finish(key, callback, action, now);
+            if dead.is_some() | is_slow {
+                state = self.after_call(state, dead, is_slow, failed)?;
             }
             if turn.called >= end && state.timers.has_due() {
                 self.turn_state.cut = Some(Cut::Timers);
@@ -589,9 +631,18 @@ impl<'c> Driver<'c> {
         loop {
             turn.called += 1;
             let Post { callback, location } = post;
-            let ((), is_slow) = core.observer.call(CallbackKind::Post, location, callback);
+            let (result, is_slow) = core.observer.call(CallbackKind::Post, location, callback);
             if is_slow {
                 core.observer.report();
+            }
+            if let Err(error) = result {
+                core.observer.fail(&FailedCallback {
+                    kind: CallbackKind::Post,
+                    id: None,
+                    fd: None,
+                    location,
+                    error,
+                });
             }
             match next(&mut self.turn_state) {
                 Some(another) => post = another,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
-use crate::engine::When;
+use crate::engine::{Fired, When};
 use crate::id::Key;
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Action, Reactor, Shared, Threading};
@@ -150,11 +150,11 @@ impl<M: Threading> Timer<M> {
             if let Some(task) = task {
                 task.wake();
             }
-            Action::Continue
+            Ok(Action::Continue)
         });
         let when = When::At(deadline);
         let core = &self.reactor.core;
-        let added = core.add_timer("Timer", when, self.location, wake);
+        let added = core.add_timer("Timer", when, Fired::Gone, self.location, wake);
         self.registered = added.ok().map(|key| (key, deadline));
     }
 

@@ -29,7 +29,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::set_nonblocking;
-use crate::engine::{Core, Inbox, Outcome, Target, When};
+use crate::engine::{Core, Fired, Inbox, Outcome, Target, When};
 use crate::id::Key;
 use crate::os::{AsRawFd, RawFd};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -278,7 +278,7 @@ impl<M: Threading> Registration<M> {
         let make = |(), _| -> Box<dyn FnMut(Event) -> Outcome> {
             Box::new(move |event| {
                 handler.call(event);
-                Action::Continue.into()
+                Outcome::Done(Action::Continue)
             })
         };
         let on = Target::from(source.kind());
@@ -489,14 +489,14 @@ impl<M: Threading> Registration<M> {
                 if let (Some(core), Some(tasks)) = (core.upgrade(), tasks.upgrade()) {
                     tasks.retry(&core, key);
                 }
-                Action::Continue
+                Ok(Action::Continue)
             });
             let longer = u32::try_from(vain).map_or(LONGEST, |vain| vain.min(LONGEST));
             let when = When::After(PAUSE * 4_u32.pow(longer));
             let added = self
                 .reactor
                 .core
-                .add_timer(CALL, when, self.location, retry);
+                .add_timer(CALL, when, Fired::Gone, self.location, retry);
             state.retry = added.ok();
         }
     }

@@ -6,7 +6,7 @@ use oneloop::{Action, Reactor, TimerId};
 
 use crate::copies::forward;
 use crate::error::{Failure, call};
-use crate::user::{NEVER, User, deadline, reactor};
+use crate::user::{User, deadline, reactor};
 use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// A timer that is due.
@@ -50,10 +50,6 @@ pub unsafe extern "C" fn oneloop_add_timer(
             // SAFETY: the caller's promise.
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move || {
-                if period.is_none() {
-                    // Before the callback, which may say otherwise.
-                    put_to_sleep(&user, own);
-                }
                 // SAFETY: C's own function, with its own data, as the header promises.
                 unsafe { callback(user.r#loop(), own.to_bits(), user.pointer()) };
                 Action::Continue
@@ -63,13 +59,6 @@ pub unsafe extern "C" fn oneloop_add_timer(
         reactor.add_timer_with(first, period.map(Duration::from_nanos), make)?;
         Ok(0)
     })
-}
-
-fn put_to_sleep(user: &User, id: TimerId) {
-    // SAFETY: inside a callback the loop is there.
-    if let Ok(reactor) = unsafe { reactor(user.r#loop()) } {
-        let _ = reactor.reset_timer_after(id, NEVER);
-    }
 }
 
 /// Moves a timer to `delay` nanoseconds from now; ONELOOP_NEVER puts it to sleep. A periodic one goes

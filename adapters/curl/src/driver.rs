@@ -112,7 +112,7 @@ impl Driver {
         };
         let watches = lock(&driver.state).watches.clone();
         let fire = move || owner.driver.enter(|multi| multi.timeout().map(drop));
-        lock(&watches).add_timer(fire, Arc::downgrade(&watches))?;
+        lock(&watches).add_timer(fire)?;
         Ok(driver)
     }
 

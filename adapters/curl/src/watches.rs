@@ -60,21 +60,11 @@ impl Watches {
     }
 
     /// Adds the timer, which sleeps until libcurl asks for it. `fire` is called when it is due.
-    pub(crate) fn add_timer(
-        &mut self,
-        mut fire: impl FnMut() + Send + 'static,
-        watches: Weak<Mutex<Watches>>,
-    ) -> oneloop::Result<()> {
+    pub(crate) fn add_timer(&mut self, fire: impl FnMut() + Send + 'static) -> oneloop::Result<()> {
         let Some(reactor) = self.reactor.upgrade() else {
             return Ok(()); // Whoever made this has it.
         };
-        self.timer = Some(reactor.call_later(Duration::MAX, move || {
-            if let Some(watches) = watches.upgrade() {
-                // It is there until it is cancelled. libcurl, below, may say otherwise.
-                lock(&watches).set_timer(NEVER);
-            }
-            fire();
-        })?);
+        self.timer = Some(reactor.add_timer(fire)?);
         Ok(())
     }
 

@@ -161,7 +161,8 @@ macro_rules! __cases {
                 posts_after_a_panicking_one_are_kept
                 after_a_panic_the_next_run_needs_no_new_event
                 a_panicking_hook_is_removed
-                a_panic_in_a_drop_takes_nothing_with_it;
+                a_panic_in_a_drop_takes_nothing_with_it
+                a_callback_that_returns_an_error_is_removed_alone;
             time:
                 timers_never_fire_early
                 timers_fire_by_deadline_then_by_creation
@@ -182,6 +183,7 @@ macro_rules! __cases {
                 a_periodic_timer_can_cancel_itself
                 a_periodic_timer_ends_by_action
                 a_timer_can_reset_itself
+                a_timer_that_fires_once_is_gone_in_its_callback
                 a_periodic_timer_can_reset_itself
                 a_timer_pushed_back_fires_once_after_the_last_push
                 a_periodic_timer_skips_what_it_missed
@@ -378,7 +380,8 @@ macro_rules! __virtual_cases {
                 every_method_can_be_called_in_every_callback
                 a_panicking_handler_is_removed_and_the_rest_goes_on
                 after_a_panic_the_next_run_needs_no_new_event
-                a_panic_in_a_drop_takes_nothing_with_it;
+                a_panic_in_a_drop_takes_nothing_with_it
+                a_callback_that_returns_an_error_is_removed_alone;
             posting:
                 urgent_posts_run_before_the_handlers
                 idle_posts_have_turns_of_their_own;

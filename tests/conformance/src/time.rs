@@ -361,7 +361,7 @@ pub fn a_periodic_timer_ends_by_action(stage: &mut Stage) {
     assert_eq!(error.kind(), ErrorKind::UnknownId);
 }
 
-/// Reset in its own callback, a timer fires again; not reset, its id is stale.
+/// Reset in its own callback, a timer fires again. Not reset, it sleeps, and does not keep the loop going.
 pub fn a_timer_can_reset_itself(stage: &mut Stage) {
     let own = Arc::new(Mutex::new(None));
     let (reactor, id, log) = (stage.reactor.clone(), own.clone(), Log::default());
@@ -373,18 +373,47 @@ pub fn a_timer_can_reset_itself(stage: &mut Stage) {
             reactor.reset_timer(id, Instant::now()).expect("its own");
         }
     };
+    let timer = stage.reactor.add_timer(timer).expect("open");
+    *own.lock().expect("no panic") = Some(timer);
+    stage.turns(2);
+    assert_eq!(log.len(), 0, "it sleeps until it has a deadline");
+    stage
+        .reactor
+        .reset_timer(timer, Instant::now())
+        .expect("known");
+    stage.turns(8);
+    assert_eq!(log.len(), 3);
+    assert_eq!(stage.reactor.next_deadline(), None);
+    let again = stage.reactor.reset_timer_after(timer, Duration::ZERO);
+    again.expect("it is there");
+    stage.turns(2);
+    assert_eq!(log.len(), 4);
+    stage.reactor.cancel_timer(timer).expect("it is there");
+}
+
+/// A timer that fires once is gone in its own callback: its id is unknown there.
+pub fn a_timer_that_fires_once_is_gone_in_its_callback(stage: &mut Stage) {
+    let own = Arc::new(Mutex::new(None));
+    let (reactor, id, log) = (stage.reactor.clone(), own.clone(), Log::default());
+    let (seen, drops) = (log.clone(), Drops::default());
+    let given_away = drops.guard();
+    let timer = move || {
+        let id = id.lock().expect("no panic").expect("set");
+        let reset = reactor.reset_timer(id, Instant::now());
+        seen.push(reset.expect_err("it has fired").kind());
+        let cancelled = reactor.cancel_timer(id);
+        seen.push(cancelled.expect_err("it has fired").kind());
+        drop(given_away);
+    };
     let timer = stage
         .reactor
         .call_later(Duration::ZERO, timer)
         .expect("open");
     *own.lock().expect("no panic") = Some(timer);
-    stage.turns(8);
-    assert_eq!(log.len(), 3);
-    let error = stage
-        .reactor
-        .reset_timer(timer, Instant::now())
-        .expect_err("fired");
-    assert_eq!(error.kind(), ErrorKind::UnknownId);
+    stage.turns(4);
+    assert_eq!(log.take(), [ErrorKind::UnknownId; 2]);
+    assert_eq!(drops.count(), 1);
+    assert_eq!(stage.reactor.stats().pending_timers, 0);
 }
 
 /// Reset in its own callback, a periodic timer goes by that, and on from there by its period.
@@ -399,8 +428,10 @@ pub fn a_periodic_timer_can_reset_itself(stage: &mut Stage) {
         }
     };
     let period = Duration::from_secs(1000);
-    let timer = stage.reactor.call_every_at(Instant::now(), period, timer);
-    *own.lock().expect("no panic") = Some(timer.expect("open"));
+    let timer = stage.reactor.call_every(period, timer).expect("open");
+    let now = Instant::now();
+    stage.reactor.reset_timer(timer, now).expect("known");
+    *own.lock().expect("no panic") = Some(timer);
     stage.turns(8);
     assert_eq!(log.len(), 3);
     let next = stage.reactor.next_deadline().expect("it goes on");

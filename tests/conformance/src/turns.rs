@@ -456,3 +456,42 @@ pub fn a_panic_in_a_drop_takes_nothing_with_it(stage: &mut Stage) {
     stage.turns(2);
     assert!(calls.take() >= 2);
 }
+
+/// Handlers, timers and posts that return an error are called once and dropped; their neighbours go on.
+pub fn a_callback_that_returns_an_error_is_removed_alone(stage: &mut Stage) {
+    let sources = stage.sources;
+    let (log, drops) = (Log::default(), Drops::default());
+    let fails = |name: &'static str| {
+        let (seen, guard) = (log.clone(), drops.guard());
+        move || -> Result<Action, &'static str> {
+            let _ = &guard;
+            seen.push(name);
+            Err("on purpose: this belongs into the output")
+        }
+    };
+    let (a, _b) = sources.readable();
+    let (c, _d) = sources.readable();
+    let handler = fails("handler");
+    let reactor = &stage.reactor;
+    let added = reactor.add_handler(a, READ, Mode::Level, move |_, _| handler());
+    let id = added.expect("add_handler");
+    let timer = reactor.call_every(Duration::ZERO, fails("timer"));
+    let timer = timer.expect("open");
+    let once = fails("once");
+    let once = move || once().map(drop);
+    reactor.call_later(Duration::ZERO, once).expect("open");
+    let post = fails("post");
+    let posted = reactor.call_soon(move || post().map(drop));
+    posted.expect("open");
+    let calls = stage.watch(c, READ, Mode::Level);
+    stage.turns(4);
+    let mut called = log.take();
+    called.sort_unstable();
+    assert_eq!(called, ["handler", "once", "post", "timer"]);
+    assert_eq!(drops.count(), 4);
+    assert!(calls.take() >= 2);
+    let stale = stage.reactor.remove_handler(id).expect_err("removed");
+    assert_eq!(stale.kind(), ErrorKind::UnknownId);
+    let stale = stage.reactor.cancel_timer(timer).expect_err("removed");
+    assert_eq!(stale.kind(), ErrorKind::UnknownId);
+}

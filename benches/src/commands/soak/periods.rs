@@ -93,7 +93,12 @@ fn set(soak: &Arc<Soak>, period: &Arc<Mutex<Period>>) {
     period.start = reactor.now() + period.period;
     period.last = period.start;
     period.calls = 0;
-    let set = reactor.call_every_at(period.start, period.period, move || called(&around, &own));
+    let set = reactor.call_every(period.period, move || called(&around, &own));
+    let set = set.and_then(|timer| {
+        // It is seen to the nanosecond.
+        reactor.reset_timer(timer, period.start)?;
+        Ok(timer)
+    });
     match set {
         Ok(timer) => period.timer = Some(timer),
         Err(error) => return soak.books.fault(error.to_string()),

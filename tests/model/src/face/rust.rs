@@ -50,9 +50,15 @@ impl Calls for Rust {
         let fire = move || part.timer();
         let id = match set {
             Set::After(delay) => reactor.call_later(delay, fire),
-            Set::At(time) => reactor.call_at(time, fire),
+            Set::At(time) => {
+                let id = reactor.add_timer(fire)?;
+                reactor.reset_timer(id, time).map(|()| id)
+            }
             Set::Every(period) => reactor.call_every(period, fire),
-            Set::EveryAt(start, period) => reactor.call_every_at(start, period, fire),
+            Set::EveryAt(start, period) => {
+                let id = reactor.call_every(period, fire)?;
+                reactor.reset_timer(id, start).map(|()| id)
+            }
             Set::System(time) => reactor.call_at_system_time(time, fire),
         };
         Ok(id?.to_bits())

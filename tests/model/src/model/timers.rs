@@ -20,7 +20,7 @@ pub(crate) struct Timer {
     called: u64,
     /// It was set anew since it was called.
     reset: bool,
-    /// One that has fired stays, asleep.
+    /// One that has fired stays, asleep. Without this and a period, it is gone in its callback.
     stays: bool,
 }
 
@@ -50,6 +50,14 @@ impl Timer {
         };
         timer.set(time);
         timer
+    }
+
+    /// One of `add_timer`, with a deadline.
+    pub(crate) fn that_stays(time: Time) -> Timer {
+        Timer {
+            stays: true,
+            ..Timer::new(time, None)
+        }
     }
 
     /// C's timers stay, have no period of zero, and are not set for what has passed.
@@ -173,6 +181,7 @@ impl Model {
             () => None,
         };
         timer.called = turn;
+        timer.alive &= timer.stays || timer.period.is_some();
         (timer.due, timer.seen_due, timer.reset) = (false, false, false);
         if timer.is_exact() {
             // Those before it in the line were cancelled or reset, or have been called.
@@ -205,8 +214,7 @@ impl Model {
                 let ahead = period.checked_mul(missed + 1);
                 timer.deadline = ahead.and_then(|ahead| deadline.checked_add(ahead));
             }
-            _ if timer.stays => timer.set(Time::At(None)),
-            _ => timer.alive = false,
+            _ => timer.set(Time::At(None)),
         }
     }
 

@@ -46,9 +46,10 @@ impl Play {
     fn set_timer(&self, time: Time, period: Option<i64>, script: Few, set: Set) {
         let label = {
             let mut model = self.model();
-            let timer = match self.setting.in_c() {
-                false => Timer::new(time, period),
-                true => Timer::of_c(time, period, model.now),
+            let timer = match (self.setting.in_c(), set) {
+                (true, _) => Timer::of_c(time, period, model.now),
+                (false, Set::At(_)) => Timer::that_stays(time),
+                (false, _) => Timer::new(time, period),
             };
             model.timers.push(timer);
             model.timers.len() - 1
