@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use oneloop::{Action, Host, Interest, Mode, Priority, Reactor, Ready, Shared, VirtualSource};
+use rustix::time::{ClockId, clock_gettime};
 
 const BUDGET: usize = 10;
 const MANY: usize = 5000;
@@ -19,6 +20,12 @@ fn turn_until_idle(host: &mut Host<Shared>) -> usize {
         }
     }
     unreachable!("there are enough numbers")
+}
+
+/// How long this thread has computed: other processes do not count.
+fn computed() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn log() -> (Sender<usize>, Receiver<usize>) {
@@ -221,9 +228,9 @@ fn many_left_overs_cost_each_call_no_more_than_few() {
             reactor.call_soon_with(Priority::Idle, || {}).unwrap();
             reactor.call_at(now, || {}).unwrap();
         }
-        let start = Instant::now();
+        let start = computed();
         while !host.turn(BUDGET).unwrap().idle {}
-        start.elapsed() / many as u32
+        (computed() - start) / many as u32
     };
     let best = |many| (0..3).map(|_| each(many)).min().unwrap();
     let (few, many) = (best(1000), best(30_000));
