@@ -615,17 +615,20 @@ pub(crate) fn is_ready(fd: RawFd, interest: Interest) -> bool {
 
 #[cfg(all(test, epoll, pollable))]
 mod tests {
+    use std::io::Write;
     use std::os::unix::net::UnixStream;
 
     use super::*;
 
+    const KINDS: &[PollerKind] = &[
+        PollerKind::Epoll,
+        #[cfg(portable)]
+        PollerKind::Polling,
+    ];
+
     #[test]
     fn a_descriptor_of_the_loops_own_is_refused_however_late_it_was_made() {
-        for kind in [
-            PollerKind::Epoll,
-            #[cfg(portable)]
-            PollerKind::Polling,
-        ] {
+        for &kind in KINDS {
             let poller = Poller::new(kind).unwrap();
             let edges = poller.edges().unwrap();
             let edges = each!(edges, it => it.as_fd().as_raw_fd());
@@ -638,5 +641,34 @@ mod tests {
             let (socket, _other) = UnixStream::pair().unwrap();
             poller.allows(socket.as_raw_fd()).unwrap();
         }
+    }
+
+    /// With the feature `__faults` every other test goes through the backend that fails on command.
+    #[test]
+    fn a_wait_finds_what_is_ready_without_the_faults_between() {
+        for &kind in KINDS {
+            let mut poller = Poller::new(kind).unwrap();
+            poller.main = Backend::new(kind).unwrap();
+            let (socket, mut other) = UnixStream::pair().unwrap();
+            let key = Key::from_u64(7);
+            let fd = socket.as_raw_fd();
+            poller.add(PollSet::Primary, fd, key, NESTED).unwrap();
+            other.write_all(b"x").unwrap();
+            let mut events = poller.events();
+            poller.wait(&mut events, None).unwrap();
+            assert_eq!(events.fired.len(), 1, "{kind:?}");
+            assert!(events.fired[0].key == key, "{kind:?}");
+        }
+    }
+
+    #[cfg(all(portable, feature = "__faults"))]
+    #[test]
+    fn a_second_set_that_cannot_be_made_anew_stays_in_the_first() {
+        let poller = Poller::new(PollerKind::Polling).unwrap();
+        poller.edges().unwrap();
+        let faults = poller.faults.in_hand();
+        faults.order(faults::Fault::Fails(faults::Call::Delete, 5), 1);
+        assert!(!poller.rebuild(PollSet::Edge).unwrap());
+        assert!(faults.is_pending(), "nothing was taken out");
     }
 }
