@@ -270,25 +270,34 @@ fn flushing_and_closing_wait_for_nobody() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_connect_waits_while_the_queue_of_a_unix_listener_is_full() {
+    use rustix::io::Errno;
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    };
     on_each_host(async |reactor| {
         let path = std::env::temp_dir().join(format!("oneloop-queue-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&listener, 1).unwrap(); // shorter
+        let address = SocketAddrUnix::new(&path).unwrap();
         let mut connected = Vec::new();
-        let late = loop {
-            let mut connect = Box::pin(Async::<UnixStream>::connect(&reactor, &path));
-            // An empty queue takes it within a turn or two.
-            let soon = async {
-                Timer::after(&reactor, 20 * MS).await;
-                None
-            };
-            match future::or(async { Some(connect.as_mut().await) }, soon).await {
-                Some(stream) => connected.push(stream.unwrap()),
-                None => break connect,
+        loop {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            match connect(&socket, &address) {
+                Ok(()) => connected.push(socket),
+                Err(Errno::AGAIN) => break,
+                Err(error) => panic!("{error}"),
             }
-        };
+        }
         assert!(!connected.is_empty());
+        let mut late = Box::pin(Async::<UnixStream>::connect(&reactor, &path));
+        let waits = async {
+            Timer::after(&reactor, 20 * MS).await;
+            None
+        };
+        let early = future::or(async { Some(late.as_mut().await) }, waits).await;
+        assert!(early.is_none(), "{early:?}");
         listener.accept().unwrap();
         late.await.unwrap();
         std::fs::remove_file(&path).unwrap();
