@@ -461,6 +461,83 @@ impl<M: Threading> Reactor<M> {
         self.core.remove_handler(id.0)
     }
 
+    /// Orders a handler among those that are ready in one turn: `High` before `Normal`, which is what every
+    /// handler has at first, and that before `Idle`.
+    ///
+    /// All that are ready are called in that turn, so that none starves. Equals keep their order. In a
+    /// callback, it counts from the next turn on.
+    ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Priority, Reactor, Ready, VirtualSource};
+    /// use std::{sync::mpsc::channel, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let (sender, called) = channel();
+    /// for priority in [Priority::Idle, Priority::Normal, Priority::High] {
+    ///     let (source, readiness) = VirtualSource::pair();
+    ///     readiness.set(Ready::READABLE);
+    ///     let sender = sender.clone();
+    ///     let id = reactor.add_handler(source, Interest::READABLE, Mode::Level, move |_, _| {
+    ///         let _ = &readiness;
+    ///         sender.send(priority).unwrap();
+    ///     })?;
+    ///     reactor.set_priority(id, priority)?;
+    /// }
+    /// reactor.turn(Some(Duration::ZERO))?;
+    /// let called: Vec<_> = called.try_iter().collect();
+    /// assert_eq!(called, [Priority::High, Priority::Normal, Priority::Idle]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    pub fn set_priority(&self, id: HandlerId, priority: Priority) -> Result<()> {
+        self.core.set_priority(id.0, priority)
+    }
+
+    /// Limits a handler to so many `calls` in an interval of `per`, by the loop's clock. Zero of either lifts
+    /// the limit.
+    ///
+    /// The interval begins with a call. If the handler is ready once more than it may be called, the loop stops
+    /// watching it until the interval ends, and calls it then if it is still ready. An edge that came meanwhile
+    /// is such a call, and so is [`Action::Again`]. All else stays: the handler counts for [`run`](Self::run),
+    /// and an update or a [`rearm_handler`](Self::rearm_handler) takes effect when the interval ends.
+    ///
+    /// A limit that replaces another begins at once: a handler that was held by the old one is watched again.
+    ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Reactor, Ready, TestClock, VirtualSource};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = TestClock::new();
+    /// let reactor = Reactor::builder().clock(clock.clone()).build()?;
+    /// let (source, readiness) = VirtualSource::pair();
+    /// readiness.set(Ready::READABLE); // and it stays so
+    /// let id = reactor.add_handler(source, Interest::READABLE, Mode::Level, |_, _| {})?;
+    /// reactor.limit_rate(id, 2, Duration::from_secs(1))?;
+    ///
+    /// let turns = || -> oneloop::Result<usize> {
+    ///     (0..9).map(|_| Ok(reactor.turn(Some(Duration::ZERO))?.called)).sum()
+    /// };
+    /// assert_eq!(turns()?, 2);
+    /// clock.advance(Duration::from_secs(1));
+    /// assert_eq!(turns()?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    #[doc(alias = "ratelimit")]
+    pub fn limit_rate(&self, id: HandlerId, calls: u32, per: Duration) -> Result<()> {
+        self.core.limit_rate(id.0, calls, per)
+    }
+
     /// The descriptor of a handler.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, Event, HandlerId, Interest, Mode, PollerKind, Priority, Reactor};
+use oneloop::{Action, Event, HandlerId, Interest, Mode, PollerKind, Priority, Reactor, TestClock};
 use oneloop_conformance::wait_readable;
 
 const EVENTS: usize = 5;
@@ -369,6 +369,31 @@ fn an_update_takes_no_event_away() {
             reactor.call_soon_with(Priority::High, first).unwrap();
             assert!(until(&reactor, || seen.load(SeqCst) > 0), "{mode:?}");
         }
+    }
+}
+
+/// What the thread has found for a handler that has reached its limit is told when the interval ends.
+#[test]
+#[ignore = "needs root"]
+fn a_handler_that_reached_its_limit_misses_nothing() {
+    own_name_space();
+    for mode in [Mode::Level, Mode::Edge] {
+        let clock = TestClock::new();
+        let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = seen.clone();
+        let call = move |_: &mut File, _: Event| {
+            count.fetch_add(1, SeqCst);
+        };
+        let id = reactor.add_handler(hostname(), Interest::PRIORITY, mode, call);
+        let second = Duration::from_secs(1);
+        reactor.limit_rate(id.unwrap(), 1, second).unwrap();
+        rename(1);
+        assert!(until(&reactor, || seen.load(SeqCst) == 1));
+        rename(2);
+        assert!(until(&reactor, || reactor.dump().contains("held for 1s")));
+        clock.advance(second);
+        assert!(until(&reactor, || seen.load(SeqCst) == 2), "{mode:?}");
     }
 }
 

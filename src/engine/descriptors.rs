@@ -539,10 +539,11 @@ impl Crowd {
 
     fn change(&mut self, handler: &Handler, change: impl Fn(u32) -> u32) {
         match handler.mode {
+            Mode::Edge if handler.held => {}
             Mode::Edge => self.edge.change(handler.interest, change),
             mode => {
                 self.not_edge = change(self.not_edge);
-                if handler.is_active() {
+                if handler.is_watched() {
                     if mode == Mode::Level {
                         self.repeating = change(self.repeating);
                     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::descriptors::{Descriptor, ReadySource};
 use super::handlers::Handler;
+use super::limits::Limit;
 use super::timers::{Schedule, Timer};
 use super::{Core, State};
 use crate::os::RawFd;
-use crate::{Interest, Mode, Ready};
+use crate::{Interest, Mode, Priority, Ready};
 
 /// For so many the lock is held at a time.
 const SOME: usize = 256;
@@ -43,12 +44,14 @@ impl Core {
         self.for_all(
             |state, places, lines| match state.handlers.some(places) {
                 Some(some) => {
-                    lines.extend(some.map(|(handler, on)| HandlerLine::new(handler, on)));
+                    lines.extend(
+                        some.map(|(handler, on, limit)| HandlerLine::new(handler, on, limit)),
+                    );
                     true
                 }
                 None => false,
             },
-            |line| line.write(out),
+            |line| line.write(out, now),
         )?;
         writeln!(out, "{} timers", stats.pending_timers)?;
         self.for_all(
@@ -104,6 +107,9 @@ struct HandlerLine {
     is_armed: bool,
     again: bool,
     unreferenced: bool,
+    priority: Priority,
+    /// So many calls in so many nanoseconds, and until when it is held.
+    limit: Option<(u32, u64, Option<u64>)>,
     calls: u64,
     location: &'static Location<'static>,
 }
@@ -116,7 +122,7 @@ enum SourceKind {
 }
 
 impl HandlerLine {
-    fn new(handler: &Handler, on: &Descriptor) -> HandlerLine {
+    fn new(handler: &Handler, on: &Descriptor, limit: Option<&Limit>) -> HandlerLine {
         HandlerLine {
             source: match &on.told {
                 ReadySource::ByKernel => SourceKind::Descriptor(on.fd),
@@ -131,12 +137,14 @@ impl HandlerLine {
             is_armed: handler.armed,
             again: handler.again,
             unreferenced: handler.unreferenced,
+            priority: handler.priority,
+            limit: limit.map(|limit| (limit.calls, limit.per, limit.held_until())),
             calls: handler.calls,
             location: handler.location,
         }
     }
 
-    fn write(&self, out: &mut String) -> fmt::Result {
+    fn write(&self, out: &mut String, now: u64) -> fmt::Result {
         match self.source {
             SourceKind::Descriptor(fd) => write!(out, "  descriptor {fd}")?,
             SourceKind::AlwaysReady(fd) => write!(out, "  descriptor {fd} (always ready)")?,
@@ -156,6 +164,17 @@ impl HandlerLine {
         ];
         for (_, remark) in remarks.iter().filter(|(holds, _)| *holds) {
             write!(out, ", {remark}")?;
+        }
+        if self.priority != Priority::Normal {
+            write!(out, ", priority {:?}", self.priority)?;
+        }
+        if let Some((calls, per, held_until)) = self.limit {
+            let per = Duration::from_nanos(per);
+            write!(out, ", at most {calls} calls in {per:?}")?;
+            if let Some(until) = held_until {
+                let left = Duration::from_nanos(until.saturating_sub(now));
+                write!(out, ", held for {left:?}")?;
+            }
         }
         writeln!(out, ", {} calls, added at {}", self.calls, self.location)
     }

@@ -12,12 +12,14 @@ use slab::Slab;
 use super::descriptors::{
     Crowd, Descriptor, HandlerIndex, Merged, OnStale, ReadySource, Watched, is, is_gone,
 };
+use super::limits::{Limit, Limits};
 use super::{Inbox, Target};
+use crate::clock::Clock;
 use crate::id::Key;
 use crate::os::{self, RawFd};
 use crate::outcome::Failure;
 use crate::poller::{PollSet, Poller, ReadyEvent, Watch, exists};
-use crate::{Action, Event, HandlerId, Interest, Mode, Ready};
+use crate::{Action, Event, HandlerId, Interest, Mode, Priority, Ready};
 
 pub(super) type Callback = Box<dyn FnMut(Event) -> Outcome>;
 
@@ -47,8 +49,9 @@ pub(super) struct Handlers {
     inbox: Arc<Inbox>,
     /// The loop's descriptor may be watched, so that the kernel's set is asked twice.
     nested: bool,
-    handlers: Slab<Handler>,
-    descriptors: Slab<Descriptor>,
+    pub(super) handlers: Slab<Handler>,
+    pub(super) descriptors: Slab<Descriptor>,
+    pub(super) limits: Limits,
     /// Who has the number now. Descriptors whose number was taken by another are not in it.
     by_fd: ByNumber,
     /// Descriptors to be synchronised with the kernel before the next wait.
@@ -70,7 +73,7 @@ pub(super) struct Handlers {
 pub(super) struct Handler {
     /// `None` while it is being called.
     callback: Option<Callback>,
-    key: Key,
+    pub(super) key: Key,
     /// Where it was registered.
     pub(super) location: &'static Location<'static>,
     /// How often it was called.
@@ -85,6 +88,11 @@ pub(super) struct Handler {
     /// False for a one-shot that was called and not armed again.
     pub(super) armed: bool,
     pub(super) unreferenced: bool,
+    pub(super) priority: Priority,
+    /// It has an entry in the table of limits...
+    pub(super) limited: bool,
+    /// ...and is not watched until its interval ends.
+    pub(super) held: bool,
     /// Counted in `active`.
     counted: bool,
     /// It returned `Action::Again` and was not called since.
@@ -100,6 +108,11 @@ pub(super) struct Handler {
 impl Handler {
     pub(super) fn is_active(&self) -> bool {
         !self.interest.is_empty() && self.armed
+    }
+
+    /// It is to be called when it is ready.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_active() && !self.held
     }
 
     /// What it is told if it is only called again: what it was told last, as far as it asks for it
@@ -126,6 +139,7 @@ impl Handlers {
             nested: false,
             handlers: Slab::new(),
             descriptors: Slab::new(),
+            limits: Limits::default(),
             by_fd: ByNumber::default(),
             dirty: Vec::new(),
             next: Vec::new(),
@@ -166,6 +180,9 @@ impl Handlers {
             mode,
             armed: true,
             unreferenced: false,
+            priority: Priority::Normal,
+            limited: false,
+            held: false,
             counted: false,
             again: false,
             queued: false,
@@ -217,6 +234,7 @@ impl Handlers {
     ) -> Option<Changed> {
         let handler = self.get(key)?;
         let before = (handler.interest, handler.armed, handler.pending);
+        let held = handler.held;
         let (mode, again, d) = (handler.mode, handler.again, handler.descriptor);
         let unchanged = handler.interest == interest && handler.armed;
         self.alter(key, |handler| {
@@ -263,6 +281,9 @@ impl Handlers {
             result = result.and_then(|()| self.divert(poller, d));
         }
         result = result.and_then(|()| self.change(poller, d, mode == Mode::Edge));
+        if held && !interest.is_empty() {
+            result = result.and_then(|()| self.look_at_held(key));
+        }
         if let Err(error) = result {
             self.alter(key, |handler| {
                 (handler.interest, handler.armed, handler.pending) = before;
@@ -318,6 +339,7 @@ impl Handlers {
     pub(super) fn rearm(&mut self, poller: &Poller, key: Key) -> Option<Changed> {
         let handler = self.get(key)?;
         let before = (handler.armed, handler.pending);
+        let held = handler.held;
         let d = handler.descriptor;
         self.alter(key, |handler| {
             handler.armed = true;
@@ -365,6 +387,10 @@ impl Handlers {
             }
             result
         };
+        let result = match held {
+            true => result.and_then(|()| self.look_at_held(key)),
+            false => result,
+        };
         if result.is_err() {
             self.alter(key, |handler| (handler.armed, handler.pending) = before);
         }
@@ -387,6 +413,9 @@ impl Handlers {
         self.detach(poller, key);
         let handler = self.handlers.remove(key.slot());
         self.active -= usize::from(handler.counted);
+        if handler.limited | (handler.priority != Priority::Normal) {
+            self.drop_limits(key.index(), handler.priority);
+        }
         self.modes[handler.mode as usize] -= 1;
         self.changes += 1;
         Some(handler.callback)
@@ -407,10 +436,15 @@ impl Handlers {
     pub(super) fn some(
         &self,
         slots: Range<usize>,
-    ) -> Option<impl Iterator<Item = (&Handler, &Descriptor)>> {
+    ) -> Option<impl Iterator<Item = (&Handler, &Descriptor, Option<&Limit>)>> {
         let there = slots.start < self.handlers.capacity();
         let some = slots.filter_map(|slot| self.handlers.get(slot));
-        there.then(|| some.map(|one| (one, &self.descriptors[one.descriptor as usize])))
+        there.then(|| {
+            some.map(|one| {
+                let limit = self.limits.of(one.key.index());
+                (one, &self.descriptors[one.descriptor as usize], limit)
+            })
+        })
     }
 
     /// How many there are of a mode.
@@ -665,9 +699,10 @@ impl Handlers {
         self.next = next;
     }
 
-    /// Takes the callback of a handler in the batch, unless it was removed or paused since.
+    /// Takes the callback of a handler in the batch, unless it was removed or paused since, or has reached its
+    /// limit.
     #[inline]
-    pub(super) fn start(&mut self, key: Key) -> Option<Call> {
+    pub(super) fn start(&mut self, poller: &Poller, key: Key, clock: &Clock) -> Option<Call> {
         let handler = self.get(key)?;
         let pending = std::mem::take(&mut handler.pending);
         let ready = match pending.seen_by(handler.interest) {
@@ -675,9 +710,10 @@ impl Handlers {
             Ready::NONE if handler.again && !pending.is_empty() => handler.told_again(),
             ready => ready,
         };
-        if ready.is_empty() {
+        if ready.is_empty() || handler.limited && !self.admit(poller, key, ready, clock) {
             return None;
         }
+        let handler = &mut self.handlers[key.slot()];
         let callback = handler.callback.take()?;
         handler.last = ready;
         handler.calls += 1;
@@ -874,6 +910,20 @@ impl Handlers {
         Ok(())
     }
 
+    /// The number of this handler means another file now, which the caller was not told of: the handler goes
+    /// quiet, whatever others make of the number.
+    #[cold]
+    pub(super) fn disown(&mut self, poller: &Poller, key: Key) {
+        let d = self.handlers[key.slot()].descriptor;
+        let fd = self.descriptors[d as usize].fd;
+        self.forget_pending(key);
+        self.detach(poller, key);
+        let d = self.new_descriptor(fd);
+        self.descriptors[d as usize].orphaned = true;
+        self.link(key, d);
+        self.count(key);
+    }
+
     fn detach(&mut self, poller: &Poller, key: Key) {
         let d = self.handlers[key.slot()].descriptor;
         self.unlink(key);
@@ -958,7 +1008,7 @@ impl Handlers {
     }
 
     /// Changes what a handler wants.
-    fn alter(&mut self, key: Key, change: impl FnOnce(&mut Handler)) {
+    pub(super) fn alter(&mut self, key: Key, change: impl FnOnce(&mut Handler)) {
         let Some(handler) = self.handlers.get_mut(key.slot()) else {
             return;
         };
@@ -986,7 +1036,7 @@ impl Handlers {
 
     /// What the handlers of a descriptor want has changed. Within a turn the kernel is told before
     /// the next wait, unless it might refuse, which the caller has to know.
-    fn change(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
+    pub(super) fn change(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
         // Only edge handlers, which are forced, may need another set than the main one.
         if self.defer && !force && self.descriptors[d as usize].is_in_main() {
             self.mark(d, force);
@@ -1014,7 +1064,7 @@ impl Handlers {
     }
 
     #[inline(never)]
-    fn mark(&mut self, d: u32, force: bool) {
+    pub(super) fn mark(&mut self, d: u32, force: bool) {
         let descriptor = &mut self.descriptors[d as usize];
         descriptor.force |= force;
         descriptor.refused = false;
@@ -1035,7 +1085,7 @@ impl Handlers {
 
     /// Has it called if that it is ready can be known without the kernel.
     #[inline(never)]
-    fn call_if_ready(&mut self, key: Key) {
+    pub(super) fn call_if_ready(&mut self, key: Key) {
         let handler = &self.handlers[key.slot()];
         let descriptor = &self.descriptors[handler.descriptor as usize];
         let ready = descriptor.ready();
@@ -1054,9 +1104,9 @@ impl Handlers {
     }
 
     #[inline(never)]
-    fn call_next_turn(&mut self, key: Key) {
+    pub(super) fn call_next_turn(&mut self, key: Key) {
         let handler = &mut self.handlers[key.slot()];
-        let due = handler.is_active() || handler.again;
+        let due = (handler.is_active() || handler.again) && !handler.held;
         if due && !handler.interest.is_empty() && !std::mem::replace(&mut handler.queued, true) {
             self.next.push(key);
         }
@@ -1073,7 +1123,7 @@ impl Handlers {
     }
 
     #[inline]
-    fn get(&mut self, key: Key) -> Option<&mut Handler> {
+    pub(super) fn get(&mut self, key: Key) -> Option<&mut Handler> {
         let handler = self.handlers.get_mut(key.slot())?;
         (handler.key == key).then_some(handler)
     }
@@ -1087,10 +1137,11 @@ fn wanted(handler: Option<&Handler>) -> Merged {
     };
     if let Some(handler) = handler {
         match handler.mode {
+            Mode::Edge if handler.held => {}
             Mode::Edge => wanted.edge |= handler.interest,
             mode => {
                 wanted.has_level = true;
-                if handler.is_active() {
+                if handler.is_watched() {
                     wanted.level |= handler.interest;
                     wanted.only_oneshots &= mode == Mode::Oneshot;
                 }

@@ -13,6 +13,7 @@ mod handles;
 mod heap;
 mod hooks;
 mod inbox;
+mod limits;
 mod observe;
 mod retire;
 mod timers;
@@ -50,8 +51,8 @@ use crate::poller::{PollSet, Poller};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Error, ErrorKind, Event, Interest, IntoAction, Mode, PollerKind, Result, Source, SourceKind,
-    Stats, TestClock, VirtualSource,
+    Error, ErrorKind, Event, Interest, IntoAction, Mode, PollerKind, Priority, Result, Source,
+    SourceKind, Stats, TestClock, VirtualSource,
 };
 
 /// What all handles of one reactor share.
@@ -222,6 +223,13 @@ impl State {
         self.handlers.active() > 0 || self.timers.active() > 0
     }
 
+    /// The earliest time at which there is something to do: a timer, or the end of a handler's interval.
+    #[inline]
+    fn next_deadline(&mut self) -> u64 {
+        let release = self.handlers.limits.next_release();
+        self.timers.next_deadline().min(release)
+    }
+
     /// Gives the hook back for the caller to drop.
     fn remove_hook(&mut self, key: Key) -> Option<hooks::Hook> {
         let removed = self.hooks.remove(key);
@@ -383,6 +391,20 @@ impl Core {
         }
     }
 
+    pub(crate) fn set_priority(&self, key: Key, priority: Priority) -> Result<()> {
+        const CALL: &str = "set_priority";
+        let found = self.enter(CALL)?.handlers.set_priority(key, priority);
+        known(CALL, found)
+    }
+
+    pub(crate) fn limit_rate(&self, key: Key, calls: u32, per: Duration) -> Result<()> {
+        const CALL: &str = "limit_rate";
+        let mut state = self.enter(CALL)?;
+        let found = state.handlers.limit(&self.poller, key, calls, per);
+        self.changed(state);
+        known(CALL, found)
+    }
+
     pub(crate) fn unref_handler(&self, key: Key) -> Result<()> {
         let mut state = self.enter("unref")?;
         let found = state.handlers.unref(key);
@@ -464,7 +486,7 @@ impl Core {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        match self.try_state()?.timers.next_deadline() {
+        match self.try_state()?.next_deadline() {
             NEVER => None,
             deadline => self.clock.instant_of(deadline),
         }
@@ -840,7 +862,7 @@ impl Core {
         match state.phase {
             Phase::Resting if self.watched.load(Ordering::SeqCst) == 0 => {}
             Phase::Waiting(until) => {
-                wake |= state.timers.next_deadline() < until;
+                wake |= state.next_deadline() < until;
                 // With nothing left to wait for, `run` ends.
                 wake |= !state.can_call();
             }
@@ -869,7 +891,7 @@ impl Core {
             return Ok(());
         }
         self.follow_system_clock(state, false);
-        let next = state.timers.next_deadline();
+        let next = state.next_deadline();
         let next = next.min(state.prepared.unwrap_or(NEVER));
         if self.clock.test().is_some() {
             // Who moves it wakes us; there is nothing to wait for but what is due already.

@@ -207,7 +207,8 @@ impl<'c> Driver<'c> {
             state = self.call_handlers(state, turn)?;
         }
         let posts = core.inbox.is_signalled() | !self.turn_state.idle.is_empty();
-        if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() {
+        let held = state.handlers.limits.next_release() != NEVER;
+        if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() | held {
             state = self.call_last(state, turn, cut, quiet, limit)?;
         }
         turn.stopped = core.inbox.take_stop();
@@ -240,7 +241,7 @@ impl<'c> Driver<'c> {
         let work = self.has_work(&state) || self.ends && !self.is_alive(&state);
         let until = match work {
             true => NO_WAIT,
-            false => until.min(limit).min(state.timers.next_deadline()),
+            false => until.min(limit).min(state.next_deadline()),
         };
         let mut timeout = self.timeout(until);
         if until != NO_WAIT {
@@ -275,6 +276,9 @@ impl<'c> Driver<'c> {
             if !state.handlers.gather(&core.poller, *fired, batch) {
                 unclaimed[fired.set as usize].meet(fired.key, &mut met[fired.set as usize]);
             }
+        }
+        if state.handlers.has_priorities() {
+            state.handlers.sort(batch);
         }
         if (met != [None; 2]) | (*unclaimed != [Unclaimed::default(); 2]) {
             state = self.rebuild_stale_sets(state, met);
@@ -412,7 +416,8 @@ impl<'c> Driver<'c> {
         // What one wait fetches is bounded already.
         let end = turn.called.saturating_add(self.most.max(BATCH));
         while let Some(key) = core.unless_stopped(|| self.turn_state.next_in_batch()) {
-            let Some(call) = state.handlers.start(key) else {
+            let poller = &core.poller;
+            let Some(call) = state.handlers.start(poller, key, &core.clock) else {
                 continue;
             };
             let handlers::Call {
@@ -429,7 +434,6 @@ impl<'c> Driver<'c> {
                 .call(CallbackKind::Handler, location, || callback(event));
             mem::forget(guard);
             state = self.state()?;
-            let poller = &core.poller;
             let mut failed = None;
             let action = match outcome {
                 Outcome::Done(action) => action,
@@ -510,12 +514,14 @@ impl<'c> Driver<'c> {
         limit: u64,
     ) -> Result<StateGuard<'c>> {
         if quiet && turn.called == 0 && !self.has_work(&state) {
-            self.hurry(limit.min(state.timers.next_deadline()));
+            self.hurry(limit.min(state.next_deadline()));
         }
         if !self.is_cut() && cut != Some(Cut::Posts) {
-            if cut != Some(Cut::Timers) && state.timers.next_deadline() != NEVER {
+            if cut != Some(Cut::Timers) && state.next_deadline() != NEVER {
                 let now = self.core.clock.now();
                 state.timers.take_due(now);
+                let poller = &self.core.poller;
+                state.handlers.release_due(poller, now);
             }
             state = self.call_due(state, turn)?;
         }

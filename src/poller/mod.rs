@@ -552,15 +552,24 @@ impl FileId {
         }
     }
 
+    /// The file of a number, unless that is closed.
+    pub(crate) fn of_number(fd: RawFd) -> Option<FileId> {
+        let stat = rustix::fs::fstat(borrow(fd).ok()?).ok()?;
+        Some(FileId::of(&stat))
+    }
+
     /// The number means this file.
     pub(crate) fn is_of(self, fd: RawFd) -> bool {
-        let stat = borrow(fd).and_then(|fd| Ok(rustix::fs::fstat(fd)?));
-        stat.is_ok_and(|stat| FileId::of(&stat) == self)
+        FileId::of_number(fd) == Some(self)
     }
 }
 
 #[cfg(windows)]
 impl FileId {
+    pub(crate) fn of_number(_: RawFd) -> Option<FileId> {
+        None
+    }
+
     pub(crate) fn is_of(self, _: RawFd) -> bool {
         true
     }

@@ -163,6 +163,26 @@ macro_rules! __cases {
                 a_panicking_hook_is_removed
                 a_panic_in_a_drop_takes_nothing_with_it
                 a_callback_that_returns_an_error_is_removed_alone;
+            limits:
+                handlers_of_higher_priority_are_called_first
+                a_priority_set_in_a_callback_is_in_force_in_the_next_turn
+                a_stale_id_gets_neither_priority_nor_limit
+                a_handler_is_called_no_more_often_than_its_limit
+                it_is_called_again_when_the_interval_ends
+                an_edge_that_comes_while_it_is_held_is_not_lost
+                the_end_of_an_interval_is_no_edge
+                a_oneshot_armed_while_it_is_held_fires_once
+                again_waits_for_the_interval_to_end
+                paused_while_it_is_held_it_stays_so
+                an_update_does_not_get_around_a_limit
+                a_limit_is_lifted_while_the_loop_sleeps
+                a_new_limit_takes_the_place_of_the_old
+                a_limit_does_not_concern_the_neighbours
+                a_held_handler_can_be_removed
+                held_across_a_change_of_drivers
+                the_end_of_an_interval_wakes_a_loop_that_sleeps
+                a_limited_handler_may_panic
+                a_held_handler_comes_to_watch_no_stranger;
             time:
                 timers_never_fire_early
                 timers_fire_by_deadline_then_by_creation
@@ -382,6 +402,25 @@ macro_rules! __virtual_cases {
                 after_a_panic_the_next_run_needs_no_new_event
                 a_panic_in_a_drop_takes_nothing_with_it
                 a_callback_that_returns_an_error_is_removed_alone;
+            limits:
+                handlers_of_higher_priority_are_called_first
+                a_priority_set_in_a_callback_is_in_force_in_the_next_turn
+                a_stale_id_gets_neither_priority_nor_limit
+                a_handler_is_called_no_more_often_than_its_limit
+                it_is_called_again_when_the_interval_ends
+                an_edge_that_comes_while_it_is_held_is_not_lost
+                the_end_of_an_interval_is_no_edge
+                a_oneshot_armed_while_it_is_held_fires_once
+                again_waits_for_the_interval_to_end
+                paused_while_it_is_held_it_stays_so
+                an_update_does_not_get_around_a_limit
+                a_limit_is_lifted_while_the_loop_sleeps
+                a_new_limit_takes_the_place_of_the_old
+                a_limit_does_not_concern_the_neighbours
+                a_held_handler_can_be_removed
+                held_across_a_change_of_drivers
+                the_end_of_an_interval_wakes_a_loop_that_sleeps
+                a_limited_handler_may_panic;
             posting:
                 urgent_posts_run_before_the_handlers
                 idle_posts_have_turns_of_their_own;
@@ -464,7 +503,9 @@ mod tests {
         let list = include_str!("cases.rs");
         let topics = [
             include_str!("registering.rs"),
+            include_str!("stale.rs"),
             include_str!("events.rs"),
+            include_str!("limits.rs"),
             include_str!("turns.rs"),
             include_str!("time.rs"),
             include_str!("posting.rs"),

@@ -47,6 +47,7 @@ mod exceptions;
 pub mod faults;
 pub mod hosting;
 pub mod libraries;
+pub mod limits;
 pub mod oddities;
 pub mod posting;
 pub mod refusals;
