@@ -166,6 +166,10 @@ pub struct oneloop_api {
     ) -> c_int,
     pub remove_hook: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
     pub ask_hooks: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub set_priority:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, priority: c_int) -> c_int,
+    pub limit_rate:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, calls: u32, per: i64) -> c_int,
 }
 
 pub(crate) static API: oneloop_api = oneloop_api {
@@ -204,6 +208,8 @@ pub(crate) static API: oneloop_api = oneloop_api {
     add_hook: oneloop_add_hook,
     remove_hook: oneloop_remove_hook,
     ask_hooks: oneloop_ask_hooks,
+    set_priority: oneloop_set_priority,
+    limit_rate: oneloop_limit_rate,
 };
 
 /// The table of all functions, in the given version or a later one; NULL if the library is older.

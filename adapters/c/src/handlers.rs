@@ -2,11 +2,13 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use oneloop::{Action, Event, HandlerId, Interest, Mode, Priority, Ready, VirtualSource};
 
 use crate::copies::forward;
 use crate::error::{Failure, call};
+use crate::posts::priority;
 use crate::user::{User, reactor};
 use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 
@@ -223,6 +225,51 @@ pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: onel
     call("oneloop_remove_handler", || {
         // SAFETY: the caller's promise.
         unsafe { reactor(r#loop) }?.retire_handler(HandlerId::from_bits(id))?;
+        Ok(0)
+    })
+}
+
+/// Orders a handler of any kind among those that are ready in one turn: ONELOOP_HIGH before ONELOOP_NORMAL, which
+/// is what each has at first, and that before ONELOOP_IDLE. All that are ready are called in the turn.
+///
+/// Fails with -ENOENT if the id is unknown, with -EINVAL for a priority that does not exist.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_set_priority(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    priority: c_int,
+) -> c_int {
+    forward!(oneloop_set_priority => set_priority(r#loop, id, priority));
+    call("oneloop_set_priority", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        reactor.set_priority(HandlerId::from_bits(id), self::priority(priority)?)?;
+        Ok(0)
+    })
+}
+
+/// Limits a handler of any kind to so many `calls` in an interval of `per` nanoseconds; 0 of either lifts the
+/// limit. The interval begins with a call. If the handler is ready once more than it may be called, the loop stops
+/// watching it until the interval ends, and calls it then if it is still ready.
+///
+/// Fails with -ENOENT if the id is unknown, with -EINVAL for a negative interval.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_limit_rate(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    calls: u32,
+    per: i64,
+) -> c_int {
+    forward!(oneloop_limit_rate => limit_rate(r#loop, id, calls, per));
+    call("oneloop_limit_rate", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let per = u64::try_from(per).map_err(|_| Failure::Argument("the interval"))?;
+        reactor.limit_rate(HandlerId::from_bits(id), calls, Duration::from_nanos(per))?;
         Ok(0)
     })
 }

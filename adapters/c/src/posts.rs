@@ -9,12 +9,21 @@ use crate::error::{Failure, call};
 use crate::user::{User, reactor};
 use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
-/// After the handlers and timers of the turn.
+/// After the handlers and timers of the turn. For a handler: the priority that it has at first.
 pub const ONELOOP_NORMAL: c_int = 0;
-/// Before the handlers of the turn.
+/// Before the handlers of the turn. For a handler: before those of normal priority.
 pub const ONELOOP_HIGH: c_int = 1;
-/// In a turn that had nothing else to do, one in each.
+/// In a turn that had nothing else to do, one in each. For a handler: after all others of the turn.
 pub const ONELOOP_IDLE: c_int = 2;
+
+pub(crate) fn priority(priority: c_int) -> Result<Priority, Failure> {
+    match priority {
+        ONELOOP_NORMAL => Ok(Priority::Normal),
+        ONELOOP_HIGH => Ok(Priority::High),
+        ONELOOP_IDLE => Ok(Priority::Idle),
+        _ => Err(Failure::Argument("the priority")),
+    }
+}
 
 /// A posted callback.
 pub type oneloop_post_fn = Option<unsafe extern "C" fn(r#loop: *mut oneloop_t, user: *mut c_void)>;
@@ -42,12 +51,7 @@ pub unsafe extern "C" fn oneloop_call_soon(
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        let priority = match priority {
-            ONELOOP_NORMAL => Priority::Normal,
-            ONELOOP_HIGH => Priority::High,
-            ONELOOP_IDLE => Priority::Idle,
-            _ => return Err(Failure::Argument("the priority")),
-        };
+        let priority = self::priority(priority)?;
         let make = || {
             let user = User::of_post(&reactor, user, destroy);
             move || {

@@ -113,6 +113,44 @@ int test_interest_can_be_changed(oneloop_t *loop) {
     return failures;
 }
 
+/* In each turn the one of high priority is called first. */
+static int ordered(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)loop;
+    CHECK((id == t.id) == (t.calls % 2 == 0));
+    t.calls++;
+    return user == NULL || t.calls < 6 ? ONELOOP_CONTINUE : (end(loop), ONELOOP_REMOVE);
+}
+
+int test_a_handler_of_high_priority_is_called_first(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_add_deferred(loop, ordered, &t, NULL, &t.other) == 0);
+    CHECK(oneloop_add_deferred(loop, ordered, NULL, NULL, &t.id) == 0);
+    CHECK(oneloop_set_priority(loop, t.other, ONELOOP_IDLE) == 0);
+    CHECK(oneloop_set_priority(loop, t.id, ONELOOP_HIGH) == 0);
+    return failures;
+}
+
+static int limited(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    (void)fd, (void)ready, (void)user;
+    /* Two calls an interval. */
+    CHECK(now() - t.start >= t.calls / 2 * 3LL * MS);
+    if (++t.calls == 6) {
+        CHECK(oneloop_limit_rate(loop, id, 0, 0) == 0);
+        end(loop);
+        return ONELOOP_REMOVE;
+    }
+    return ONELOOP_CONTINUE;
+}
+
+int test_a_handler_is_called_no_more_often_than_its_limit(oneloop_t *loop) {
+    begin();
+    pair(t.ends);
+    CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_WRITABLE, ONELOOP_LEVEL, limited, NULL, NULL,
+                              &t.id) == 0);
+    CHECK(oneloop_limit_rate(loop, t.id, 2, 3 * MS) == 0);
+    return failures;
+}
+
 static int drive_inside(oneloop_t *loop, oneloop_id id, void *user) {
     (void)user, (void)id;
     CHECK(oneloop_run(loop) == -EBUSY);
@@ -145,6 +183,10 @@ int test_bad_arguments_are_errors(oneloop_t *loop) {
     CHECK(id == 7 && t.destroyed == 0);
     CHECK(oneloop_update_handler(loop, 7, 1) == -ENOENT);
     CHECK(oneloop_rearm_handler(loop, 0) == -ENOENT);
+    CHECK(oneloop_set_priority(loop, 7, ONELOOP_HIGH) == -ENOENT);
+    CHECK(oneloop_set_priority(loop, 7, 3) == -EINVAL);
+    CHECK(oneloop_limit_rate(loop, 7, 1, MS) == -ENOENT);
+    CHECK(oneloop_limit_rate(loop, 7, 1, -1) == -EINVAL);
     CHECK(oneloop_handler_fd(loop, UINT64_MAX) == -ENOENT);
     CHECK(oneloop_reset_timer(loop, 7, 1) == -ENOENT);
     CHECK(oneloop_cancel_timer(loop, 7) == -ENOENT);
@@ -540,7 +582,7 @@ static void check_table(const oneloop_api *api) {
     SAME(add_signal); SAME(add_child); SAME(call_soon); SAME(add_hook); SAME(remove_hook);
     SAME(hold); SAME(free); SAME(close); SAME(run); SAME(turn); SAME(stop); SAME(wake); SAME(fd);
     SAME(rebuild); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
-    SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks);
+    SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks); SAME(set_priority); SAME(limit_rate);
 #undef SAME
 #define oneloop_stop check_stop
 }

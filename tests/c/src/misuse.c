@@ -95,6 +95,8 @@ static void check_each(oneloop_t *loop, int error) {
     CHECK(oneloop_add_handler(loop, t.ends[0], 1, 0, never, &t, destroy, &id) == error);
     CHECK(oneloop_update_handler(loop, 7, 1) == error);
     CHECK(oneloop_rearm_handler(loop, 7) == error);
+    CHECK(oneloop_set_priority(loop, 7, ONELOOP_HIGH) == error);
+    CHECK(oneloop_limit_rate(loop, 7, 1, MS) == error);
     CHECK(oneloop_remove_handler(loop, 7) == error);
     CHECK(oneloop_handler_fd(loop, 7) == error);
     CHECK(oneloop_add_deferred(loop, on_turn, &t, destroy, &id) == error);
@@ -165,6 +167,8 @@ int test_ids_of_a_loop_that_is_gone(oneloop_t *outer) {
     }
     CHECK(oneloop_update_handler(loop, handler, 0) == -ENOENT);
     CHECK(oneloop_rearm_handler(loop, handler) == -ENOENT);
+    CHECK(oneloop_set_priority(loop, handler, ONELOOP_HIGH) == -ENOENT);
+    CHECK(oneloop_limit_rate(loop, handler, 1, MS) == -ENOENT);
     CHECK(oneloop_remove_handler(loop, handler) == -ENOENT);
     CHECK(oneloop_enable(loop, deferred, false) == -ENOENT);
     CHECK(oneloop_remove_handler(loop, deferred) == -ENOENT);

@@ -30,6 +30,8 @@ tests! {
     a_level_handler_is_called_until_it_removes_itself
     destroy_is_not_called_inside_remove
     interest_can_be_changed
+    a_handler_of_high_priority_is_called_first
+    a_handler_is_called_no_more_often_than_its_limit
     bad_arguments_are_errors
     a_timer_sleeps_until_it_is_reset
     timers_for_one_time_fire_by_creation
