@@ -117,17 +117,17 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_REMOVE 2
 
 /**
- * After the handlers and timers of the turn.
+ * After the handlers and timers of the turn. For a handler: the priority that it has at first.
  */
 #define ONELOOP_NORMAL 0
 
 /**
- * Before the handlers of the turn.
+ * Before the handlers of the turn. For a handler: before those of normal priority.
  */
 #define ONELOOP_HIGH 1
 
 /**
- * In a turn that had nothing else to do, one in each.
+ * In a turn that had nothing else to do, one in each. For a handler: after all others of the turn.
  */
 #define ONELOOP_IDLE 2
 
@@ -304,6 +304,8 @@ typedef struct {
                   oneloop_id *id);
   int (*remove_hook)(oneloop_t *loop, oneloop_id id);
   int (*ask_hooks)(oneloop_t *loop);
+  int (*set_priority)(oneloop_t *loop, oneloop_id id, int priority);
+  int (*limit_rate)(oneloop_t *loop, oneloop_id id, uint32_t calls, int64_t per);
 } oneloop_api;
 
 #ifdef __cplusplus
@@ -393,6 +395,32 @@ int oneloop_rearm_handler(oneloop_t *loop, oneloop_id id);
  * Threads: any.
  */
 int oneloop_remove_handler(oneloop_t *loop, oneloop_id id);
+
+/**
+ * Orders a handler of any kind among those that are ready in one turn: ONELOOP_HIGH before ONELOOP_NORMAL, which
+ * is what each has at first, and that before ONELOOP_IDLE. All that are ready are called in the turn.
+ *
+ * Fails with -ENOENT if the id is unknown, with -EINVAL for a priority that does not exist.
+ *
+ * Threads: any.
+ */
+int oneloop_set_priority(oneloop_t *loop,
+                         oneloop_id id,
+                         int priority);
+
+/**
+ * Limits a handler of any kind to so many `calls` in an interval of `per` nanoseconds; 0 of either lifts the
+ * limit. The interval begins with a call. If the handler is ready once more than it may be called, the loop stops
+ * watching it until the interval ends, and calls it then if it is still ready.
+ *
+ * Fails with -ENOENT if the id is unknown, with -EINVAL for a negative interval.
+ *
+ * Threads: any.
+ */
+int oneloop_limit_rate(oneloop_t *loop,
+                       oneloop_id id,
+                       uint32_t calls,
+                       int64_t per);
 
 /**
  * The descriptor of a handler.
