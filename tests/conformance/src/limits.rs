@@ -127,7 +127,7 @@ pub fn it_is_called_again_when_the_interval_ends(stage: &mut Stage) {
     let id = stage.reactor.add_handler(a, READ, Mode::Level, handle);
     let id = id.expect("add_handler");
     stage.reactor.limit_rate(id, 2, SHORT).expect("known");
-    let before = stage.reactor.stats().turns;
+    let (before, start) = (stage.reactor.stats().turns, Instant::now());
     stage.run();
     let turns = stage.reactor.stats().turns - before;
     // Two calls, one that is held back, one in which the interval ends, and some for the host.
@@ -135,7 +135,7 @@ pub fn it_is_called_again_when_the_interval_ends(stage: &mut Stage) {
     let times = log.take();
     for (nth, time) in times.iter().enumerate() {
         let least = (nth / 2) as u32 * SHORT;
-        assert!(*time - times[0] >= least, "call {nth} was early");
+        assert!(*time - start >= least, "call {nth} was early");
     }
 }
 
@@ -229,11 +229,12 @@ pub fn again_waits_for_the_interval_to_end(stage: &mut Stage) {
         .add_handler(a, interest, Mode::Oneshot, handle);
     let id = id.expect("add_handler");
     stage.reactor.limit_rate(id, 1, SHORT).expect("known");
+    let start = Instant::now();
     stage.run();
     let times = log.take();
     assert_eq!(times.len(), CALLS);
     for (nth, time) in times.iter().enumerate() {
-        assert!(*time - times[0] >= nth as u32 * SHORT, "call {nth}");
+        assert!(*time - start >= nth as u32 * SHORT, "call {nth}");
     }
 }
 
@@ -414,12 +415,13 @@ pub fn the_end_of_an_interval_wakes_a_loop_that_sleeps(stage: &mut Stage) {
     let id = stage.reactor.add_handler(a, READ, Mode::Level, handle);
     let id = id.expect("add_handler");
     stage.reactor.limit_rate(id, 1, SHORT).expect("known");
+    let start = Instant::now();
     for _ in 0..3 {
         stage.run();
     }
     let times = log.take();
     assert_eq!(times.len(), 3);
-    assert!(times[2] - times[0] >= 2 * SHORT);
+    assert!(times[2] - start >= 2 * SHORT);
 }
 
 /// The descriptor of a held handler is closed, and its number comes to mean another file. The end of the
