@@ -1,6 +1,8 @@
 //! Limits on how often a handler is called, and priorities: by a clock of the test's own, and what can be seen
 //! of them. What every host keeps is in tests/conformance.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -121,10 +123,41 @@ fn run_goes_on_for_a_held_handler_and_ends_without_one() {
     }
 }
 
+/// Each mode is itself when an interval ends: level repeats, an edge that came is told once, and a one-shot fires
+/// for one arming.
+#[test]
+fn the_end_of_an_interval_is_told_to_each_mode() {
+    for (mode, after) in [(Mode::Level, 2), (Mode::Edge, 1), (Mode::Oneshot, 0)] {
+        let clock = TestClock::new();
+        let reactor = on(&clock);
+        let (a, mut b) = UnixStream::pair().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let handle = move |_: &mut UnixStream, _| {
+            count.fetch_add(1, SeqCst);
+        };
+        let id = reactor.add_handler(a, READ, mode, handle).unwrap();
+        reactor.limit_rate(id, 2, SECOND).unwrap();
+        let mut seen = |write: bool| {
+            if write {
+                b.write_all(b"x").unwrap();
+            }
+            turns(&reactor);
+            calls.swap(0, SeqCst)
+        };
+        let first: usize = (0..4).map(|_| seen(true)).sum();
+        assert_eq!(first, if mode == Mode::Oneshot { 1 } else { 2 }, "{mode:?}");
+        clock.advance(SECOND);
+        assert_eq!(seen(false), after, "{mode:?}");
+        // There was nothing new since.
+        clock.advance(SECOND);
+        let repeated = if mode == Mode::Level { 2 } else { 0 };
+        assert_eq!(seen(false), repeated, "{mode:?}");
+    }
+}
+
 #[test]
 fn a_limit_that_is_not_reached_costs_the_kernel_nothing() {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
     let reactor = Reactor::new().unwrap();
     let (a, mut b) = UnixStream::pair().unwrap();
     let read = |a: &mut UnixStream, _| a.read_exact(&mut [0]).unwrap();
