@@ -510,3 +510,247 @@ fn the_thread_takes_no_signals() {
     assert_ne!(mask & 1 << (libc::SIGTERM - 1), 0, "{mask:x}");
     reactor.remove_handler(id).unwrap();
 }
+
+/// Pressure stalls without a trigger: the file says for ever that it is ready, and in error.
+fn pressure() -> Option<File> {
+    File::open("/proc/pressure/cpu").ok()
+}
+
+fn calls_in(reactor: &Reactor, time: Duration, calls: &AtomicUsize) -> usize {
+    let weak = reactor.downgrade();
+    let stop = move || weak.upgrade().unwrap().stop();
+    reactor.call_later(time, stop).unwrap();
+    reactor.run().unwrap();
+    calls.load(SeqCst)
+}
+
+/// An edge-triggered handler is told of a condition once while it lasts, and a level-triggered one ever
+/// more rarely.
+#[test]
+fn a_condition_that_lasts_does_not_spin() {
+    for (mode, most) in [(Mode::Edge, 1), (Mode::Level, 20)] {
+        let Some(file) = pressure() else { return };
+        let reactor = Reactor::new().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let call = move |_: &mut File, event: Event| {
+            assert!(event.is_priority() && event.is_error());
+            count.fetch_add(1, SeqCst);
+        };
+        reactor
+            .add_handler(file, Interest::PRIORITY, mode, call)
+            .unwrap();
+        let calls = calls_in(&reactor, Duration::from_millis(300), &calls);
+        assert!((1..=most).contains(&calls), "{mode:?}: {calls} calls");
+    }
+}
+
+/// A level-triggered neighbour is told again and again; the edge-triggered handler is not.
+#[test]
+fn a_neighbour_repeats_no_edge() {
+    let Some(file) = pressure() else { return };
+    let file = Arc::new(file);
+    let reactor = Reactor::new().unwrap();
+    let [level, edge] = [Mode::Level, Mode::Edge].map(|mode| {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let call = move |_: &mut _, _: Event| {
+            count.fetch_add(1, SeqCst);
+        };
+        reactor
+            .add_handler(file.clone(), Interest::PRIORITY, mode, call)
+            .unwrap();
+        calls
+    });
+    let level = calls_in(&reactor, Duration::from_millis(300), &level);
+    let edge = edge.load(SeqCst);
+    assert!((1..=2).contains(&edge) && level > edge, "{level}, {edge}");
+}
+
+/// A second edge-triggered handler is told what the first one knows already, and so is one that is armed
+/// again.
+#[test]
+fn a_second_edge_handler_is_told_of_what_lasts() {
+    let Some(file) = pressure() else { return };
+    let file = Arc::new(file);
+    let reactor = Reactor::new().unwrap();
+    let add = || {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let call = move |_: &mut _, _: Event| {
+            count.fetch_add(1, SeqCst);
+        };
+        let id = reactor
+            .add_handler(file.clone(), Interest::PRIORITY, Mode::Edge, call)
+            .unwrap();
+        (id, calls)
+    };
+    let (id, first) = add();
+    assert!(until(&reactor, || first.load(SeqCst) > 0));
+    let (_, second) = add();
+    assert!(until(&reactor, || second.load(SeqCst) > 0));
+    let before = first.load(SeqCst);
+    reactor.rearm_handler(id).unwrap();
+    assert!(until(&reactor, || first.load(SeqCst) > before));
+}
+
+/// What lasts ends when a trigger is set. The handler is told of that change, and not again.
+#[test]
+#[ignore = "needs root"]
+fn a_condition_that_ends_is_a_change() {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open("/proc/pressure/memory");
+    let Ok(file) = file else { return };
+    let file = Arc::new(file);
+    let reactor = Reactor::new().unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let call = move |_: &mut _, _: Event| {
+        count.fetch_add(1, SeqCst);
+    };
+    reactor
+        .add_handler(file.clone(), Interest::PRIORITY, Mode::Edge, call)
+        .unwrap();
+    assert!(until(&reactor, || calls.load(SeqCst) > 0));
+    // When everything waits for memory, for two seconds.
+    rustix::io::write(&*file, b"full 2000000 2000000\0").unwrap();
+    // The change is told if something was withheld before.
+    let calls = calls_in(&reactor, Duration::from_millis(300), &calls);
+    assert!(calls <= 2, "{calls} calls");
+}
+
+fn add_readers(reactor: &Reactor, fd: i32, interest: Interest) -> (HandlerId, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let call = move |_: Event| {
+        count.fetch_add(1, SeqCst);
+    };
+    // SAFETY: the numbers are the tests' own, which may give them to other files: that is what they are for.
+    let added = unsafe { reactor.add_raw_handler(fd, interest, Mode::Level, call) };
+    (added.unwrap(), calls)
+}
+
+fn eventfd(value: u32) -> OwnedFd {
+    rustix::event::eventfd(value, rustix::event::EventfdFlags::CLOEXEC).unwrap()
+}
+
+/// Perf events and eventfds have one inode together.
+#[test]
+#[ignore = "needs the right to count page faults"]
+fn a_number_that_passes_from_a_perf_event_to_another_file() {
+    for is_perf in [false, true] {
+        let reactor = Reactor::new().unwrap();
+        let _ = reactor.as_fd();
+        let Faults(mut number, ring) = Faults::new();
+        let fd = number.as_raw_fd();
+        let (old, old_calls) = add_readers(&reactor, fd, Interest::READABLE);
+        let new = if is_perf {
+            Faults::new()
+        } else {
+            Faults(eventfd(1), ring)
+        };
+        rustix::io::dup2(&new.0, &mut number).unwrap();
+        let (new_id, new_calls) = add_readers(&reactor, fd, Interest::READABLE);
+        (0..3).for_each(Faults::cause);
+        assert!(until(&reactor, || new_calls.load(SeqCst) > 0));
+        assert_eq!(old_calls.load(SeqCst), 0, "{is_perf}");
+        reactor.remove_handler(old).unwrap();
+        let before = new_calls.load(SeqCst);
+        Faults::drain(new.1);
+        (0..3).for_each(Faults::cause);
+        assert!(until(&reactor, || new_calls.load(SeqCst) > before));
+        reactor.remove_handler(new_id).unwrap();
+    }
+}
+
+/// A consumed file that appears under the number of another loses no event under a host.
+#[test]
+#[ignore = "needs root"]
+fn a_number_that_passes_to_a_consumed_file() {
+    own_name_space();
+    type Deed = fn(&Reactor, HandlerId);
+    let update: Deed = |reactor, id| reactor.update_handler(id, Interest::PRIORITY).unwrap();
+    let rearm: Deed = |reactor, id| reactor.rearm_handler(id).unwrap();
+    // The kernel's set is asked about the file twice, from the beginning.
+    for host in HOSTS {
+        for (name, deed) in [("update", update), ("rearm", rearm)] {
+            let reactor = Reactor::new().unwrap();
+            let _ = reactor.as_fd();
+            let mut number = eventfd(0);
+            let (weak, calls) = (reactor.downgrade(), Arc::new(AtomicUsize::new(0)));
+            let count = calls.clone();
+            let call = move |_: Event| {
+                count.fetch_add(1, SeqCst);
+                weak.upgrade().unwrap().stop();
+            };
+            // SAFETY: the number is this test's own. It comes to mean another file, which is the test.
+            let id = unsafe {
+                let fd = number.as_raw_fd();
+                reactor.add_raw_handler(fd, Interest::PRIORITY, Mode::Level, call)
+            };
+            let id = id.unwrap();
+            rustix::io::dup2(hostname(), &mut number).unwrap();
+            deed(&reactor, id);
+            for n in 0..EVENTS {
+                let before = calls.load(SeqCst);
+                let cause = move || rename(n);
+                reactor.call_later(Duration::from_millis(2), cause).unwrap();
+                let weak = reactor.downgrade();
+                let late = move || weak.upgrade().unwrap().stop();
+                let late = reactor.call_later(Duration::from_secs(5), late).unwrap();
+                drive(host, &reactor);
+                assert!(calls.load(SeqCst) > before, "{host}, {name}, event {n}");
+                reactor.cancel_timer(late).unwrap();
+            }
+        }
+    }
+}
+
+/// So it is where the kernel tells of the other file, and nothing but the number is left.
+#[test]
+#[ignore = "needs the right to count page faults"]
+fn a_number_that_passes_to_a_perf_event() {
+    type Deed = fn(&Reactor, HandlerId);
+    let update: Deed = |reactor, id| reactor.update_handler(id, Interest::READABLE).unwrap();
+    let rearm: Deed = |reactor, id| reactor.rearm_handler(id).unwrap();
+    let pause: Deed = |reactor, id| {
+        reactor.update_handler(id, Interest::NONE).unwrap();
+        reactor.update_handler(id, Interest::READABLE).unwrap();
+    };
+    for host in HOSTS {
+        for (name, deed) in [("update", update), ("rearm", rearm), ("pause", pause)] {
+            let reactor = Reactor::new().unwrap();
+            let _ = reactor.as_fd();
+            let mut number = eventfd(0);
+            let Faults(perf, ring) = Faults::new();
+            let (weak, calls) = (reactor.downgrade(), Arc::new(AtomicUsize::new(0)));
+            let count = calls.clone();
+            let call = move |_: Event| {
+                Faults::drain(ring);
+                count.fetch_add(1, SeqCst);
+                weak.upgrade().unwrap().stop();
+            };
+            // SAFETY: as above.
+            let id = unsafe {
+                let fd = number.as_raw_fd();
+                reactor.add_raw_handler(fd, Interest::READABLE, Mode::Level, call)
+            };
+            let id = id.unwrap();
+            rustix::io::dup2(&perf, &mut number).unwrap();
+            deed(&reactor, id);
+            for n in 0..EVENTS {
+                let before = calls.load(SeqCst);
+                let cause = move || Faults::cause(n);
+                reactor.call_later(Duration::from_millis(2), cause).unwrap();
+                let weak = reactor.downgrade();
+                let late = move || weak.upgrade().unwrap().stop();
+                let late = reactor.call_later(Duration::from_secs(5), late).unwrap();
+                drive(host, &reactor);
+                assert!(calls.load(SeqCst) > before, "{host}, {name}, event {n}");
+                reactor.cancel_timer(late).unwrap();
+            }
+        }
+    }
+}

@@ -120,10 +120,18 @@ pub(super) struct Merged {
 }
 
 /// Whether to mend what a descriptor closed behind our back has left, or to report it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnStale {
-    Repair,
+#[derive(Clone, Copy)]
+pub(super) enum OnStale<'a> {
+    /// The loop's inbox, and whether its set is inside another one: the new file may be one that must
+    /// not be asked twice.
+    Repair(&'a Arc<Inbox>, bool),
     Fail,
+}
+
+impl OnStale<'_> {
+    fn is_repair(self) -> bool {
+        matches!(self, OnStale::Repair(..))
+    }
 }
 
 /// After how many events in a row the kernel is asked for the first time whether the number still means
@@ -306,7 +314,7 @@ impl Descriptor {
         poller: &Poller,
         wanted: Merged,
         force: bool,
-        stale: OnStale,
+        stale: OnStale<'_>,
     ) -> io::Result<()> {
         if self.orphaned || self.closed {
             return Ok(());
@@ -318,11 +326,11 @@ impl Descriptor {
         }
         let known = self.is_known();
         let mut result = self.tell_both(poller, wanted, force, stale);
-        if stale == OnStale::Repair {
-            result = result.or_else(|error| self.mend(poller, wanted, error));
+        if let OnStale::Repair(inbox, nested) = stale {
+            result = result.or_else(|error| self.mend(poller, inbox, nested, wanted, error));
         }
         self.closed = result.as_ref().is_err_and(|error| is(error, os::EBADF));
-        if known && !self.is_known() {
+        if known && !self.is_known() && self.aside().is_none() {
             self.lose();
         }
         result
@@ -331,17 +339,32 @@ impl Descriptor {
     /// If the file under the number has changed, tells the kernel of the new one: a C library that
     /// closes and opens means that.
     #[cold]
-    fn mend(&mut self, poller: &Poller, wanted: Merged, error: io::Error) -> io::Result<()> {
+    fn mend(
+        &mut self,
+        poller: &Poller,
+        inbox: &Arc<Inbox>,
+        nested: bool,
+        wanted: Merged,
+        error: io::Error,
+    ) -> io::Result<()> {
         let before = (self.key, self.main, self.edges);
         let mended = match self.is_known() && is(&error, os::ENOENT) {
             true => {
                 // Of two sets, one may have the new file by now.
                 let stale = match self.edges {
                     Kernel::Absent => OnStale::Fail,
-                    _ => OnStale::Repair,
+                    _ => OnStale::Repair(inbox, nested),
                 };
                 self.lose();
-                self.tell_both(poller, wanted, false, stale)
+                let interest = wanted.level | wanted.edge;
+                let diverted = match nested | interest.contains(Interest::PRIORITY) {
+                    true => self.divert(poller, inbox, interest),
+                    false => Ok(false),
+                };
+                diverted.and_then(|_| match self.aside() {
+                    Some(aside) => aside.ask(wanted.level, wanted.edge, true),
+                    None => self.tell_both(poller, wanted, false, stale),
+                })
             }
             false => Err(error),
         };
@@ -379,7 +402,7 @@ impl Descriptor {
         poller: &Poller,
         wanted: Merged,
         force: bool,
-        stale: OnStale,
+        stale: OnStale<'_>,
     ) -> io::Result<()> {
         let (main, edges) = split(wanted);
         let result = self.tell(poller, PollSet::Primary, main, force, stale);
@@ -396,7 +419,7 @@ impl Descriptor {
         poller: &Poller,
         wanted: Option<Watch>,
         force: bool,
-        stale: OnStale,
+        stale: OnStale<'_>,
     ) -> io::Result<()> {
         self.tell(poller, PollSet::Edge, wanted, force, stale)
     }
@@ -408,7 +431,7 @@ impl Descriptor {
         set: PollSet,
         wanted: Option<Watch>,
         force: bool,
-        stale: OnStale,
+        stale: OnStale<'_>,
     ) -> io::Result<()> {
         let (fd, key) = (self.fd, self.key);
         let known = match set {
@@ -424,15 +447,15 @@ impl Descriptor {
             (_, Some(wanted)) => poller.modify(set, fd, key, wanted),
         };
         let result = match (result, wanted, stale) {
-            (Err(error), Some(wanted), OnStale::Repair) if is(&error, os::EEXIST) => {
+            (Err(error), Some(wanted), OnStale::Repair(..)) if is(&error, os::EEXIST) => {
                 poller.modify(set, fd, key, wanted)
             }
-            (Err(error), None, OnStale::Repair) if is(&error, os::EBADF) => Ok(()),
+            (Err(error), None, OnStale::Repair(..)) if is(&error, os::EBADF) => Ok(()),
             (result, ..) => result,
         };
         match result {
             Ok(()) => *known = wanted.map_or(Kernel::Absent, Kernel::Armed),
-            Err(ref error) if is(error, os::EBADF) && stale == OnStale::Repair => {
+            Err(ref error) if is(error, os::EBADF) && stale.is_repair() => {
                 *known = Kernel::Absent;
             }
             Err(_) => {}

@@ -251,10 +251,11 @@ impl Handlers {
         let fd = descriptor.fd;
         if let Some(aside) = descriptor.aside() {
             // It is told again what it was not called for yet: nothing else would.
-            aside.put_back(before.2);
+            aside.put_back(mode, before.2);
             self.forget_pending(key);
         }
         let descriptor = &mut self.descriptors[d as usize];
+        let mut is_new = false;
         if interest.is_empty() {
             // Nothing is looked for.
         } else if descriptor.orphaned {
@@ -266,19 +267,19 @@ impl Handlers {
             // Whatever the number means now is what the caller means. An update that changes nothing
             // may be there for a new file under it. That it is the old one is known if it was reported
             // in this very turn.
-            descriptor.closed = false;
+            is_new = std::mem::take(&mut descriptor.closed);
             if !descriptor.is_told_by_kernel()
                 | (unchanged & !(defer & descriptor.has_fired_in(turn)))
             {
-                self.look_again(poller, d);
+                is_new |= self.look_again(poller, d);
             }
         }
         let mut result = match self.descriptors[d as usize].is_told_by_kernel() {
             true => poller.supports(Watch { interest, mode }),
             false => Ok(()),
         };
-        if interest.contains(Interest::PRIORITY) {
-            result = result.and_then(|()| self.divert(poller, d));
+        if interest.contains(Interest::PRIORITY) | is_new {
+            result = result.and_then(|()| self.divert_new(poller, d));
         }
         result = result.and_then(|()| self.change(poller, d, mode == Mode::Edge));
         if held && !interest.is_empty() {
@@ -300,16 +301,20 @@ impl Handlers {
         Some(Ok(()))
     }
 
-    /// Whether the number of a descriptor still means its file. If it does not, what was known of that
-    /// is forgotten.
+    /// Whether the number of a descriptor means another file by now. If it does, what was known of the old
+    /// one is forgotten.
     #[cold]
-    fn look_again(&mut self, poller: &Poller, d: u32) {
+    fn look_again(&mut self, poller: &Poller, d: u32) -> bool {
         let descriptor = &mut self.descriptors[d as usize];
         if descriptor.is_file_gone() {
             descriptor.forget_file();
+            true
         } else if !descriptor.check(poller) {
             descriptor.closed = false;
             self.for_all_on(d, Self::forget_pending);
+            true
+        } else {
+            false
         }
     }
 
@@ -340,7 +345,7 @@ impl Handlers {
         let handler = self.get(key)?;
         let before = (handler.armed, handler.pending);
         let held = handler.held;
-        let d = handler.descriptor;
+        let (mode, d) = (handler.mode, handler.descriptor);
         self.alter(key, |handler| {
             handler.armed = true;
             if handler.mode != Mode::Level {
@@ -348,7 +353,7 @@ impl Handlers {
             }
         });
         if let Some(aside) = self.descriptors[d as usize].aside() {
-            aside.put_back(before.1);
+            aside.put_back(mode, before.1);
             self.forget_pending(key);
         }
         let fd = self.descriptors[d as usize].fd;
@@ -364,9 +369,10 @@ impl Handlers {
         } else {
             let descriptor = &mut self.descriptors[d as usize];
             let file = descriptor.file();
-            descriptor.closed = false;
+            let mut is_new = std::mem::take(&mut descriptor.closed);
             if descriptor.aside().is_some() && descriptor.is_file_gone() {
                 descriptor.forget_file();
+                is_new = true;
             }
             let always_ready = match descriptor.is_always_ready() {
                 true => Some(std::mem::replace(
@@ -375,7 +381,11 @@ impl Handlers {
                 )),
                 false => None,
             };
-            let result = self.sync(poller, d, true);
+            let diverted = match is_new | always_ready.is_some() {
+                true => self.divert_new(poller, d),
+                false => Ok(()),
+            };
+            let result = diverted.and_then(|()| self.sync(poller, d, true));
             let descriptor = &mut self.descriptors[d as usize];
             if let (Some(told), Err(error)) = (always_ready, &result) {
                 if !is_gone(error) {
@@ -642,10 +652,12 @@ impl Handlers {
             let descriptor = self.descriptors.get(key.slot());
             let aside = descriptor.filter(|descriptor| descriptor.key == key);
             if let Some(aside) = aside.and_then(|descriptor| descriptor.aside()) {
-                let Merged { level, edge, .. } = self.wanted(key.index());
-                let ready = aside.take(level | edge);
-                for set in [PollSet::Primary, PollSet::Edge] {
-                    self.gather(poller, ReadyEvent { set, key, ready }, batch);
+                let wanted = self.wanted(key.index());
+                let found = aside.take(wanted.level, wanted.edge, wanted.has_level);
+                for (set, ready) in [(PollSet::Primary, found.level), (PollSet::Edge, found.edge)] {
+                    if !ready.is_empty() {
+                        self.gather(poller, ReadyEvent { set, key, ready }, batch);
+                    }
                 }
                 // It is asked again once the handlers were called.
                 self.mark(key.index(), false);
@@ -832,7 +844,9 @@ impl Handlers {
         if (self.nested | priority) && !is_socket {
             descriptor.divert(poller, &self.inbox, handler.interest)?;
         }
-        descriptor.sync(poller, wanted(Some(handler)), false, OnStale::Repair)?;
+        let wanted = wanted(Some(handler));
+        let repair = OnStale::Repair(&self.inbox, self.nested);
+        descriptor.sync(poller, wanted, false, repair)?;
         if !descriptor.is_known() && !descriptor.is_always_ready() {
             exists(fd)?;
         }
@@ -864,9 +878,11 @@ impl Handlers {
         let stale = if known {
             OnStale::Fail
         } else {
-            OnStale::Repair
+            OnStale::Repair(&self.inbox, self.nested)
         };
-        let mut result = descriptor.sync(poller, wanted, known, stale);
+        // Else a second edge-triggered handler would not be told what the first one knows.
+        let force = known | descriptor.aside().is_some();
+        let mut result = descriptor.sync(poller, wanted, force, stale);
         if result.is_ok() && !descriptor.is_known() && !descriptor.is_always_ready() {
             result = exists(fd);
         }
@@ -922,6 +938,16 @@ impl Handlers {
         self.descriptors[d as usize].orphaned = true;
         self.link(key, d);
         self.count(key);
+    }
+
+    /// As `divert`, for a file that the kernel was told nothing of yet. There may be just one who asks.
+    #[cold]
+    fn divert_new(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
+        let Merged { level, edge, .. } = self.wanted(d);
+        match self.nested | (level | edge).contains(Interest::PRIORITY) {
+            true => self.divert(poller, d),
+            false => Ok(()),
+        }
     }
 
     fn detach(&mut self, poller: &Poller, key: Key) {
@@ -1056,7 +1082,8 @@ impl Handlers {
     fn sync(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
         let wanted = self.wanted(d);
         let descriptor = &mut self.descriptors[d as usize];
-        let result = descriptor.sync(poller, wanted, force, OnStale::Repair);
+        let repair = OnStale::Repair(&self.inbox, self.nested);
+        let result = descriptor.sync(poller, wanted, force, repair);
         if descriptor.is_always_ready() {
             self.for_all_on(d, Self::call_if_ready);
         }

@@ -84,7 +84,7 @@ unsafe impl Send for Inbox {}
 unsafe impl Sync for Inbox {}
 
 impl Inbox {
-    pub(super) fn new(wake: Weak<dyn Wake>) -> Inbox {
+    pub(crate) fn new(wake: Weak<dyn Wake>) -> Inbox {
         Inbox {
             wake,
             queue: Mutex::default(),

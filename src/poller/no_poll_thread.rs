@@ -3,15 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use super::FileId;
 use crate::engine::Inbox;
 use crate::id::Key;
 use crate::os::RawFd;
-use crate::{Interest, Ready};
+use crate::{Interest, Mode, Ready};
 
 pub(crate) enum Consumed {}
 
-pub(crate) fn consumed(_: RawFd, _: Interest) -> Option<(Consumed, FileId)> {
+pub(crate) fn consumed(_: RawFd, _: Interest) -> Option<Consumed> {
     None
 }
 
@@ -19,15 +18,15 @@ pub(crate) fn owns(_: RawFd) -> bool {
     false
 }
 
+pub(crate) struct Found {
+    pub(crate) level: Ready,
+    pub(crate) edge: Ready,
+}
+
 pub(crate) enum Aside {}
 
 impl Aside {
-    pub(crate) fn new(
-        _: RawFd,
-        (consumed, _): (Consumed, FileId),
-        _: &Arc<Inbox>,
-        _: Key,
-    ) -> io::Result<Aside> {
+    pub(crate) fn new(_: RawFd, consumed: Consumed, _: &Arc<Inbox>, _: Key) -> io::Result<Aside> {
         match consumed {}
     }
 
@@ -39,11 +38,11 @@ impl Aside {
         match *self {}
     }
 
-    pub(crate) fn take(&self, _: Interest) -> Ready {
+    pub(crate) fn take(&self, _: Interest, _: Interest, _: bool) -> Found {
         match *self {}
     }
 
-    pub(crate) fn put_back(&self, _: Ready) {
+    pub(crate) fn put_back(&self, _: Mode, _: Ready) {
         match *self {}
     }
 }

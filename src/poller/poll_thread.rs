@@ -8,10 +8,15 @@
 //! b. A set inside another one is asked twice, by the outer wait and by the inner one. So is a
 //!    descriptor that is in two sets, and one whose registration is changed. The first who asks has
 //!    the event, and the second, which would tell of it, finds nothing.
+//! c. Not all that they tell is consumed. A pressure file without a trigger is in error for ever, and a perf
+//!    event whose process has ended has hung up. That cannot be masked: each poll finds it at once.
 //!
 //! One thread of the process polls all such descriptors, so that there is just one who asks. What it
 //! finds waits here until the loop's next turn; until the handlers were called, it does not ask again,
 //! which makes a level-triggered handler of what was reported. The thread ends when there are none.
+//!
+//! It asks a second time at once. What is found then, too, lasts. Edge-triggered handlers are told of it
+//! once, and the descriptor is asked again after a pause, which grows while the condition lasts.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,50 +25,85 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat, fstatfs};
+use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 use slab::Slab;
 
 use super::eventfd::EventFd;
 use super::{FileId, Wake, borrow};
 use crate::engine::Inbox;
 use crate::id::Key;
-use crate::{Interest, Ready, fork};
+use crate::{Interest, Mode, Ready, fork};
 
-/// What is consumed by being asked.
+/// The pauses before a descriptor with a lasting condition is asked again: the first, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(250)];
+
+/// A file that forgets what it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Consumed {
-    /// Priority data, on a file that can always be read and written.
-    Priority,
-    /// Samples of a perf event.
-    Perf,
+    /// By priority data, on a file that can always be read and written.
+    Priority(FileId),
+    /// By the samples of a perf event. All of these have one inode, with eventfds and others that have no
+    /// name, so that the kernel's own number of the event tells them apart. Linux before 3.12 has none.
+    Perf(FileId, Option<u64>),
 }
 
-/// What is consumed when the descriptor is asked, if anything.
-pub(crate) fn consumed(fd: RawFd, interest: Interest) -> Option<(Consumed, FileId)> {
+impl Consumed {
+    /// The number still means the file.
+    pub(crate) fn is_of(self, fd: RawFd) -> bool {
+        match self {
+            Consumed::Priority(file) => file.is_of(fd),
+            Consumed::Perf(file, None) => file.is_of(fd) && is_perf(fd),
+            Consumed::Perf(file, id) => file.is_of(fd) && perf_id(fd) == id,
+        }
+    }
+
+    /// What it is always ready for.
+    fn always(self) -> PollFlags {
+        match self {
+            Consumed::Priority(_) => PollFlags::IN | PollFlags::OUT,
+            Consumed::Perf(..) => PollFlags::empty(),
+        }
+    }
+}
+
+/// The file of a number, if some of its readiness for `interest` is consumed by asking.
+pub(crate) fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
     const PROC: u64 = 0x9fa0;
     const CGROUP2: u64 = 0x6367_7270;
     let number = borrow(fd).ok()?;
     let stat = fstat(number).ok()?;
-    let what = match FileType::from_raw_mode(stat.st_mode) {
+    let file = FileId::of(&stat);
+    match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if interest.contains(Interest::PRIORITY) => {
-            let is = match fstatfs(number).ok()?.f_type as u64 {
+            let is_consumed = match fstatfs(number).ok()?.f_type as u64 {
                 PROC => true,
                 // The others there stay ready until they are read.
                 CGROUP2 => link(fd)?.ends_with(".pressure"),
                 _ => false,
             };
-            is.then_some(Consumed::Priority)
+            is_consumed.then_some(Consumed::Priority(file))
         }
-        FileType::Unknown => {
-            let is_perf = link(fd)? == "anon_inode:[perf_event]";
-            is_perf.then_some(Consumed::Perf)
-        }
+        FileType::Unknown => is_perf(fd).then(|| Consumed::Perf(file, perf_id(fd))),
         _ => None,
-    };
-    Some((what?, FileId::of(&stat)))
+    }
+}
+
+fn is_perf(fd: RawFd) -> bool {
+    link(fd).is_some_and(|link| link == "anon_inode:[perf_event]")
+}
+
+/// The kernel's number of a perf event.
+fn perf_id(fd: RawFd) -> Option<u64> {
+    // `PERF_EVENT_IOC_ID`, which says that it writes a pointer.
+    const ID: Opcode = opcode::read::<*mut u64>(b'$', 7);
+    let number = borrow(fd).ok()?;
+    // SAFETY: the call writes 64 bits to where the getter has room for them, and nothing else has this code:
+    // what is no perf event answers with an error.
+    unsafe { ioctl(number, Getter::<ID, u64>::new()) }.ok()
 }
 
 /// What Linux calls the file of a number.
@@ -82,7 +122,7 @@ pub(crate) fn owns(fd: RawFd) -> bool {
 pub(crate) struct Aside {
     polls: &'static Polls,
     index: usize,
-    file: FileId,
+    file: Consumed,
     inbox: Arc<Inbox>,
 }
 
@@ -90,21 +130,23 @@ impl Aside {
     /// Polls it for nothing yet. Reports go to the inbox, under `key`.
     pub(crate) fn new(
         fd: RawFd,
-        (consumed, file): (Consumed, FileId),
+        file: Consumed,
         inbox: &Arc<Inbox>,
         key: Key,
     ) -> io::Result<Aside> {
         let polls = Polls::get()?;
         let entry = Entry {
             fd,
-            consumed,
             file,
             inbox: inbox.clone(),
             key,
             level: Interest::NONE,
             edge: Interest::NONE,
-            known: PollFlags::empty(),
-            ready: Ready::NONE,
+            told: PollFlags::empty(),
+            withheld: PollFlags::empty(),
+            pause: Duration::ZERO,
+            until: None,
+            ready: Found::default(),
         };
         let mut state = polls.lock();
         let index = state.entries.insert(entry);
@@ -131,16 +173,18 @@ impl Aside {
     }
 
     /// Polls for this from now on, until there is something to report. `again`: what edge-triggered
-    /// handlers have been told counts as new.
+    /// handlers have been told counts as new, and is looked for at once.
     pub(crate) fn ask(&self, level: Interest, edge: Interest, again: bool) -> io::Result<()> {
         let mut state = self.polls.lock();
         let entry = &mut state.entries[self.index];
         if again {
-            entry.known = PollFlags::empty();
+            entry.told = PollFlags::empty();
+            entry.withheld = PollFlags::empty();
+            entry.until = None;
         }
         (entry.level, entry.edge) = (level, edge);
         let key = entry.key;
-        let is_ready = !entry.ready.seen_by(level | edge).is_empty();
+        let is_ready = entry.ready.is_seen_by(level, edge);
         drop(state);
         if is_ready {
             report(&self.inbox, key);
@@ -149,17 +193,29 @@ impl Aside {
         self.polls.wake.wake()
     }
 
-    /// What was found for a handler that waits for `interest`. What it does not wait for is kept.
-    pub(crate) fn take(&self, interest: Interest) -> Ready {
+    /// What was found for handlers that wait for this. What they do not wait for is kept for those that are
+    /// paused, of which there may be some that are not edge-triggered if it `has_level`.
+    pub(crate) fn take(&self, level: Interest, edge: Interest, has_level: bool) -> Found {
         let ready = &mut self.polls.lock().entries[self.index].ready;
-        let seen = ready.seen_by(interest);
-        *ready = ready.without(seen);
+        let seen = Found {
+            level: ready.level.seen_by(level),
+            edge: ready.edge.seen_by(edge),
+        };
+        ready.edge = ready.edge.without(seen.edge);
+        ready.level = match has_level {
+            true => ready.level.without(seen.level),
+            false => Ready::NONE,
+        };
         seen
     }
 
-    /// A handler was paused, or is to be told anew, before it was called for this.
-    pub(crate) fn put_back(&self, ready: Ready) {
-        self.polls.lock().entries[self.index].ready |= ready;
+    /// Keeps what a handler of this mode was not called for, since it was paused, or is to be told again.
+    pub(crate) fn put_back(&self, mode: Mode, ready: Ready) {
+        let kept = &mut self.polls.lock().entries[self.index].ready;
+        match mode {
+            Mode::Edge => kept.edge |= ready,
+            _ => kept.level |= ready,
+        }
     }
 }
 
@@ -208,8 +264,7 @@ struct State {
 
 struct Entry {
     fd: RawFd,
-    consumed: Consumed,
-    file: FileId,
+    file: Consumed,
     inbox: Arc<Inbox>,
     key: Key,
     /// What level-triggered and one-shot handlers wait for, and edge-triggered ones. Nothing while a
@@ -217,31 +272,63 @@ struct Entry {
     level: Interest,
     edge: Interest,
     /// What edge-triggered handlers were told, and what does not end by being asked.
-    known: PollFlags,
+    told: PollFlags,
+    /// What was found of that since.
+    withheld: PollFlags,
+    /// How long it was not asked, and until when it is not, because something lasts.
+    pause: Duration,
+    until: Option<Instant>,
     /// What was found, and not taken yet.
-    ready: Ready,
+    ready: Found,
+}
+
+/// What was found for level-triggered and one-shot handlers, and what is new to edge-triggered ones.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) level: Ready,
+    pub(crate) edge: Ready,
+}
+
+impl Found {
+    fn is_seen_by(self, level: Interest, edge: Interest) -> bool {
+        !self.level.seen_by(level).is_empty() || !self.edge.seen_by(edge).is_empty()
+    }
 }
 
 impl Entry {
     /// What to poll for.
     fn flags(&self) -> PollFlags {
-        let edge = flags(self.edge) - self.known;
-        // It cannot be masked, and would be told for ever.
-        let faults = PollFlags::HUP | PollFlags::ERR;
-        if self.level.is_empty() && self.known.intersects(faults) {
-            return PollFlags::empty();
-        }
-        flags(self.level) | edge
+        flags(self.level) | (flags(self.edge) - (self.told & self.file.always()))
     }
 
-    fn found(&mut self, found: PollFlags) {
-        let lasting = match self.consumed {
-            Consumed::Priority => PollFlags::IN | PollFlags::OUT,
-            Consumed::Perf => PollFlags::HUP | PollFlags::ERR,
+    /// Takes what was found at `now`, and at once `again`. True if there is something to report.
+    ///
+    /// Events that come one by one, faster than they are asked for, look like a condition that lasts. So
+    /// what was withheld from edge-triggered handlers is told when it has ended.
+    fn found(&mut self, first: PollFlags, again: PollFlags, now: Instant) -> bool {
+        let (all, always) = (first | again, self.file.always());
+        let lasting = (first & again) - (PollFlags::IN | PollFlags::OUT);
+        let ended = self.told - always - lasting;
+        let new = (all - self.told) | (ended & (all | self.withheld));
+        self.withheld = lasting & self.told;
+        self.told = ((self.told | all) & always) | lasting;
+        let [first_pause, longest] = PAUSES;
+        self.pause = match lasting.is_empty() {
+            true => Duration::ZERO,
+            false => (self.pause * 2).clamp(first_pause, longest),
         };
-        self.known |= found & lasting;
-        self.ready |= Ready::from_poll(u32::from(found.bits()));
-        (self.level, self.edge) = (Interest::NONE, Interest::NONE);
+        self.until = (!lasting.is_empty()).then(|| now + self.pause);
+        let found = Found {
+            level: Ready::from_poll(u32::from(all.bits())),
+            edge: Ready::from_poll(u32::from(new.bits())),
+        };
+        self.ready.level |= found.level;
+        self.ready.edge |= found.edge;
+        let is_news = found.is_seen_by(self.level, self.edge);
+        if is_news {
+            (self.level, self.edge) = (Interest::NONE, Interest::NONE);
+        }
+        is_news
     }
 }
 
@@ -300,7 +387,7 @@ impl Polls {
 
     /// Until nothing is left to poll.
     fn run(&self) {
-        let mut asked: Vec<(RawFd, FileId)> = Vec::new();
+        let mut asked: Vec<(RawFd, Consumed)> = Vec::new();
         loop {
             let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
             asked.clear();
@@ -309,33 +396,55 @@ impl Polls {
                 state.runs = false;
                 return;
             }
+            // When the first pause is over, and whether one is: then that nothing is found counts, too.
+            let (now, mut next, mut is_over) = (Instant::now(), None, false);
             for (_, entry) in &state.entries {
                 let (flags, fd) = (entry.flags(), borrow(entry.fd));
-                if let (false, Ok(fd), true) = (flags.is_empty(), fd, entry.file.is_of(entry.fd)) {
-                    fds.push(PollFd::from_borrowed_fd(fd, flags));
-                    asked.push((entry.fd, entry.file));
+                let (false, Ok(fd), true) = (flags.is_empty(), fd, entry.file.is_of(entry.fd))
+                else {
+                    continue;
+                };
+                match entry.until {
+                    Some(until) if until > now => {
+                        next = Some(next.map_or(until, |next: Instant| next.min(until)));
+                        continue;
+                    }
+                    until => is_over |= until.is_some(),
                 }
+                fds.push(PollFd::from_borrowed_fd(fd, flags));
+                asked.push((entry.fd, entry.file));
             }
             drop(state);
+            let wait = match is_over {
+                true => Some(Duration::ZERO),
+                false => next.map(|next| next - now),
+            };
+            // No pause is too long for the kernel.
+            let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
             // It can only fail for want of memory, or of allowed descriptors. Then what is ready is found the
             // next time.
-            if poll(&mut fds, None).is_err() {
+            if poll(&mut fds, wait.as_ref()).is_err() {
                 thread::sleep(Duration::from_millis(10));
                 continue;
             }
             let _ = rustix::io::read(self.wake.as_fd(), &mut [0; 8]);
-            let mut reports = Vec::new();
+            let first: Vec<_> = fds[1..].iter().map(PollFd::revents).collect();
+            // If this fails, nothing is known to last.
+            if first.iter().any(|found| !found.is_empty()) {
+                fds.iter_mut().for_each(PollFd::clear_revents);
+                let _ = poll(&mut fds[1..], Some(&Timespec::default()));
+            }
+            let (mut reports, now) = (Vec::new(), Instant::now());
             let mut state = self.lock();
-            for (polled, (fd, file)) in fds[1..].iter().zip(&asked) {
-                let found = polled.revents();
-                if found.is_empty() {
+            let again = fds[1..].iter().map(PollFd::revents);
+            for ((first, again), (fd, file)) in first.into_iter().zip(again).zip(&asked) {
+                if (first | again).is_empty() && !is_over {
                     continue;
                 }
                 // For all on the file: what was asked for one has been taken away from the others. One may
                 // have come in the place of another meanwhile.
                 for (_, entry) in &mut state.entries {
-                    if (entry.fd, entry.file) == (*fd, *file) {
-                        entry.found(found);
+                    if (entry.fd, entry.file) == (*fd, *file) && entry.found(first, again, now) {
                         reports.push((entry.inbox.clone(), entry.key));
                     }
                 }
@@ -344,6 +453,105 @@ impl Polls {
             for (inbox, key) in reports {
                 report(&inbox, key);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::PollerKind;
+    use crate::poller::Poller;
+
+    const EVENT: PollFlags = PollFlags::PRI.union(PollFlags::ERR);
+    const NONE: PollFlags = PollFlags::empty();
+
+    /// Of handlers that wait for priority data.
+    fn entry(modes: &[Mode]) -> Entry {
+        let file = File::open("/proc/self/mounts").unwrap();
+        let poller = Poller::new(PollerKind::BEST).unwrap();
+        let mut entry = Entry {
+            fd: -1,
+            file: consumed(file.as_raw_fd(), Interest::PRIORITY).unwrap(),
+            inbox: Arc::new(Inbox::new(poller.waker())),
+            key: Key::new(0),
+            level: Interest::NONE,
+            edge: Interest::NONE,
+            told: NONE,
+            withheld: NONE,
+            pause: Duration::ZERO,
+            until: None,
+            ready: Found::default(),
+        };
+        ask(&mut entry, modes);
+        entry
+    }
+
+    fn ask(entry: &mut Entry, modes: &[Mode]) {
+        for mode in modes {
+            match mode {
+                Mode::Edge => entry.edge = Interest::PRIORITY,
+                _ => entry.level = Interest::PRIORITY,
+            }
+        }
+        entry.ready = Found::default();
+    }
+
+    #[test]
+    fn each_event_is_new() {
+        for mode in [Mode::Edge, Mode::Level] {
+            let mut entry = entry(&[mode]);
+            for _ in 0..3 {
+                assert!(entry.found(EVENT, NONE, Instant::now()));
+                assert_eq!(entry.until, None);
+                ask(&mut entry, &[mode]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_lasts_is_one_edge_and_is_looked_for_ever_more_rarely() {
+        let mut entry = entry(&[Mode::Edge]);
+        let now = Instant::now();
+        assert!(entry.found(EVENT, EVENT, now));
+        ask(&mut entry, &[Mode::Edge]);
+        let mut pauses = vec![entry.pause];
+        for _ in 0..20 {
+            assert!(!entry.found(EVENT, EVENT, now));
+            assert_eq!(entry.until, Some(now + entry.pause));
+            pauses.push(entry.pause);
+        }
+        assert!(pauses.is_sorted());
+        assert_eq!((pauses[0], pauses[20]), (PAUSES[0], PAUSES[1]));
+    }
+
+    #[test]
+    fn a_level_handler_is_told_of_what_lasts_and_an_edge_handler_beside_it_is_not() {
+        let both = [Mode::Level, Mode::Edge];
+        let mut entry = entry(&both);
+        for n in 0..3 {
+            assert!(entry.found(EVENT, EVENT, Instant::now()));
+            let Found { level, edge } = entry.ready;
+            assert!(!level.seen_by(Interest::PRIORITY).is_empty());
+            assert_eq!(edge.seen_by(Interest::PRIORITY).is_empty(), n > 0);
+            ask(&mut entry, &both);
+        }
+    }
+
+    #[test]
+    fn events_that_seemed_to_last_are_told_when_they_have_ended() {
+        for last in [EVENT, NONE] {
+            let mut entry = entry(&[Mode::Edge]);
+            assert!(entry.found(EVENT, EVENT, Instant::now()));
+            ask(&mut entry, &[Mode::Edge]);
+            assert!(!entry.found(EVENT, EVENT, Instant::now()));
+            assert!(entry.found(last, NONE, Instant::now()));
+            assert_eq!((entry.until, entry.pause), (None, Duration::ZERO));
+            ask(&mut entry, &[Mode::Edge]);
+            assert!(!entry.found(NONE, NONE, Instant::now()));
+            assert!(entry.found(EVENT, NONE, Instant::now()));
         }
     }
 }
