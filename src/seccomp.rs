@@ -3,15 +3,23 @@
 
 use std::mem::{self, MaybeUninit};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst,
+};
+use std::thread;
 
 use libc::{c_int, c_long, c_void, sigaction, siginfo_t, sigset_t};
 
-/// The call that is tried, and whether it was trapped.
+use crate::fork;
+
+/// The process that tries a call, as `fork::generation` numbers it, or 0.
+static TRYING: AtomicU32 = AtomicU32::new(0);
+/// The call that is tried, the thread that makes it, and whether it was trapped.
 static TRIED: AtomicI32 = AtomicI32::new(-1);
+static THREAD: AtomicUsize = AtomicUsize::new(0);
 static TRAPPED: AtomicBool = AtomicBool::new(false);
-/// What was done on SIGSYS before.
+/// What was done on SIGSYS before. Never freed: a thread that was trapped by chance may still read it when
+/// all is as it was.
 static BEFORE: AtomicPtr<sigaction> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether a filter traps the system call `number`. `try_it` makes it, so that it comes to nothing.
@@ -23,32 +31,90 @@ pub(crate) fn traps(number: c_long, try_it: impl FnOnce()) -> bool {
 
 #[cold]
 fn traps_by_filter(number: c_long, try_it: impl FnOnce()) -> bool {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    TRAPPED.store(false, Ordering::SeqCst);
-    TRIED.store(number as c_int, Ordering::SeqCst);
+    let _one_at_a_time = Trying::begin();
+    TRAPPED.store(false, SeqCst);
+    THREAD.store(this_thread(), SeqCst);
+    TRIED.store(number as c_int, SeqCst);
     // SAFETY: all of it is zeroes or addresses, of which none is a valid value.
     let mut ours: sigaction = unsafe { mem::zeroed() };
     ours.sa_sigaction = on_trap as *const () as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-    let mut before = MaybeUninit::<sigaction>::zeroed();
     let mut mask = MaybeUninit::<sigset_t>::zeroed();
-    BEFORE.store(before.as_mut_ptr(), Ordering::SeqCst);
-    // SAFETY: the structures are this function's own, and alive until both are as they were. The
-    // handler does what a handler may. A thread that blocks SIGSYS would die of a trap.
+    // SAFETY: the structures are this function's own, or never freed. The handler does what a handler
+    // may. A thread that blocks SIGSYS would die of a trap.
     unsafe {
+        let before = remember(ours.sa_sigaction);
         let mut sigsys = MaybeUninit::<sigset_t>::zeroed();
         libc::sigemptyset(sigsys.as_mut_ptr());
         libc::sigaddset(sigsys.as_mut_ptr(), libc::SIGSYS);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, sigsys.as_ptr(), mask.as_mut_ptr());
-        if libc::sigaction(libc::SIGSYS, &ours, before.as_mut_ptr()) == 0 {
+        if libc::sigaction(libc::SIGSYS, &ours, ptr::null_mut()) == 0 {
             try_it();
-            libc::sigaction(libc::SIGSYS, before.as_ptr(), ptr::null_mut());
+            libc::sigaction(libc::SIGSYS, before, ptr::null_mut());
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, mask.as_ptr(), ptr::null_mut());
     }
-    TRAPPED.load(Ordering::SeqCst)
+    TRIED.store(-1, SeqCst);
+    TRAPPED.load(SeqCst)
 }
+
+/// Keeps in `BEFORE` what is done on SIGSYS now, for `on_trap`. In a child that was forked while a call was
+/// tried, that is `ours`, and what was done before is known.
+fn remember(ours: usize) -> *const sigaction {
+    let mut now = MaybeUninit::<sigaction>::zeroed();
+    // SAFETY: writes what is done to where it has room, or else leaves zeroes, which are what is done by
+    // default. What was kept is never freed, and changed by nothing.
+    unsafe {
+        libc::sigaction(libc::SIGSYS, ptr::null(), now.as_mut_ptr());
+        let now = now.assume_init();
+        let kept = BEFORE.load(SeqCst);
+        let known = kept.as_ref().is_some_and(|kept| {
+            let is_same = (kept.sa_sigaction, kept.sa_flags) == (now.sa_sigaction, now.sa_flags);
+            now.sa_sigaction == ours || is_same
+        });
+        if !known {
+            BEFORE.store(Box::into_raw(Box::new(now)), SeqCst);
+        }
+    }
+    BEFORE.load(SeqCst)
+}
+
+/// One thread of a process tries a call at a time. A child does not wait for a thread of its parent, which
+/// it has not got.
+struct Trying(u32);
+
+impl Trying {
+    fn begin() -> Trying {
+        let this = fork::generation();
+        let mut holder = 0;
+        loop {
+            match TRYING.compare_exchange(holder, this, SeqCst, SeqCst) {
+                Ok(_) => return Trying(this),
+                Err(other) if other == this => {
+                    holder = 0;
+                    thread::yield_now();
+                }
+                Err(other) => holder = other,
+            }
+        }
+    }
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        // If a child was forked by what was tried, it has not got to let go of what is not its own.
+        let _ = TRYING.compare_exchange(self.0, 0, SeqCst, SeqCst);
+    }
+}
+
+/// A number for the thread, which a handler may ask for.
+fn this_thread() -> usize {
+    // SAFETY: reads a register.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// The code of a SIGSYS that is a filter's.
+const SYS_SECCOMP: c_int = 1;
 
 /// What a `siginfo_t` has for SIGSYS.
 #[repr(C)]
@@ -62,16 +128,17 @@ struct Trap {
 
 extern "C" fn on_trap(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel gives a `siginfo_t` of SIGSYS, which begins like this.
-    let call = unsafe { (*info.cast::<Trap>()).call };
-    if call == TRIED.load(Ordering::SeqCst) {
-        TRAPPED.store(true, Ordering::SeqCst);
+    let Trap { code, call, .. } = unsafe { ptr::read(info.cast::<Trap>()) };
+    let is_tried = code == SYS_SECCOMP && call == TRIED.load(SeqCst);
+    if is_tried && this_thread() == THREAD.load(SeqCst) {
+        TRAPPED.store(true, SeqCst);
         return;
     }
     // Another thread's, by chance just now: what would have become of it.
-    // SAFETY: the pointer is good while this handler is installed, and what it points to was written
-    // before. The handlers are of the kinds that their flags say.
+    // SAFETY: the pointer was set before this handler was installed, and what it points to is never freed.
+    // The handlers are of the kinds that their flags say.
     unsafe {
-        let before = ptr::read(BEFORE.load(Ordering::SeqCst));
+        let before = ptr::read(BEFORE.load(SeqCst));
         match before.sa_sigaction {
             libc::SIG_DFL | libc::SIG_IGN => {
                 libc::signal(signal, libc::SIG_DFL);
@@ -87,5 +154,105 @@ extern "C" fn on_trap(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
                 handler(signal);
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/old_kernel/forbid.rs"]
+mod forbid;
+
+#[cfg(test)]
+mod tests {
+    use std::process::abort;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// What is done on SIGSYS is the process's.
+    static ONE_TEST: Mutex<()> = Mutex::new(());
+
+    /// A child that does not end within a minute is ended.
+    fn in_child(work: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child does `work`, which takes no lock that another thread could hold, and leaves
+        // without running anything of the parent's. The parent waits for it.
+        unsafe {
+            let pid = libc::fork();
+            assert!(pid >= 0, "fork");
+            if pid == 0 {
+                libc::alarm(60);
+                let code = if work() { 0 } else { 1 };
+                libc::_exit(code);
+            }
+            let mut status = 0;
+            libc::waitpid(pid, &mut status, 0);
+            status == 0
+        }
+    }
+
+    /// While it runs, a thread is trying a call.
+    fn while_one_tries(number: c_long, work: impl FnOnce()) -> bool {
+        let (tries, is_trying) = channel();
+        let (end, ended) = channel();
+        thread::scope(|scope| {
+            let one = scope.spawn(move || {
+                traps_by_filter(number, || {
+                    tries.send(()).unwrap();
+                    ended.recv().unwrap();
+                })
+            });
+            is_trying.recv().unwrap();
+            work();
+            end.send(()).unwrap();
+            one.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn a_child_that_is_forked_while_a_call_is_tried_can_try_one_too() {
+        let _one = ONE_TEST.lock().unwrap_or_else(|error| error.into_inner());
+        let action = || {
+            let mut now = MaybeUninit::<sigaction>::zeroed();
+            // SAFETY: writes what is done on SIGSYS to where it has room.
+            unsafe {
+                libc::sigaction(libc::SIGSYS, ptr::null(), now.as_mut_ptr());
+                now.assume_init().sa_sigaction
+            }
+        };
+        let before = action();
+        fork::generation();
+        while_one_tries(libc::SYS_getppid, || {
+            let is_well = in_child(|| {
+                let trapped = traps_by_filter(libc::SYS_getppid, || {});
+                !trapped && action() == before
+            });
+            assert!(is_well);
+        });
+        assert_eq!(action(), before);
+    }
+
+    static OTHERS: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn on_others(_: c_int) {
+        OTHERS.fetch_add(1, SeqCst);
+    }
+
+    #[test]
+    fn the_same_call_of_another_thread_is_left_to_the_handler_before() {
+        let _one = ONE_TEST.lock().unwrap_or_else(|error| error.into_inner());
+        // SAFETY: a handler that adds to an atomic, for a signal that nothing else here has a handler for.
+        let before = unsafe { libc::signal(libc::SIGSYS, on_others as *const () as usize) };
+        let trapped = while_one_tries(libc::SYS_getppid, || {
+            let other = || {
+                forbid::system_calls(&[libc::SYS_getppid], forbid::By::Trap);
+                // SAFETY: a call that has no arguments, and is trapped.
+                unsafe { libc::syscall(libc::SYS_getppid) };
+            };
+            thread::spawn(other).join().unwrap_or_else(|_| abort());
+        });
+        assert_eq!((OTHERS.load(SeqCst), trapped), (1, false));
+        // SAFETY: as it was.
+        unsafe { libc::signal(libc::SIGSYS, before) };
     }
 }
