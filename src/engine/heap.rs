@@ -76,6 +76,21 @@ impl Heap {
         }
     }
 
+    /// Gives room back that numbers below `numbers` do not need.
+    pub(super) fn trim(&mut self, numbers: usize) {
+        // It is found by its position.
+        self.clear();
+        self.entries.shrink_to_fit();
+        self.positions.truncate(numbers);
+        self.positions.shrink_to_fit();
+    }
+
+    /// For how many entries there is room, or numbers, if that is more.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.entries.capacity().max(self.positions.capacity())
+    }
+
     fn position(&self, number: u32) -> usize {
         self.positions[number as usize] as usize
     }

@@ -33,7 +33,12 @@ pub(super) struct Timers {
     active: usize,
     /// The serial of the last that was made.
     newest: Serial,
+    /// How many slots are in use, of each `PART` of them.
+    used: Vec<u32>,
 }
+
+/// Of how many slots it is known whether one is in use. What fewer timers need is not worth giving back.
+const PART: usize = 1 << 14;
 
 pub(super) struct Timer {
     pub(super) deadline: u64,
@@ -148,8 +153,12 @@ impl Timers {
         let body = Body { callback, location };
         match self.bodies.get_mut(key.slot()) {
             Some(free) => *free = body,
-            None => heap::push(&mut self.bodies, body),
+            None => {
+                heap::push(&mut self.bodies, body);
+                self.used.resize(self.bodies.len().div_ceil(PART), 0);
+            }
         }
+        self.used[key.slot() / PART] += 1;
         self.heap.insert(key.index(), deadline);
         self.newest = key.serial();
         key
@@ -166,7 +175,31 @@ impl Timers {
         if timer.stage == Stage::Pending {
             self.heap.remove(key.index());
         }
-        Some(self.bodies[key.slot()].callback.take())
+        let callback = self.bodies[key.slot()].callback.take();
+        let part = key.slot() / PART;
+        self.used[part] -= 1;
+        if self.used[part] == 0 && part > 0 {
+            self.trim();
+        }
+        Some(callback)
+    }
+
+    /// Gives the room of free slots back, if those in use are all in the first quarter. Ids have the number of
+    /// their slot, so that no timer can move to another.
+    #[cold]
+    fn trim(&mut self) {
+        let last = self.used.iter().rposition(|&used| used > 0);
+        let needed = last.map_or(0, |last| last + 1);
+        if needed * 4 > self.used.len() {
+            return;
+        }
+        self.slots.shrink_to_fit();
+        self.bodies.truncate(self.slots.capacity());
+        self.bodies.shrink_to_fit();
+        self.used.truncate(self.bodies.len().div_ceil(PART));
+        self.heap.trim(self.bodies.len());
+        self.due.shrink_to_fit();
+        self.plans.shrink_to_fit();
     }
 
     /// Moves a timer, to a deadline that the system clock has a say in if there is `at`. A periodic
@@ -604,6 +637,59 @@ mod tests {
         others.iter().for_each(|&one| drop(timers.cancel(one)));
         assert_eq!(due(&mut timers, 10), [a]);
         assert_eq!(timers.next_deadline(), NEVER);
+    }
+
+    fn room(timers: &Timers) -> usize {
+        let Timers { slots, bodies, .. } = timers;
+        let most = slots.capacity().max(bodies.capacity());
+        most.max(timers.heap.room()).max(timers.due.capacity())
+    }
+
+    #[test]
+    fn many_that_are_gone_leave_no_room_behind() {
+        const MANY: u64 = 200_000;
+        // The order in which they go decides which slots are free when.
+        type Order = fn(&mut Vec<Key>);
+        let (first, last): (Order, Order) = (|_| {}, |keys| keys.reverse());
+        let mixed: Order = |keys| keys.sort_by_key(|key| key.index() as u64 * 7919 % MANY);
+        for order in [first, last, mixed] {
+            let mut timers = Timers::default();
+            let keep = timer(&mut timers, 10 * MANY);
+            let mut keys: Vec<Key> = (0..MANY).map(|n| timer(&mut timers, n)).collect();
+            order(&mut keys);
+            keys.iter().for_each(|&key| drop(timers.cancel(key)));
+            assert!(room(&timers) <= MANY as usize / 4, "{}", room(&timers));
+            // It grows again, and all works on.
+            let next: Vec<Key> = (0..MANY).map(|n| timer(&mut timers, n)).collect();
+            assert!(keys.iter().all(|&key| timers.cancel(key).is_none()));
+            assert_eq!(due(&mut timers, MANY), next);
+            assert_eq!(due(&mut timers, 10 * MANY), [keep]);
+        }
+    }
+
+    /// One in the last slot keeps all of them.
+    #[test]
+    fn the_room_of_one_in_the_last_slot_is_given_back_with_that() {
+        let mut timers = Timers::default();
+        let keys: Vec<Key> = (0..200_000).map(|n| timer(&mut timers, n)).collect();
+        let (last, others) = keys.split_last().unwrap();
+        others.iter().for_each(|&key| drop(timers.cancel(key)));
+        assert_eq!(timers.next_deadline(), 199_999);
+        assert!(timers.cancel(*last).is_some());
+        assert!(room(&timers) < 50_000, "{}", room(&timers));
+    }
+
+    #[test]
+    fn those_that_have_fired_leave_no_room_behind() {
+        let mut timers = Timers::default();
+        for deadline in 0..200_000 {
+            timer(&mut timers, deadline);
+        }
+        for key in due(&mut timers, 200_000) {
+            let callback = timers.start(key).unwrap().callback;
+            timers.finish(key, callback, Action::Continue, || 0);
+        }
+        assert!(room(&timers) < 50_000, "{}", room(&timers));
     }
 
     #[test]
