@@ -69,6 +69,8 @@ pub(super) enum ReadySource {
     By(Box<Watched>),
     /// A thread that polls it: whoever asks such a descriptor has its event.
     Aside(Box<Aside>),
+    /// Nothing: it is the loop's own.
+    Refused,
 }
 
 /// A virtual source that tells this loop; until it is dropped.
@@ -162,7 +164,7 @@ impl Descriptor {
     /// What it is ready for, if that can be known without the kernel.
     pub(super) fn ready(&self) -> Option<Ready> {
         match &self.told {
-            ReadySource::ByKernel | ReadySource::Aside(_) => None,
+            ReadySource::ByKernel | ReadySource::Aside(_) | ReadySource::Refused => None,
             ReadySource::Always(_) => Some(Ready::READABLE | Ready::WRITABLE),
             ReadySource::By(watched) => Some(watched.source.ready()),
         }
@@ -323,6 +325,8 @@ impl Descriptor {
             ReadySource::ByKernel => {}
             ReadySource::Aside(aside) => return aside.ask(wanted.level, wanted.edge, force),
             ReadySource::Always(_) | ReadySource::By(_) => return Ok(()),
+            // An error once, and whenever the handler is updated.
+            ReadySource::Refused => return poller.allows(self.fd),
         }
         let known = self.is_known();
         let mut result = self.tell_both(poller, wanted, force, stale);

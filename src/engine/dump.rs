@@ -125,7 +125,7 @@ impl HandlerLine {
     fn new(handler: &Handler, on: &Descriptor, limit: Option<&Limit>) -> HandlerLine {
         HandlerLine {
             source: match &on.told {
-                ReadySource::ByKernel => SourceKind::Descriptor(on.fd),
+                ReadySource::ByKernel | ReadySource::Refused => SourceKind::Descriptor(on.fd),
                 ReadySource::Always(_) => SourceKind::AlwaysReady(on.fd),
                 ReadySource::Aside(_) => SourceKind::Aside(on.fd),
                 ReadySource::By(_) => SourceKind::Virtual,

@@ -794,6 +794,13 @@ impl Handlers {
         let attached = match fd {
             // What has become a virtual source cannot be followed: nothing tells which.
             os::NO_FD => Err(io::Error::from_raw_os_error(os::EBADF)),
+            _ if poller.allows(fd).is_err() => {
+                let d = self.new_descriptor(fd);
+                self.descriptors[d as usize].told = ReadySource::Refused;
+                self.link(key, d);
+                self.mark(d, false);
+                Ok(())
+            }
             fd => self.attach(poller, key, fd, false),
         };
         if attached.is_err() {

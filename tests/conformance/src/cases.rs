@@ -109,6 +109,7 @@ macro_rules! __cases {
                 an_update_finds_the_new_file_after_a_regular_one
                 a_regular_file_whose_number_is_taken_goes_quiet
                 a_source_replaced_in_its_callback_is_watched
+                a_source_replaced_by_the_loops_own_is_refused
                 the_loops_own_descriptors_are_refused
                 a_stale_id_does_nothing_to_the_loops_own_descriptors;
             events:

@@ -1,7 +1,7 @@
 //! Clause 7: descriptors that are closed behind the loop's back, and what their numbers mean then.
 
 use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -207,6 +207,43 @@ pub fn the_loops_own_descriptors_are_refused(stage: &mut Stage) {
         let error = added.expect_err("the loop's own");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("own"), "{error}");
+    }
+    let reactor = stage.reactor.clone();
+    stage.run_beside(move || {
+        let stopper = reactor.clone();
+        let post = thread::spawn(move || reactor.call_soon(move || stopper.stop()).is_ok());
+        drop(post);
+    });
+}
+
+/// A callback that replaces its source by a descriptor of the loop's own has that refused as `add_handler`
+/// does: the driver is told, and the loop hears on.
+pub fn a_source_replaced_by_the_loops_own_is_refused(stage: &mut Stage) {
+    for own in watched(&stage.reactor) {
+        let (a, _b) = readable();
+        // SAFETY: both are open until the handler is removed.
+        let [source, own] = [a.as_raw_fd(), own].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+        let log = Log::default();
+        let seen = log.clone();
+        let replace = move |source: &mut BorrowedFd<'static>, _: Event| {
+            seen.push(());
+            *source = own;
+        };
+        let added = stage
+            .reactor
+            .add_handler(source, READ, Mode::Level, replace);
+        let id = added.expect("add_handler");
+        let errors = stage.turns_through(3);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        let update = stage.reactor.update_handler(id, WRITE);
+        for error in errors.iter().chain(&update.err()) {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("own"), "{error}");
+            assert_eq!(error.fd(), Some(own.as_raw_fd()));
+        }
+        assert!(stage.reactor.update_handler(id, READ).is_err());
+        assert_eq!(log.take().len(), 1);
+        stage.reactor.remove_handler(id).expect("known");
     }
     let reactor = stage.reactor.clone();
     stage.run_beside(move || {
