@@ -100,6 +100,33 @@ impl Error {
 
     /// Returns the error inside an [`io::Error`], if there is one.
     ///
+    /// An `io::Error` has a code of the system's or another error inside, never both. One that was converted
+    /// from this type has this inside, so that its own `raw_os_error` is `None`. The code is in here:
+    ///
+    /// ```
+    /// fn code(error: &std::io::Error) -> Option<i32> {
+    ///     let inner = oneloop::Error::of(error).and_then(|error| error.raw_os_error());
+    ///     inner.or(error.raw_os_error())
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use oneloop::{Interest, Mode, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// // SAFETY: a number that is never open, which is refused.
+    /// let refused = unsafe { reactor.add_raw_handler(-1, Interest::READABLE, Mode::Level, |_| {}) };
+    /// let error = std::io::Error::from(refused.unwrap_err());
+    /// assert_eq!(error.raw_os_error(), None);
+    /// assert!(code(&error).is_some());
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// The name of the call that failed is beside it:
+    ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = oneloop::Reactor::new()?;

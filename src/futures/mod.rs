@@ -149,11 +149,41 @@ impl<S, M: Threading> Async<S, M> {
 
     /// Waits until it is readable, or has hung up. Looks anew each time: what is readable now
     /// counts, however often it was reported before.
+    ///
+    /// An attempt to read by hand may block all the same, as with an error in a socket's queue. Make it with
+    /// [`try_io`](Self::try_io), so that the next wait is for something new. See [`writable`](Self::writable).
     pub fn readable(&self) -> impl Future<Output = Result<()>> + Send + Sync + Unpin {
         self.registration.wait(Direction::Read)
     }
 
     /// Waits until it is writable, or has hung up.
+    ///
+    /// The kernel may call a datagram socket writable while its receiver is full, so that each attempt to send
+    /// would block. A loop of `writable` and an attempt by hand, with [`get_ref`](Self::get_ref), spins then.
+    /// Make the attempt with [`try_io`](Self::try_io), or use [`write_with`](Self::write_with), which does both.
+    /// Then the loop waits for room.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use oneloop::{Interest, Reactor, futures::Async};
+    /// use std::io::ErrorKind;
+    /// use std::os::unix::net::UnixDatagram;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (socket, _receiver) = Async::<UnixDatagram>::pair(&reactor)?;
+    /// let sent = reactor.block_on(async {
+    ///     loop {
+    ///         socket.writable().await?;
+    ///         match socket.try_io(Interest::WRITABLE, |socket| socket.send(b"hello")) {
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+    ///             result => break result,
+    ///         }
+    ///     }
+    /// })??;
+    /// assert_eq!(sent, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn writable(&self) -> impl Future<Output = Result<()>> + Send + Sync + Unpin {
         self.registration.wait(Direction::Write)
     }

@@ -460,6 +460,7 @@ impl Polls {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::os::fd::AsRawFd;
 
     use super::*;
     use crate::PollerKind;

@@ -28,8 +28,9 @@ const BUDGET: usize = 128;
 ///
 /// # Errors
 ///
-/// If something else drives the reactor already, or the kernel fails. [`oneloop::Error::of`] has what
-/// failed, and the system's code.
+/// If something else drives the reactor already, or the kernel fails. The error has a [`oneloop::Error`]
+/// inside, and hence no code of its own. [`oneloop::Error::of`] finds it, with the call that failed and the
+/// system's code; there is an example.
 ///
 /// # Panics
 ///
