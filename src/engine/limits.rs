@@ -184,18 +184,15 @@ impl Handlers {
         self.limits.held.remove(&(limit.ends, key.index()));
         self.alter(key, |handler| handler.held = false);
         let handler = &self.handlers[key.slot()];
-        let (again, is_edge, d) = (
-            handler.again,
-            handler.mode == Mode::Edge,
-            handler.descriptor,
-        );
+        let (again, mode, d) = (handler.again, handler.mode, handler.descriptor);
+        let is_edge = mode == Mode::Edge;
         let descriptor = &self.descriptors[d as usize];
         if held.file.is_some_and(|file| !file.is_of(descriptor.fd)) {
             self.disown(poller, key);
             return;
         }
         if let Some(aside) = descriptor.aside() {
-            aside.put_back(held.ready);
+            aside.put_back(mode, held.ready);
         }
         // An edge that came meanwhile is reported again.
         if self.change(poller, d, is_edge).is_err() {
