@@ -1,9 +1,6 @@
 //! Downloads a list of URLs with libcurl inside a tokio program, with progress bars.
-//!
-//! `cargo run --release -p oneloop-curl --example curl_tokio -- URL...`
-//!
-//! Each goes to a file in the temporary folder, named after the end of the URL. Without URLs there is
-//! a server in here that has some.
+
+mod help;
 
 use std::error::Error;
 use std::fs::File;
@@ -40,8 +37,18 @@ impl Handler for Download {
     }
 }
 
+const HELP: &str = "\
+Downloads with libcurl inside a tokio program, with progress bars. Each URL goes to a file in the
+temporary folder, named after the end of the URL.
+
+Usage: cargo run --release -p oneloop-curl --example curl_tokio -- [URL...]
+
+  URL      what to download (default: some files of a server that the example has itself)
+  --help   this text";
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    help::print_if_asked(HELP);
     let mut urls: Vec<String> = std::env::args().skip(1).collect();
     if urls.is_empty() {
         urls = serve()?;

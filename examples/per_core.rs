@@ -1,10 +1,8 @@
 //! Many cores: a reactor for each, all listening on one port (SO_REUSEPORT), so that the kernel spreads
 //! the connections and no two cores share anything. Once on a thread each, by the built-in loop, and
 //! once in tokio's multi-thread runtime, where each worker drives one.
-//!
-//! `cargo run --release --example per_core` echoes messages for a second with one core and with all,
-//! and prints how many there were; `-- 4` with four at most. Clients take their part of the machine,
-//! too: as many threads as there are servers.
+
+mod help;
 
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
@@ -22,7 +20,17 @@ const CONNECTIONS: usize = 16;
 const MESSAGE: [u8; 64] = [b'm'; 64];
 const TIME: Duration = Duration::from_secs(1);
 
+const HELP: &str = "\
+Echoes messages for a second with one core and with all, a reactor for each core, and prints how many
+there were. Clients take their part of the machine, too: as many threads as there are servers.
+
+Usage: cargo run --release --example per_core -- [CORES]
+
+  CORES    cores at most (default: all)
+  --help   this text";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    help::print_if_asked(HELP);
     let all = thread::available_parallelism()?.get();
     let most = std::env::args()
         .nth(1)

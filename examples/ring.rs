@@ -1,7 +1,7 @@
 //! The classic measure of an event loop: a ring of socket pairs in which tokens hop from one to
 //! the next. Each hop is one event, one read and one write; whatever else it takes is the loop's.
-//!
-//! `cargo run --release --example ring -- 100 1 1000000`: pairs, tokens, hops.
+
+mod help;
 
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -11,7 +11,18 @@ use std::time::Instant;
 
 use oneloop::{Interest, Mode, Reactor};
 
+const HELP: &str = "\
+Times a ring of socket pairs in which tokens hop from one to the next.
+
+Usage: cargo run --release --example ring -- [PAIRS [TOKENS [HOPS]]]
+
+  PAIRS    socket pairs (default: 100)
+  TOKENS   tokens that hop at once (default: 1)
+  HOPS     after so many hops it ends (default: 1000000)
+  --help   this text";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    help::print_if_asked(HELP);
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
     let mut number = |default| numbers.next().unwrap_or(Ok(default));
     let (pairs, tokens, hops) = (number(100)?.max(1), number(1)?, number(1_000_000)?);

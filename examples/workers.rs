@@ -3,6 +3,8 @@
 //! In each round a message comes while the connection is idle, one while a worker reads, and one
 //! when the worker has found nothing more, but has not given the connection back yet.
 
+mod help;
+
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -94,7 +96,15 @@ fn work(jobs: &Mutex<Receiver<Arc<Connection>>>, reactor: &Reactor) {
     }
 }
 
+const HELP: &str = "\
+Gives connections in edge mode to a pool of threads, and checks that each message was read once.
+
+Usage: cargo run --release --example workers
+
+  --help   this text";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    help::print_if_asked(HELP);
     let reactor = Reactor::new()?;
     // Not done after ten seconds means that a wake was lost.
     reactor.unref(reactor.call_later(Duration::from_secs(10), || std::process::abort())?)?;

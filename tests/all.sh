@@ -5,6 +5,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Lines suffice for backtraces and valgrind, and are built and linked faster.
+export CARGO_PROFILE_DEV_DEBUG=line-tables-only
+
 step() {
     printf '\n== %s\n' "$*"
 }
@@ -92,7 +95,9 @@ step "tests, doctests and examples"
 cargo test --workspace --all-features
 # Those that need openssl, or the right to set the clock, by some seconds and for a moment, to make name
 # spaces and to count page faults.
-cargo test -p oneloop --all-features --test tls --test clock --test consumed -- --ignored
+# (Of the whole workspace here and below: for a package alone, cargo would build much of it again with fewer
+# features.)
+cargo test --workspace --all-features --test tls --test clock --test consumed -- --ignored
 
 step "random programs, beside the model"
 ONELOOP_MODEL_STEPS=1500000 cargo test --workspace --all-features --test programs
@@ -132,8 +137,8 @@ type_check() {
     RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target "$1"
 }
 # Beside them, since it takes its time whatever it has to do.
-cargo build --release -p oneloop-benches --bin oneloop-benches
-target/release/oneloop-benches soak --seconds 60 --host moving >target/soak.log 2>&1 &
+cargo build --release -p oneloop-soak
+target/release/oneloop-soak --seconds 60 --host moving >target/soak.log 2>&1 &
 soak=$!
 type_check x86_64-apple-darwin
 type_check x86_64-unknown-freebsd
@@ -153,6 +158,7 @@ adapters/c/install.sh "$prefix"
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
 # shellcheck disable=SC2046
 cc -Wall -Wextra -Werror -o target/echo examples/c/echo.c $(pkg-config --cflags --libs oneloop)
+LD_LIBRARY_PATH="$prefix/lib" target/echo --help | grep -q Usage:
 LD_LIBRARY_PATH="$prefix/lib" target/echo
 # shellcheck disable=SC2046
 cc -o target/echo-static examples/c/echo.c $(pkg-config --cflags oneloop) "$prefix/lib/liboneloop.a" \
@@ -171,14 +177,14 @@ done
 step "the tests from C, and of C libraries, under valgrind"
 host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 under_valgrind() {
-    env "CARGO_TARGET_${host}_RUNNER=$valgrind" RUST_TEST_THREADS=1 cargo test "$@"
+    env "CARGO_TARGET_${host}_RUNNER=$valgrind" RUST_TEST_THREADS=1 cargo test --workspace --all-features "$@"
 }
-under_valgrind -p oneloop-c-tests --test abi
+under_valgrind --test abi
 # Not the flood of sd-bus, which is to fill a socket: under valgrind the daemon empties it as fast.
-under_valgrind -p oneloop-c-libraries --test avahi --test cares --test dbus --test hiredis --test pq \
+under_valgrind --test avahi --test cares --test dbus --test hiredis --test pq \
     --test pulse --test rubbish --test sd_bus --test xcb --test zmq -- --skip sends_or_calls
 # Not those with TLS, in whose assembler valgrind sees what is not there.
-under_valgrind -p oneloop-c-libraries --test curl -- failures ended_inside
+under_valgrind --test curl -- failures ended_inside
 
 step "libverto's module, installed"
 cc -DPROGRAM -Itests/c/src -o target/verto tests/c-libraries/src/verto.c -lverto
@@ -197,10 +203,12 @@ done
 
 for example in per_core template tls workers; do
     step "the example $example"
+    cargo run --release --example $example -- --help | grep -q Usage:
     cargo run --release --example $example
 done
 
 step "the example curl_tokio"
+cargo run --release -p oneloop-curl --example curl_tokio -- --help | grep -q Usage:
 cargo run --release -p oneloop-curl --example curl_tokio
 
 step "benches, one round"

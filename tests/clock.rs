@@ -6,16 +6,13 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Interest, Mode, Reactor, Ready, TestClock, VirtualSource};
 use rustix::time::{ClockId, clock_gettime};
+use oneloop_support::look;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn on(clock: &TestClock) -> Reactor {
     Reactor::builder().clock(clock.clone()).build().unwrap()
-}
-
-fn look(reactor: &Reactor) {
-    while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
 }
 
 /// A timer's callback that sends `name` and the time by the loop's clock.

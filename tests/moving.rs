@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oneloop::{Interest, Mode, PollerKind, Reactor};
+use oneloop_support::{HOSTS, pair};
 
 /// How many messages each of the busy parts handles.
 const EACH: usize = 4000;
@@ -28,12 +29,6 @@ impl Busy {
             && self.posts.load(SeqCst) == EACH
             && self.timers.load(SeqCst) == EACH / 10
     }
-}
-
-fn pair() -> (UnixStream, UnixStream) {
-    let (a, b) = UnixStream::pair().unwrap();
-    a.set_nonblocking(true).unwrap();
-    (a, b)
 }
 
 /// A socket whose bytes end up in the result; the other end is for a writer.
@@ -122,10 +117,6 @@ fn start(reactor: &Reactor) -> (Busy, Vec<thread::JoinHandle<()>>) {
 fn moves_and_loses_nothing(poller: PollerKind) {
     let reactor = Reactor::builder().poller(poller).build().unwrap();
     let (busy, threads) = start(&reactor);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .unwrap();
     let mut hosts = 0;
     while !busy.is_done() {
         let (turns, ring) = (reactor.stats().turns, busy.ring.load(SeqCst));
@@ -133,11 +124,8 @@ fn moves_and_loses_nothing(poller: PollerKind) {
         reactor
             .call_later(Duration::from_millis(2), move || stopper.stop())
             .unwrap();
-        match hosts % 4 {
-            0 | 3 => reactor.run().unwrap(),
-            1 => runtime.block_on(oneloop_tokio::drive(&reactor)).unwrap(),
-            _ => async_io::block_on(oneloop_async_io::drive(&reactor)).unwrap(),
-        }
+        let (_, drive) = HOSTS[hosts % HOSTS.len()];
+        drive(&reactor).unwrap();
         assert!(reactor.stats().turns > turns, "it went on under each host");
         assert!(busy.ring.load(SeqCst) > ring, "and the token was not lost");
         hosts += 1;

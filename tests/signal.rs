@@ -12,14 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use oneloop::{Action, ErrorKind, PollerKind, Reactor, Remote};
+use oneloop_support::{async_io, look, tokio};
 
 fn raise(signal: i32) {
     // SAFETY: a handler for it is installed.
     assert_eq!(unsafe { libc::raise(signal) }, 0);
-}
-
-fn look(reactor: &Reactor) {
-    while !reactor.turn(Some(Duration::ZERO)).unwrap().idle {}
 }
 
 /// Sends what comes, and whether that is all that is wanted.
@@ -59,12 +56,10 @@ fn under_tokio_and_async_io() {
     let stopper = reactor.downgrade();
     let stop = move |_| stopper.upgrade().unwrap().stop();
     reactor.add_signal(libc::SIGUSR2, stop).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_io().build().unwrap();
-    raise(libc::SIGUSR2);
-    runtime.block_on(oneloop_tokio::drive(&reactor)).unwrap();
-    raise(libc::SIGUSR2);
-    async_io::block_on(oneloop_async_io::drive(&reactor)).unwrap();
+    for drive in [tokio, async_io] {
+        raise(libc::SIGUSR2);
+        drive(&reactor).unwrap();
+    }
 }
 
 #[test]

@@ -16,7 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use config::Config;
-use oneloop::{Action, Event, HandlerId, Interest, LocalReactor, Mode, Reactor};
+use oneloop::{Action, Event, HandlerId, Interest, Local, LocalReactor, Mode, Reactor};
+use oneloop_support::{Drive, Watchdog, built_in};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustls::version::{TLS12, TLS13};
@@ -30,30 +31,22 @@ const QUEUE: usize = 64 * 1024 + 4096;
 /// The buffers of sockets that are to be full soon.
 const ROOM: usize = 8 * 1024;
 
-#[derive(Clone, Copy)]
-enum Host {
-    BuiltIn,
-    Tokio,
-    AsyncIo,
-}
-
 /// A loop, and how many sessions on it are not over.
 struct Stage {
     reactor: LocalReactor,
     config: Config,
     open: Rc<Cell<usize>>,
+    _watchdog: Watchdog,
 }
 
 impl Stage {
     fn new(versions: &[&'static SupportedProtocolVersion]) -> Stage {
         let reactor = Reactor::new_local().unwrap();
-        // A hang is a failure; and it is the loop's own timer that says so, under every host.
-        let hung = || panic!("still running after a minute");
-        reactor.call_later(Duration::from_secs(60), hung).unwrap();
         Stage {
             reactor,
             config: Config::new(versions).unwrap(),
             open: Rc::default(),
+            _watchdog: Watchdog::new("a session"),
         }
     }
 
@@ -124,22 +117,8 @@ impl Stage {
     }
 
     /// Drives until all sessions are over.
-    fn run(&self, host: Host) {
-        match host {
-            Host::BuiltIn => self.reactor.run().unwrap(),
-            Host::Tokio => {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_io()
-                    .build()
-                    .unwrap();
-                let driving = oneloop_tokio::drive(&self.reactor);
-                runtime.block_on(driving).unwrap();
-            }
-            Host::AsyncIo => {
-                let driving = oneloop_async_io::drive(&self.reactor);
-                async_io::block_on(driving).unwrap();
-            }
-        }
+    fn run(&self, drive: Drive<Local>) {
+        drive(&self.reactor).unwrap();
     }
 }
 
@@ -338,10 +317,10 @@ fn after_turns(reactor: &LocalReactor, n: usize, then: impl FnOnce(&LocalReactor
         .unwrap();
 }
 
-fn megabytes_both_ways(host: Host, version: &'static SupportedProtocolVersion) {
+fn megabytes_both_ways(drive: Drive<Local>, version: &'static SupportedProtocolVersion) {
     let stage = Stage::new(&[version]);
     let (client, server) = stage.talk(sends(5 * MEGABYTE + 1), sends(4 * MEGABYTE + 7));
-    stage.run(host);
+    stage.run(drive);
     client.expect_all(4 * MEGABYTE + 7);
     server.expect_all(5 * MEGABYTE + 1);
     for side in [client, server] {
@@ -351,22 +330,22 @@ fn megabytes_both_ways(host: Host, version: &'static SupportedProtocolVersion) {
 
 #[test]
 fn megabytes_both_ways_at_once() {
-    megabytes_both_ways(Host::BuiltIn, &TLS13);
+    megabytes_both_ways(built_in, &TLS13);
 }
 
 #[test]
 fn megabytes_both_ways_at_once_under_tls_1_2() {
-    megabytes_both_ways(Host::BuiltIn, &TLS12);
+    megabytes_both_ways(built_in, &TLS12);
 }
 
 #[test]
 fn megabytes_both_ways_at_once_under_tokio() {
-    megabytes_both_ways(Host::Tokio, &TLS13);
+    megabytes_both_ways(oneloop_support::tokio, &TLS13);
 }
 
 #[test]
 fn megabytes_both_ways_at_once_under_async_io() {
-    megabytes_both_ways(Host::AsyncIo, &TLS13);
+    megabytes_both_ways(oneloop_support::async_io, &TLS13);
 }
 
 /// The second side sends when the first has closed, which then still receives.
@@ -382,7 +361,7 @@ fn one_direction_closes_and_the_other_goes_on() {
             let stage = Stage::new(&[version]);
             let (client_sent, server_sent) = (client.sends, server.sends);
             let (client, server) = stage.talk(client, server);
-            stage.run(Host::BuiltIn);
+            stage.run(built_in);
             client.expect_all(server_sent);
             server.expect_all(client_sent);
         }
@@ -411,7 +390,7 @@ fn a_slow_reader_bounds_the_senders_memory_and_loses_nothing() {
         on_its_way.set(now.max(on_its_way.get()));
     };
     stage.reactor.call_every(Duration::ZERO, look).unwrap();
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
 
     client.expect_all(0);
     server.expect_all(2 * MEGABYTE);
@@ -441,7 +420,7 @@ fn what_is_queued_is_sent_when_there_is_room_again() {
         ..sends(60_000)
     };
     let (client, server) = (stage.open(client, patient), stage.open(server, reader));
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
     client.expect_all(0);
     server.expect_all(60_000);
 }
@@ -454,7 +433,7 @@ fn keys_are_changed_during_the_transfer_by_both_sides() {
         ..sends(bytes)
     };
     let (client, server) = stage.talk(rekeying(3 * MEGABYTE), rekeying(2 * MEGABYTE));
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
     client.expect_all(2 * MEGABYTE);
     server.expect_all(3 * MEGABYTE);
     assert!(client.log.rekeyed.get() > 10 && server.log.rekeyed.get() > 10);
@@ -474,7 +453,7 @@ fn decrypted_bytes_do_not_wait_for_the_descriptor() {
         };
         let burst = 48 * 1024;
         let (client, server) = stage.talk(sends(burst), reader);
-        stage.run(Host::BuiltIn);
+        stage.run(built_in);
         client.expect_all(0);
         server.expect_all(burst);
         assert!(server.log.calls.get() >= burst / piece as u64);
@@ -508,7 +487,7 @@ fn run_until_received(stage: &Stage, side: &Talk, bytes: u64) {
         }
     };
     let timer = stage.reactor.call_every(Duration::ZERO, look).unwrap();
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
     stage.reactor.cancel_timer(timer).unwrap();
 }
 
@@ -529,7 +508,7 @@ fn an_idle_session_is_not_called() {
 
     let some_turns = || {
         after_turns(&stage.reactor, 100, |reactor| reactor.stop());
-        stage.run(Host::BuiltIn);
+        stage.run(built_in);
     };
     let all = [client, server, half_closed, its_peer, early];
     let calls = || all.each_ref().map(|side| side.log.calls.get());
@@ -581,7 +560,7 @@ fn rubbish_instead_of_tls_is_an_error_and_gets_an_alert() {
         .reactor
         .add_handler(foe, Interest::READABLE, Mode::Level, collect)
         .unwrap();
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
     let why = server.over.expect_failure(ErrorKind::InvalidData);
     assert!(why.contains("corrupt message"), "{why}");
     read.expect_well();
@@ -628,7 +607,7 @@ fn rubbish_amid_the_transfer_is_an_error_that_both_sides_see() {
         let forged = [&[23, 3, 3, 0, 100], &[0xAA; 100][..]].concat();
         let write = move |socket: &mut TcpStream| socket.write_all(&forged).unwrap();
         let (client, server) = interfere(&stage, write);
-        stage.run(Host::BuiltIn);
+        stage.run(built_in);
         let why = server.over.expect_failure(ErrorKind::InvalidData);
         assert!(why.contains("cannot decrypt"), "{why}");
         let why = client.over.expect_failure(ErrorKind::InvalidData);
@@ -653,7 +632,7 @@ fn a_peer_that_vanishes_amid_a_record_or_after_one_is_a_truncation() {
             socket.shutdown(Shutdown::Both).unwrap();
         };
         let (_, server) = interfere(&stage, vanish);
-        stage.run(Host::BuiltIn);
+        stage.run(built_in);
         let why = server.over.expect_failure(ErrorKind::UnexpectedEof);
         assert!(why.contains("truncated"), "{why}");
         assert_eq!(
@@ -672,7 +651,7 @@ fn a_peer_that_resets_the_connection_is_an_error() {
     let healthy = Healthy::start(&stage);
     let reset = |socket: &mut TcpStream| rustix::net::connect_unspec(socket).unwrap();
     let (_, server) = interfere(&stage, reset);
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
     server.over.expect_failure(ErrorKind::ConnectionReset);
     healthy.expect_undisturbed();
 }
@@ -753,7 +732,7 @@ fn openssl_gets_its_text_back(version: &str) {
         .add_handler(stdout, Interest::READABLE, Mode::Level, read)
         .unwrap();
 
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
     served.expect_well();
     all_read.expect_well();
     assert!(openssl.wait().unwrap().success());
@@ -795,7 +774,7 @@ fn openssl_changes_keys() {
             assert!(says.any(|line| line == "KEYUPDATE"));
         }
     });
-    stage.run(Host::BuiltIn);
+    stage.run(built_in);
     served.expect_well();
     talk.join().unwrap();
     assert!(openssl.wait().unwrap().success());

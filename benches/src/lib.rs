@@ -33,7 +33,8 @@ use std::process::ExitCode;
 
 use args::Asked;
 pub use cores::Cores;
-pub use limit::{descriptors, raise_descriptors};
+pub use limit::descriptors;
+use limit::raise_descriptors;
 pub use measured::Measured;
 use report::Report;
 pub use spread::{PAGE, Spread};

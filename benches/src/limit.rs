@@ -8,7 +8,7 @@ const MOST: u64 = 1_000_000;
 const OTHERS: u64 = 100;
 
 /// Raises it as far as it goes: the usual 1024 is not enough for large workloads.
-pub fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     raise_to(getrlimit(Resource::Nofile).maximum);
 }
 

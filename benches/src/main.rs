@@ -1,13 +1,11 @@
 //! `cargo run --release -p oneloop-benches -- report` runs every bench and writes what came of it, with
-//! pictures; `soak` does everything at once for minutes, and says whether anything was lost. (`count` is
-//! for `tests/counts.sh`.)
+//! pictures. (`count` is for `tests/counts.sh`.)
 
 mod commands {
     pub mod count;
     mod page;
     mod pictures;
     pub mod report;
-    pub mod soak;
     mod tables;
 }
 
@@ -28,9 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     match words[..] {
         ["count", workload, events] => commands::count::run(workload, events.parse()?),
         ["report", ref options @ ..] => commands::report::run(options),
-        ["soak", ref options @ ..] => commands::soak::run(options),
         ["--help" | "-h"] => {
-            print!("{HELP}{}", commands::soak::HELP);
+            print!("{HELP}");
             Ok(())
         }
         _ => Err(HELP.into()),

@@ -90,6 +90,12 @@ static int answered(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "--help"))
+        return puts("Echoes lines, by callbacks on one loop.\n\n"
+                    "Usage: echo [PORT]\n\n"
+                    "  PORT     serves until Ctrl-C (default: any port, with a client of its own)\n"
+                    "  --help   this text"),
+               0;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     address.sin_port = htons(argc > 1 ? atoi(argv[1]) : 0);
     socklen_t length = sizeof address;

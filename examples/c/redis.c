@@ -61,6 +61,13 @@ static redisAsyncContext *connect_to(const char *host, int port) {
 }
 
 int main(int count, char **arguments) {
+    if (count > 1 && !strcmp(arguments[1], "--help"))
+        return puts("Counts in a Redis with hiredis on a loop, five times, and listens to itself doing so.\n\n"
+                    "Usage: redis [HOST [PORT]]\n\n"
+                    "  HOST     of the server (default: 127.0.0.1)\n"
+                    "  PORT     of the server (default: 6379)\n"
+                    "  --help   this text"),
+               0;
     const char *host = count > 1 ? arguments[1] : "127.0.0.1";
     int port = count > 2 ? atoi(arguments[2]) : 6379;
     int left = TIMES;

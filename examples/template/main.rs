@@ -8,6 +8,8 @@
 //!   reading begins (`rpc.rs`).
 
 mod arrivals;
+#[path = "../help.rs"]
+mod help;
 mod pooled;
 mod render;
 mod rpc;
@@ -27,7 +29,16 @@ const VALUES: &[(&str, &str)] = &[("name", "world"), ("what", "template")];
 
 type Answer = (&'static str, io::Result<String>);
 
+const HELP: &str = "\
+Fills in one template from four kinds of sources, by library code which cannot tell them apart: a pipe,
+a regular file, a file that a thread pool reads, and a socket that is a remote procedure call.
+
+Usage: cargo run --release --example template
+
+  --help   this text";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    help::print_if_asked(HELP);
     // Larger than a pipe, and than one read.
     let template = "Hello {name}, this is a {what}. ".repeat(10_000);
     let path = std::env::temp_dir().join(format!("oneloop-template-{}", std::process::id()));

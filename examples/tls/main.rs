@@ -1,13 +1,10 @@
 //! TLS from callbacks: a server and a client on one loop and one thread. rustls has no loop, and the
 //! loop knows nothing of TLS; `session.rs` is all that is between them.
-//!
-//! ```text
-//! cargo run --release --example tls
-//! cargo run --release --example tls -- --serve    # and then, as it says, openssl s_client
-//! ```
 
 mod client;
 mod config;
+#[path = "../help.rs"]
+mod help;
 #[allow(dead_code)] // The tests use all of it.
 mod session;
 mod upper;
@@ -30,7 +27,16 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// What the client sends, and gets back.
 const BYTES: u64 = 16 << 20;
 
+const HELP: &str = "\
+Sends 16 MiB and gets them back over TLS, by a server and a client of callbacks on one loop.
+
+Usage: cargo run --release --example tls -- [--serve]
+
+  --serve  serves clients such as `openssl s_client`, and prints the command, until Ctrl-C
+  --help   this text";
+
 fn main() -> Result<()> {
+    help::print_if_asked(HELP);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments
         .iter()

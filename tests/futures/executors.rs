@@ -98,29 +98,8 @@ fn tasks_on_the_polling_crate() {
 }
 
 #[test]
-fn tasks_on_tokio() {
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_all().build().unwrap();
-    runtime.block_on(async {
-        let reactor = Reactor::new().unwrap();
-        let driver = tokio::spawn(oneloop_tokio::drive(&reactor));
-        conversations(&reactor).await;
-        reactor.stop();
-        driver.await.unwrap().unwrap();
-    });
-}
-
-#[test]
-fn tasks_on_async_io() {
-    async_io::block_on(async {
-        let reactor = Reactor::new().unwrap();
-        let driver = oneloop_async_io::drive(&reactor);
-        let talk = async {
-            conversations(&reactor).await;
-            reactor.stop();
-        };
-        zip(driver, talk).await.0.unwrap();
-    });
+fn tasks_on_each_host() {
+    on_each_host(async |reactor| conversations(&reactor).await);
 }
 
 #[test]

@@ -13,9 +13,10 @@ use std::{io, process, thread};
 
 use forbid::By;
 use oneloop::{Interest, Mode, PollerKind, Reactor};
+use oneloop_support::{Drive, HOSTS, Watchdog, built_in, tokio};
 
 /// A descriptor, a timer and a post by another thread, each of which is slept for.
-fn all_is_heard_of(poller: PollerKind, drive: fn(&Reactor) -> io::Result<()>) {
+fn all_is_heard_of(poller: PollerKind, drive: Drive) {
     let reactor = Reactor::builder().poller(poller).build().unwrap();
     let (a, mut b) = UnixStream::pair().unwrap();
     let (peer, mut left, stopper) = (b.try_clone().unwrap(), 50, reactor.clone());
@@ -43,29 +44,13 @@ fn all_is_heard_of(poller: PollerKind, drive: fn(&Reactor) -> io::Result<()>) {
     reactor.close();
 }
 
-fn tokio(reactor: &Reactor) -> io::Result<()> {
-    let runtime = { tokio::runtime::Builder::new_current_thread() };
-    let runtime = { runtime }.enable_all().build()?;
-    runtime.block_on(oneloop_tokio::drive(reactor))
-}
-
-fn watchdog() {
-    thread::spawn(|| {
-        thread::sleep(Duration::from_secs(60));
-        eprintln!("not done after a minute");
-        process::exit(101);
-    });
-}
-
 fn each_host_and_poller_does_without(by: By) {
-    watchdog();
+    let _watchdog = Watchdog::new("old_kernel");
     forbid::system_calls(&[libc::SYS_epoll_pwait2], by);
     for poller in [PollerKind::Epoll, PollerKind::Polling] {
-        all_is_heard_of(poller, |reactor| Ok(reactor.run()?));
-        all_is_heard_of(poller, tokio);
-        all_is_heard_of(poller, |reactor| {
-            async_io::block_on(oneloop_async_io::drive(reactor))
-        });
+        for (_, drive) in HOSTS {
+            all_is_heard_of(poller, drive);
+        }
     }
 }
 
@@ -119,7 +104,7 @@ fn a_loop_that_was_made_before_the_sandbox_does_without() {
 
 #[test]
 fn children_are_heard_of_without_pidfds() {
-    watchdog();
+    let _watchdog = Watchdog::new("old_kernel");
     forbid::system_calls(&[libc::SYS_pidfd_open], By::Trap);
     let reactor = Reactor::new().unwrap();
     let child = process::Command::new("true").spawn().unwrap();
@@ -135,14 +120,14 @@ fn children_are_heard_of_without_pidfds() {
 /// They are for hosts. The loop's own wait is late by up to a millisecond without epoll_pwait2, too.
 #[test]
 fn the_built_in_loop_does_without_timerfds() {
-    watchdog();
+    let _watchdog = Watchdog::new("old_kernel");
     let calls = [libc::SYS_timerfd_create, libc::SYS_epoll_pwait2];
     for forbidden in [&calls[..1], &calls[..]] {
         let forbidden = forbidden.to_owned();
         let thread = thread::spawn(move || {
             forbid::system_calls(&forbidden, By::Refusal);
             for poller in [PollerKind::Epoll, PollerKind::Polling] {
-                all_is_heard_of(poller, |reactor| Ok(reactor.run()?));
+                all_is_heard_of(poller, built_in);
             }
         });
         thread.join().unwrap();
@@ -152,7 +137,7 @@ fn the_built_in_loop_does_without_timerfds() {
 /// A host hears of all but timers, and of those that it cannot.
 #[test]
 fn a_host_is_told_that_there_are_no_timerfds() {
-    watchdog();
+    let _watchdog = Watchdog::new("old_kernel");
     forbid::system_calls(&[libc::SYS_timerfd_create], By::Refusal);
     let reactor = Reactor::new().unwrap();
     let remote = reactor.remote();

@@ -6,7 +6,6 @@ mod answers;
 mod books;
 mod legs;
 mod thread;
-mod watchdog;
 
 use std::env;
 use std::rc::Rc;
@@ -17,10 +16,16 @@ use std::time::{Duration, Instant};
 use books::{Books, Token};
 use legs::{Legs, survive};
 use oneloop::{Interest, Mode, PollerKind, Priority, Reactor, Ready, VirtualSource};
+use oneloop_support::Watchdog;
 use thread::{Random, Shared, Worker};
-use watchdog::Watchdog;
 
 const THREADS: u64 = 8;
+
+fn watch(name: &str, books: &Arc<Books>) -> Watchdog {
+    let books = books.clone();
+    let progress = move || format!("after {} steps; {books}", books.progress_so_far());
+    Watchdog::of_progress(name, progress)
+}
 
 fn end() -> Instant {
     let seconds = env::var("ONELOOP_STRESS_SECONDS").ok();
@@ -34,7 +39,7 @@ fn moved_from_host_to_host(name: &'static str, poller: PollerKind) {
     let reactor = Reactor::builder().poller(poller).build().unwrap();
     let books = Arc::new(Books::default());
     let shared = Arc::new(Shared::new(&reactor, &books));
-    let _watchdog = Watchdog::new(name, &books);
+    let _watchdog = watch(name, &books);
     let mut legs = Legs::new(&reactor);
     let end = end();
     std::thread::scope(|scope| {
@@ -73,7 +78,7 @@ fn moved_from_host_to_host_on_polling() {
 fn each_answer_comes(name: &'static str, poller: PollerKind) {
     let reactor = Reactor::builder().poller(poller).build().unwrap();
     let books = Arc::new(Books::default());
-    let _watchdog = Watchdog::new(name, &books);
+    let _watchdog = watch(name, &books);
     let legs = Legs::new(&reactor);
     let slice = (end() - Instant::now()) / (2 * Legs::HOSTS as u32);
     for host in 0..Legs::HOSTS {
@@ -100,7 +105,7 @@ fn each_answer_comes_on_polling() {
 #[test]
 fn closed_and_dropped_under_their_hands() {
     let books = Arc::new(Books::default());
-    let _watchdog = Watchdog::new("closing", &books);
+    let _watchdog = watch("closing", &books);
     let end = end();
     let mut round = 0;
     while Instant::now() < end || round < 20 {
@@ -166,7 +171,7 @@ impl Drop for Local {
 #[test]
 fn a_local_loop_keeps_what_is_its_own() {
     let books = Arc::new(Books::default());
-    let _watchdog = Watchdog::new("local", &books);
+    let _watchdog = watch("local", &books);
     let end = end();
     let mut round = 0;
     while Instant::now() < end || round < 20 {

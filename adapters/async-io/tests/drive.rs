@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::mpsc::channel;
@@ -15,14 +15,9 @@ use futures_lite::future::{or, pending, race, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use oneloop::{Action, Interest, Mode, Reactor};
 use oneloop_async_io::drive;
+use oneloop_support::readable;
 
 const READ: Interest = Interest::READABLE;
-
-fn readable() -> (UnixStream, UnixStream) {
-    let (a, mut b) = UnixStream::pair().unwrap();
-    b.write_all(b"x").unwrap();
-    (a, b)
-}
 
 #[test]
 fn the_future_is_send_for_a_reactor() {

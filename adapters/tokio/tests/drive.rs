@@ -10,19 +10,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oneloop::{Action, Interest, Mode, Reactor};
+use oneloop_support::readable;
 use oneloop_tokio::drive;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 const READ: Interest = Interest::READABLE;
-
-fn readable() -> (UnixStream, UnixStream) {
-    let (a, mut b) = UnixStream::pair().unwrap();
-    a.set_nonblocking(true).unwrap();
-    b.write_all(b"x").unwrap();
-    (a, b)
-}
 
 #[test]
 fn the_future_is_send_for_a_reactor() {

@@ -3,38 +3,15 @@
 pub mod http;
 
 use std::io;
-use std::time::Duration;
 
 use oneloop::{PollerKind, Reactor};
 use oneloop_c::{as_ptr, oneloop_t};
+use oneloop_support::Watchdog;
+pub use oneloop_support::{Drive, HOSTS};
 
 /// Something in C that sets itself up on a loop, and stops that when it is done. Gives the number of
 /// checks that failed so far.
 pub type Start = unsafe extern "C" fn(r#loop: *mut oneloop_t) -> i32;
-
-/// Drives a reactor until it is stopped.
-pub type Drive = fn(&Reactor) -> io::Result<()>;
-
-/// The hosts that a test runs on.
-pub const HOSTS: [(&str, Drive); 3] = [
-    ("built-in", built_in),
-    ("tokio", tokio),
-    ("async-io", async_io),
-];
-
-fn built_in(reactor: &Reactor) -> io::Result<()> {
-    Ok(reactor.run()?)
-}
-
-fn tokio(reactor: &Reactor) -> io::Result<()> {
-    let runtime = { tokio::runtime::Builder::new_current_thread() };
-    let runtime = { runtime }.enable_all().build()?;
-    runtime.block_on(oneloop_tokio::drive(reactor))
-}
-
-fn async_io(reactor: &Reactor) -> io::Result<()> {
-    async_io::block_on(oneloop_async_io::drive(reactor))
-}
 
 /// Runs it on every host.
 ///
@@ -111,11 +88,7 @@ fn on_loop(
     reactor: Reactor,
     start: impl FnOnce(&Reactor),
 ) {
-    let late = reactor.call_later(Duration::from_secs(60), || {
-        eprintln!("not done after a minute");
-        std::process::abort();
-    });
-    reactor.unref(late.expect("open")).expect("known");
+    let _watchdog = Watchdog::new("on a loop");
     start(&reactor);
     drive(&reactor).expect("driving");
     reactor.close();

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use oneloop::{ErrorKind, Interest, Mode, Reactor};
 
-use crate::stage::{Drops, readable};
+use crate::stage::Drops;
+use crate::tools::readable;
 use crate::{Log, Sources, Stage};
 
 const READ: Interest = Interest::READABLE;

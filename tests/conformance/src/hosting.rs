@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Action, ErrorKind, HandlerId, Id, Interest, Mode, Reactor, TimerId};
 
-use crate::stage::{after_turns, readable};
+use crate::stage::after_turns;
+use crate::tools::readable;
 use crate::{End, Log, Stage};
 
 const READ: Interest = Interest::READABLE;

@@ -57,13 +57,15 @@ mod stage;
 pub mod stale;
 mod tally;
 pub mod time;
+mod tools;
 pub mod turns;
 pub mod virtual_sources;
 
 pub use exceptions::{EXCEPTIONS, Exception, ON_POLL};
 pub use oneloop::{PollerKind, Reactor};
 pub use sources::{End, Sources, VirtualEnd};
-pub use stage::{Calls, Log, Number, Stage, pair, wait_readable};
+pub use stage::{Calls, Log, Number, Stage};
+pub use tools::{Watchdog, pair, readable, wait_readable};
 
 /// What a case does on the host's own thread while the loop sleeps.
 pub type Outside = Box<dyn FnOnce() + Send>;

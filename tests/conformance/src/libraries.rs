@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use oneloop::{Action, Interest, Mode};
 
-use crate::stage::readable;
+use crate::tools::readable;
 use crate::{Log, Number, Stage, pair};
 
 const READ: Interest = Interest::READABLE;

@@ -12,7 +12,7 @@ use oneloop::faults::Fault;
 use oneloop::{Event, Interest, Mode, Reactor};
 
 use crate::bystanders::Bystanders;
-use crate::stage::readable;
+use crate::tools::readable;
 use crate::{Log, Stage, pair, tally};
 
 const READ: Interest = Interest::READABLE;

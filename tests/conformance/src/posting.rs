@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor};
 
-use crate::stage::{Drops, Number, after_turns, readable};
+use crate::stage::{Drops, Number, after_turns};
+use crate::tools::readable;
 use crate::{Log, Outside, Stage};
 
 // Clause 20.

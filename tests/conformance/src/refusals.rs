@@ -13,7 +13,8 @@ use oneloop::faults::{Call, Fault};
 use oneloop::{Action, Error, ErrorKind, HandlerId, Interest, Mode, Priority, Reactor};
 
 use crate::bystanders::Bystanders;
-use crate::stage::{Drops, ours, readable};
+use crate::stage::{Drops, ours};
+use crate::tools::readable;
 use crate::{Calls, Log, Stage, pair};
 
 const READ: Interest = Interest::READABLE;

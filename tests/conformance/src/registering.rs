@@ -9,7 +9,8 @@ use std::thread;
 
 use oneloop::{Action, ErrorKind, Event, Interest, Mode, Priority};
 
-use crate::stage::{Drops, after_turns, readable};
+use crate::stage::{Drops, after_turns};
+use crate::tools::readable;
 use crate::{End, Log, Number, Stage, pair};
 
 const READ: Interest = Interest::READABLE;

@@ -1,16 +1,14 @@
 use std::fmt::Debug;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
 use std::time::Duration;
 
 use oneloop::faults::Faults;
 use oneloop::{Error, ErrorKind, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
 
+use crate::tools::{Watchdog, pair};
 use crate::{HostUnderTest, Outside, Sources, tally};
 
 /// What a case plays on: a reactor, and a host that drives it when the case says so.
@@ -23,8 +21,7 @@ pub struct Stage<'a> {
     pub sources: Sources,
     has_edge: bool,
     host: &'a mut dyn HostUnderTest,
-    /// Dropped at the end, which calls the watchdog off.
-    _watchdog: Sender<()>,
+    _watchdog: Watchdog,
 }
 
 impl<'a> Stage<'a> {
@@ -43,7 +40,7 @@ impl<'a> Stage<'a> {
             poller,
             sources,
             host,
-            _watchdog: watchdog(name.to_owned()),
+            _watchdog: Watchdog::new(name),
         }
     }
 
@@ -263,21 +260,6 @@ impl<T> Clone for Log<T> {
     }
 }
 
-/// A non-blocking pair of connected sockets.
-pub fn pair() -> (UnixStream, UnixStream) {
-    let (a, b) = UnixStream::pair().expect("a socket pair");
-    a.set_nonblocking(true).expect("non-blocking");
-    b.set_nonblocking(true).expect("non-blocking");
-    (a, b)
-}
-
-/// The first of a pair in which a byte waits to be read.
-pub(crate) fn readable() -> (UnixStream, UnixStream) {
-    let (a, mut b) = pair();
-    b.write_all(b"x").expect("room for a byte");
-    (a, b)
-}
-
 /// A descriptor number that no other test of the process gets by chance: tests run in threads, and the
 /// system hands out the lowest number that is free. So these are taken from the highest downwards.
 pub struct Number(RawFd);
@@ -313,31 +295,6 @@ impl Number {
         let number = unsafe { libc::dup2(source.as_fd().as_raw_fd(), self.0) };
         assert_eq!(number, self.0);
     }
-}
-
-/// Sleeps until the descriptor is readable: poll(2), for small hosts.
-pub fn wait_readable(fd: &impl AsFd) {
-    let mut poll = libc::pollfd {
-        fd: fd.as_fd().as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one pollfd, alive during the call.
-    unsafe { libc::poll(&mut poll, 1, -1) };
-}
-
-/// A case that hangs has lost a wake. It cannot be stopped, so the process ends with its name.
-fn watchdog(name: String) -> Sender<()> {
-    let (alive, ended) = channel();
-    thread::spawn(move || {
-        let limit = Duration::from_secs(60);
-        if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            // Not by `eprintln`, which is kept for when the test has ended.
-            let _ = writeln!(io::stderr(), "{name}: still running after {limit:?}");
-            std::process::exit(101);
-        }
-    });
-    alive
 }
 
 /// How many descriptors the process may have; that is as many as the system allows it.

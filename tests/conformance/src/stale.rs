@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use oneloop::{ErrorKind, Event, HandlerId, Interest, Mode, Reactor, Result};
 
 use crate::registering::regular_file;
-use crate::stage::readable;
+use crate::tools::readable;
 use crate::{Log, Number, Stage, pair};
 
 const READ: Interest = Interest::READABLE;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Action, ErrorKind, Interest, Mode, Priority};
 
-use crate::stage::{Drops, readable};
+use crate::stage::Drops;
+use crate::tools::readable;
 use crate::{Log, Sources, Stage};
 
 const READ: Interest = Interest::READABLE;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{io, thread};
 
-use super::stream::Address;
-use super::{Soak, client, gate};
+use crate::stream::Address;
+use crate::{Soak, client, gate};
 
 pub struct Crowd {
     addresses: Vec<Address>,

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Reactor, TimerId};
 
-use super::books::{Count, Kind};
-use super::sabotage::Harm;
-use super::{Soak, gate, lock};
+use crate::books::{Count, Kind};
+use crate::sabotage::Harm;
+use crate::{Soak, gate, lock};
 
 pub struct Timers {
     slots: Vec<Mutex<Slot>>,

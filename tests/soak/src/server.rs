@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use oneloop::{Action, Event, Interest, Mode, Reactor};
 
-use super::Soak;
-use super::books::Kind;
-use super::endpoint::{self, Result, Role};
-use super::line::{End, Line};
-use super::message::{DISMISS, LAST, Message};
-use super::sabotage::Harm;
-use super::stream::Stream;
+use crate::Soak;
+use crate::books::Kind;
+use crate::endpoint::{self, Result, Role};
+use crate::line::{End, Line};
+use crate::message::{DISMISS, LAST, Message};
+use crate::sabotage::Harm;
+use crate::stream::Stream;
 
 /// Whom to accept in one go.
 const MANY: usize = 16;

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use std::{fs, io, mem, process, thread};
 
 use oneloop::{Interest, Mode, Reactor};
-use oneloop_benches::raise_descriptors;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::books::{Books, Count};
-use super::crowd::{self, Crowd};
-use super::footprint::{Footprint, lingering};
-use super::gate::Gate;
-use super::hosts::{self, Driver};
-use super::options::{Host, Options};
-use super::periods::Periods;
-use super::report::Report;
-use super::sabotage::{Harm, Sabotage};
-use super::sleepers::Sleepers;
-use super::stream::{listen_tcp, listen_unix};
-use super::timers::Timers;
-use super::{Soak, children, idle, outside, posts, server, signals, virtual_sources};
+use crate::books::{Books, Count};
+use crate::crowd::{self, Crowd};
+use crate::footprint::{Footprint, lingering};
+use crate::gate::Gate;
+use crate::hosts::{self, Driver};
+use crate::options::{Host, Options};
+use crate::periods::Periods;
+use crate::report::Report;
+use crate::sabotage::{Harm, Sabotage};
+use crate::sleepers::Sleepers;
+use crate::stream::{listen_tcp, listen_unix};
+use crate::timers::Timers;
+use crate::{Soak, children, idle, outside, posts, server, signals, virtual_sources};
 
 const TICK: Duration = Duration::from_millis(100);
 /// In ticks: how often the loop is stopped and driven anew, the process is looked at, and a line is
@@ -294,4 +294,15 @@ impl Stage {
             _ => Err("there were faults".into()),
         }
     }
+}
+
+/// The usual limit, 1024, is not enough for so many connections.
+fn raise_descriptors() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    // If it is refused, the connections fail, and say so.
+    let _ = setrlimit(Resource::Nofile, raised);
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use oneloop::{HandlerId, Reactor};
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::books::Kind;
-use super::sabotage::Harm;
-use super::{Soak, gate};
+use crate::books::Kind;
+use crate::sabotage::Harm;
+use crate::{Soak, gate};
 
 /// The handler is removed and added anew after so many.
 const OFTEN: u64 = 50;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use oneloop::{Action, Interest, Mode};
 
-use super::books::Kind;
-use super::sabotage::Harm;
-use super::{Soak, gate};
+use crate::books::Kind;
+use crate::sabotage::Harm;
+use crate::{Soak, gate};
 
 /// A new one as often as this.
 const PACE: Duration = Duration::from_millis(20);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
-use super::{Soak, lock};
+use crate::{Soak, lock};
 
 #[derive(Default)]
 pub struct Gate {

@@ -40,10 +40,13 @@ use crowd::Crowd;
 use gate::Gate;
 use sabotage::Sabotage;
 
-pub const HELP: &str = options::HELP;
-
-pub fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
-    let options = options::parse(words)?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        print!("{}", options::HELP);
+        return Ok(());
+    }
+    let options = options::parse(&words)?;
     conductor::run(&options)
 }
 

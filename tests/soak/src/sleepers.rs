@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use oneloop::{Event, HandlerId, Interest, Mode, Reactor};
 
-use super::books::{Count, Kind};
-use super::{Soak, gate, lock};
+use crate::books::{Count, Kind};
+use crate::{Soak, gate, lock};
 
 pub struct Sleepers(Vec<Arc<Sleeper>>);
 

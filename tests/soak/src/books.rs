@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::lock;
+use crate::lock;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sabotage::Harm;
+use crate::sabotage::Harm;
 
 pub struct Options {
     pub time: Duration,
@@ -24,17 +24,22 @@ pub enum Host {
 }
 
 pub const HELP: &str = "\
-  soak [--minutes N | --seconds N]  everything at once for a minute or so long, and then idle; fails if
-       [--host HOST]                anything is lost, late beyond patience, early, or left behind
-                                    HOST: builtin (default), tokio, async-io, or moving among these
-       [--connections N]            at once, beside some others (default: 2000)
-       [--idle SECONDS]             in which no thread may wake up (default: 10)
-       [--patience SECONDS]         after which something is lost (default: 30)
-       [--sabotage WHAT]            does a wrong that must be found: message, order, timer, early, post,
-                                    item, child, signal, descriptor, registration, memory, wake
+Does everything at once for a minute or so long, and then is idle. Fails if anything is lost, late
+beyond patience, early, or left behind.
+
+Usage: cargo run --release -p oneloop-soak -- [OPTIONS]
+
+  --minutes N, --seconds N   for how long (default: a minute)
+  --host HOST                builtin (default), tokio, async-io, or moving among these
+  --connections N            at once, beside some others (default: 2000)
+  --idle SECONDS             in which no thread may wake up (default: 10)
+  --patience SECONDS         after which something is lost (default: 30)
+  --sabotage WHAT            does a wrong that must be found: message, order, timer, early, post, item,
+                             child, signal, descriptor, registration, memory, wake
+  --help                     this text
 ";
 
-pub fn parse(words: &[&str]) -> Result<Options, String> {
+pub fn parse(words: &[impl AsRef<str>]) -> Result<Options, String> {
     let mut options = Options {
         time: Duration::from_secs(60),
         host: Host::Builtin,
@@ -43,7 +48,7 @@ pub fn parse(words: &[&str]) -> Result<Options, String> {
         patience: Duration::from_secs(30),
         harm: None,
     };
-    let mut words = words.iter();
+    let mut words = words.iter().map(AsRef::as_ref);
     while let Some(option) = words.next() {
         let value = words
             .next()
@@ -54,7 +59,7 @@ pub fn parse(words: &[&str]) -> Result<Options, String> {
                 "{option} is a number from 1 to 1000000, not {value:?}"
             )),
         };
-        match *option {
+        match option {
             "--minutes" => options.time = Duration::from_secs(60 * number()?),
             "--seconds" => options.time = Duration::from_secs(number()?),
             "--connections" => options.connections = number()? as usize,

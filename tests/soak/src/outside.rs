@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Soak;
-use super::books::Kind;
-use super::client::{Ending, Plan};
-use super::gate;
-use super::line::Line;
-use super::stream::Stream;
+use crate::Soak;
+use crate::books::Kind;
+use crate::client::{Ending, Plan};
+use crate::gate;
+use crate::line::Line;
+use crate::stream::Stream;
 
 pub fn start(soak: &Arc<Soak>, threads: usize) -> io::Result<()> {
     for _ in 0..threads {

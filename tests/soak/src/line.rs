@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use super::message::Message;
-use super::stream::Stream;
+use crate::message::Message;
+use crate::stream::Stream;
 
 pub struct Line {
     pub stream: Arc<Stream>,

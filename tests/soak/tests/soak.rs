@@ -3,8 +3,8 @@
 use std::process::{Command, Output};
 
 fn soak(options: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_oneloop-benches"));
-    command.args(["soak", "--idle", "1", "--connections", "20"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oneloop-soak"));
+    command.args(["--idle", "1", "--connections", "20"]);
     command.args(options);
     command.output().expect("the soak")
 }

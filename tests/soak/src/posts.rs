@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use oneloop::{Priority, Remote};
 
-use super::books::Kind;
-use super::sabotage::Harm;
-use super::{Soak, gate};
+use crate::books::Kind;
+use crate::sabotage::Harm;
+use crate::{Soak, gate};
 
 const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Idle];
 

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use async_io::Async;
 use oneloop::Reactor;
 
-use super::options::Host;
+use crate::options::Host;
 
 pub struct Driver {
     reactor: Reactor,

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::books::{Books, Count, Kind};
-use super::footprint::Footprint;
-use super::idle::Idle;
-use super::options::{Host, Options};
+use crate::books::{Books, Count, Kind};
+use crate::footprint::Footprint;
+use crate::idle::Idle;
+use crate::options::{Host, Options};
 
 pub struct Report {
     host: Host,

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use oneloop::{Priority, Reactor, TimerId};
 
-use super::books::{Count, Kind};
-use super::endpoint::{self, Endpoint, Result, Role};
-use super::line::Line;
-use super::message::{DISMISS, LAST, Message};
-use super::stream::Stream;
-use super::{Soak, lock};
+use crate::books::{Count, Kind};
+use crate::endpoint::{self, Endpoint, Result, Role};
+use crate::line::Line;
+use crate::message::{DISMISS, LAST, Message};
+use crate::stream::Stream;
+use crate::{Soak, lock};
 
 /// What a client is going to do.
 #[derive(Debug, Clone, Copy)]

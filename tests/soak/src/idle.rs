@@ -4,9 +4,9 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Soak;
-use super::footprint::sleeps;
-use super::sabotage::Harm;
+use crate::Soak;
+use crate::footprint::sleeps;
+use crate::sabotage::Harm;
 
 /// What happened while nothing should have.
 pub struct Idle {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use oneloop::TimerId;
 
-use super::books::{Count, Kind};
-use super::{Soak, lock};
+use crate::books::{Count, Kind};
+use crate::{Soak, lock};
 
 /// In microseconds: none a multiple of another.
 const PERIODS: [u64; 8] = [900, 2_300, 5_500, 7_700, 13_000, 31_000, 83_000, 211_000];

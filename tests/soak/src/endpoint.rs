@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use oneloop::{Action, Event, HandlerId, Interest, Mode, Reactor};
 
-use super::books::Count;
-use super::line::Line;
-use super::manner::{Manner, Part, Shape};
-use super::message::Message;
-use super::stream::Stream;
-use super::{Soak, lock};
+use crate::books::Count;
+use crate::line::Line;
+use crate::manner::{Manner, Part, Shape};
+use crate::message::Message;
+use crate::stream::Stream;
+use crate::{Soak, lock};
 
 /// What is said on a line.
 pub trait Role: Send + Sized + 'static {

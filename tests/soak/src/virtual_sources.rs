@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use oneloop::{Action, Event, Interest, Mode, Reactor, Ready, SetReadiness, VirtualSource};
 
-use super::books::Kind;
-use super::sabotage::Harm;
-use super::{Soak, gate, lock};
+use crate::books::Kind;
+use crate::sabotage::Harm;
+use crate::{Soak, gate, lock};
 
 /// Of each thread.
 const SOURCES: usize = 30;
