@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oneloop::{Interest, Mode, PollerKind, Reactor};
-use oneloop_support::{HOSTS, pair};
+use oneloop_support::{HOSTS, Watchdog, pair};
 
 /// How many messages each of the busy parts handles.
 const EACH: usize = 4000;
@@ -34,6 +34,7 @@ impl Busy {
 /// A socket whose bytes end up in the result; the other end is for a writer.
 fn collect(reactor: &Reactor, mode: Mode) -> (Arc<Mutex<Vec<u8>>>, UnixStream) {
     let (a, b) = pair();
+    b.set_nonblocking(false).unwrap(); // A writer waits for room.
     let all = Arc::new(Mutex::new(Vec::new()));
     let into = all.clone();
     let read = move |stream: &mut UnixStream, _| {
@@ -89,7 +90,6 @@ fn start(reactor: &Reactor) -> (Busy, Vec<thread::JoinHandle<()>>) {
         reactor.call_at(due, timer).unwrap();
     }
     let (mut a, b) = pair();
-    b.set_nonblocking(true).unwrap();
     a.write_all(b"t").unwrap();
     for (end, mode) in [(a, Mode::Level), (b, Mode::Edge)] {
         let count = ring.clone();
@@ -115,6 +115,7 @@ fn start(reactor: &Reactor) -> (Busy, Vec<thread::JoinHandle<()>>) {
 }
 
 fn moves_and_loses_nothing(poller: PollerKind) {
+    let _watchdog = Watchdog::new("moving");
     let reactor = Reactor::builder().poller(poller).build().unwrap();
     let (busy, threads) = start(&reactor);
     let mut hosts = 0;
