@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oneloop::{Interest, Mode, Reactor, Ready, TestClock, VirtualSource};
-use rustix::time::{ClockId, clock_gettime};
 use oneloop_support::look;
+use rustix::time::{ClockId, clock_gettime};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,7 +1,6 @@
 //! The loop without a handle of it: `Reactor::current`.
 #![cfg(unix)]
 
-use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -11,13 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor, Result};
-
-/// A stream with something to read.
-fn readable() -> (UnixStream, UnixStream) {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    theirs.write_all(b"x").unwrap();
-    (ours, theirs)
-}
+use oneloop_support::readable;
 
 /// Which loop is calling, if any.
 fn current() -> Option<usize> {

@@ -1,7 +1,7 @@
 //! What callbacks return: errors, and nothing at all.
 #![cfg(unix)]
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use oneloop::{Action, CallbackKind, Id, Interest, Mode, Reactor};
+use oneloop_support::readable;
 
 struct Failed {
     kind: CallbackKind,
@@ -35,12 +36,6 @@ fn with_reports() -> (Reactor, Receiver<Failed>) {
         sender.send(failed).unwrap();
     });
     (builder.build().unwrap(), failed)
-}
-
-fn readable() -> (UnixStream, UnixStream) {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    theirs.write_all(b"x").unwrap();
-    (ours, theirs)
 }
 
 #[test]
