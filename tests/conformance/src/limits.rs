@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Action, ErrorKind, Interest, Mode, Priority};
 
-use crate::stage::{Drops, Number, readable};
+use crate::stage::{Drops, Number};
+use crate::tools::readable;
 use crate::{End, Log, Stage};
 
 const READ: Interest = Interest::READABLE;
