@@ -131,3 +131,40 @@ fn a_server_inside_tokio() {
 fn a_server_of_async_tasks() {
     test_step_with_reports(async_tasks::serve);
 }
+
+/// How many lines of the one are not in the other, in the same order, and the other way round.
+fn compare(old: &str, new: &str) -> (usize, usize) {
+    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    // The longest common subsequence of the lines up to here and the first n of the new ones.
+    let mut common = vec![0; new.len() + 1];
+    for line in &old {
+        let before = common.clone();
+        for n in 0..new.len() {
+            common[n + 1] = match *line == new[n] {
+                true => before[n] + 1,
+                false => before[n + 1].max(common[n]),
+            };
+        }
+    }
+    let common = common[new.len()];
+    (new.len() - common, old.len() - common)
+}
+
+#[test]
+fn the_table_of_changed_lines_is_true() {
+    let steps = [
+        include_str!("../examples/migrating/1_poll.rs"),
+        include_str!("../examples/migrating/2_oneloop.rs"),
+        include_str!("../examples/migrating/3_tokio.rs"),
+        include_str!("../examples/migrating/4_async.rs"),
+    ];
+    let page = include_str!("../docs/migrating.md");
+    for (step, pair) in (2..).zip(steps.windows(2)) {
+        let (added, removed) = compare(pair[0], pair[1]);
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| [{step}]")));
+        let ends = format!("| {added} | {removed} |");
+        assert!(row.unwrap().ends_with(&ends), "step {step}: {ends}");
+    }
+}

@@ -120,9 +120,7 @@ fn start(reactor: &LocalReactor, listener: TcpListener) -> io::Result<Rc<RefCell
         listener,
         Interest::READABLE,
         Mode::Level,
-        move |listener, _| {
-            Server::accept(listener, &shared).expect("a client was accepted");
-        },
+        move |listener, _| Server::accept(listener, &shared),
     )?;
     Ok(server)
 }
