@@ -110,7 +110,7 @@ fn callbacks_may_diverge() {
         .call_every(Duration::ZERO, || unreachable!())
         .unwrap();
     panics(&reactor);
-    let timer = reactor.add_timer(|| loop {}).unwrap();
+    let timer = reactor.add_timer(|| todo!()).unwrap();
     reactor.cancel_timer(timer).unwrap();
     reactor.call_soon(|| panic!("on purpose")).unwrap();
     panics(&reactor);

@@ -24,22 +24,24 @@ fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let step = arguments.next().unwrap_or_default();
     let address = arguments.next().unwrap_or("127.0.0.1:7000".to_string());
-    if !["1", "2", "3", "4"].contains(&step.as_str()) {
-        println!("{HELP}");
-        return Ok(());
-    }
-    let listener = TcpListener::bind(address)?;
-    println!("chat at {}", listener.local_addr()?);
-    if step < "3".to_string() {
-        return match step.as_str() {
-            "1" => on_poll::serve(listener),
-            _ => on_oneloop::serve(listener),
-        };
-    }
-    let reports = TcpListener::bind("127.0.0.1:0")?;
-    println!("reports at {}", reports.local_addr()?);
+    let listen = || {
+        let listener = TcpListener::bind(&address)?;
+        println!("chat at {}", listener.local_addr()?);
+        io::Result::Ok(listener)
+    };
+    let listen_for_reports = || {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        println!("reports at {}", listener.local_addr()?);
+        io::Result::Ok(listener)
+    };
     match step.as_str() {
-        "3" => on_tokio::serve(listener, reports),
-        _ => async_tasks::serve(listener, reports),
+        "1" => on_poll::serve(listen()?),
+        "2" => on_oneloop::serve(listen()?),
+        "3" => on_tokio::serve(listen()?, listen_for_reports()?),
+        "4" => async_tasks::serve(listen()?, listen_for_reports()?),
+        _ => {
+            println!("{HELP}");
+            Ok(())
+        }
     }
 }
