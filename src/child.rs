@@ -14,7 +14,8 @@ use crate::engine::{Target, boxed};
 use crate::outcome::Failure;
 use crate::signal::SignalPipe;
 use crate::{
-    Action, AddError, Error, HandlerId, Interest, IntoResult, MaybeSend, Mode, Reactor, Threading,
+    Action, AddError, Error, HandlerId, Interest, IntoResult, LoopEvent, MaybeSend, Mode, Reactor,
+    Threading,
 };
 
 /// A child process of this one: a [`Child`], or its number.
@@ -149,7 +150,10 @@ impl<M: Threading> Reactor<M> {
         let what = (Interest::READABLE, mode);
         let parts = (child, ending);
         match self.core.add_handler(CALL, on, what, location, parts, make) {
-            Ok(key) => Ok(HandlerId(key)),
+            Ok(key) => {
+                self.core.set_event(key, LoopEvent::ChildExit(pid));
+                Ok(HandlerId(key))
+            }
             Err((error, (child, _))) => Err(AddError::new(error.with_process(pid), child)),
         }
     }

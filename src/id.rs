@@ -128,9 +128,11 @@ ids! {
     TimerId
     /// The id of a pair of hooks.
     HookId
+    /// The id of an observer of callbacks.
+    ObserverId
 }
 
-/// The id of a handler or a timer, for [`Reactor::unref`](crate::Reactor::unref).
+/// The id of anything that is registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Id {
@@ -138,6 +140,14 @@ pub enum Id {
     Handler(HandlerId),
     /// A timer.
     Timer(TimerId),
+    /// A pair of hooks.
+    Hook(HookId),
+}
+
+impl From<HookId> for Id {
+    fn from(id: HookId) -> Id {
+        Id::Hook(id)
+    }
 }
 
 impl From<HandlerId> for Id {

@@ -80,7 +80,7 @@
 //! | something without a descriptor | [`VirtualSource`] |
 //! | what futures can await: sockets, timers | [`futures`] |
 //! | your own host | [`Host`] |
-//! | what the loop is doing, and who holds it up | [`Reactor::dump`], [`Stats`], [`Builder::slow_callback`] |
+//! | what the loop is doing, and who holds it up | [`Reactor::dump`], [`Reactor::snapshot`], [`Stats`], [`Reactor::observe_callbacks`] |
 //! | tests of code that sets timers | [`TestClock`] |
 //!
 //! # Features
@@ -101,11 +101,13 @@ mod clock;
 mod engine;
 mod error;
 mod event;
+mod file_kind;
 mod fork;
 #[cfg(feature = "futures")]
 pub mod futures;
 mod host;
 mod id;
+mod observe;
 mod os;
 mod outcome;
 mod poller;
@@ -115,7 +117,7 @@ mod reactor;
 mod seccomp;
 #[cfg(all(unix, feature = "signal"))]
 mod signal;
-mod slow;
+mod snapshot;
 mod source;
 mod stats;
 mod sync;
@@ -126,8 +128,10 @@ pub use child::ChildProcess;
 pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};
 pub use event::{Action, Event, Interest, Mode, Ready};
+pub use file_kind::FileKind;
 pub use host::{ExpectedHost, Host, Turn};
-pub use id::{HandlerId, HookId, Id, TimerId};
+pub use id::{HandlerId, HookId, Id, ObserverId, TimerId};
+pub use observe::{CallbackKind, CallbackRun};
 pub use outcome::{FailedCallback, IntoAction, IntoResult};
 pub use poller::PollerKind;
 #[cfg(feature = "__faults")]
@@ -135,7 +139,10 @@ pub use poller::PollerKind;
 pub use poller::faults;
 pub use priority::Priority;
 pub use reactor::{Builder, LocalReactor, Reactor, Remote, WeakReactor};
-pub use slow::{CallbackKind, SlowCallback};
+pub use snapshot::{
+    DriverInfo, HandlerInfo, HookInfo, LoopEvent, PostInfo, RateLimit, ReadinessBy, Snapshot,
+    TimerInfo,
+};
 pub use source::{SetReadiness, Source, SourceKind, VirtualSource};
 pub use stats::Stats;
 pub use threads::{Local, MaybeSend, Shared, Threading};

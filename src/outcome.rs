@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 use crate::os::RawFd;
 use crate::{Action, CallbackKind, Id};
@@ -167,6 +168,8 @@ pub struct FailedCallback {
     pub kind: CallbackKind,
     /// The id it had. Posts have none.
     pub id: Option<Id>,
+    /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
+    pub name: Option<Arc<str>>,
     /// The descriptor that a handler was on.
     pub fd: Option<RawFd>,
     /// The place where it was registered, set or posted.
@@ -206,7 +209,7 @@ impl FailedCallback {
 
 impl fmt::Display for FailedCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.kind(), self.location)?;
+        self.kind.write(f, self.name.as_deref(), self.location)?;
         if let Some(fd) = self.fd {
             write!(f, ", on descriptor {fd},")?;
         }

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(pollable)]
 use crate::engine::BY_OTHERS;
-use crate::engine::{Core, ErrorReport, Fired, Inbox, Outcome, SlowReport, Target, When, boxed};
+use crate::engine::{Core, ErrorReport, Fired, Inbox, Outcome, Target, When, boxed};
 use crate::error::Cause;
 use crate::os::RawFd;
 #[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd};
 use crate::{
-    Action, AddError, Error, Event, ExpectedHost, FailedCallback, HandlerId, HookId, Host, Id,
-    Interest, IntoAction, IntoResult, Local, MaybeSend, Mode, PollerKind, PostError, Priority,
-    Result, Shared, SlowCallback, Source, Stats, TestClock, Threading, TimerId, Turn,
+    Action, AddError, CallbackRun, Error, Event, ExpectedHost, FailedCallback, HandlerId, HookId,
+    Host, Id, Interest, IntoAction, IntoResult, Local, MaybeSend, Mode, ObserverId, PollerKind,
+    PostError, Priority, Result, Shared, Snapshot, Source, Stats, TestClock, Threading, TimerId,
+    Turn,
 };
 
 /// An event loop: handlers of descriptors, timers, and posts from any thread.
@@ -64,7 +65,6 @@ pub type LocalReactor = Reactor<Local>;
 pub struct Builder {
     poller: PollerKind,
     clock: Option<TestClock>,
-    slow: Option<SlowReport>,
     on_error: Option<ErrorReport>,
 }
 
@@ -78,39 +78,6 @@ impl Builder {
     /// Runs the timers by a clock of your own, for tests.
     pub fn clock(mut self, clock: TestClock) -> Builder {
         self.clock = Some(clock);
-        self
-    }
-
-    /// Times every callback, and calls `report` after one that took `threshold` or more. The
-    /// longest is in [`Stats::longest_callback`] whatever the threshold.
-    ///
-    /// `report` is called on the driving thread, with no lock held. If it panics, that reaches whoever
-    /// drives, and the callback stays. Reading the clock costs some
-    /// 50 ns a callback.
-    ///
-    /// ```
-    /// use oneloop::{CallbackKind, Reactor};
-    /// use std::time::Duration;
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let reactor = Reactor::builder()
-    ///     .slow_callback(Duration::from_millis(10), |slow| eprintln!("{slow}"))
-    ///     .build()?;
-    /// reactor.call_soon(|| std::thread::sleep(Duration::from_millis(20)))?;
-    /// reactor.run()?; // the callback posted at src/main.rs:8:9 held the loop for 20.1ms
-    ///
-    /// let longest = reactor.stats().longest_callback.unwrap();
-    /// assert_eq!(longest.kind, CallbackKind::Post);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn slow_callback(
-        mut self,
-        threshold: Duration,
-        report: impl Fn(&SlowCallback) + Send + Sync + 'static,
-    ) -> Builder {
-        let report = Arc::new(report);
-        self.slow = Some(SlowReport { threshold, report });
         self
     }
 
@@ -156,13 +123,7 @@ impl Builder {
     }
 
     fn make<M: Threading>(self) -> Result<Reactor<M>> {
-        let core = Core::new(
-            self.poller,
-            self.clock,
-            self.slow,
-            self.on_error,
-            M::IS_LOCAL,
-        );
+        let core = Core::new(self.poller, self.clock, self.on_error, M::IS_LOCAL);
         let core = core.map_err(|error| Error::os("build", error))?;
         Ok(Reactor {
             core: Arc::new(core),
@@ -176,8 +137,7 @@ impl fmt::Debug for Builder {
         let mut builder = f.debug_struct("Builder");
         builder.field("poller", &self.poller);
         builder.field("clock", &self.clock);
-        let threshold = self.slow.as_ref().map(|slow| slow.threshold);
-        builder.field("slow_callback", &threshold).finish()
+        builder.finish()
     }
 }
 
@@ -192,7 +152,6 @@ impl Reactor {
         Builder {
             poller: PollerKind::BEST,
             clock: None,
-            slow: None,
             on_error: None,
         }
     }
@@ -1088,6 +1047,8 @@ impl<M: Threading> Reactor<M> {
         match id.into() {
             Id::Handler(id) => self.core.unref_handler(id.0),
             Id::Timer(id) => self.core.unref_timer(id.0),
+            // Hooks never keep it going.
+            Id::Hook(_) => Ok(()),
         }
     }
 
@@ -1138,24 +1099,149 @@ impl<M: Threading> Reactor<M> {
         self.core.inbox.is_forked()
     }
 
+    /// Names a handler, a timer or a pair of hooks.
+    ///
+    /// The name appears beside the place of registration in [`dump`](Self::dump), in [`CallbackRun`] and in
+    /// the spans of `tracing`. A second name replaces the first. Names need not be unique.
+    ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Reactor};
+    /// use std::net::TcpListener;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let id = reactor.add_handler(listener, Interest::READABLE, Mode::Level, |_, _| {})?;
+    /// reactor.set_name(id, "admin port")?;
+    /// assert!(reactor.dump().contains("admin port"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    pub fn set_name(&self, id: impl Into<Id>, name: impl Into<Arc<str>>) -> Result<()> {
+        self.core.set_name(id.into(), name.into())
+    }
+
+    /// Times every call of a callback from now on, and calls `report` after each that took `threshold` or
+    /// more. A threshold of zero reports all calls.
+    ///
+    /// A loop can have several observers, each with a threshold of its own. `report` is called on the driving
+    /// thread, with no lock held, once the callback has returned, and may use the loop. If it panics, the
+    /// panic reaches the driver, and the callback stays. The time that `report` takes is not counted.
+    ///
+    /// While a loop has no observer, its callbacks are not timed. With one, a call costs two looks at the
+    /// clock, which is some 50 ns.
+    ///
+    /// ```
+    /// use oneloop::{CallbackKind, Reactor};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// reactor.observe_callbacks(Duration::from_millis(10), |run| eprintln!("{run}"))?;
+    /// reactor.call_soon(|| std::thread::sleep(Duration::from_millis(20)))?;
+    /// reactor.run()?; // the callback posted at src/main.rs:7:9 held the loop for 20.1ms
+    ///
+    /// let longest = reactor.stats().longest_callback.unwrap();
+    /// assert_eq!(longest.kind, CallbackKind::Post);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the loop is closed, or belongs to a parent process.
+    #[doc(alias = "slow_callback")]
+    pub fn observe_callbacks<F>(&self, threshold: Duration, report: F) -> Result<ObserverId>
+    where
+        F: Fn(&CallbackRun) + MaybeSend<M> + 'static,
+    {
+        let added = self.core.observe_callbacks(threshold, Arc::new(report));
+        added.map(ObserverId)
+    }
+
+    /// Removes an observer and drops it. If another thread drives, one report may be under way there.
+    ///
+    /// # Errors
+    ///
+    /// If the id is unknown.
+    pub fn remove_observer(&self, id: ObserverId) -> Result<()> {
+        self.core.remove_observer(id.0)
+    }
+
     /// What the loop has done so far.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
 
-    /// All that is registered, as text for people: who keeps the loop alive or busy, and where it
-    /// was registered. The form may change with any version.
+    /// Takes a snapshot of all that is registered: handlers, timers, hooks and posts.
+    ///
+    /// The loop goes on meanwhile, so the parts of a snapshot may be of slightly different times. The loop's
+    /// lock is held for 256 registrations at a time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let tick = reactor.call_every(Duration::from_secs(5), || {})?;
+    /// reactor.set_name(tick, "tick")?;
+    /// let snapshot = reactor.snapshot()?;
+    /// let timer = &snapshot.timers[0];
+    /// assert_eq!((timer.id, timer.name.as_deref()), (tick, Some("tick")));
+    /// assert!(timer.keeps_alive && timer.location.file().ends_with(".rs"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the loop belongs to a parent process.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.core.snapshot()
+    }
+
+    /// Whether anything is left that could call back: a handler with an interest, a timer or a post, and not
+    /// counting what [`unref`](Self::unref) took out. If not, [`run`](Self::run) returns.
+    ///
+    /// Inside a callback, the callback itself counts as long as it is registered. A post that runs does not.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// assert!(!reactor.is_alive());
+    /// reactor.call_soon(|| {})?;
+    /// assert!(reactor.is_alive());
+    /// reactor.run()?;
+    /// assert!(!reactor.is_alive());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "uv_loop_alive")]
+    pub fn is_alive(&self) -> bool {
+        self.core.is_alive()
+    }
+
+    /// Describes all that is registered as text for people: what keeps the loop alive or busy, and where it
+    /// was registered. The text form of a [`snapshot`](Self::snapshot), which may change with any version.
     ///
     /// ```text
     /// run is driving; 12 turns so far
-    /// 1 handlers
-    ///   descriptor 5, Level Interest(READABLE), 3 calls, added at src/main.rs:11:9
+    /// 2 handlers
+    ///   descriptor 5 "admin port" (TCP listener 127.0.0.1:4711), Level Interest(READABLE), 3 calls, added at src/main.rs:11:9
+    ///   SIGTERM, Level Interest(READABLE), 0 calls, added at src/main.rs:14:9
     /// 1 timers
-    ///   in 3.2s, every 5s, set at src/main.rs:20:9
+    ///   in 3.2s, every 5s, 1 calls, set at src/main.rs:20:9
     /// 0 posts waiting
     /// ```
     pub fn dump(&self) -> String {
-        self.core.dump()
+        match self.snapshot() {
+            Ok(snapshot) => snapshot.to_string(),
+            Err(error) => format!("{error}\n"),
+        }
     }
 
     /// What goes wrong below the loop on command.

@@ -15,7 +15,8 @@ use signal_hook::low_level::{register, unregister};
 
 use crate::engine::{Target, boxed};
 use crate::{
-    Error, HandlerId, Interest, IntoAction, MaybeSend, Mode, Reactor, Result, Threading, fork,
+    Error, HandlerId, Interest, IntoAction, LoopEvent, MaybeSend, Mode, Reactor, Result, Threading,
+    fork,
 };
 
 /// Signals and child processes (feature `signal`).
@@ -96,7 +97,10 @@ impl<M: Threading> Reactor<M> {
         };
         let what = (Interest::READABLE, Mode::Level);
         match self.core.add_handler(CALL, on, what, location, pipe, make) {
-            Ok(key) => Ok(HandlerId(key)),
+            Ok(key) => {
+                self.core.set_event(key, LoopEvent::Signal(signal));
+                Ok(HandlerId(key))
+            }
             Err((error, _)) => Err(error.with_signal(signal)),
         }
     }

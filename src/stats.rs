@@ -1,7 +1,7 @@
-use crate::SlowCallback;
+use crate::CallbackRun;
 
 /// What a loop has done, and what it has; see [`Reactor::stats`](crate::Reactor::stats).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Turns taken.
@@ -27,7 +27,9 @@ pub struct Stats {
     pub oneshot_handlers: usize,
     /// Timers that are pending.
     pub pending_timers: usize,
-    /// The callback that took longest, if the loop was made with a
-    /// [threshold](crate::Builder::slow_callback); nothing is timed otherwise.
-    pub longest_callback: Option<SlowCallback>,
+    /// Posts that no turn has taken up yet.
+    pub pending_posts: usize,
+    /// The call that took longest of those that were
+    /// [observed](crate::Reactor::observe_callbacks). Other calls are not timed.
+    pub longest_callback: Option<CallbackRun>,
 }

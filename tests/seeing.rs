@@ -1,9 +1,11 @@
 //! Seeing inside: statistics, the dump, slow callbacks.
 
+use std::cell::Cell;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +14,8 @@ use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
 use oneloop::futures::{Async, Timer};
 use oneloop::{
-    CallbackKind, Interest, Mode, Priority, Reactor, Ready, SlowCallback, VirtualSource,
+    Action, CallbackKind, CallbackRun, ErrorKind, FileKind, Id, Interest, LoopEvent, Mode,
+    Priority, Reactor, ReadinessBy, Ready, VirtualSource,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -122,7 +125,7 @@ fn the_dump_names_all_that_is_there_and_where_it_came_from() {
     let here = |line| format!("tests/seeing.rs:{line}:");
     has(&["nobody is driving"]);
     has(&[
-        &format!("descriptor {fd},"),
+        &format!("descriptor {fd} (Unix socket),"),
         "Level",
         "READABLE",
         "0 calls",
@@ -246,14 +249,11 @@ fn what_futures_wait_for_tells_where_too() {
 #[test]
 fn a_slow_callback_is_reported_with_file_and_line() {
     let (sender, reports) = channel();
-    let reactor = Reactor::builder()
-        .slow_callback(20 * MS, move |slow| {
-            sender
-                .send((slow.kind, slow.to_string(), slow.took))
-                .unwrap()
-        })
-        .build()
-        .unwrap();
+    let reactor = Reactor::new().unwrap();
+    let report = move |run: &CallbackRun| {
+        sender.send((run.kind, run.to_string(), run.took)).unwrap();
+    };
+    reactor.observe_callbacks(20 * MS, report).unwrap();
     let (source, readiness) = VirtualSource::pair();
     readiness.set(Ready::READABLE);
     // Sleeping is what these are for.
@@ -293,9 +293,9 @@ fn a_slow_callback_is_reported_with_file_and_line() {
 
 #[test]
 fn the_longest_callback_is_known_whatever_the_threshold_and_hooks_count() {
-    let builder = Reactor::builder();
-    let never = |slow: &SlowCallback| panic!("{slow}");
-    let reactor = builder.slow_callback(Duration::MAX, never).build().unwrap();
+    let reactor = Reactor::new().unwrap();
+    let never = |run: &CallbackRun| panic!("{run}");
+    reactor.observe_callbacks(Duration::MAX, never).unwrap();
     let line = line!() + 2;
     let slow = || thread::sleep(60 * MS);
     reactor.add_hook(|| None, slow).unwrap();
@@ -308,6 +308,146 @@ fn the_longest_callback_is_known_whatever_the_threshold_and_hooks_count() {
         (file!(), line)
     );
     assert!(longest.took >= 60 * MS);
+}
+
+#[test]
+fn observers_come_and_go_and_are_told_of_every_call() {
+    let reactor = Reactor::new().unwrap();
+    let (source, readiness) = VirtualSource::pair();
+    readiness.set(Ready::READABLE);
+    let level = reactor.add_handler(source, Interest::READABLE, Mode::Level, |_, _| {});
+    let handler = level.unwrap();
+    let timer = reactor.call_every(Duration::ZERO, || {}).unwrap();
+    let hook = reactor.add_hook(|| None, || {}).unwrap();
+    reactor.set_name(handler, "reader").unwrap();
+    reactor.set_name(timer, String::from("ticker")).unwrap();
+    reactor.set_name(hook, "around the sleep").unwrap();
+
+    let began = Instant::now();
+    let observe = |threshold| {
+        let (sender, runs) = channel();
+        let report = move |run: &CallbackRun| sender.send(run.clone()).unwrap();
+        (reactor.observe_callbacks(threshold, report).unwrap(), runs)
+    };
+    let (all, runs) = observe(Duration::ZERO);
+    let (_, long_runs) = observe(Duration::from_secs(3600));
+    reactor.call_soon(|| {}).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+
+    let runs_so_far: Vec<_> = runs.try_iter().collect();
+    let told = runs_so_far
+        .iter()
+        .map(|run| (run.kind, run.id, run.name.as_deref()));
+    let hook = (
+        CallbackKind::Hook,
+        Some(hook.into()),
+        Some("around the sleep"),
+    );
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            hook,
+            hook,
+            (CallbackKind::Handler, Some(handler.into()), Some("reader")),
+            (CallbackKind::Timer, Some(timer.into()), Some("ticker")),
+            (CallbackKind::Post, None, None),
+            hook,
+        ]
+    );
+    for (run, next) in runs_so_far.iter().zip(&runs_so_far[1..]) {
+        assert!(began <= run.started && run.started + run.took <= next.started);
+    }
+    let text = runs_so_far[2].to_string();
+    let expected = "the handler \"reader\" added at tests/seeing.rs:";
+    assert!(text.starts_with(expected), "{text}");
+
+    reactor.remove_observer(all).unwrap();
+    let error = reactor.remove_observer(all).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownId);
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(runs.try_iter().count(), 0);
+    assert_eq!(long_runs.try_iter().count(), 0);
+}
+
+/// With no lock held: it may use the loop, and remove itself.
+#[test]
+fn an_observer_may_use_the_loop() {
+    let reactor = Reactor::new_local().unwrap();
+    let id = Rc::new(Cell::new(None));
+    let (weak, own, calls) = (reactor.downgrade(), id.clone(), Rc::new(Cell::new(0)));
+    let counted = calls.clone();
+    let report = move |run: &CallbackRun| {
+        let reactor = weak.upgrade().unwrap();
+        counted.set(counted.get() + 1);
+        if let Some(Id::Handler(handler)) = run.id {
+            reactor.remove_handler(handler).unwrap();
+            reactor.remove_observer(own.get().unwrap()).unwrap();
+        }
+    };
+    id.set(Some(
+        reactor.observe_callbacks(Duration::ZERO, report).unwrap(),
+    ));
+    let (source, readiness) = VirtualSource::pair();
+    readiness.set(Ready::READABLE);
+    let add = reactor.add_handler(source, Interest::READABLE, Mode::Level, |_, _| {
+        Action::Again
+    });
+    add.unwrap();
+    reactor.call_soon(|| {}).unwrap();
+    reactor.run().unwrap();
+    assert_eq!(calls.get(), 1);
+    assert_eq!(Rc::strong_count(&calls), 1, "it was dropped");
+}
+
+#[test]
+fn a_closed_loop_drops_its_observers_and_takes_no_other() {
+    let reactor = Reactor::new_local().unwrap();
+    let held = Rc::new(());
+    let observer = held.clone();
+    let report = move |_: &CallbackRun| drop(observer.clone());
+    reactor.observe_callbacks(Duration::ZERO, report).unwrap();
+    reactor.close();
+    assert_eq!(Rc::strong_count(&held), 1);
+    let error = reactor.observe_callbacks(MS, |_| {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_name_goes_with_what_it_names() {
+    let reactor = Reactor::new().unwrap();
+    let hour = Duration::from_secs(3600);
+    for _ in 0..2 {
+        // The second is in the place of the first.
+        let (source, _readiness) = VirtualSource::pair();
+        let add = reactor.add_handler(source, Interest::READABLE, Mode::Level, |_, _| {});
+        let handler = add.unwrap();
+        let timer = reactor.call_later(hour, || {}).unwrap();
+        let hook = reactor.add_hook(|| None, || {}).unwrap();
+        let ids: [Id; 3] = [handler.into(), timer.into(), hook.into()];
+        let named = |reactor: &Reactor| reactor.dump().matches("a name").count();
+        assert_eq!(named(&reactor), 0);
+        for id in ids {
+            reactor.set_name(id, "another").unwrap();
+            reactor.set_name(id, "a name").unwrap();
+        }
+        assert_eq!(named(&reactor), 3, "{}", reactor.dump());
+        assert!(!reactor.dump().contains("another"));
+        // A reset and a system time change nothing about it.
+        let time = SystemTime::now() + hour;
+        reactor.reset_timer_to_system_time(timer, time).unwrap();
+        reactor.reset_timer_after(timer, hour).unwrap();
+        assert_eq!(named(&reactor), 3, "{}", reactor.dump());
+        reactor.remove_handler(handler).unwrap();
+        reactor.cancel_timer(timer).unwrap();
+        reactor.remove_hook(hook).unwrap();
+        for id in ids {
+            let error = reactor.set_name(id, "a name").unwrap_err();
+            assert_eq!(
+                (error.kind(), error.call()),
+                (ErrorKind::UnknownId, "set_name")
+            );
+        }
+    }
 }
 
 #[test]
@@ -331,8 +471,9 @@ fn a_loop_says_whether_it_is_driven() {
 /// The panic reaches whoever drives. It is not the callback's fault, which stays.
 #[test]
 fn a_report_that_panics_removes_nobody() {
-    let builder = Reactor::builder().slow_callback(MS, |slow| panic!("reported: {slow}"));
-    let reactor = builder.build().unwrap();
+    let reactor = Reactor::new().unwrap();
+    let report = |run: &CallbackRun| panic!("reported: {run}");
+    reactor.observe_callbacks(MS, report).unwrap();
     let (sender, called) = channel();
     let slow = || {
         let sender = sender.clone();
@@ -367,6 +508,291 @@ fn a_report_that_panics_removes_nobody() {
     each_turn_panics("a hook");
     reactor.remove_hook(hook.unwrap()).unwrap();
     assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 0);
+}
+
+#[test]
+fn a_snapshot_has_all_that_is_registered() {
+    let reactor = Reactor::new().unwrap();
+    assert!(!reactor.snapshot().unwrap().is_alive && !reactor.is_alive());
+    let (source, readiness) = VirtualSource::pair();
+    let on = source.clone();
+    let handler = reactor.add_handler(on, Interest::READABLE, Mode::Oneshot, |_, _| {});
+    let handler_line = line!() - 1;
+    let handler = handler.unwrap();
+    let paused = reactor.add_handler(source, Interest::NONE, Mode::Edge, |_, _| {});
+    let paused = paused.unwrap();
+    let day = Duration::from_secs(86_400);
+    let deadline = reactor.now() + day;
+    let once = reactor.call_at(deadline, || {}).unwrap();
+    let every = reactor.call_every(Duration::ZERO, || {}).unwrap();
+    let system_time = SystemTime::now() + day;
+    let system = reactor.call_at_system_time(system_time, || {}).unwrap();
+    let never = reactor.call_later(Duration::MAX, || {}).unwrap();
+    let hooks = [(); 2].map(|()| reactor.add_hook(|| None, || {}).unwrap());
+    reactor.set_name(handler, "reader").unwrap();
+    reactor.set_name(every, "ticker").unwrap();
+    reactor.unref(every).unwrap();
+
+    // The first turn is not observed.
+    readiness.set(Ready::READABLE);
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    reactor.update_handler(handler, Interest::READABLE).unwrap();
+    let began = Instant::now();
+    reactor.observe_callbacks(Duration::MAX, |_| {}).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    for priority in [Priority::Idle, Priority::Normal, Priority::High] {
+        reactor.call_soon_with(priority, || {}).unwrap();
+    }
+    let snapshot = reactor.snapshot().unwrap();
+
+    assert!(snapshot.is_alive && snapshot.driver.is_none() && snapshot.stats.turns == 2);
+    let ids: Vec<_> = snapshot.handlers.iter().map(|one| one.id).collect();
+    assert_eq!(ids, [handler, paused]);
+    let one = &snapshot.handlers[0];
+    assert_eq!(
+        (one.name.as_deref(), one.fd, one.file()),
+        (Some("reader"), None, None)
+    );
+    assert_eq!(
+        (one.interest, one.mode),
+        (Interest::READABLE, Mode::Oneshot)
+    );
+    assert_eq!(
+        (one.readiness, one.ready),
+        (ReadinessBy::SetReadiness, Some(Ready::READABLE))
+    );
+    assert!(!one.is_armed && one.is_referenced && !one.keeps_alive && !one.is_closed);
+    assert_eq!(
+        (one.location.line(), one.location.file()),
+        (handler_line, file!())
+    );
+    assert_eq!(one.calls, 2);
+    let last = one.last_called.unwrap();
+    assert!(began <= last && last + one.time_spent <= Instant::now());
+    let one = &snapshot.handlers[1];
+    assert_eq!(
+        (one.interest, one.calls, one.name.as_deref()),
+        (Interest::NONE, 0, None)
+    );
+    assert!(!one.keeps_alive && one.is_armed && one.last_called.is_none());
+
+    let timer = |id| snapshot.timers.iter().find(|timer| timer.id == id).unwrap();
+    assert_eq!(snapshot.timers.len(), 4);
+    assert_eq!(
+        (timer(once).deadline, timer(once).period),
+        (Some(deadline), None)
+    );
+    assert!(timer(once).keeps_alive && timer(once).is_referenced);
+    let one = timer(every);
+    assert_eq!(
+        (one.name.as_deref(), one.period),
+        (Some("ticker"), Some(Duration::ZERO))
+    );
+    assert_eq!(one.calls, 2);
+    assert!(one.last_called.is_some_and(|last| began <= last));
+    assert!(!one.is_referenced && !one.keeps_alive);
+    assert_eq!(timer(system).system_time, Some(system_time));
+    assert_eq!(
+        (timer(never).deadline, timer(never).keeps_alive),
+        (None, false)
+    );
+
+    let ids: Vec<_> = snapshot.hooks.iter().map(|hook| hook.id).collect();
+    assert_eq!(ids, hooks);
+    assert!(snapshot.hooks[0].calls >= 4 && snapshot.hooks[0].last_called.is_some());
+    let priorities: Vec<_> = snapshot.posts.iter().map(|post| post.priority).collect();
+    assert_eq!(
+        priorities,
+        [Priority::High, Priority::Normal, Priority::Idle]
+    );
+    assert!(
+        snapshot
+            .posts
+            .iter()
+            .all(|post| post.location.file() == file!())
+    );
+    assert_eq!(
+        (snapshot.stats.pending_posts, snapshot.stats.pending_timers),
+        (3, 4)
+    );
+    assert_eq!(snapshot.to_string().lines().count(), 1 + 3 + 5 + 3 + 4);
+}
+
+#[test]
+fn a_snapshot_says_who_drives() {
+    let reactor = Reactor::new().unwrap();
+    let seen = |reactor: &Reactor| {
+        let driver = reactor.snapshot().unwrap().driver;
+        driver.map(|driver| (driver.name, driver.is_host, driver.is_driving))
+    };
+    let seen_inside = || {
+        let (sender, inside) = channel();
+        let weak = reactor.downgrade();
+        let look = move || sender.send(seen(&weak.upgrade().unwrap())).unwrap();
+        reactor.call_soon(look).unwrap();
+        inside
+    };
+    assert_eq!(seen(&reactor), None);
+    let inside = seen_inside();
+    reactor.run().unwrap();
+    assert_eq!(inside.recv().unwrap(), Some(("run", false, true)));
+    let mut host = reactor.host("a host").unwrap();
+    assert_eq!(seen(&reactor), Some(("a host", true, false)));
+    let inside = seen_inside();
+    host.turn(10).unwrap();
+    assert_eq!(inside.recv().unwrap(), Some(("a host", true, true)));
+}
+
+/// The files behind all kinds of descriptors.
+#[test]
+fn a_snapshot_says_what_a_descriptor_is() {
+    let reactor = Reactor::new().unwrap();
+    let add = |fd: OwnedFd| {
+        let added = reactor.add_handler(fd, Interest::READABLE, Mode::Level, |_, _| {});
+        added.unwrap()
+    };
+    let file = |id| {
+        let snapshot = reactor.snapshot().unwrap();
+        let handler = snapshot.handlers.into_iter().find(|one| one.id == id);
+        let file = handler.unwrap().file().unwrap();
+        (file.to_string(), file)
+    };
+    let path = std::env::temp_dir().join(format!("oneloop-files-{}", std::process::id()));
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = TcpStream::connect(address).unwrap();
+    let own = client.local_addr().unwrap();
+    let (text, kind) = file(add(client.into()));
+    let (local, peer) = (Some(own), Some(address));
+    let is_listening = false;
+    assert_eq!(
+        kind,
+        FileKind::Tcp {
+            local,
+            peer,
+            is_listening
+        }
+    );
+    assert_eq!(text, format!("TCP {own} to {address}"));
+    assert_eq!(
+        file(add(listener.into())).0,
+        format!("TCP listener {address}")
+    );
+
+    let udp = UdpSocket::bind("[::1]:0").or_else(|_| UdpSocket::bind("127.0.0.1:0"));
+    let udp = udp.unwrap();
+    let address = udp.local_addr().unwrap();
+    assert_eq!(file(add(udp.into())).0, format!("UDP {address}"));
+
+    let unix = UnixListener::bind(&path).unwrap();
+    let client = UnixStream::connect(&path).unwrap();
+    let shown = path.display();
+    assert_eq!(
+        file(add(client.into())).0,
+        format!("Unix socket to {shown}")
+    );
+    assert_eq!(file(add(unix.into())).0, format!("Unix listener {shown}"));
+    std::fs::remove_file(&path).unwrap();
+
+    let (reader, _writer) = std::io::pipe().unwrap();
+    assert_eq!(file(add(reader.into())).1, FileKind::Pipe);
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::event::{EventfdFlags, eventfd};
+        use std::os::linux::net::SocketAddrExt;
+        let regular = std::fs::File::create(&path).unwrap();
+        assert_eq!(
+            file(add(regular.into())).1,
+            FileKind::File(Some(path.clone()))
+        );
+        std::fs::remove_file(&path).unwrap();
+        let directory = std::fs::File::open("/usr").unwrap();
+        assert_eq!(file(add(directory.into())).0, "directory /usr");
+        let device = std::fs::File::open("/dev/zero").unwrap();
+        assert_eq!(file(add(device.into())).0, "device /dev/zero");
+        let eventfd = eventfd(0, EventfdFlags::empty()).unwrap();
+        assert_eq!(file(add(eventfd)).0, "eventfd");
+        let name = format!("oneloop-{}", std::process::id());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let named = UnixListener::bind_addr(&address).unwrap();
+        assert_eq!(file(add(named.into())).0, format!("Unix listener @{name}"));
+    }
+}
+
+#[cfg(feature = "signal")]
+#[test]
+fn signals_and_children_appear_by_name() {
+    let reactor = Reactor::new().unwrap();
+    reactor.add_signal(libc::SIGUSR2, |_| {}).unwrap();
+    let child = std::process::Command::new("true").spawn().unwrap();
+    let pid = child.id();
+    reactor.add_child(child, drop).unwrap();
+    let snapshot = reactor.snapshot().unwrap();
+    let events: Vec<_> = snapshot.handlers.iter().map(|one| one.event).collect();
+    let (signal, exit) = (LoopEvent::Signal(libc::SIGUSR2), LoopEvent::ChildExit(pid));
+    assert_eq!(events, [Some(signal), Some(exit)]);
+    let text = snapshot.to_string();
+    assert!(text.contains("\n  SIGUSR2, Level"), "{text}");
+    assert!(
+        text.contains(&format!("\n  end of process {pid}, ")),
+        "{text}"
+    );
+    #[cfg(target_os = "linux")]
+    {
+        reactor.add_signal(libc::SIGRTMIN() + 3, |_| {}).unwrap();
+        assert!(reactor.dump().contains("\n  SIGRTMIN+3, "));
+    }
+}
+
+/// A snapshot goes through many of them in portions, and each appears once.
+#[test]
+fn a_snapshot_of_many_has_each_once() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _readiness) = VirtualSource::pair();
+    let mut handlers = Vec::new();
+    let mut timers = Vec::new();
+    for _ in 0..1000 {
+        let source = source.clone();
+        let add = reactor.add_handler(source, Interest::READABLE, Mode::Level, |_, _| {});
+        handlers.push(add.unwrap());
+        timers.push(reactor.call_later(Duration::from_secs(99), || {}).unwrap());
+        reactor.call_soon(|| {}).unwrap();
+    }
+    let snapshot = reactor.snapshot().unwrap();
+    let ids: Vec<_> = snapshot.handlers.iter().map(|one| one.id).collect();
+    assert_eq!(ids, handlers);
+    let ids: Vec<_> = snapshot.timers.iter().map(|one| one.id).collect();
+    assert_eq!(ids, timers);
+    assert_eq!(snapshot.posts.len(), 1000);
+}
+
+#[test]
+fn a_loop_says_whether_anything_is_left() {
+    let reactor = Reactor::new().unwrap();
+    assert!(!reactor.is_alive());
+    let timer = reactor.call_later(Duration::from_secs(99), || {}).unwrap();
+    assert!(reactor.is_alive());
+    reactor.unref(timer).unwrap();
+    assert!(!reactor.is_alive());
+    let (source, _readiness) = VirtualSource::pair();
+    let add = reactor.add_handler(source, Interest::READABLE, Mode::Level, |_, _| {});
+    let handler = add.unwrap();
+    assert!(reactor.is_alive());
+    reactor.update_handler(handler, Interest::NONE).unwrap();
+    reactor.add_hook(|| None, || {}).unwrap();
+    assert!(!reactor.is_alive());
+    // An idle post that a turn has taken up, and not called yet.
+    for _ in 0..2 {
+        reactor.call_soon_with(Priority::Idle, || {}).unwrap();
+    }
+    assert!(reactor.is_alive());
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert!(reactor.is_alive());
+    reactor.run().unwrap();
+    assert!(!reactor.is_alive());
+    reactor.close();
+    assert!(!reactor.is_alive());
 }
 
 /// It is for when the loop is in trouble, and must not be the trouble.

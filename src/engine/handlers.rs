@@ -94,7 +94,7 @@ pub(super) struct Handler {
     /// ...and is not watched until its interval ends.
     pub(super) held: bool,
     /// Counted in `active`.
-    counted: bool,
+    pub(super) counted: bool,
     /// It returned `Action::Again` and was not called since.
     pub(super) again: bool,
     /// It is in `next`.
@@ -437,12 +437,16 @@ impl Handlers {
         Some(())
     }
 
+    pub(super) fn contains(&mut self, key: Key) -> bool {
+        self.get(key).is_some()
+    }
+
     pub(super) fn fd_of(&mut self, key: Key) -> Option<RawFd> {
         let d = self.get(key)?.descriptor;
         Some(self.descriptors[d as usize].fd)
     }
 
-    /// Those in these places, each with its descriptor. None if there are no such places any more.
+    /// Those in these slots, each with its descriptor and its limit. None if there are no such slots any more.
     pub(super) fn some(
         &self,
         slots: Range<usize>,

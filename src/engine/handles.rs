@@ -45,7 +45,7 @@ impl Core {
         state.closed = true;
         let registered = state.take_registered();
         drop(state);
-        drop((registered, self.inbox.close()));
+        drop((registered, self.inbox.close(), self.observers.clear()));
     }
 
     /// The same in a child process. A thread that is not here may have had a lock when the process

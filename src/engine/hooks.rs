@@ -15,9 +15,11 @@ pub(super) type Check = Box<dyn FnMut()>;
 pub(super) struct Hooks(BTreeMap<u32, Hook>);
 
 pub(super) struct Hook {
-    key: Key,
+    pub(super) key: Key,
     /// Where it was added.
     pub(super) location: &'static Location<'static>,
+    /// How often the one or the other was called.
+    pub(super) calls: u64,
     /// Each is `None` while it is being called.
     pub(super) prepare: Option<Prepare>,
     pub(super) check: Option<Check>,
@@ -39,6 +41,7 @@ impl Hooks {
         let hook = Hook {
             key,
             location,
+            calls: 0,
             prepare: Some(prepare),
             check: Some(check),
         };

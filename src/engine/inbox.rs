@@ -305,6 +305,23 @@ impl Inbox {
         queue.lines().map(|line| line.capacity()).iter().sum()
     }
 
+    /// Where some of the posts of a priority were posted that wait to be taken.
+    pub(super) fn locations(
+        &self,
+        priority: Priority,
+        begin: usize,
+        count: usize,
+    ) -> Vec<&'static Location<'static>> {
+        let queue = self.queue();
+        let line = match priority {
+            Priority::High => &queue.urgent,
+            Priority::Normal => &queue.posts,
+            Priority::Idle => &queue.idle,
+        };
+        let some = line.iter().skip(begin).take(count);
+        some.map(|post| post.location).collect()
+    }
+
     /// How many posts wait to be taken.
     pub(super) fn len(&self) -> usize {
         let queue = self.queue();

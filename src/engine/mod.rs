@@ -7,7 +7,7 @@
 
 mod current;
 mod descriptors;
-mod dump;
+mod details;
 mod handlers;
 mod handles;
 mod heap;
@@ -16,6 +16,7 @@ mod inbox;
 mod limits;
 mod observe;
 mod retire;
+mod snapshot;
 mod timers;
 mod turn;
 
@@ -29,12 +30,13 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem};
 
 use current::Entered;
+use details::{Detail, Details};
 use handlers::Handlers;
 pub(crate) use handlers::Outcome;
 use hooks::Hooks;
 pub(crate) use inbox::Inbox;
-use observe::Observer;
-pub(crate) use observe::{ErrorReport, SlowReport};
+use observe::Observers;
+pub(crate) use observe::{ErrorReport, Report};
 pub(crate) use timers::Fired;
 use timers::{Schedule, Timers};
 use turn::{Driver, TurnState};
@@ -51,7 +53,7 @@ use crate::poller::{PollSet, Poller};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Error, ErrorKind, Event, Interest, IntoAction, Mode, PollerKind, Priority, Result, Source,
+    Error, ErrorKind, Event, Id, Interest, IntoAction, Mode, PollerKind, Priority, Result, Source,
     SourceKind, Stats, TestClock, VirtualSource,
 };
 
@@ -70,7 +72,7 @@ pub(crate) struct Core {
     /// Who has asked for the descriptor: timers have to show on it.
     watched: AtomicU8,
     pub(crate) clock: Clock,
-    observer: Observer,
+    observers: Observers,
     /// How many hosts are about to come.
     expected_hosts: AtomicUsize,
     /// Of futures for which nobody had to wait.
@@ -154,7 +156,7 @@ impl When {
     }
 }
 
-// SAFETY: what is not Send in there are callbacks and hooks. Those of a `Reactor` are Send, because
+// SAFETY: what is not Send in there are callbacks, hooks and observers. Those of a `Reactor` are Send, because
 // its methods ask for it (`MaybeSend<Shared>`). Those of a `LocalReactor` need not be, but its handles
 // are neither Send nor Sync, so that they are called, and dropped, on their thread only. What goes
 // to other threads is the inbox, which says for itself why that is sound, and a borrowed core in the
@@ -172,6 +174,7 @@ struct State {
     /// How often the clock of a test had been set when the timers followed it last.
     clock_sets: u64,
     hooks: Hooks,
+    details: Details,
     phase: Phase,
     /// Who drives now, and from which thread.
     driver: Option<(&'static str, ThreadId)>,
@@ -230,6 +233,16 @@ impl State {
         self.timers.next_deadline().min(release)
     }
 
+    /// The details of what is registered.
+    fn detail(&mut self, id: Id) -> Option<&mut Detail> {
+        let is_there = match id {
+            Id::Handler(id) => self.handlers.contains(id.0),
+            Id::Timer(id) => self.timers.contains(id.0),
+            Id::Hook(id) => self.hooks.get(id.0).is_some(),
+        };
+        is_there.then(|| self.details.entry(id))
+    }
+
     /// Gives the hook back for the caller to drop.
     fn remove_hook(&mut self, key: Key) -> Option<hooks::Hook> {
         let removed = self.hooks.remove(key);
@@ -246,7 +259,6 @@ impl Core {
     pub(crate) fn new(
         kind: PollerKind,
         clock: Option<TestClock>,
-        slow: Option<SlowReport>,
         on_error: Option<ErrorReport>,
         is_local: bool,
     ) -> io::Result<Core> {
@@ -261,13 +273,14 @@ impl Core {
             clock: Clock::new(clock, &inbox).with(&poller.faults),
             #[cfg(not(feature = "__faults"))]
             clock: Clock::new(clock, &inbox),
-            observer: Observer::new(slow, on_error),
+            observers: Observers::new(on_error),
             state: Mutex::new(State {
                 watches_clock: false,
                 clock_sets: 0,
                 handlers: Handlers::new(inbox.clone()),
                 timers: Timers::default(),
                 hooks: Hooks::default(),
+                details: Details::default(),
                 phase: Phase::Resting,
                 driver: None,
                 asks_hooks: false,
@@ -534,6 +547,42 @@ impl Core {
         }
     }
 
+    // Names and observers.
+
+    pub(crate) fn set_name(&self, id: Id, name: Arc<str>) -> Result<()> {
+        const CALL: &str = "set_name";
+        let mut state = self.enter(CALL)?;
+        let old = state.detail(id).map(|detail| detail.name.replace(name));
+        drop(state);
+        known(CALL, old).map(drop)
+    }
+
+    /// Says what event a handler stands for.
+    #[cfg(all(unix, feature = "signal"))]
+    pub(crate) fn set_event(&self, key: Key, event: crate::LoopEvent) {
+        if let Some(detail) = self.state().detail(crate::HandlerId(key).into()) {
+            detail.event = Some(event);
+        }
+    }
+
+    pub(crate) fn observe_callbacks(
+        &self,
+        threshold: Duration,
+        report: Arc<Report>,
+    ) -> Result<Key> {
+        // Under the lock, so that a loop that is closed meanwhile keeps none.
+        let state = self.enter("observe_callbacks")?;
+        let key = self.observers.add(threshold, report);
+        drop(state);
+        Ok(key)
+    }
+
+    pub(crate) fn remove_observer(&self, key: Key) -> Result<()> {
+        const CALL: &str = "remove_observer";
+        self.check_process(CALL)?;
+        known(CALL, self.observers.remove(key)).map(drop)
+    }
+
     // Driving.
 
     pub(crate) fn claim_host(self: &Arc<Self>, name: &'static str) -> Result<()> {
@@ -749,7 +798,8 @@ impl Core {
         let hooks = mem::take(&mut state.hooks);
         drop(state);
         self.inbox.stop();
-        drop((handlers, timers, hooks, self.inbox.close()));
+        let observers = self.observers.clear();
+        drop((handlers, timers, hooks, self.inbox.close(), observers));
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -767,8 +817,26 @@ impl Core {
             edge_handlers: edge,
             oneshot_handlers: oneshot,
             pending_timers: state.timers.len(),
-            longest_callback: self.observer.longest(),
-            ..state.stats
+            pending_posts: self.inbox.len(),
+            longest_callback: self.observers.longest(),
+            ..state.stats.clone()
+        }
+    }
+
+    /// Something is left that could ever call back.
+    pub(crate) fn is_alive(&self) -> bool {
+        let Some(state) = self.try_state() else {
+            return false;
+        };
+        if state.can_call() || self.inbox.has_posts() {
+            return true;
+        }
+        drop(state);
+        match self.turn_state.try_lock() {
+            Ok(turn_state) => turn_state.has_calls_left(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().has_calls_left(),
+            // What a turn has taken up is called by that turn.
+            Err(TryLockError::WouldBlock) => false,
         }
     }
 

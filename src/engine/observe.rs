@@ -1,85 +1,155 @@
-//! What is seen of callbacks from outside: how long they take, and `tracing` spans.
+//! Observers of callbacks, `tracing` spans, and reports of callbacks that fail.
 
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::details::Details;
+use crate::clock::nanoseconds;
+use crate::id::Key;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{CallbackKind, FailedCallback, SlowCallback, outcome};
+use crate::{CallbackKind, CallbackRun, FailedCallback, Id, outcome};
 
-/// Who is told of slow callbacks.
-#[derive(Clone)]
-pub(crate) struct SlowReport {
-    pub(crate) threshold: Duration,
-    pub(crate) report: Arc<dyn Fn(&SlowCallback) + Send + Sync>,
-}
+pub(crate) type Report = dyn Fn(&CallbackRun);
 
-/// Who is told of callbacks that return an error.
+/// Reports callbacks that return an error.
 pub(crate) type ErrorReport = Arc<dyn Fn(&FailedCallback) + Send + Sync>;
 
-pub(super) struct Observer {
-    slow: Option<SlowReport>,
-    on_error: Option<ErrorReport>,
-    longest: Mutex<Option<SlowCallback>>,
-    /// To be reported once the callback is back in its place.
-    unreported: Mutex<Option<SlowCallback>>,
+/// A call that is observed, begun or done.
+pub(super) struct Observed {
+    run: CallbackRun,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
 }
 
-impl Observer {
-    pub(super) fn new(slow: Option<SlowReport>, on_error: Option<ErrorReport>) -> Observer {
-        Observer {
-            slow,
+pub(super) struct Observers {
+    on_error: Option<ErrorReport>,
+    /// Whether there are any: calls are timed then.
+    is_on: AtomicBool,
+    /// The shortest call that any of them asks for, in nanoseconds.
+    threshold: AtomicU64,
+    list: Mutex<Arc<[Observer]>>,
+    longest: Mutex<Option<CallbackRun>>,
+}
+
+#[derive(Clone)]
+struct Observer {
+    key: Key,
+    threshold: Duration,
+    report: Arc<Report>,
+}
+
+impl Observers {
+    pub(super) fn new(on_error: Option<ErrorReport>) -> Observers {
+        Observers {
             on_error,
+            is_on: AtomicBool::new(false),
+            threshold: AtomicU64::new(u64::MAX),
+            list: Mutex::new(Arc::new([])),
             longest: Mutex::new(None),
-            unreported: Mutex::new(None),
         }
     }
 
-    /// Calls a callback. Without a threshold no clock is read. True if it took long: `report` is to be
-    /// called then, once the callback is back in its place. If that panics, it must not take it away.
+    pub(super) fn add(&self, threshold: Duration, report: Arc<Report>) -> Key {
+        let key = Key::new(0);
+        let added = Observer {
+            key,
+            threshold,
+            report,
+        };
+        self.change(|old| old.iter().cloned().chain([added]).collect());
+        key
+    }
+
+    /// Gives what is to be dropped with no lock held.
+    pub(super) fn remove(&self, key: Key) -> Option<impl Sized + use<>> {
+        let mut found = false;
+        let old = self.change(|old| {
+            found = old.iter().any(|observer| observer.key == key);
+            let others = old.iter().filter(|observer| observer.key != key);
+            others.cloned().collect()
+        });
+        found.then_some(old)
+    }
+
+    /// Removes all. Gives what is to be dropped with no lock held.
+    pub(super) fn clear(&self) -> impl Sized + use<> {
+        self.change(|_| Arc::new([]))
+    }
+
+    fn change(&self, make: impl FnOnce(&[Observer]) -> Arc<[Observer]>) -> Arc<[Observer]> {
+        let mut list = lock(&self.list);
+        let new = make(&list);
+        let least = new.iter().map(|observer| observer.threshold).min();
+        self.threshold
+            .store(least.map_or(u64::MAX, nanoseconds), Relaxed);
+        self.is_on.store(least.is_some(), Relaxed);
+        std::mem::replace(&mut list, new)
+    }
+
+    /// Notes that a callback is about to be called, if calls are observed.
     #[inline]
-    pub(super) fn call<R>(
+    pub(super) fn begin(
         &self,
         kind: CallbackKind,
+        id: Option<Id>,
         location: &'static Location<'static>,
-        callback: impl FnOnce() -> R,
-    ) -> (R, bool) {
+        details: &Details,
+    ) -> Option<Observed> {
+        match self.is_observed() {
+            false => None,
+            true => Some(Observed::new(kind, id, location, details)),
+        }
+    }
+
+    /// The same for a post, which has no id.
+    #[inline]
+    pub(super) fn begin_post(&self, location: &'static Location<'static>) -> Option<Observed> {
+        match self.is_observed() {
+            false => None,
+            true => Some(Observed::new(
+                CallbackKind::Post,
+                None,
+                location,
+                &Details::default(),
+            )),
+        }
+    }
+
+    #[inline]
+    fn is_observed(&self) -> bool {
         #[cfg(feature = "tracing")]
-        let _span = tracing::trace_span!(target: "oneloop", "callback", ?kind, %location).entered();
-        match &self.slow {
-            None => (callback(), false),
-            Some(slow) => {
-                let start = Instant::now();
-                let result = callback();
-                let took = start.elapsed();
-                let call = SlowCallback {
-                    kind,
-                    location,
-                    took,
-                };
-                (result, self.note(slow, call))
-            }
+        if tracing::enabled!(target: "oneloop", tracing::Level::TRACE) {
+            return true;
         }
+        self.is_on.load(Relaxed)
     }
 
-    fn note(&self, slow: &SlowReport, call: SlowCallback) -> bool {
-        let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
-        if longest.is_none_or(|longest| longest.took < call.took) {
-            *longest = Some(call);
+    /// Whether an observer is to be told of a call.
+    pub(super) fn wants(&self, run: &CallbackRun) -> bool {
+        if !self.is_on.load(Relaxed) {
+            return false;
         }
-        let is_slow = call.took >= slow.threshold;
-        if is_slow {
-            *self.unreported() = Some(call);
+        let mut longest = lock(&self.longest);
+        if longest
+            .as_ref()
+            .is_none_or(|longest| longest.took < run.took)
+        {
+            *longest = Some(run.clone());
         }
-        is_slow
+        nanoseconds(run.took) >= self.threshold.load(Relaxed)
     }
 
-    /// With no lock held.
-    #[cold]
-    pub(super) fn report(&self) {
-        let call = self.unreported().take();
-        if let Some((slow, call)) = self.slow.as_ref().zip(call) {
-            (slow.report)(&call);
+    /// Tells the observers of a call, with no lock held, once the callback is back in its place: if an
+    /// observer panics, the callback stays.
+    pub(super) fn report(&self, run: &CallbackRun) {
+        let list = lock(&self.list).clone();
+        for observer in list
+            .iter()
+            .filter(|observer| observer.threshold <= run.took)
+        {
+            (observer.report)(run);
         }
     }
 
@@ -92,12 +162,64 @@ impl Observer {
         }
     }
 
-    fn unreported(&self) -> MutexGuard<'_, Option<SlowCallback>> {
-        let unreported = self.unreported.lock();
-        unreported.unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn longest(&self) -> Option<CallbackRun> {
+        lock(&self.longest).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Observed {
+    #[cold]
+    fn new(
+        kind: CallbackKind,
+        id: Option<Id>,
+        location: &'static Location<'static>,
+        details: &Details,
+    ) -> Observed {
+        let name = id.and_then(|id| details.name(id)).cloned();
+        #[cfg(feature = "tracing")]
+        let span = match &name {
+            Some(name) => {
+                tracing::trace_span!(target: "oneloop", "callback", ?kind, %name, %location)
+            }
+            None => tracing::trace_span!(target: "oneloop", "callback", ?kind, %location),
+        };
+        Observed {
+            run: CallbackRun {
+                kind,
+                id,
+                name,
+                location,
+                started: Instant::now(),
+                took: Duration::ZERO,
+            },
+            #[cfg(feature = "tracing")]
+            span,
+        }
     }
 
-    pub(super) fn longest(&self) -> Option<SlowCallback> {
-        *self.longest.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn run(&self) -> &CallbackRun {
+        &self.run
+    }
+
+    #[cold]
+    fn call<R>(&mut self, callback: impl FnOnce() -> R) -> R {
+        #[cfg(feature = "tracing")]
+        let _entered = self.span.enter();
+        let result = callback();
+        self.run.took = self.run.started.elapsed();
+        result
+    }
+}
+
+/// Calls a callback, and times it if it is observed.
+#[inline]
+pub(super) fn call<R>(observed: &mut Option<Observed>, callback: impl FnOnce() -> R) -> R {
+    match observed {
+        None => callback(),
+        Some(observed) => observed.call(callback),
     }
 }

@@ -83,9 +83,17 @@ enum Stage {
     Called,
 }
 
+/// All that is known of a timer here.
+pub(super) struct Entry<'a> {
+    pub(super) key: Key,
+    pub(super) timer: &'a Timer,
+    pub(super) schedule: Schedule,
+    pub(super) location: &'static Location<'static>,
+}
+
 impl Timer {
     /// It will fire, and is not taken out of the count.
-    fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         self.deadline < NEVER && !self.unreferenced
     }
 }
@@ -103,6 +111,8 @@ pub(super) struct Schedule {
     fired: Fired,
     /// It fires again after this many nanoseconds.
     pub(super) every: Option<u64>,
+    /// How often it was called, if it has an entry in `plans`.
+    pub(super) calls: u64,
     /// Its deadline is what the system clock's now makes of this, and changes when that is set.
     pub(super) at: Option<SystemTime>,
 }
@@ -112,6 +122,7 @@ impl Schedule {
         Schedule {
             fired,
             every: None,
+            calls: 0,
             at: None,
         }
     }
@@ -288,20 +299,24 @@ impl Timers {
         Some(())
     }
 
-    /// Those in these places, each with where it was set. None if there are no such places any more.
-    pub(super) fn some(
-        &self,
-        slots: Range<usize>,
-    ) -> Option<impl Iterator<Item = (&Timer, Schedule, &'static Location<'static>)>> {
+    /// Those in these slots. None if there are no such slots any more.
+    pub(super) fn some(&self, slots: Range<usize>) -> Option<impl Iterator<Item = Entry<'_>>> {
         let there = slots.start < self.slots.capacity();
-        let some = slots.filter_map(|slot| Some((slot, self.slots.get(slot)?)));
-        there.then(|| {
-            some.map(|(slot, timer)| {
-                let plan = self.plans.get(&(slot as u32)).copied();
-                let plan = plan.unwrap_or(Schedule::new(timer.fired));
-                (timer, plan, self.bodies[slot].location)
+        let some = slots.filter_map(|slot| {
+            let timer = self.slots.get(slot)?;
+            let key = Key::of(slot as u32, Serial::unpack(timer.serial));
+            Some(Entry {
+                key,
+                timer,
+                schedule: self.plan_of(key),
+                location: self.bodies[slot].location,
             })
-        })
+        });
+        there.then_some(some)
+    }
+
+    pub(super) fn contains(&mut self, key: Key) -> bool {
+        self.get(key).is_some()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -414,7 +429,14 @@ impl Timers {
             callback: body.callback.take()?,
             location: body.location,
         };
-        if self.plan_of(key).fired == Fired::Gone {
+        let mut fired = self.slots[key.slot()].fired;
+        if fired == Fired::Planned {
+            if let Some(plan) = self.plans.get_mut(&key.index()) {
+                plan.calls += 1;
+                fired = plan.fired;
+            }
+        }
+        if fired == Fired::Gone {
             self.cancel(key);
         }
         Some(call)

@@ -9,6 +9,7 @@ use super::current::Entered;
 use super::handlers::Outcome;
 use super::hooks::Hook;
 use super::inbox::Post;
+use super::observe::{self, Observed};
 use super::{Core, NEVER, NO_WAIT, Phase, State, StateGuard, handlers, timers};
 use crate::error::Cause;
 use crate::id::Key;
@@ -17,7 +18,9 @@ use crate::outcome::Failure;
 use crate::poller::{BATCH, Events, PollSet};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
-use crate::{Action, CallbackKind, Error, FailedCallback, HandlerId, Id, Result, TimerId, Turn};
+use crate::{
+    Action, CallbackKind, Error, FailedCallback, HandlerId, HookId, Id, Result, TimerId, Turn,
+};
 
 /// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
 /// panicked, stay here for the next.
@@ -99,6 +102,11 @@ impl TurnState {
         Some(key)
     }
 
+    /// It has taken calls over that no turn has made yet.
+    pub(super) fn has_calls_left(&self) -> bool {
+        self.has_left_overs() || !self.idle.is_empty()
+    }
+
     /// A turn that was stopped or broken off, or in which a callback panicked, has left something over.
     #[inline]
     fn has_left_overs(&self) -> bool {
@@ -140,8 +148,7 @@ impl<'c> Driver<'c> {
     pub(super) fn is_alive(&self, state: &State) -> bool {
         // Not `has_work`: a handler that is to be called next may have been taken out of the count.
         state.can_call()
-            || self.turn_state.has_left_overs()
-            || !self.turn_state.idle.is_empty()
+            || self.turn_state.has_calls_left()
             || self.core.inbox.has_posts()
             || self.core.inbox.is_stopped()
     }
@@ -426,12 +433,12 @@ impl<'c> Driver<'c> {
                 location,
             } = call;
             state.stats.handler_calls += 1;
+            let (kind, id) = (CallbackKind::Handler, Some(HandlerId(key).into()));
+            let mut observed = core.observers.begin(kind, id, location, &state.details);
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.remove_handler(key)));
-            let (outcome, is_slow) = core
-                .observer
-                .call(CallbackKind::Handler, location, || callback(event));
+            let outcome = observe::call(&mut observed, || callback(event));
             mem::forget(guard);
             state = self.state()?;
             let mut failed = None;
@@ -447,8 +454,8 @@ impl<'c> Driver<'c> {
                 }
             };
             let dead = state.handlers.finish(poller, key, callback, action);
-            if dead.is_some() | is_slow {
-                state = self.after_call(state, dead, is_slow, failed)?;
+            if dead.is_some() | observed.is_some() {
+                state = self.after_call(state, dead, observed, failed)?;
             }
             if turn.called >= end && self.turn_state.has_left_overs() {
                 self.turn_state.cut = Some(Cut::Handlers);
@@ -458,30 +465,35 @@ impl<'c> Driver<'c> {
         Ok(state)
     }
 
-    /// Drops a callback that was removed, and reports one that took long.
+    /// Drops a callback that was removed, tells the observers of the call, and reports an error.
     #[cold]
     #[inline(never)]
     fn after_call<T>(
         &self,
         mut state: StateGuard<'c>,
         dead: Option<T>,
-        is_slow: bool,
+        observed: Option<Observed>,
         failed: Option<Box<FailedCallback>>,
     ) -> Result<StateGuard<'c>> {
-        if dead.is_some() {
-            drop(state);
-            drop(dead);
-            state = self.state()?;
+        let run = observed.as_ref().map(Observed::run);
+        if let Some((run, id)) = run.and_then(|run| Some((run, run.id?))) {
+            if let Some(detail) = state.detail(id) {
+                detail.add(run);
+            }
         }
-        if is_slow {
-            state = self.report(state)?;
+        let run = run.filter(|run| self.core.observers.wants(run));
+        if dead.is_none() && run.is_none() && failed.is_none() {
+            return Ok(state);
+        }
+        drop(state);
+        drop(dead);
+        if let Some(run) = run {
+            self.core.observers.report(run);
         }
         if let Some(failed) = failed {
-            drop(state);
-            self.core.observer.fail(&failed);
-            state = self.state()?;
+            self.core.observers.fail(&failed);
         }
-        Ok(state)
+        self.state()
     }
 
     #[cold]
@@ -494,9 +506,11 @@ impl<'c> Driver<'c> {
         error: Failure,
     ) -> Box<FailedCallback> {
         let fd = state.handlers.fd_of(key);
+        let id = Id::Handler(HandlerId(key));
         Box::new(FailedCallback {
             kind: CallbackKind::Handler,
-            id: Some(Id::Handler(HandlerId(key))),
+            id: Some(id),
+            name: state.details.name(id).cloned(),
             fd: fd.filter(|&fd| fd != os::NO_FD),
             location,
             error,
@@ -558,11 +572,12 @@ impl<'c> Driver<'c> {
                 continue;
             };
             state.stats.timer_calls += 1;
+            let (kind, id) = (CallbackKind::Timer, Some(TimerId(key).into()));
+            let mut observed = core.observers.begin(kind, id, location, &state.details);
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
-            let observer = &core.observer;
-            let (result, is_slow) = observer.call(CallbackKind::Timer, location, &mut callback);
+            let result = observe::call(&mut observed, &mut callback);
             mem::forget(guard);
             state = self.state()?;
             let (action, failed) = match result {
@@ -572,6 +587,7 @@ impl<'c> Driver<'c> {
                     Some(Box::new(FailedCallback {
                         kind: CallbackKind::Timer,
                         id: Some(Id::Timer(TimerId(key))),
+                        name: state.details.name(TimerId(key).into()).cloned(),
                         fd: None,
                         location,
                         error,
@@ -580,8 +596,8 @@ impl<'c> Driver<'c> {
             };
             let now = || core.clock.now();
             let dead = state.timers.finish(key, callback, action, now);
-            if dead.is_some() | is_slow {
-                state = self.after_call(state, dead, is_slow, failed)?;
+            if dead.is_some() | observed.is_some() {
+                state = self.after_call(state, dead, observed, failed)?;
             }
             if turn.called >= end && state.timers.has_due() {
                 self.turn_state.cut = Some(Cut::Timers);
@@ -637,14 +653,18 @@ impl<'c> Driver<'c> {
         loop {
             turn.called += 1;
             let Post { callback, location } = post;
-            let (result, is_slow) = core.observer.call(CallbackKind::Post, location, callback);
-            if is_slow {
-                core.observer.report();
+            let observers = &core.observers;
+            let mut observed = observers.begin_post(location);
+            let result = observe::call(&mut observed, callback);
+            let run = observed.as_ref().map(Observed::run);
+            if let Some(run) = run.filter(|run| observers.wants(run)) {
+                observers.report(run);
             }
             if let Err(error) = result {
-                core.observer.fail(&FailedCallback {
+                observers.fail(&FailedCallback {
                     kind: CallbackKind::Post,
                     id: None,
+                    name: None,
                     fd: None,
                     location,
                     error,
@@ -663,15 +683,6 @@ impl<'c> Driver<'c> {
             self.turn_state.cut = Some(phase);
         }
         Ok(state)
-    }
-
-    /// Tells of a callback that took long.
-    #[cold]
-    #[inline(never)]
-    fn report(&self, state: StateGuard<'c>) -> Result<StateGuard<'c>> {
-        drop(state);
-        self.core.observer.report();
-        self.state()
     }
 
     /// There is nothing to do: an eager test clock moves to the next deadline.
@@ -740,22 +751,20 @@ impl<'c> Driver<'c> {
             let Some(mut callback) = which(hook).take() else {
                 continue;
             };
+            hook.calls += 1;
+            let (kind, id) = (CallbackKind::Hook, Some(HookId(key).into()));
+            let mut observed = core.observers.begin(kind, id, location, &state.details);
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
-            let call = || call(&mut callback);
-            let ((), is_slow) = core.observer.call(CallbackKind::Hook, location, call);
+            observe::call(&mut observed, || call(&mut callback));
             mem::forget(guard);
             state = self.state()?;
-            match state.hooks.get(key) {
-                Some(hook) => *which(hook) = Some(callback),
-                None => {
-                    drop(state);
-                    drop(callback);
-                    state = self.state()?;
-                }
+            let mut dead = Some(callback);
+            if let Some(hook) = state.hooks.get(key) {
+                *which(hook) = dead.take();
             }
-            if is_slow {
-                state = self.report(state)?;
+            if dead.is_some() | observed.is_some() {
+                state = self.after_call(state, dead, observed, None)?;
             }
         }
         Ok(state)

@@ -506,7 +506,7 @@ impl AsFd for Poller {
 }
 
 /// A descriptor that the engine was given by number, for a call that takes borrowed ones.
-fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
+pub(crate) fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
     // So is `INVALID_SOCKET`, as a signed number.
     if (fd as isize) < 0 {
         return Err(io::Error::from_raw_os_error(os::EBADF));

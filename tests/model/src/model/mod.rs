@@ -474,7 +474,7 @@ impl Model {
             all.filter(|one| one.alive && one.mode == mode).count()
         };
         let timers = self.timers.iter().filter(|timer| timer.alive).count();
-        let mut expected = *stats;
+        let mut expected = stats.clone();
         expected.handler_calls = self.events;
         expected.timer_calls = self.fired;
         expected.level_handlers = count(Mode::Level);

@@ -1,0 +1,112 @@
+//! Facts about registrations that no call needs: names, and what observers have measured. Few registrations
+//! have any, so they lie apart.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::id::Key;
+use crate::{CallbackRun, Id, LoopEvent};
+
+#[derive(Default)]
+pub(super) struct Detail {
+    pub(super) name: Option<Arc<str>>,
+    /// The event that a handler stands for.
+    pub(super) event: Option<LoopEvent>,
+    pub(super) time_spent: Duration,
+    pub(super) last_called: Option<Instant>,
+}
+
+impl Detail {
+    /// Adds a call that was timed.
+    pub(super) fn add(&mut self, run: &CallbackRun) {
+        self.time_spent += run.took;
+        self.last_called = Some(run.started);
+    }
+}
+
+/// Details by kind and slot. The detail of a registration that is gone stays until another has its slot, and
+/// is recognised by its key: so nothing has to be done here when something is removed.
+#[derive(Default)]
+pub(super) struct Details(HashMap<u64, (Key, Detail), BuildHasherDefault<PlaceHasher>>);
+
+impl Details {
+    pub(super) fn get(&self, id: Id) -> Option<&Detail> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (place, key) = place(id);
+        let (owner, detail) = self.0.get(&place)?;
+        (*owner == key).then_some(detail)
+    }
+
+    pub(super) fn name(&self, id: Id) -> Option<&Arc<str>> {
+        self.get(id)?.name.as_ref()
+    }
+
+    /// Of something that is registered; made if there is none yet.
+    pub(super) fn entry(&mut self, id: Id) -> &mut Detail {
+        let (place, key) = place(id);
+        let (owner, detail) = self.0.entry(place).or_insert((key, Detail::default()));
+        if *owner != key {
+            (*owner, *detail) = (key, Detail::default());
+        }
+        detail
+    }
+}
+
+fn place(id: Id) -> (u64, Key) {
+    let (kind, key) = match id {
+        Id::Handler(id) => (0, id.0),
+        Id::Timer(id) => (1, id.0),
+        Id::Hook(id) => (2, id.0),
+    };
+    (u64::from(key.index()) << 2 | kind, key)
+}
+
+/// Places are small numbers, which nobody outside of the process chooses.
+#[derive(Default)]
+pub(super) struct PlaceHasher(u64);
+
+impl Hasher for PlaceHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, place: u64) {
+        // Fibonacci hashing: both the high and the low bits count in a table.
+        let hash = (self.0 ^ place).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = hash ^ hash >> 32;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HandlerId, TimerId};
+
+    #[test]
+    fn a_detail_is_that_of_one_registration() {
+        let mut details = Details::default();
+        let [first, second] = [(); 2].map(|()| Key::new(7));
+        details.entry(HandlerId(first).into()).name = Some("first".into());
+        let name = |details: &Details, id: Id| details.name(id).map(|name| name.to_string());
+        assert_eq!(
+            name(&details, HandlerId(first).into()).as_deref(),
+            Some("first")
+        );
+        assert_eq!(name(&details, TimerId(first).into()), None);
+        assert_eq!(name(&details, HandlerId(second).into()), None);
+        details.entry(HandlerId(second).into()).time_spent = Duration::from_secs(1);
+        assert!(details.get(HandlerId(first).into()).is_none());
+        assert_eq!(name(&details, HandlerId(second).into()), None);
+        assert_eq!(details.0.len(), 1);
+    }
+}

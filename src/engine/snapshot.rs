@@ -1,0 +1,170 @@
+//! Snapshots. What is there is copied under the lock, some at a time, so that the loop goes on meanwhile.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::descriptors::{Descriptor, ReadySource};
+use super::details::Details;
+use super::handlers::Handler;
+use super::hooks::Hook;
+use super::limits::Limit;
+use super::timers::Entry;
+use super::{Core, NEVER, State};
+use crate::{
+    DriverInfo, HandlerId, HandlerInfo, HookId, HookInfo, PostInfo, Priority, RateLimit,
+    ReadinessBy, Result, Snapshot, TimerId, TimerInfo,
+};
+
+/// For so many the lock is held at a time.
+const SOME: usize = 256;
+
+impl Core {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        self.check_process("snapshot")?;
+        let taken = self.clock.instant();
+        let state = self.state();
+        let driver = match (state.host, state.driver) {
+            (Some(host), driver) => Some((host, true, driver.is_some())),
+            (None, Some((call, _))) => Some((call, false, true)),
+            (None, None) => None,
+        };
+        let hooks = state.hooks.iter();
+        let hooks = hooks.map(|hook| hook_info(hook, &state.details)).collect();
+        drop(state);
+        let handlers = self.copy_all(|state, slots, copied| {
+            let some = state.handlers.some(slots)?;
+            let info = |(handler, on, limit)| self.handler_info(handler, on, limit, &state.details);
+            copied.extend(some.map(info));
+            Some(())
+        });
+        let timers = self.copy_all(|state, slots, copied| {
+            let some = state.timers.some(slots)?;
+            copied.extend(some.map(|entry| self.timer_info(entry, &state.details)));
+            Some(())
+        });
+        let mut posts = Vec::new();
+        for priority in [Priority::High, Priority::Normal, Priority::Idle] {
+            for begin in (0..).step_by(SOME) {
+                let locations = self.inbox.locations(priority, begin, SOME);
+                let is_last = locations.len() < SOME;
+                let info = |location| PostInfo { priority, location };
+                posts.extend(locations.into_iter().map(info));
+                if is_last {
+                    break;
+                }
+            }
+        }
+        Ok(Snapshot {
+            taken,
+            driver: driver.map(|(name, is_host, is_driving)| DriverInfo {
+                name,
+                is_host,
+                is_driving,
+            }),
+            is_alive: self.is_alive(),
+            stats: self.stats(),
+            handlers,
+            timers,
+            hooks,
+            posts,
+        })
+    }
+
+    /// None for a deadline that never comes.
+    fn instant_of(&self, deadline: u64) -> Option<Instant> {
+        match deadline {
+            NEVER => None,
+            deadline => self.clock.instant_of(deadline),
+        }
+    }
+
+    fn handler_info(
+        &self,
+        handler: &Handler,
+        on: &Descriptor,
+        limit: Option<&Limit>,
+        details: &Details,
+    ) -> HandlerInfo {
+        let detail = details.get(HandlerId(handler.key).into());
+        let readiness = match &on.told {
+            ReadySource::ByKernel | ReadySource::Refused => ReadinessBy::Kernel,
+            ReadySource::Always(_) => ReadinessBy::AlwaysReady,
+            ReadySource::Aside(_) => ReadinessBy::Thread,
+            ReadySource::By(_) => ReadinessBy::SetReadiness,
+        };
+        let limit = limit.map(|limit| RateLimit {
+            calls: limit.calls,
+            per: Duration::from_nanos(limit.per),
+            held_until: limit.held_until().and_then(|until| self.instant_of(until)),
+        });
+        HandlerInfo {
+            id: HandlerId(handler.key),
+            name: detail.and_then(|detail| detail.name.clone()),
+            fd: (readiness != ReadinessBy::SetReadiness).then_some(on.fd),
+            event: detail.and_then(|detail| detail.event),
+            readiness,
+            ready: on.ready(),
+            interest: handler.interest,
+            mode: handler.mode,
+            priority: handler.priority,
+            limit,
+            is_armed: handler.armed,
+            is_called_again: handler.again,
+            is_closed: on.orphaned || on.closed,
+            is_referenced: !handler.unreferenced,
+            keeps_alive: handler.counted,
+            location: handler.location,
+            calls: handler.calls,
+            time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),
+            last_called: detail.and_then(|detail| detail.last_called),
+        }
+    }
+
+    fn timer_info(&self, entry: Entry<'_>, details: &Details) -> TimerInfo {
+        let (timer, schedule) = (entry.timer, entry.schedule);
+        let detail = details.get(TimerId(entry.key).into());
+        TimerInfo {
+            id: TimerId(entry.key),
+            name: detail.and_then(|detail| detail.name.clone()),
+            deadline: self.instant_of(timer.deadline),
+            period: schedule.every.map(Duration::from_nanos),
+            system_time: schedule.at,
+            is_referenced: !timer.unreferenced,
+            keeps_alive: timer.is_active(),
+            location: entry.location,
+            calls: schedule.calls,
+            time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),
+            last_called: detail.and_then(|detail| detail.last_called),
+        }
+    }
+
+    /// Has `copy` copy what is in some places after the others, with the lock, until there are no more.
+    fn copy_all<T>(
+        &self,
+        copy: impl Fn(&State, Range<usize>, &mut Vec<T>) -> Option<()>,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        // Memory for many is not looked for under the lock.
+        let mut some = Vec::with_capacity(SOME);
+        for begin in (0..).step_by(SOME) {
+            let copied = copy(&self.state(), begin..begin + SOME, &mut some);
+            if copied.is_none() {
+                break;
+            }
+            all.append(&mut some);
+        }
+        all
+    }
+}
+
+fn hook_info(hook: &Hook, details: &Details) -> HookInfo {
+    let detail = details.get(HookId(hook.key).into());
+    HookInfo {
+        id: HookId(hook.key),
+        name: detail.and_then(|detail| detail.name.clone()),
+        location: hook.location,
+        calls: hook.calls,
+        time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),
+        last_called: detail.and_then(|detail| detail.last_called),
+    }
+}

@@ -1,0 +1,364 @@
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::os::RawFd;
+use crate::{FileKind, HandlerId, HookId, Interest, Mode, Priority, Ready, Stats, TimerId};
+
+/// All that is registered with a loop, at one time; see [`Reactor::snapshot`](crate::Reactor::snapshot).
+///
+/// As text it is what [`Reactor::dump`](crate::Reactor::dump) gives.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The time by the loop's clock at which the snapshot was begun.
+    pub taken: Instant,
+    /// The driver of the loop, if it has one.
+    pub driver: Option<DriverInfo>,
+    /// Whether anything is left that could call back; see [`Reactor::is_alive`](crate::Reactor::is_alive).
+    pub is_alive: bool,
+    /// The loop's counters.
+    pub stats: Stats,
+    /// The handlers, in no particular order.
+    pub handlers: Vec<HandlerInfo>,
+    /// The timers, in no particular order.
+    pub timers: Vec<TimerInfo>,
+    /// The pairs of hooks, in the order in which they are called.
+    pub hooks: Vec<HookInfo>,
+    /// The posts that no turn has taken up yet, in the order in which they will be called.
+    pub posts: Vec<PostInfo>,
+}
+
+/// The driver of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriverInfo {
+    /// The name of the host, or of the method that drives.
+    pub name: &'static str,
+    /// Whether it is a host.
+    pub is_host: bool,
+    /// Whether it takes a turn now. A host that waits does not.
+    pub is_driving: bool,
+}
+
+/// A handler.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HandlerInfo {
+    /// The handler's id.
+    pub id: HandlerId,
+    /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
+    pub name: Option<Arc<str>>,
+    /// The descriptor. None for a [`VirtualSource`](crate::VirtualSource).
+    pub fd: Option<RawFd>,
+    /// The event that the handler stands for, if the loop has made its source.
+    pub event: Option<LoopEvent>,
+    /// How the loop learns that the source is ready.
+    pub readiness: ReadinessBy,
+    /// What the source is ready for, if that is known without the kernel.
+    pub ready: Option<Ready>,
+    /// The interest. [`Interest::NONE`] if the handler is paused.
+    pub interest: Interest,
+    /// The mode.
+    pub mode: Mode,
+    /// The priority within a turn.
+    pub priority: Priority,
+    /// The limit on how often the handler is called, if it has one.
+    pub limit: Option<RateLimit>,
+    /// False for a one-shot handler that was called and not armed again.
+    pub is_armed: bool,
+    /// Whether the handler has asked to be called again, by [`Action::Again`](crate::Action::Again).
+    pub is_called_again: bool,
+    /// Whether the loop has noticed that the descriptor was closed behind its back.
+    pub is_closed: bool,
+    /// False after [`Reactor::unref`](crate::Reactor::unref).
+    pub is_referenced: bool,
+    /// Whether it keeps [`Reactor::run`](crate::Reactor::run) going now.
+    pub keeps_alive: bool,
+    /// The place in the source where it was registered.
+    pub location: &'static Location<'static>,
+    /// Calls so far.
+    pub calls: u64,
+    /// The time that those calls took which were
+    /// [observed](crate::Reactor::observe_callbacks).
+    pub time_spent: Duration,
+    /// The time at which the last observed call began.
+    pub last_called: Option<Instant>,
+}
+
+impl HandlerInfo {
+    /// Asks the kernel for the file behind the descriptor. None for a virtual source, and for a descriptor
+    /// that was closed behind the loop's back.
+    ///
+    /// The kernel is asked now, by a few system calls, and without the loop. If the descriptor was closed
+    /// after the snapshot was taken, its number may mean another file.
+    ///
+    /// ```
+    /// use oneloop::{FileKind, Interest, Mode, Reactor};
+    /// use std::net::TcpListener;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// reactor.add_handler(listener, Interest::READABLE, Mode::Level, |_, _| {})?;
+    /// match reactor.snapshot()?.handlers[0].file() {
+    ///     Some(FileKind::Tcp { local, .. }) => assert_eq!(local, Some(address)),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn file(&self) -> Option<FileKind> {
+        self.fd.filter(|_| !self.is_closed).map(FileKind::of)
+    }
+}
+
+/// A limit that [`Reactor::limit_rate`](crate::Reactor::limit_rate) has set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimit {
+    /// The calls that are allowed in an interval.
+    pub calls: u32,
+    /// The length of an interval.
+    pub per: Duration,
+    /// The end of the interval, by the loop's clock, if the handler is not watched until then.
+    pub held_until: Option<Instant>,
+}
+
+/// An event for which the loop has made a source itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoopEvent {
+    /// A signal, by its number.
+    Signal(i32),
+    /// The end of a child process, by the number of the process.
+    ChildExit(u32),
+}
+
+impl fmt::Display for LoopEvent {
+    /// A signal is its name, such as `SIGTERM`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(all(unix, feature = "signal"))]
+            LoopEvent::Signal(signal) => write!(f, "{}", crate::signal::SignalName(*signal)),
+            #[cfg(not(all(unix, feature = "signal")))]
+            LoopEvent::Signal(signal) => write!(f, "signal {signal}"),
+            LoopEvent::ChildExit(pid) => write!(f, "end of process {pid}"),
+        }
+    }
+}
+
+/// How a loop learns that a source is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadinessBy {
+    /// By the kernel's set of descriptors.
+    Kernel,
+    /// By a thread which polls the descriptor: it forgets its events when it is asked.
+    Thread,
+    /// By [`SetReadiness`](crate::SetReadiness).
+    SetReadiness,
+    /// It is always ready, as regular files are.
+    AlwaysReady,
+}
+
+/// A timer that is pending.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TimerInfo {
+    /// The timer's id.
+    pub id: TimerId,
+    /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
+    pub name: Option<Arc<str>>,
+    /// The deadline by the loop's clock. None if it never comes.
+    pub deadline: Option<Instant>,
+    /// The period, if the timer is periodic.
+    pub period: Option<Duration>,
+    /// The time of the system clock that the timer is for, if it follows that.
+    pub system_time: Option<SystemTime>,
+    /// False after [`Reactor::unref`](crate::Reactor::unref).
+    pub is_referenced: bool,
+    /// Whether it keeps [`Reactor::run`](crate::Reactor::run) going now.
+    pub keeps_alive: bool,
+    /// The place in the source where it was set.
+    pub location: &'static Location<'static>,
+    /// Calls so far of a periodic timer. 0 for others.
+    pub calls: u64,
+    /// The time that those calls took which were
+    /// [observed](crate::Reactor::observe_callbacks).
+    pub time_spent: Duration,
+    /// The time at which the last observed call began.
+    pub last_called: Option<Instant>,
+}
+
+/// A pair of hooks.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HookInfo {
+    /// The id of the pair.
+    pub id: HookId,
+    /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
+    pub name: Option<Arc<str>>,
+    /// The place in the source where it was added.
+    pub location: &'static Location<'static>,
+    /// Calls of either hook so far.
+    pub calls: u64,
+    /// The time that those calls took which were
+    /// [observed](crate::Reactor::observe_callbacks).
+    pub time_spent: Duration,
+    /// The time at which the last observed call began.
+    pub last_called: Option<Instant>,
+}
+
+/// A post that waits.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct PostInfo {
+    /// The post's priority.
+    pub priority: Priority,
+    /// The place in the source where it was posted.
+    pub location: &'static Location<'static>,
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.driver {
+            None => write!(f, "nobody is driving")?,
+            Some(driver) => write!(f, "{driver}")?,
+        }
+        writeln!(f, "; {} turns so far", self.stats.turns)?;
+        writeln!(f, "{} handlers", self.handlers.len())?;
+        for handler in &self.handlers {
+            f.write_str("  ")?;
+            handler.write(f, self.taken)?;
+            f.write_str("\n")?;
+        }
+        writeln!(f, "{} timers", self.timers.len())?;
+        for timer in &self.timers {
+            f.write_str("  ")?;
+            timer.write(f, self.taken)?;
+            f.write_str("\n")?;
+        }
+        if !self.hooks.is_empty() {
+            writeln!(f, "{} hooks", self.hooks.len())?;
+        }
+        self.hooks
+            .iter()
+            .try_for_each(|one| writeln!(f, "  {one}"))?;
+        writeln!(f, "{} posts waiting", self.posts.len())?;
+        self.posts.iter().try_for_each(|one| writeln!(f, "  {one}"))
+    }
+}
+
+impl fmt::Display for DriverInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = if self.is_host { "the host " } else { "" };
+        let does = if self.is_driving {
+            "driving"
+        } else {
+            "waiting"
+        };
+        write!(f, "{host}{} is {does}", self.name)
+    }
+}
+
+impl HandlerInfo {
+    fn write(&self, f: &mut fmt::Formatter<'_>, now: Instant) -> fmt::Result {
+        match (self.event, self.fd) {
+            (Some(event), _) => write!(f, "{event}")?,
+            (None, Some(fd)) => write!(f, "descriptor {fd}")?,
+            (None, None) => write!(f, "virtual source")?,
+        }
+        write_name(f, &self.name)?;
+        if let (None, Some(file)) = (self.event, self.file()) {
+            write!(f, " ({file})")?;
+        }
+        match self.readiness {
+            ReadinessBy::Kernel | ReadinessBy::SetReadiness => {}
+            ReadinessBy::Thread => write!(f, " (polled by a thread)")?,
+            ReadinessBy::AlwaysReady => write!(f, " (always ready)")?,
+        }
+        if let Some(ready) = self.ready {
+            write!(f, " {ready:?}")?;
+        }
+        write!(f, ", {:?} {:?}", self.mode, self.interest)?;
+        let remarks = [
+            (self.is_closed, "closed by its owner"),
+            (self.interest.is_empty(), "paused"),
+            (!self.is_armed, "not armed"),
+            (self.is_called_again, "again"),
+            (!self.is_referenced, "unref"),
+        ];
+        for (_, remark) in remarks.iter().filter(|(holds, _)| *holds) {
+            write!(f, ", {remark}")?;
+        }
+        if self.priority != Priority::Normal {
+            write!(f, ", priority {:?}", self.priority)?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", at most {} calls in {:?}", limit.calls, limit.per)?;
+            if let Some(until) = limit.held_until {
+                let left = until.saturating_duration_since(now);
+                write!(f, ", held for {left:?}")?;
+            }
+        }
+        write_calls(f, self.calls, self.time_spent)?;
+        write!(f, ", added at {}", self.location)
+    }
+}
+
+impl TimerInfo {
+    fn write(&self, f: &mut fmt::Formatter<'_>, now: Instant) -> fmt::Result {
+        match self.deadline {
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(now);
+                write!(f, "in {left:?}")?;
+            }
+            None => write!(f, "never")?,
+        }
+        write_name(f, &self.name)?;
+        if self.system_time.is_some() {
+            write!(f, ", by the system clock")?;
+        }
+        if let Some(period) = self.period {
+            write!(f, ", every {period:?}")?;
+            write_calls(f, self.calls, self.time_spent)?;
+        }
+        if !self.is_referenced {
+            write!(f, ", unref")?;
+        }
+        write!(f, ", set at {}", self.location)
+    }
+}
+
+impl fmt::Display for HookInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pair")?;
+        write_name(f, &self.name)?;
+        write_calls(f, self.calls, self.time_spent)?;
+        write!(f, ", added at {}", self.location)
+    }
+}
+
+impl fmt::Display for PostInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, posted at {}", self.priority, self.location)
+    }
+}
+
+fn write_name(f: &mut fmt::Formatter<'_>, name: &Option<Arc<str>>) -> fmt::Result {
+    match name {
+        Some(name) => write!(f, " {name:?}"),
+        None => Ok(()),
+    }
+}
+
+fn write_calls(f: &mut fmt::Formatter<'_>, calls: u64, spent: Duration) -> fmt::Result {
+    write!(f, ", {calls} calls")?;
+    match spent {
+        Duration::ZERO => Ok(()),
+        spent => write!(f, " in {spent:?}"),
+    }
+}
