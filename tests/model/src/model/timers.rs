@@ -20,7 +20,7 @@ pub(crate) struct Timer {
     called: u64,
     /// It was set anew since it was called.
     reset: bool,
-    /// One that has fired stays, asleep. Without this and a period, it is gone in its callback.
+    /// One that has fired stays, asleep. Without this, it is gone in its callback.
     stays: bool,
 }
 
@@ -52,11 +52,11 @@ impl Timer {
         timer
     }
 
-    /// One of `add_timer`, with a deadline.
-    pub(crate) fn that_stays(time: Time) -> Timer {
+    /// One of `add_timer` with a deadline, or of `call_every`.
+    pub(crate) fn that_stays(time: Time, period: Option<i64>) -> Timer {
         Timer {
             stays: true,
-            ..Timer::new(time, None)
+            ..Timer::new(time, period)
         }
     }
 
@@ -181,7 +181,7 @@ impl Model {
             () => None,
         };
         timer.called = turn;
-        timer.alive &= timer.stays || timer.period.is_some();
+        timer.alive &= timer.stays;
         (timer.due, timer.seen_due, timer.reset) = (false, false, false);
         if timer.is_exact() {
             // Those before it in the line were cancelled or reset, or have been called.

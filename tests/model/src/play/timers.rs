@@ -48,8 +48,9 @@ impl Play {
             let mut model = self.model();
             let timer = match (self.setting.in_c(), set) {
                 (true, _) => Timer::of_c(time, period, model.now),
-                (false, Set::At(_)) => Timer::that_stays(time),
-                (false, _) => Timer::new(time, period),
+                (false, Set::After(_) | Set::System(_)) => Timer::new(time, period),
+                // A period may be so long that it never ends. Such a timer stays as well.
+                (false, _) => Timer::that_stays(time, period),
             };
             model.timers.push(timer);
             model.timers.len() - 1
