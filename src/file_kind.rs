@@ -1,6 +1,6 @@
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::os::RawFd;
 
@@ -164,7 +164,7 @@ mod ask {
 impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// The name of a Unix socket, with `@` for the zero byte of an abstract one, as tools have it.
-        fn name(path: &PathBuf) -> String {
+        fn name(path: &Path) -> String {
             path.to_string_lossy().replace('\0', "@")
         }
         fn ends(
@@ -209,7 +209,12 @@ impl fmt::Display for FileKind {
                 } else {
                     "Unix socket"
                 };
-                ends(f, what, local.as_ref().map(name), peer.as_ref().map(name))
+                ends(
+                    f,
+                    what,
+                    local.as_deref().map(name),
+                    peer.as_deref().map(name),
+                )
             }
             FileKind::Socket => f.write_str("socket"),
             FileKind::Pipe => f.write_str("pipe"),

@@ -46,7 +46,7 @@ impl Observers {
             on_error,
             is_on: AtomicBool::new(false),
             threshold: AtomicU64::new(u64::MAX),
-            list: Mutex::new(Arc::new([])),
+            list: Mutex::new(Arc::default()),
             longest: Mutex::new(None),
         }
     }
@@ -75,7 +75,7 @@ impl Observers {
 
     /// Removes all. Gives what is to be dropped with no lock held.
     pub(super) fn clear(&self) -> impl Sized + use<> {
-        self.change(|_| Arc::new([]))
+        self.change(|_| Arc::default())
     }
 
     fn change(&self, make: impl FnOnce(&[Observer]) -> Arc<[Observer]>) -> Arc<[Observer]> {
