@@ -6,11 +6,16 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::Core;
-use crate::sync::thread_local;
 
+#[cfg(not(loom))]
 thread_local! {
     /// The loop of the innermost driver on this thread, or null.
     static CURRENT: Cell<*const Core> = const { Cell::new(ptr::null()) };
+}
+// loom's macro takes no `const`.
+#[cfg(loom)]
+loom::thread_local! {
+    static CURRENT: Cell<*const Core> = Cell::new(ptr::null());
 }
 
 /// A driver's entry in `CURRENT`. Drivers on one thread end in the reverse order of their beginning, so
