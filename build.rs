@@ -9,8 +9,6 @@ fn main() {
     let epoll = ["linux", "android"].contains(&&*os);
     let kqueue = env::var("CARGO_CFG_TARGET_VENDOR").is_ok_and(|vendor| vendor == "apple")
         || ["freebsd", "netbsd", "openbsd", "dragonfly"].contains(&&*os);
-    // There is no kernel then: see src/poller/loom.rs.
-    let loom = env::var_os("CARGO_CFG_LOOM").is_some();
     let poll_backend = env::var_os("CARGO_CFG_POLLING_TEST_POLL_BACKEND").is_some();
     for (name, is) in [
         ("epoll", epoll),
@@ -23,7 +21,7 @@ fn main() {
         // The poller is a descriptor that a host can watch.
         ("pollable", (epoll || kqueue) && !poll_backend),
     ] {
-        if is && !loom {
+        if is {
             println!("cargo::rustc-cfg={name}");
         }
     }

@@ -165,11 +165,23 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub(crate) struct Clock {
     /// So long ago that whatever somebody may call a deadline comes after it.
     base: Instant,
-    test: Option<TestClock>,
+    source: ClockSource,
     /// How many nanoseconds the system clock is ahead of this one, as far as is known.
     ahead: AtomicI64,
-    #[cfg(feature = "__faults")]
-    faults: crate::faults::Faults,
+}
+
+/// Where a loop has the time from.
+pub(crate) enum ClockSource {
+    Real,
+    Test(TestClock),
+    #[cfg(feature = "__testing")]
+    Double(crate::testing::ReadClock),
+}
+
+impl From<Option<TestClock>> for ClockSource {
+    fn from(test: Option<TestClock>) -> ClockSource {
+        test.map_or(ClockSource::Real, ClockSource::Test)
+    }
 }
 
 /// By how many nanoseconds what is known of the system clock may be wrong. Two looks at two clocks never agree
@@ -177,44 +189,38 @@ pub(crate) struct Clock {
 const SLACK: u128 = 50_000;
 
 impl Clock {
-    pub(crate) fn new(test: Option<TestClock>, inbox: &Arc<Inbox>) -> Clock {
-        if let Some(test) = &test {
+    pub(crate) fn new(source: ClockSource, inbox: &Arc<Inbox>) -> Clock {
+        if let ClockSource::Test(test) = &source {
             test.wakes(inbox);
         }
         let mut clock = Clock {
             base: Instant::now(),
-            test,
+            source,
             ahead: AtomicI64::new(0),
-            #[cfg(feature = "__faults")]
-            faults: Default::default(),
         };
         let now = clock.instant();
         clock.base = now.checked_sub(CENTURY).unwrap_or(now);
         clock
     }
 
-    #[cfg(feature = "__faults")]
-    pub(crate) fn with(self, faults: &crate::faults::Faults) -> Clock {
-        let faults = faults.clone();
-        Clock { faults, ..self }
-    }
-
     pub(crate) fn test(&self) -> Option<&TestClock> {
-        self.test.as_ref()
+        match &self.source {
+            ClockSource::Test(test) => Some(test),
+            _ => None,
+        }
     }
 
     #[inline]
     pub(crate) fn is_test(&self) -> bool {
-        self.test.is_some()
+        matches!(self.source, ClockSource::Test(_))
     }
 
     pub(crate) fn instant(&self) -> Instant {
-        match &self.test {
-            #[cfg(feature = "__faults")]
-            None => self.faults.now(),
-            #[cfg(not(feature = "__faults"))]
-            None => Instant::now(),
-            Some(test) => test.now(),
+        match &self.source {
+            ClockSource::Real => Instant::now(),
+            ClockSource::Test(test) => test.now(),
+            #[cfg(feature = "__testing")]
+            ClockSource::Double(read) => read(),
         }
     }
 
@@ -278,11 +284,11 @@ impl Clock {
 
     /// How often a test has set its system clock. Of the real one the kernel tells.
     pub(crate) fn sets(&self) -> u64 {
-        self.test.as_ref().map_or(0, |test| test.time().sets)
+        self.test().map_or(0, |test| test.time().sets)
     }
 
     pub(crate) fn system(&self) -> SystemTime {
-        match &self.test {
+        match self.test() {
             None => SystemTime::now(),
             Some(test) => test.system_now(),
         }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-#[cfg(any(pollable, loom))]
+#[cfg(pollable)]
 use crate::engine::BY_HOST;
 #[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -146,16 +146,6 @@ impl<M: Threading> Host<M> {
     /// The reactor.
     pub fn reactor(&self) -> &Reactor<M> {
         &self.reactor
-    }
-}
-
-/// For `tests/loom`, where there is no descriptor to watch.
-#[cfg(loom)]
-impl<M: Threading> Host<M> {
-    /// Sleeps until the descriptor would be readable.
-    pub fn sleep(&self) {
-        self.reactor.core.watch(BY_HOST);
-        self.reactor.core.sleep();
     }
 }
 

@@ -134,9 +134,9 @@ pub use id::{HandlerId, HookId, Id, ObserverId, TimerId};
 pub use observe::{CallbackKind, CallbackRun};
 pub use outcome::{FailedCallback, IntoAction, IntoResult};
 pub use poller::PollerKind;
-#[cfg(feature = "__faults")]
+#[cfg(feature = "__testing")]
 #[doc(hidden)]
-pub use poller::faults;
+pub use poller::testing;
 pub use priority::Priority;
 pub use reactor::{Builder, LocalReactor, Reactor, Remote, WeakReactor};
 pub use snapshot::{

@@ -19,6 +19,8 @@ use crate::{
     PostError, Priority, Result, Shared, Snapshot, Source, Stats, TestClock, Threading, TimerId,
     Turn,
 };
+#[cfg(not(feature = "__testing"))]
+use crate::{clock::ClockSource, poller::Poller};
 
 /// An event loop: handlers of descriptors, timers, and posts from any thread.
 ///
@@ -66,6 +68,8 @@ pub struct Builder {
     poller: PollerKind,
     clock: Option<TestClock>,
     on_error: Option<ErrorReport>,
+    #[cfg(feature = "__testing")]
+    doubles: crate::testing::Doubles,
 }
 
 impl Builder {
@@ -108,6 +112,14 @@ impl Builder {
         self
     }
 
+    /// Puts test doubles in the place of the kernel and of the clock.
+    #[cfg(feature = "__testing")]
+    #[doc(hidden)]
+    pub fn doubles(mut self, doubles: crate::testing::Doubles) -> Builder {
+        self.doubles = doubles;
+        self
+    }
+
     /// Makes a [`Reactor`].
     ///
     /// # Errors
@@ -123,8 +135,12 @@ impl Builder {
     }
 
     fn make<M: Threading>(self) -> Result<Reactor<M>> {
-        let core = Core::new(self.poller, self.clock, self.on_error, M::IS_LOCAL);
-        let core = core.map_err(|error| Error::os("build", error))?;
+        #[cfg(feature = "__testing")]
+        let (poller, clock) = self.doubles.stand_in(self.poller, self.clock);
+        #[cfg(not(feature = "__testing"))]
+        let (poller, clock) = (Poller::new(self.poller), ClockSource::from(self.clock));
+        let poller = poller.map_err(|error| Error::os("build", error))?;
+        let core = Core::new(poller, clock, self.on_error, M::IS_LOCAL);
         Ok(Reactor {
             core: Arc::new(core),
             threads: PhantomData,
@@ -153,6 +169,8 @@ impl Reactor {
             poller: PollerKind::BEST,
             clock: None,
             on_error: None,
+            #[cfg(feature = "__testing")]
+            doubles: Default::default(),
         }
     }
 }
@@ -1242,13 +1260,6 @@ impl<M: Threading> Reactor<M> {
             Ok(snapshot) => snapshot.to_string(),
             Err(error) => format!("{error}\n"),
         }
-    }
-
-    /// What goes wrong below the loop on command.
-    #[cfg(feature = "__faults")]
-    #[doc(hidden)]
-    pub fn faults(&self) -> crate::faults::Faults {
-        self.core.faults().in_hand()
     }
 }
 

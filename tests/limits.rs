@@ -18,8 +18,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use oneloop::faults::{Call, Fault};
 use oneloop::{Error, Interest, Mode, PollerKind, Reactor};
+use oneloop_conformance::faulty::{Call, Fault, Faults};
 use oneloop_conformance::{HostUnderTest, Log, Sources, Stage, run};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -241,8 +241,8 @@ fn emfile() -> i32 {
 
 /// A set that cannot be made anew is tried again, and until then the loop does not spin.
 fn without_descriptors_a_loop_that_never_sleeps_does_not_spin() {
-    let reactor = Reactor::new().unwrap();
-    let faults = reactor.faults();
+    let faults = Faults::default();
+    let reactor = faults.reactor(PollerKind::Epoll).unwrap();
     faults.order(Fault::Fails(Call::Renew, emfile()), u64::MAX);
     faults.order(Fault::Gone, u64::MAX);
     let stopper = reactor.downgrade();

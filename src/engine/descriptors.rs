@@ -8,8 +8,7 @@ use super::Inbox;
 use super::handlers::Handler;
 use crate::id::Key;
 use crate::os::{self, RawFd};
-use crate::poller::poll_thread::{self, Aside};
-use crate::poller::{FileId, PollSet, Poller, Watch, always_ready};
+use crate::poller::{Diverted, FileId, PollSet, Poller, Watch, always_ready, divert};
 use crate::{Interest, Mode, Ready, VirtualSource};
 
 pub(super) struct Descriptor {
@@ -68,7 +67,8 @@ pub(super) enum ReadySource {
     Always(Box<FileId>),
     By(Box<Watched>),
     /// A thread that polls it: whoever asks such a descriptor has its event.
-    Aside(Box<Aside>),
+    // Twice, so that it is a thin pointer.
+    Diverted(Box<Box<dyn Diverted>>),
     /// Nothing: it is the loop's own.
     Refused,
 }
@@ -164,7 +164,7 @@ impl Descriptor {
     /// What it is ready for, if that can be known without the kernel.
     pub(super) fn ready(&self) -> Option<Ready> {
         match &self.told {
-            ReadySource::ByKernel | ReadySource::Aside(_) | ReadySource::Refused => None,
+            ReadySource::ByKernel | ReadySource::Diverted(_) | ReadySource::Refused => None,
             ReadySource::Always(_) => Some(Ready::READABLE | Ready::WRITABLE),
             ReadySource::By(watched) => Some(watched.source.ready()),
         }
@@ -197,7 +197,7 @@ impl Descriptor {
     pub(super) fn is_file_gone(&self) -> bool {
         match &self.told {
             ReadySource::Always(file) => !file.is_of(self.fd),
-            ReadySource::Aside(aside) => !aside.is_of(self.fd),
+            ReadySource::Diverted(diverted) => !diverted.is_of(self.fd),
             _ => false,
         }
     }
@@ -208,9 +208,9 @@ impl Descriptor {
         self.lose();
     }
 
-    pub(super) fn aside(&self) -> Option<&Aside> {
+    pub(super) fn diverted(&self) -> Option<&dyn Diverted> {
         match &self.told {
-            ReadySource::Aside(aside) => Some(aside),
+            ReadySource::Diverted(diverted) => Some(&***diverted),
             _ => None,
         }
     }
@@ -323,7 +323,9 @@ impl Descriptor {
         }
         match &self.told {
             ReadySource::ByKernel => {}
-            ReadySource::Aside(aside) => return aside.ask(wanted.level, wanted.edge, force),
+            ReadySource::Diverted(diverted) => {
+                return diverted.ask(wanted.level, wanted.edge, force);
+            }
             ReadySource::Always(_) | ReadySource::By(_) => return Ok(()),
             // An error once, and whenever the handler is updated.
             ReadySource::Refused => return poller.allows(self.fd),
@@ -334,7 +336,7 @@ impl Descriptor {
             result = result.or_else(|error| self.mend(poller, inbox, nested, wanted, error));
         }
         self.closed = result.as_ref().is_err_and(|error| is(error, os::EBADF));
-        if known && !self.is_known() && self.aside().is_none() {
+        if known && !self.is_known() && self.diverted().is_none() {
             self.lose();
         }
         result
@@ -365,8 +367,8 @@ impl Descriptor {
                     true => self.divert(poller, inbox, interest),
                     false => Ok(false),
                 };
-                diverted.and_then(|_| match self.aside() {
-                    Some(aside) => aside.ask(wanted.level, wanted.edge, true),
+                diverted.and_then(|_| match self.diverted() {
+                    Some(diverted) => diverted.ask(wanted.level, wanted.edge, true),
                     None => self.tell_both(poller, wanted, false, stale),
                 })
             }
@@ -487,12 +489,11 @@ impl Descriptor {
         if self.orphaned || self.closed || !self.is_told_by_kernel() {
             return Ok(false);
         }
-        let Some(consumed) = poll_thread::consumed(self.fd, interest) else {
+        let Some(diverted) = divert(self.fd, interest, inbox, self.key)? else {
             return Ok(false);
         };
-        let aside = Aside::new(self.fd, consumed, inbox, self.key)?;
         self.release(poller);
-        self.told = ReadySource::Aside(Box::new(aside));
+        self.told = ReadySource::Diverted(Box::new(diverted));
         Ok(true)
     }
 

@@ -249,9 +249,9 @@ impl Handlers {
         let (defer, turn) = (self.defer, self.turn);
         let descriptor = &mut self.descriptors[d as usize];
         let fd = descriptor.fd;
-        if let Some(aside) = descriptor.aside() {
+        if let Some(diverted) = descriptor.diverted() {
             // It is told again what it was not called for yet: nothing else would.
-            aside.put_back(mode, before.2);
+            diverted.put_back(mode, before.2);
             self.forget_pending(key);
         }
         let descriptor = &mut self.descriptors[d as usize];
@@ -352,8 +352,8 @@ impl Handlers {
                 handler.pending = Ready::NONE;
             }
         });
-        if let Some(aside) = self.descriptors[d as usize].aside() {
-            aside.put_back(mode, before.1);
+        if let Some(diverted) = self.descriptors[d as usize].diverted() {
+            diverted.put_back(mode, before.1);
             self.forget_pending(key);
         }
         let fd = self.descriptors[d as usize].fd;
@@ -370,7 +370,7 @@ impl Handlers {
             let descriptor = &mut self.descriptors[d as usize];
             let file = descriptor.file();
             let mut is_new = std::mem::take(&mut descriptor.closed);
-            if descriptor.aside().is_some() && descriptor.is_file_gone() {
+            if descriptor.diverted().is_some() && descriptor.is_file_gone() {
                 descriptor.forget_file();
                 is_new = true;
             }
@@ -559,7 +559,7 @@ impl Handlers {
         };
         let again = handler.again;
         let d = handler.descriptor;
-        if handler.mode != Mode::Level || self.descriptors[d as usize].aside().is_some() {
+        if handler.mode != Mode::Level || self.descriptors[d as usize].diverted().is_some() {
             return self
                 .get(key)
                 .is_some_and(|handler| !handler.pending.is_empty());
@@ -654,10 +654,10 @@ impl Handlers {
     ) {
         for key in ready_sources.drain(..) {
             let descriptor = self.descriptors.get(key.slot());
-            let aside = descriptor.filter(|descriptor| descriptor.key == key);
-            if let Some(aside) = aside.and_then(|descriptor| descriptor.aside()) {
+            let current = descriptor.filter(|descriptor| descriptor.key == key);
+            if let Some(diverted) = current.and_then(|descriptor| descriptor.diverted()) {
                 let wanted = self.wanted(key.index());
-                let found = aside.take(wanted.level, wanted.edge, wanted.has_level);
+                let found = diverted.take(wanted.level, wanted.edge, wanted.has_level);
                 for (set, ready) in [(PollSet::Primary, found.level), (PollSet::Edge, found.edge)] {
                     if !ready.is_empty() {
                         self.gather(poller, ReadyEvent { set, key, ready }, batch);
@@ -892,7 +892,7 @@ impl Handlers {
             OnStale::Repair(&self.inbox, self.nested)
         };
         // Else a second edge-triggered handler would not be told what the first one knows.
-        let force = known | descriptor.aside().is_some();
+        let force = known | descriptor.diverted().is_some();
         let mut result = descriptor.sync(poller, wanted, force, stale);
         if result.is_ok() && !descriptor.is_known() && !descriptor.is_always_ready() {
             result = exists(fd);
@@ -911,7 +911,7 @@ impl Handlers {
     }
 
     /// From now on the loop's descriptor may be watched.
-    #[cfg(any(pollable, loom))]
+    #[cfg(pollable)]
     pub(super) fn nest(&mut self, poller: &Poller) {
         self.nested = true;
         for d in 0..self.descriptors.capacity() as u32 {
@@ -920,7 +920,7 @@ impl Handlers {
             }
             // Without a thread to be had it stays as it is. At once, since the loop may be asleep.
             let diverted = self.divert(poller, d);
-            if diverted.is_ok() && self.descriptors[d as usize].aside().is_some() {
+            if diverted.is_ok() && self.descriptors[d as usize].diverted().is_some() {
                 let _ = self.sync(poller, d, true);
             }
         }
@@ -1336,7 +1336,7 @@ mod tests {
         handlers
             .add(&poller, on, Interest::PRIORITY, Mode::Level, location)
             .unwrap();
-        assert!(handlers.descriptors[0].aside().is_some());
+        assert!(handlers.descriptors[0].diverted().is_some());
         handlers.nest(&poller);
         assert!(!handlers.is_dirty());
     }

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, Weak};
 use crate::error::Cause;
 use crate::id::Key;
 use crate::outcome::Failure;
-use crate::poller::Wake;
+use crate::poller::{Report, Wake};
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::atomic::{AtomicBool, AtomicU8};
 use crate::sync::{Mutex, MutexGuard};
@@ -366,6 +366,14 @@ impl Inbox {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Report for Inbox {
+    fn report(&self, key: Key) {
+        if self.tell(key) {
+            self.unpark();
+        }
     }
 }
 

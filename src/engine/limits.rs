@@ -191,8 +191,8 @@ impl Handlers {
             self.disown(poller, key);
             return;
         }
-        if let Some(aside) = descriptor.aside() {
-            aside.put_back(mode, held.ready);
+        if let Some(diverted) = descriptor.diverted() {
+            diverted.put_back(mode, held.ready);
         }
         // An edge that came meanwhile is reported again.
         if self.change(poller, d, is_edge).is_err() {

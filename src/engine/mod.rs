@@ -42,19 +42,19 @@ use timers::{Schedule, Timers};
 use turn::{Driver, TurnState};
 
 use crate::bindings::Head;
-use crate::clock::{Clock, nanoseconds};
+use crate::clock::{Clock, ClockSource, nanoseconds};
 use crate::error::Cause;
 use crate::host::Turn;
 use crate::id::Key;
-use crate::os::{self, AsRawFd, RawFd};
 #[cfg(pollable)]
-use crate::os::{AsFd, BorrowedFd};
+use crate::os::BorrowedFd;
+use crate::os::{self, AsRawFd, RawFd};
 use crate::poller::{PollSet, Poller};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Error, ErrorKind, Event, Id, Interest, IntoAction, Mode, PollerKind, Priority, Result, Source,
-    SourceKind, Stats, TestClock, VirtualSource,
+    Error, ErrorKind, Event, Id, Interest, IntoAction, Mode, Priority, Result, Source, SourceKind,
+    Stats, VirtualSource,
 };
 
 /// What all handles of one reactor share.
@@ -65,7 +65,7 @@ pub(crate) struct Core {
     handles: AtomicUsize,
     /// Its handles stay on their thread.
     pub(crate) is_local: bool,
-    poller: Poller,
+    pub(crate) poller: Poller,
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
     turn_state: Mutex<TurnState>,
@@ -257,21 +257,16 @@ type StateGuard<'a> = MutexGuard<'a, State>;
 
 impl Core {
     pub(crate) fn new(
-        kind: PollerKind,
-        clock: Option<TestClock>,
+        poller: Poller,
+        clock: ClockSource,
         on_error: Option<ErrorReport>,
         is_local: bool,
-    ) -> io::Result<Core> {
-        let poller = Poller::new(kind)?;
-        let events = poller.events();
+    ) -> Core {
         let inbox = Arc::new(Inbox::new(poller.waker()));
-        Ok(Core {
+        Core {
             head: Head::new(),
             handles: AtomicUsize::new(1),
             is_local,
-            #[cfg(feature = "__faults")]
-            clock: Clock::new(clock, &inbox).with(&poller.faults),
-            #[cfg(not(feature = "__faults"))]
             clock: Clock::new(clock, &inbox),
             observers: Observers::new(on_error),
             state: Mutex::new(State {
@@ -291,7 +286,7 @@ impl Core {
                 needs_rebuild: false,
                 stats: Stats::default(),
             }),
-            turn_state: Mutex::new(TurnState::new(events)),
+            turn_state: Mutex::new(TurnState::new()),
             poller,
             inbox,
             watched: AtomicU8::new(0),
@@ -300,18 +295,7 @@ impl Core {
             timers_at_once: crate::futures::Budget::default(),
             #[cfg(all(feature = "futures", feature = "tracing"))]
             has_warned: AtomicBool::new(false),
-        })
-    }
-
-    #[cfg(feature = "__faults")]
-    pub(crate) fn faults(&self) -> &crate::faults::Faults {
-        &self.poller.faults
-    }
-
-    /// Sleeps until there is something to see on the poller's descriptor.
-    #[cfg(loom)]
-    pub(crate) fn sleep(&self) {
-        self.poller.sleep();
+        }
     }
 
     // Handlers.
@@ -865,7 +849,7 @@ impl Core {
     }
 
     /// From now on, somebody may watch the descriptor.
-    #[cfg(any(pollable, loom))]
+    #[cfg(pollable)]
     pub(crate) fn watch(&self, by: u8) {
         let watched = self.watched.fetch_or(by, Ordering::SeqCst) != 0;
         // The parent's alarm is not a child's to set.
@@ -1029,7 +1013,7 @@ mod tests {
     use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 
     use super::*;
-    use crate::Reactor;
+    use crate::{Reactor, TestClock};
 
     const SHORT: Duration = Duration::from_millis(20);
 

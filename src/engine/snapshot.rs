@@ -89,7 +89,7 @@ impl Core {
         let readiness = match &on.told {
             ReadySource::ByKernel | ReadySource::Refused => ReadinessBy::Kernel,
             ReadySource::Always(_) => ReadinessBy::AlwaysReady,
-            ReadySource::Aside(_) => ReadinessBy::Thread,
+            ReadySource::Diverted(_) => ReadinessBy::Thread,
             ReadySource::By(_) => ReadinessBy::SetReadiness,
         };
         let limit = limit.map(|limit| RateLimit {

@@ -76,9 +76,9 @@ impl Unclaimed {
 }
 
 impl TurnState {
-    pub(super) fn new(events: Events) -> TurnState {
+    pub(super) fn new() -> TurnState {
         TurnState {
-            events,
+            events: Events::new(),
             ready_sources: Vec::new(),
             batch: Vec::new(),
             called: 0,
@@ -267,7 +267,7 @@ impl<'c> Driver<'c> {
         let mut state = core.state();
         state.phase = Phase::Calling;
         state.handlers.defer = true;
-        let noticed = self.turn_state.events.notices.any();
+        let noticed = self.turn_state.events.found.notices.any();
         if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
             gathered = gathered.and(self.gather_unseen(&mut state));
         }
@@ -277,9 +277,9 @@ impl<'c> Driver<'c> {
             unclaimed,
             ..
         } = &mut *self.turn_state;
-        let quiet = events.fired.is_empty();
+        let quiet = events.found.events.is_empty();
         let mut met = [None; 2];
-        for fired in &events.fired {
+        for fired in &events.found.events {
             if !state.handlers.gather(&core.poller, *fired, batch) {
                 unclaimed[fired.set as usize].meet(fired.key, &mut met[fired.set as usize]);
             }
@@ -326,14 +326,14 @@ impl<'c> Driver<'c> {
             batch,
             ..
         } = &mut *self.turn_state;
-        if events.notices.alarm {
+        if events.found.notices.alarm {
             state.alarm = NEVER;
         }
-        let watched = match events.notices.clock {
+        let watched = match events.found.notices.clock {
             true => core.poller.watch_clock(),
             false => Ok(()),
         };
-        core.follow_system_clock(state, events.notices.clock);
+        core.follow_system_clock(state, events.found.notices.clock);
         if core.inbox.take_ready_sources(ready_sources) {
             let poller = &core.poller;
             state

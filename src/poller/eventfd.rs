@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
-use super::Wake;
+use super::backend::Wake;
 use crate::error::failed;
 
 pub(super) struct EventFd(OwnedFd);

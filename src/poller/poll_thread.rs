@@ -33,8 +33,8 @@ use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 use slab::Slab;
 
 use super::eventfd::EventFd;
-use super::{FileId, Wake, borrow};
-use crate::engine::Inbox;
+use super::file::{FileId, borrow};
+use super::{Diverted, DivertedReady, Report, Wake};
 use crate::id::Key;
 use crate::{Interest, Mode, Ready, fork};
 
@@ -43,7 +43,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(2
 
 /// A file that forgets what it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Consumed {
+enum Consumed {
     /// By priority data, on a file that can always be read and written.
     Priority(FileId),
     /// By the samples of a perf event. All of these have one inode, with eventfds and others that have no
@@ -53,7 +53,7 @@ pub(crate) enum Consumed {
 
 impl Consumed {
     /// The number still means the file.
-    pub(crate) fn is_of(self, fd: RawFd) -> bool {
+    fn is_of(self, fd: RawFd) -> bool {
         match self {
             Consumed::Priority(file) => file.is_of(fd),
             Consumed::Perf(file, None) => file.is_of(fd) && is_perf(fd),
@@ -71,7 +71,7 @@ impl Consumed {
 }
 
 /// The file of a number, if some of its readiness for `interest` is consumed by asking.
-pub(crate) fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
+fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
     const PROC: u64 = 0x9fa0;
     const CGROUP2: u64 = 0x6367_7270;
     let number = borrow(fd).ok()?;
@@ -118,63 +118,58 @@ pub(crate) fn owns(fd: RawFd) -> bool {
     polls.is_some_and(|polls| polls.wake.owns(fd))
 }
 
-/// A descriptor that the thread polls, until this is dropped.
-pub(crate) struct Aside {
+/// Has the thread poll a descriptor, if some of its readiness is consumed by asking: for nothing yet. Reports
+/// go to `reports`, under `key`.
+pub(crate) fn divert(
+    fd: RawFd,
+    interest: Interest,
+    reports: &Arc<impl Report + 'static>,
+    key: Key,
+) -> io::Result<Option<Box<dyn Diverted>>> {
+    let Some(file) = consumed(fd, interest) else {
+        return Ok(None);
+    };
+    let polls = Polls::get()?;
+    let entry = Entry {
+        fd,
+        file,
+        reports: reports.clone(),
+        key,
+        level: Interest::NONE,
+        edge: Interest::NONE,
+        told: PollFlags::empty(),
+        withheld: PollFlags::empty(),
+        pause: Duration::ZERO,
+        until: None,
+        ready: DivertedReady::default(),
+    };
+    let mut state = polls.lock();
+    let index = state.entries.insert(entry);
+    if !state.runs {
+        let thread = thread::Builder::new().name("oneloop-poll".into());
+        if let Err(error) = without_signals(|| thread.spawn(|| polls.run())) {
+            state.entries.remove(index);
+            return Err(error);
+        }
+        state.runs = true;
+    }
+    drop(state);
+    Ok(Some(Box::new(Polled { polls, index, file })))
+}
+
+/// A descriptor that the thread polls.
+struct Polled {
     polls: &'static Polls,
     index: usize,
     file: Consumed,
-    inbox: Arc<Inbox>,
 }
 
-impl Aside {
-    /// Polls it for nothing yet. Reports go to the inbox, under `key`.
-    pub(crate) fn new(
-        fd: RawFd,
-        file: Consumed,
-        inbox: &Arc<Inbox>,
-        key: Key,
-    ) -> io::Result<Aside> {
-        let polls = Polls::get()?;
-        let entry = Entry {
-            fd,
-            file,
-            inbox: inbox.clone(),
-            key,
-            level: Interest::NONE,
-            edge: Interest::NONE,
-            told: PollFlags::empty(),
-            withheld: PollFlags::empty(),
-            pause: Duration::ZERO,
-            until: None,
-            ready: Found::default(),
-        };
-        let mut state = polls.lock();
-        let index = state.entries.insert(entry);
-        if !state.runs {
-            let thread = thread::Builder::new().name("oneloop-poll".into());
-            if let Err(error) = without_signals(|| thread.spawn(|| polls.run())) {
-                state.entries.remove(index);
-                return Err(error);
-            }
-            state.runs = true;
-        }
-        drop(state);
-        Ok(Aside {
-            polls,
-            index,
-            file,
-            inbox: inbox.clone(),
-        })
-    }
-
-    /// The number still means the file.
-    pub(crate) fn is_of(&self, fd: RawFd) -> bool {
+impl Diverted for Polled {
+    fn is_of(&self, fd: RawFd) -> bool {
         self.file.is_of(fd)
     }
 
-    /// Polls for this from now on, until there is something to report. `again`: what edge-triggered
-    /// handlers have been told counts as new, and is looked for at once.
-    pub(crate) fn ask(&self, level: Interest, edge: Interest, again: bool) -> io::Result<()> {
+    fn ask(&self, level: Interest, edge: Interest, again: bool) -> io::Result<()> {
         let mut state = self.polls.lock();
         let entry = &mut state.entries[self.index];
         if again {
@@ -183,21 +178,19 @@ impl Aside {
             entry.until = None;
         }
         (entry.level, entry.edge) = (level, edge);
-        let key = entry.key;
+        let (reports, key) = (entry.reports.clone(), entry.key);
         let is_ready = entry.ready.is_seen_by(level, edge);
         drop(state);
         if is_ready {
-            report(&self.inbox, key);
+            reports.report(key);
             return Ok(());
         }
         self.polls.wake.wake()
     }
 
-    /// What was found for handlers that wait for this. What they do not wait for is kept for those that are
-    /// paused, of which there may be some that are not edge-triggered if it `has_level`.
-    pub(crate) fn take(&self, level: Interest, edge: Interest, has_level: bool) -> Found {
+    fn take(&self, level: Interest, edge: Interest, has_level: bool) -> DivertedReady {
         let ready = &mut self.polls.lock().entries[self.index].ready;
-        let seen = Found {
+        let seen = DivertedReady {
             level: ready.level.seen_by(level),
             edge: ready.edge.seen_by(edge),
         };
@@ -209,8 +202,7 @@ impl Aside {
         seen
     }
 
-    /// Keeps what a handler of this mode was not called for, since it was paused, or is to be told again.
-    pub(crate) fn put_back(&self, mode: Mode, ready: Ready) {
+    fn put_back(&self, mode: Mode, ready: Ready) {
         let kept = &mut self.polls.lock().entries[self.index].ready;
         match mode {
             Mode::Edge => kept.edge |= ready,
@@ -219,10 +211,10 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for Polled {
     fn drop(&mut self) {
         // A child process has no such thread, and somebody may have had the lock.
-        if self.inbox.is_forked() {
+        if self.polls.forks != fork::seen() {
             return;
         }
         let entry = self.polls.lock().entries.remove(self.index);
@@ -265,7 +257,7 @@ struct State {
 struct Entry {
     fd: RawFd,
     file: Consumed,
-    inbox: Arc<Inbox>,
+    reports: Arc<dyn Report>,
     key: Key,
     /// What level-triggered and one-shot handlers wait for, and edge-triggered ones. Nothing while a
     /// report is on its way.
@@ -279,17 +271,10 @@ struct Entry {
     pause: Duration,
     until: Option<Instant>,
     /// What was found, and not taken yet.
-    ready: Found,
+    ready: DivertedReady,
 }
 
-/// What was found for level-triggered and one-shot handlers, and what is new to edge-triggered ones.
-#[derive(Default, Clone, Copy)]
-pub(crate) struct Found {
-    pub(crate) level: Ready,
-    pub(crate) edge: Ready,
-}
-
-impl Found {
+impl DivertedReady {
     fn is_seen_by(self, level: Interest, edge: Interest) -> bool {
         !self.level.seen_by(level).is_empty() || !self.edge.seen_by(edge).is_empty()
     }
@@ -318,7 +303,7 @@ impl Entry {
             false => (self.pause * 2).clamp(first_pause, longest),
         };
         self.until = (!lasting.is_empty()).then(|| now + self.pause);
-        let found = Found {
+        let found = DivertedReady {
             level: Ready::from_poll(u32::from(all.bits())),
             edge: Ready::from_poll(u32::from(new.bits())),
         };
@@ -341,12 +326,6 @@ fn flags(interest: Interest) -> PollFlags {
     ];
     let asked = all.into_iter().filter(|(one, _)| interest.contains(*one));
     asked.fold(PollFlags::empty(), |flags, (_, flag)| flags | flag)
-}
-
-fn report(inbox: &Inbox, key: Key) {
-    if inbox.tell(key) {
-        inbox.unpark();
-    }
 }
 
 static POLLS: AtomicPtr<Polls> = AtomicPtr::new(ptr::null_mut());
@@ -434,7 +413,7 @@ impl Polls {
                 fds.iter_mut().for_each(PollFd::clear_revents);
                 let _ = poll(&mut fds[1..], Some(&Timespec::default()));
             }
-            let (mut reports, now) = (Vec::new(), Instant::now());
+            let (mut ready, now) = (Vec::new(), Instant::now());
             let mut state = self.lock();
             let again = fds[1..].iter().map(PollFd::revents);
             for ((first, again), (fd, file)) in first.into_iter().zip(again).zip(&asked) {
@@ -445,13 +424,13 @@ impl Polls {
                 // have come in the place of another meanwhile.
                 for (_, entry) in &mut state.entries {
                     if (entry.fd, entry.file) == (*fd, *file) && entry.found(first, again, now) {
-                        reports.push((entry.inbox.clone(), entry.key));
+                        ready.push((entry.reports.clone(), entry.key));
                     }
                 }
             }
             drop(state);
-            for (inbox, key) in reports {
-                report(&inbox, key);
+            for (reports, key) in ready {
+                reports.report(key);
             }
         }
     }
@@ -463,20 +442,23 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::PollerKind;
-    use crate::poller::Poller;
 
     const EVENT: PollFlags = PollFlags::PRI.union(PollFlags::ERR);
     const NONE: PollFlags = PollFlags::empty();
 
+    struct NoReports;
+
+    impl Report for NoReports {
+        fn report(&self, _: Key) {}
+    }
+
     /// Of handlers that wait for priority data.
     fn entry(modes: &[Mode]) -> Entry {
         let file = File::open("/proc/self/mounts").unwrap();
-        let poller = Poller::new(PollerKind::BEST).unwrap();
         let mut entry = Entry {
             fd: -1,
             file: consumed(file.as_raw_fd(), Interest::PRIORITY).unwrap(),
-            inbox: Arc::new(Inbox::new(poller.waker())),
+            reports: Arc::new(NoReports),
             key: Key::new(0),
             level: Interest::NONE,
             edge: Interest::NONE,
@@ -484,7 +466,7 @@ mod tests {
             withheld: NONE,
             pause: Duration::ZERO,
             until: None,
-            ready: Found::default(),
+            ready: DivertedReady::default(),
         };
         ask(&mut entry, modes);
         entry
@@ -497,7 +479,7 @@ mod tests {
                 _ => entry.level = Interest::PRIORITY,
             }
         }
-        entry.ready = Found::default();
+        entry.ready = DivertedReady::default();
     }
 
     #[test]
@@ -534,7 +516,7 @@ mod tests {
         let mut entry = entry(&both);
         for n in 0..3 {
             assert!(entry.found(EVENT, EVENT, Instant::now()));
-            let Found { level, edge } = entry.ready;
+            let DivertedReady { level, edge } = entry.ready;
             assert!(!level.seen_by(Interest::PRIORITY).is_empty());
             assert_eq!(edge.seen_by(Interest::PRIORITY).is_empty(), n > 0);
             ask(&mut entry, &both);

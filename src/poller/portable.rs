@@ -1,24 +1,26 @@
 //! The `polling` crate: kqueue, event ports, poll(2), IOCP, and epoll for comparison.
-
-#![cfg_attr(not(pollable), allow(unused_imports))]
+//!
+//! Quirks that this file handles:
+//!
+//! a. Dropped in a child process, the crate's poller takes its own descriptors out of the parent's set.
+//! b. The crate makes descriptors that it does not tell of: an eventfd and a timerfd beside an epoll.
+//! c. Where the crate keeps the set itself, errors are words in place of codes.
+//! d. poll(2) is told of a descriptor only when it waits, and goes on reporting one that is closed. A wake
+//!    hides what else is ready, and may come before its sender has written to the pipe.
+//! e. A kqueue timer that has fired, or was never set, cannot be deleted.
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-#[cfg(epoll)]
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use polling::{Event, PollMode};
 
-use super::{ALARM, Wake, Watch, borrow};
-#[cfg(any(epoll, pollable))]
-use crate::os::AsRawFd;
+use super::backend::{Backend, Buffer, Found, Wake, Watch};
+use super::file::borrow;
 use crate::os::{self, RawFd};
-#[cfg(pollable)]
-use crate::os::{AsFd, BorrowedFd};
 use crate::{Interest, Mode, Ready, fork};
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -27,7 +29,7 @@ compile_error!("the keys of the `polling` crate are too short on this target");
 pub(super) struct Portable {
     poller: Arc<Owned>,
     #[cfg(epoll)]
-    alarm: Option<OwnedFd>,
+    timers: super::timerfd::Timers,
     /// Descriptors that `polling` has made for itself, beside its poller.
     hidden: Vec<RawFd>,
 }
@@ -62,84 +64,45 @@ impl Drop for Owned {
     }
 }
 
-pub(super) type Buffer = polling::Events;
-
-/// For so many events at once.
-pub(super) fn buffer(room: usize) -> Buffer {
-    polling::Events::with_capacity(NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN))
-}
+/// Room for events, once it was needed.
+pub(super) type Room = Option<polling::Events>;
 
 impl Portable {
     pub(super) fn new() -> io::Result<Portable> {
         let poller = polling::Poller::new()?;
-        let hidden = hidden(&poller);
-        Ok(Portable {
-            hidden,
+        let portable = Portable {
+            hidden: hidden(&poller),
+            // First, so that what fails here drops the poller, child process or not.
             #[cfg(epoll)]
-            alarm: super::epoll::alarm()?,
-            // The last: what fails above has to drop it.
+            timers: super::timerfd::Timers::new()?,
             poller: Arc::new(Owned {
                 poller: ManuallyDrop::new(poller),
                 forks: fork::generation(),
             }),
-        })
-    }
-
-    /// `polling` brings its own wake, and kqueue its own timers.
-    pub(super) fn add_wake_and_alarm(&self) -> io::Result<()> {
+        };
         #[cfg(all(epoll, pollable))]
-        {
+        if let Some(alarm) = portable.timers.alarm() {
+            use crate::os::AsRawFd;
             let watch = Watch {
                 interest: Interest::READABLE,
                 mode: Mode::Edge,
             };
-            if let Some(alarm) = &self.alarm {
-                self.add(alarm.as_raw_fd(), ALARM, watch)?;
-            }
+            portable.add(alarm.as_raw_fd(), super::backend::ALARM, watch)?;
         }
-        Ok(())
+        Ok(portable)
     }
 
-    /// The crate does not let its set be replaced.
-    #[cfg(all(epoll, pollable))]
-    pub(super) fn is_rebuildable(&self) -> bool {
-        false
-    }
-
-    #[cfg(all(epoll, pollable))]
-    pub(super) fn rebuild(&self, _: super::PollSet, _: &[(RawFd, u64)]) -> io::Result<bool> {
-        Ok(false)
-    }
-
-    pub(super) fn owns(&self, fd: RawFd) -> bool {
-        #[cfg(pollable)]
-        if self.poller.as_fd().as_raw_fd() == fd {
-            return true;
+    fn wait_once(&self, room: &mut polling::Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poller.wait(room, timeout) {
+            #[cfg(not(pollable))]
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            waited => waited.map(drop),
         }
-        #[cfg(epoll)]
-        if self
-            .alarm
-            .as_ref()
-            .is_some_and(|alarm| alarm.as_raw_fd() == fd)
-        {
-            return true;
-        }
-        self.hidden.contains(&fd)
     }
+}
 
-    pub(super) fn unsupported_reason(&self, watch: Watch) -> Option<&'static str> {
-        if watch.mode == Mode::Edge && !self.poller.supports_edge() {
-            return Some("the poller in use has no edge-triggered mode");
-        }
-        if watch.interest.contains(Interest::READ_CLOSED) {
-            return Some("the `polling` crate does not tell when the peer closes");
-        }
-        let priority = watch.interest.contains(Interest::PRIORITY);
-        (priority && cfg!(kqueue)).then_some("kqueue tells of no priority data")
-    }
-
-    pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
-        // poll(2) is first told of it when it waits.
+impl Backend for Portable {
+    fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
         #[cfg(not(pollable))]
         super::exists(fd)?;
         let fd = borrow(fd)?;
@@ -156,8 +119,7 @@ impl Portable {
         added.map_err(with_code)
     }
 
-    pub(super) fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
-        // poll(2) would go on saying that it is closed.
+    fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
         #[cfg(not(pollable))]
         super::exists(fd).inspect_err(|_| drop(self.delete(fd)))?;
         let fd = borrow(fd)?;
@@ -166,56 +128,48 @@ impl Portable {
         modified.map_err(with_code)
     }
 
-    pub(super) fn delete(&self, fd: RawFd) -> io::Result<()> {
+    fn delete(&self, fd: RawFd) -> io::Result<()> {
         self.poller.delete(borrow(fd)?).map_err(with_code)
     }
 
-    pub(super) fn wait(
+    fn wait(
         &self,
         buffer: &mut Buffer,
         timeout: Option<Duration>,
-        mut take: impl FnMut(u64, Ready),
+        found: &mut Found,
     ) -> io::Result<()> {
-        buffer.clear();
-        self.wait_once(buffer, timeout)?;
-        // With poll(2), a wake hides what else there is.
-        #[cfg(not(pollable))]
-        if buffer.is_empty() {
-            self.wait_once(buffer, Some(Duration::ZERO))?;
+        let size = NonZeroUsize::new(buffer.room).unwrap_or(NonZeroUsize::MIN);
+        let make = || polling::Events::with_capacity(size);
+        let room = buffer.portable.get_or_insert_with(make);
+        room.clear();
+        self.wait_once(room, timeout)?;
+        // The wake that it may have been hides the others.
+        if cfg!(not(pollable)) && room.is_empty() {
+            self.wait_once(room, Some(Duration::ZERO))?;
         }
-        for event in buffer.iter() {
-            take(event.key as u64, Ready::from_polling(&event));
+        for event in room.iter() {
+            found.push(event.key as u64, Ready::from_polling(&event));
         }
         Ok(())
     }
 
-    fn wait_once(&self, buffer: &mut Buffer, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poller.wait(buffer, timeout) {
-            // With poll(2), a wake that is seen before its sender has written to the pipe.
-            #[cfg(not(pollable))]
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            waited => waited.map(drop),
-        }
-    }
-
-    pub(super) fn waker(&self) -> Weak<dyn Wake> {
-        Arc::downgrade(&(self.poller.clone() as Arc<dyn Wake>))
+    fn waker(&self) -> Weak<dyn Wake> {
+        Arc::downgrade(&self.poller) as Weak<dyn Wake>
     }
 
     #[cfg(epoll)]
-    pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        super::epoll::set_alarm(self.alarm.as_ref(), delay)
+    fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+        self.timers.set_alarm(delay)
     }
 
     #[cfg(kqueue)]
-    pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+    fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
         use polling::os::kqueue::{PollerKqueueExt, Timer};
         let timer = |timeout| Timer { id: 0, timeout };
-        // One that has fired, or was never set, is not there to be deleted.
         let _ = self.poller.delete_filter(timer(Duration::ZERO));
         match delay {
             Some(delay) => {
-                let key = ALARM as usize;
+                let key = super::backend::ALARM as usize;
                 self.poller.add_filter(timer(delay), key, PollMode::Oneshot)
             }
             None => Ok(()),
@@ -224,22 +178,55 @@ impl Portable {
 
     /// Elsewhere the poller is no descriptor that a host could watch, so no alarm is due.
     #[cfg(not(any(epoll, kqueue)))]
-    pub(super) fn set_alarm(&self, _: Option<Duration>) -> io::Result<()> {
+    fn set_alarm(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
-}
 
-#[cfg(pollable)]
-impl AsFd for Portable {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poller.as_fd()
+    #[cfg(epoll)]
+    fn watch_clock(&self) -> io::Result<()> {
+        self.timers
+            .watch_clock(|fd, key| self.add(fd, key, super::backend::NESTED))
+    }
+
+    #[cfg(pollable)]
+    fn second(&self) -> io::Result<Box<dyn Backend>> {
+        Ok(Box::new(Portable::new()?))
+    }
+
+    fn owns(&self, fd: RawFd) -> bool {
+        #[cfg(epoll)]
+        if self.timers.owns(fd) {
+            return true;
+        }
+        #[cfg(pollable)]
+        if os::AsRawFd::as_raw_fd(&self.as_fd()) == fd {
+            return true;
+        }
+        self.hidden.contains(&fd)
+    }
+
+    fn unsupported_reason(&self, watch: Watch) -> Option<&'static str> {
+        if watch.mode == Mode::Edge && !self.poller.supports_edge() {
+            return Some("the poller in use has no edge-triggered mode");
+        }
+        if watch.interest.contains(Interest::READ_CLOSED) {
+            return Some("the `polling` crate does not tell when the peer closes");
+        }
+        let priority = watch.interest.contains(Interest::PRIORITY);
+        (priority && cfg!(kqueue)).then_some("kqueue tells of no priority data")
+    }
+
+    #[cfg(pollable)]
+    fn as_fd(&self) -> os::BorrowedFd<'_> {
+        os::AsFd::as_fd(&**self.poller)
     }
 }
 
 /// What a poller on epoll has put into its set before all else: the crate does not tell, Linux does.
 #[cfg(all(epoll, pollable))]
 fn hidden(poller: &polling::Poller) -> Vec<RawFd> {
-    let path = format!("/proc/self/fdinfo/{}", poller.as_fd().as_raw_fd());
+    let number = os::AsRawFd::as_raw_fd(poller);
+    let path = format!("/proc/self/fdinfo/{number}");
     let info = std::fs::read_to_string(path).unwrap_or_default();
     let targets = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
     let number = |line: &str| line.split_whitespace().next()?.parse().ok();
@@ -252,7 +239,6 @@ fn hidden(_: &polling::Poller) -> Vec<RawFd> {
     Vec::new()
 }
 
-/// Where the crate keeps the set by itself, it says in words what a kernel says by a code.
 fn with_code(error: io::Error) -> io::Error {
     let code = match (error.raw_os_error(), error.kind()) {
         (None, io::ErrorKind::AlreadyExists) => os::EEXIST,

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use oneloop::faults::{Call, Fault};
+use crate::faulty::{Call, Fault};
 use oneloop::{Action, Interest, Mode, Reactor};
 
 use crate::{Log, Stage};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use oneloop::faults::Fault;
+use crate::faulty::{Fault, Faults};
 use oneloop::{Event, Interest, Mode, Reactor};
 
 use crate::bystanders::Bystanders;
@@ -159,6 +159,7 @@ pub fn events_for_keys_long_gone_are_for_nobody(stage: &mut Stage) {
 /// A handler that another thread removes between the wait and the calls leaves an event for nobody. Many of
 /// them, one after the other, are no reason to tell the kernel of all others again.
 pub fn events_of_handlers_just_removed_do_not_rebuild_the_set(stage: &mut Stage) {
+    let faults = stage.faults();
     let others: Vec<_> = (0..20).map(|_| pair()).collect();
     for (a, _) in &others {
         let a = a.try_clone().expect("a descriptor");
@@ -166,7 +167,7 @@ pub fn events_of_handlers_just_removed_do_not_rebuild_the_set(stage: &mut Stage)
     }
     stage.turns(2);
     let (before, rounds) = (stage.reactor.stats().kernel_changes, 40);
-    fn remove_another(reactor: &Reactor, left: u64) {
+    fn remove_another(reactor: &Reactor, faults: &Faults, left: u64) {
         if left == 0 {
             return reactor.stop();
         }
@@ -174,12 +175,12 @@ pub fn events_of_handlers_just_removed_do_not_rebuild_the_set(stage: &mut Stage)
         let added = reactor.add_handler(c, READ, Mode::Level, |_, _| {});
         reactor.remove_handler(added.expect("open")).expect("known");
         // With the key of that one.
-        reactor.faults().order(Fault::Gone, 1);
-        let next = reactor.clone();
-        let post = move || remove_another(&next, left - 1);
+        faults.order(Fault::Gone, 1);
+        let (next, faults) = (reactor.clone(), faults.clone());
+        let post = move || remove_another(&next, &faults, left - 1);
         reactor.call_soon(post).expect("open");
     }
-    remove_another(&stage.reactor, rounds);
+    remove_another(&stage.reactor, &faults, rounds);
     stage.run();
     let changes = stage.reactor.stats().kernel_changes - before;
     assert!(

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use crate::faulty::{Call, Fault};
 use libc::{EBADF, EEXIST, EINTR, EINVAL, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC, EPERM};
-use oneloop::faults::{Call, Fault};
 use oneloop::{Action, Error, ErrorKind, HandlerId, Interest, Mode, Priority, Reactor};
 
 use crate::bystanders::Bystanders;
@@ -77,8 +77,8 @@ pub fn a_socket_that_a_sandbox_refuses_is_not_always_ready(stage: &mut Stage) {
 
 /// A refused source comes back, its closure is dropped, and nothing is registered.
 pub fn a_refused_add_leaves_no_trace(stage: &mut Stage) {
-    let mut others = Bystanders::new(stage);
     let (faults, modes) = (stage.faults(), stage.modes());
+    let mut others = Bystanders::new(stage);
     let (added, log) = (Log::default(), Log::default());
     let (peers, seen) = (added.clone(), log.clone());
     everywhere(stage, move |reactor| {
@@ -122,8 +122,8 @@ pub fn a_refused_add_leaves_no_trace(stage: &mut Stage) {
 
 /// The same with a number.
 pub fn a_refused_raw_add_leaves_no_trace(stage: &mut Stage) {
-    let mut others = Bystanders::new(stage);
     let (faults, modes) = (stage.faults(), stage.modes());
+    let mut others = Bystanders::new(stage);
     everywhere(stage, move |reactor| {
         for code in REFUSALS {
             for &mode in modes {
@@ -342,8 +342,8 @@ pub fn a_refused_update_leaves_all_as_it_was(stage: &mut Stage) {
 
 /// So does one that resumes a handler.
 pub fn a_refused_resumption_leaves_the_handler_paused(stage: &mut Stage) {
-    let mut others = Bystanders::new(stage);
     let (faults, modes) = (stage.faults(), stage.modes());
+    let mut others = Bystanders::new(stage);
     let log = Log::default();
     let seen = log.clone();
     everywhere(stage, move |reactor| {
@@ -462,8 +462,8 @@ pub fn a_refused_pause_is_told(stage: &mut Stage) {
 /// A removal is never refused: the handler is gone, its closure dropped, and its number can be
 /// registered anew, even if the kernel keeps the descriptor.
 pub fn a_removal_that_the_kernel_refuses_is_one_all_the_same(stage: &mut Stage) {
-    let mut others = Bystanders::new(stage);
     let (faults, modes) = (stage.faults(), stage.modes());
+    let mut others = Bystanders::new(stage);
     let (added, log) = (Log::default(), Log::default());
     let (peers, seen) = (added.clone(), log.clone());
     everywhere(stage, move |reactor| {

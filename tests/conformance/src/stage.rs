@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use oneloop::faults::Faults;
 use oneloop::{Error, ErrorKind, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
 
+use crate::faulty::Faults;
 use crate::tools::{Watchdog, pair};
 use crate::{HostUnderTest, Outside, Sources, tally};
 
@@ -19,6 +19,8 @@ pub struct Stage<'a> {
     pub poller: PollerKind,
     /// Where the case gets its sources.
     pub sources: Sources,
+    /// What goes wrong on command, if the case has asked for it.
+    faults: Option<Faults>,
     has_edge: bool,
     host: &'a mut dyn HostUnderTest,
     _watchdog: Watchdog,
@@ -39,6 +41,7 @@ impl<'a> Stage<'a> {
             reactor,
             poller,
             sources,
+            faults: None,
             host,
             _watchdog: Watchdog::new(name),
         }
@@ -93,9 +96,14 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// What goes wrong on command, for what is registered from now on.
-    pub fn faults(&self) -> Faults {
-        self.reactor.faults()
+    /// Puts a reactor on the stage in which things go wrong on command. To be called before anything is
+    /// registered, and before the reactor is cloned: all other cases run on one that tests have not touched.
+    pub fn faults(&mut self) -> Faults {
+        assert_eq!(self.reactor.stats().handlers, 0, "a handler is lost");
+        let faults = Faults::default();
+        self.reactor = faults.reactor(self.poller).expect("a reactor");
+        self.faults = Some(faults.clone());
+        faults
     }
 
     /// Lets the host drive for `n` whole turns at least, none of which waits.
@@ -158,7 +166,9 @@ impl<'a> Stage<'a> {
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
         self.reactor.close();
-        tally::add_all(self.reactor.faults().injected());
+        if let Some(faults) = &self.faults {
+            tally::add_all(faults.injected());
+        }
     }
 }
 

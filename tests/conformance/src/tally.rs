@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Write, stderr};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use oneloop::faults::Fault;
+use crate::faulty::Fault;
 
 static TALLY: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 

@@ -1,6 +1,6 @@
 //! The real code of the engine, its inbox, virtual sources and futures, run by loom: every order in
 //! which threads can come to its locks and flags, and every value that the memory model lets them
-//! read there. In the kernel's place is `src/poller/loom.rs`.
+//! read there. In the kernel's place is `kernel.rs`.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
@@ -11,9 +11,12 @@
 //! be interrupted where it need not wait; a larger number takes longer.
 #![cfg(loom)]
 
+mod kernel;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+pub use kernel::{local_reactor, reactor, reactor_with, sleep};
 use loom::model::Builder;
 use loom::thread::JoinHandle;
 use oneloop::Reactor;
@@ -55,7 +58,7 @@ fn host_until(reactor: &Reactor, count: &Count, target: usize) {
             break;
         }
         if idle {
-            host.sleep();
+            sleep(&host);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use loom::thread;
 use oneloop::{Action, Error, ErrorKind, Interest, Mode, Priority, Reactor, Ready, VirtualSource};
-use oneloop_loom::{Count, explore, explore_both, join};
+use oneloop_loom::{Count, explore, explore_both, join, local_reactor, reactor};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -41,7 +41,7 @@ fn busy_handler(
 #[test]
 fn a_handler_that_another_thread_removes() {
     explore("a_handler_that_another_thread_removes", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (id, calls, drops) = busy_handler(&reactor, || Action::Continue);
         let (other, counted) = (reactor.clone(), calls.clone());
         let thread = thread::spawn(move || {
@@ -60,7 +60,7 @@ fn a_handler_that_another_thread_removes() {
 #[test]
 fn a_handler_that_everybody_removes() {
     explore("a_handler_that_everybody_removes", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (id, calls, drops) = busy_handler(&reactor, || Action::Remove);
         let threads = [(); 2].map(|()| {
             let other = reactor.clone();
@@ -77,7 +77,7 @@ fn a_handler_that_everybody_removes() {
 #[test]
 fn a_handler_in_the_place_of_another() {
     explore("a_handler_in_the_place_of_another", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (id, _, drops) = busy_handler(&reactor, || Action::Continue);
         let other = reactor.clone();
         let thread = thread::spawn(move || {
@@ -101,7 +101,7 @@ fn a_handler_that_another_thread_pauses_and_resumes() {
     explore_both(
         "a_handler_that_another_thread_pauses_and_resumes",
         |until| {
-            let reactor = Reactor::new().unwrap();
+            let reactor = reactor();
             let (source, readiness) = VirtualSource::pair();
             let count = Count::default();
             let called = count.clone();
@@ -126,7 +126,7 @@ fn a_handler_that_another_thread_pauses_and_resumes() {
 #[test]
 fn a_timer_that_another_thread_cancels() {
     let cancel = |every: bool| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (fires, drops) = (Count::default(), Count::default());
         let (fired, dropped) = (fires.clone(), drops.on_drop());
         let fire = move || {
@@ -159,7 +159,7 @@ fn a_timer_that_another_thread_cancels() {
 #[test]
 fn a_loop_that_another_thread_closes() {
     explore("a_loop_that_another_thread_closes", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let drops = Count::default();
         for _ in 0..2 {
             let dropped = drops.on_drop();
@@ -184,7 +184,7 @@ fn a_loop_that_another_thread_closes() {
 #[test]
 fn a_busy_loop_that_another_thread_closes() {
     explore("a_busy_loop_that_another_thread_closes", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (_, _, handlers) = busy_handler(&reactor, || Action::Continue);
         let timers = Count::default();
         let dropped = timers.on_drop();
@@ -209,7 +209,7 @@ fn a_busy_loop_that_another_thread_closes() {
 #[test]
 fn a_loop_that_another_thread_closes_ends() {
     explore("a_loop_that_another_thread_closes_ends", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         reactor.call_later(HOUR, || {}).unwrap();
         let other = reactor.clone();
         let thread = thread::spawn(move || other.close());
@@ -225,7 +225,7 @@ fn a_loop_that_another_thread_closes_ends() {
 #[test]
 fn a_loop_that_is_dropped_while_others_post() {
     explore("a_loop_that_is_dropped_while_others_post", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let drops = Count::default();
         let (remote, dropped) = (reactor.remote(), drops.on_drop());
         let post = move || match remote.call_soon(move || drop(dropped)) {
@@ -259,7 +259,7 @@ impl Drop for Here {
 #[test]
 fn a_local_loop_that_is_dropped_while_others_use_it() {
     explore("a_local_loop_that_is_dropped_while_others_use_it", || {
-        let reactor = Reactor::new_local().unwrap();
+        let reactor = local_reactor();
         let drops = Count::default();
         let here = || Here(Rc::new(()), thread::current().id(), drops.clone());
         let (source, readiness) = VirtualSource::pair();
@@ -292,7 +292,7 @@ fn a_local_loop_that_is_dropped_while_others_use_it() {
 #[test]
 fn a_source_that_is_set_while_its_loop_ends() {
     explore("a_source_that_is_set_while_its_loop_ends", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = VirtualSource::pair();
         let drops = Count::default();
         let dropped = drops.on_drop();
@@ -316,7 +316,7 @@ fn a_source_that_is_set_while_its_loop_ends() {
 #[test]
 fn two_threads_that_drive() {
     explore("two_threads_that_drive", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let ran = Count::default();
         let inside = loom::sync::Arc::new(AtomicBool::new(false));
         for _ in 0..2 {
@@ -347,7 +347,7 @@ fn two_threads_that_drive() {
 #[test]
 fn a_loop_that_changes_hosts_while_others_post() {
     explore_both("a_loop_that_changes_hosts_while_others_post", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let count = Count::default();
         let (remote, ran) = (reactor.remote(), count.clone());
         let thread = thread::spawn(move || {
@@ -371,7 +371,7 @@ fn a_callback_that_drives_while_its_handler_is_removed() {
     explore(
         "a_callback_that_drives_while_its_handler_is_removed",
         || {
-            let reactor = Reactor::new().unwrap();
+            let reactor = reactor();
             let weak = reactor.downgrade();
             let drive = move || {
                 let again = weak.upgrade().unwrap().turn(Some(Duration::ZERO));

@@ -11,7 +11,7 @@ use loom::future::block_on;
 use loom::thread;
 use oneloop::futures::{Async, Timer};
 use oneloop::{ErrorKind, Interest, Reactor, Ready, VirtualSource};
-use oneloop_loom::{Count, explore, explore_both, join};
+use oneloop_loom::{Count, explore, explore_both, join, reactor};
 
 fn pair(reactor: &Reactor) -> (Arc<Async<VirtualSource>>, oneloop::SetReadiness) {
     let (source, readiness) = VirtualSource::pair();
@@ -21,7 +21,7 @@ fn pair(reactor: &Reactor) -> (Arc<Async<VirtualSource>>, oneloop::SetReadiness)
 #[test]
 fn a_task_of_the_loop_and_a_source_of_another_thread() {
     explore("a_task_of_the_loop_and_a_source_of_another_thread", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = pair(&reactor);
         let thread = thread::spawn(move || readiness.set(Ready::READABLE));
         reactor.block_on(source.readable()).unwrap().unwrap();
@@ -33,7 +33,7 @@ fn a_task_of_the_loop_and_a_source_of_another_thread() {
 #[test]
 fn two_tasks_on_one_source() {
     explore_both("two_tasks_on_one_source", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = pair(&reactor);
         readiness.set(Ready::READABLE);
         let (other, remote, woken) = (source.clone(), reactor.remote(), Count::default());
@@ -61,7 +61,7 @@ impl Wake for Nothing {
 #[test]
 fn a_task_that_gives_up_beside_one_that_waits() {
     explore("a_task_that_gives_up_beside_one_that_waits", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = pair(&reactor);
         let other = source.clone();
         let give_up = move || {
@@ -81,7 +81,7 @@ fn a_task_that_gives_up_beside_one_that_waits() {
 #[test]
 fn an_attempt_between_two_reports() {
     explore("an_attempt_between_two_reports", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = pair(&reactor);
         let setter = readiness.clone();
         let thread = thread::spawn(move || setter.set(Ready::READABLE));
@@ -99,7 +99,7 @@ fn an_attempt_between_two_reports() {
 #[test]
 fn an_edge_beside_an_attempt() {
     explore_both("an_edge_beside_an_attempt", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = pair(&reactor);
         readiness.set(Ready::READABLE);
         let in_vain = |_: &VirtualSource| Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
@@ -134,7 +134,7 @@ fn look(reactor: &Reactor) {
 #[test]
 fn a_task_that_waits_while_its_loop_is_closed() {
     explore("a_task_that_waits_while_its_loop_is_closed", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, _readiness) = pair(&reactor);
         let thread = thread::spawn(move || block_on(source.readable()));
         reactor.close();
@@ -149,7 +149,7 @@ fn a_task_that_waits_while_its_loop_is_closed() {
 #[test]
 fn a_source_that_is_dropped_while_it_is_reported() {
     explore("a_source_that_is_dropped_while_it_is_reported", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = pair(&reactor);
         readiness.set(Ready::READABLE);
         let task = move || {
@@ -174,7 +174,7 @@ fn a_source_that_is_dropped_while_it_is_reported() {
 #[test]
 fn a_timer_that_moves_from_task_to_task() {
     explore_both("a_timer_that_moves_from_task_to_task", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let hour = Duration::from_secs(3600);
         let mut timer = Timer::after(&reactor, hour);
         let (woken, remote) = (Count::default(), reactor.remote());

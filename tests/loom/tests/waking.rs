@@ -7,15 +7,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use loom::thread;
-use oneloop::{Action, Event, Interest, Mode, Priority, Reactor, Ready, TestClock, VirtualSource};
-use oneloop_loom::{Count, explore, explore_both, join};
+use oneloop::{Action, Event, Interest, Mode, Priority, Ready, TestClock, VirtualSource};
+use oneloop_loom::{Count, explore, explore_both, join, reactor, reactor_with, sleep};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn posts_of_two_threads() {
     explore_both("posts_of_two_threads", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let count = Count::default();
         let threads = [Priority::Normal, Priority::High].map(|priority| {
             let (remote, count) = (reactor.remote(), count.clone());
@@ -30,7 +30,7 @@ fn posts_of_two_threads() {
 #[test]
 fn posts_of_one_thread_in_order() {
     explore_both("posts_of_one_thread_in_order", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (count, log) = (Count::default(), Arc::new(Mutex::new(Vec::new())));
         let (remote, ran, log_of_posts) = (reactor.remote(), count.clone(), log.clone());
         let thread = thread::spawn(move || {
@@ -52,7 +52,7 @@ fn posts_of_one_thread_in_order() {
 #[test]
 fn a_timer_of_another_thread() {
     explore_both("a_timer_of_another_thread", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         reactor.call_later(HOUR, || {}).unwrap();
         let (other, count) = (reactor.clone(), Count::default());
         let fired = count.clone();
@@ -66,7 +66,7 @@ fn a_timer_of_another_thread() {
 #[test]
 fn a_timer_that_another_thread_moves() {
     explore_both("a_timer_that_another_thread_moves", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (other, count) = (reactor.clone(), Count::default());
         let fired = count.clone();
         let timer = reactor.call_later(HOUR, move || fired.up()).unwrap();
@@ -80,7 +80,7 @@ fn a_timer_that_another_thread_moves() {
 fn a_clock_that_another_thread_moves() {
     explore_both("a_clock_that_another_thread_moves", |until| {
         let clock = TestClock::new();
-        let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+        let reactor = reactor_with(|builder| builder.clock(clock.clone()));
         let count = Count::default();
         let fired = count.clone();
         reactor.call_later(HOUR, move || fired.up()).unwrap();
@@ -94,7 +94,7 @@ fn a_clock_that_another_thread_moves() {
 #[test]
 fn a_source_that_two_threads_set() {
     explore_both("a_source_that_two_threads_set", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = VirtualSource::pair();
         let (count, mut told) = (Count::default(), [false; 2]);
         let counted = count.clone();
@@ -122,7 +122,7 @@ fn a_source_that_two_threads_set() {
 #[test]
 fn two_handlers_on_a_source_that_two_threads_set() {
     explore_both("two_handlers_on_a_source_that_two_threads_set", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = VirtualSource::pair();
         let count = Count::default();
         for interest in [Interest::READABLE, Interest::WRITABLE] {
@@ -145,7 +145,7 @@ fn two_handlers_on_a_source_that_two_threads_set() {
 #[test]
 fn two_sources_that_two_threads_set() {
     explore_both("two_sources_that_two_threads_set", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let count = Count::default();
         let threads = [(); 2].map(|()| {
             let (source, readiness) = VirtualSource::pair();
@@ -169,7 +169,7 @@ fn two_sources_that_two_threads_set() {
 #[test]
 fn a_source_that_is_set_while_its_handler_is_added() {
     explore_both("a_source_that_is_set_while_its_handler_is_added", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = VirtualSource::pair();
         let (other, count) = (reactor.clone(), Count::default());
         let called = count.clone();
@@ -196,7 +196,7 @@ fn a_source_that_is_set_while_its_handler_is_added() {
 #[test]
 fn a_source_whose_readiness_other_threads_drop() {
     explore_both("a_source_whose_readiness_other_threads_drop", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, readiness) = VirtualSource::pair();
         let count = Count::default();
         let told = count.clone();
@@ -218,7 +218,7 @@ fn a_source_whose_readiness_other_threads_drop() {
 #[test]
 fn a_post_while_a_host_renews() {
     explore("a_post_while_a_host_renews", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (remote, count) = (reactor.remote(), Count::default());
         let ran = count.clone();
         let post = move || remote.call_soon(move || ran.up()).unwrap();
@@ -231,7 +231,7 @@ fn a_post_while_a_host_renews() {
             }
             if idle {
                 host.rebuild().unwrap();
-                host.sleep();
+                sleep(&host);
             }
         }
         thread.join().unwrap();
@@ -241,7 +241,7 @@ fn a_post_while_a_host_renews() {
 #[test]
 fn a_stop_of_another_thread() {
     explore("a_stop_of_another_thread, built-in", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         reactor.call_later(HOUR, || {}).unwrap();
         let remote = reactor.remote();
         let thread = thread::spawn(move || remote.stop());
@@ -249,7 +249,7 @@ fn a_stop_of_another_thread() {
         thread.join().unwrap();
     });
     explore("a_stop_of_another_thread, hosted", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let remote = reactor.remote();
         let thread = thread::spawn(move || remote.stop());
         let mut host = reactor.host("loom").unwrap();
@@ -259,7 +259,7 @@ fn a_stop_of_another_thread() {
                 break;
             }
             if turn.idle {
-                host.sleep();
+                sleep(&host);
             }
         }
         thread.join().unwrap();
@@ -270,7 +270,7 @@ fn a_stop_of_another_thread() {
 #[test]
 fn a_stop_loses_no_post() {
     explore_both("a_stop_loses_no_post", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let anchor = reactor.call_later(HOUR, || {}).unwrap();
         let (count, stopper, remote) = (Count::default(), reactor.remote(), reactor.remote());
         let ran = count.clone();
@@ -287,7 +287,7 @@ fn a_stop_loses_no_post() {
 #[test]
 fn the_last_handler_and_timer_go_while_it_sleeps() {
     explore("the_last_handler_and_timer_go_while_it_sleeps", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (source, _readiness) = VirtualSource::pair();
         let (interest, mode) = (Interest::READABLE, Mode::Level);
         let handler = reactor.add_handler(source, interest, mode, |_, _| {});
@@ -305,7 +305,7 @@ fn the_last_handler_and_timer_go_while_it_sleeps() {
 #[test]
 fn a_future_that_another_thread_wakes() {
     explore("a_future_that_another_thread_wakes", || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let done = Count::default();
         let mut thread = None;
         let future = poll_fn(|cx| {

@@ -1,13 +1,14 @@
-//! A backend that wraps another and fails on command, for tests: what a kernel may do, and hardly
-//! ever does. Only there with the feature `__faults`, which is for nobody else.
+//! A backend that decorates another and fails on command: what a kernel may do, and hardly ever does.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::*;
+use oneloop::testing::{Backend, Buffer, CLOCK, Doubles, Found, OURS, Wake, Watch, backend};
+use oneloop::{Interest, PollerKind, Reactor, Ready};
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,14 +62,7 @@ pub enum Call {
 
 /// The faults of one loop. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    /// Somebody has this in hand; until then nothing is looked up or kept.
-    in_use: AtomicBool,
-    orders: Mutex<Orders>,
-}
+pub struct Faults(Arc<Mutex<Orders>>);
 
 #[derive(Default)]
 struct Orders {
@@ -120,23 +114,38 @@ impl Faults {
         self.orders().injected.clone()
     }
 
-    /// A backend that fails when this says so.
-    pub(super) fn wrap(&self, real: Backend, set: PollSet) -> Backend {
-        Backend::Faulty(Faulty {
-            waker: Arc::new(FaultyWake(self.clone(), each!(&real, it => it.waker()))),
-            real: Box::new(real),
+    /// Makes a reactor in which these faults happen.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`](oneloop::Builder::build).
+    pub fn reactor(&self, poller: PollerKind) -> oneloop::Result<Reactor> {
+        let (faults, clock) = (self.clone(), self.clone());
+        let make = move |kind| Ok(faults.decorate(backend(kind)?, Call::Wait));
+        let doubles = Doubles {
+            backend: Some(Arc::new(make)),
+            clock: Some(Arc::new(move || clock.now())),
+        };
+        Reactor::builder().poller(poller).doubles(doubles).build()
+    }
+
+    /// Decorates a backend, whose wait fails as `wait`.
+    fn decorate(&self, real: Box<dyn Backend>, wait: Call) -> Box<dyn Backend> {
+        Box::new(Faulty {
+            waker: Arc::new(FaultyWake {
+                real: real.waker(),
+                faults: self.clone(),
+            }),
+            real,
             faults: self.clone(),
-            set,
+            wait,
             keys: Mutex::default(),
         })
     }
 
     /// What the monotonic clock shows.
-    pub(crate) fn now(&self) -> Instant {
+    fn now(&self) -> Instant {
         let now = Instant::now();
-        if !self.is_in_use() {
-            return now;
-        }
         let mut orders = self.orders();
         match orders.take(None, |fault| fault == Fault::StandingClock) {
             Some(_) => *orders.clock.get_or_insert(now),
@@ -145,16 +154,6 @@ impl Faults {
                 now
             }
         }
-    }
-
-    /// Somebody has this in hand now.
-    pub(crate) fn in_hand(&self) -> Faults {
-        self.0.in_use.store(true, SeqCst);
-        self.clone()
-    }
-
-    fn is_in_use(&self) -> bool {
-        self.0.in_use.load(SeqCst)
     }
 
     fn push(&self, fault: Fault, fd: Option<RawFd>, skip: u64, left: u64) {
@@ -167,7 +166,7 @@ impl Faults {
         self.orders().open.push(order);
     }
 
-    pub(super) fn fails(&self, call: Call) -> io::Result<()> {
+    fn fails(&self, call: Call) -> io::Result<()> {
         self.fails_for(None, call)
     }
 
@@ -186,11 +185,11 @@ impl Faults {
     }
 
     fn take(&self, fd: Option<RawFd>, is: impl Fn(Fault) -> bool) -> Option<Fault> {
-        self.is_in_use().then(|| self.orders().take(fd, is))?
+        self.orders().take(fd, is)
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
-        self.0.orders.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,20 +213,24 @@ impl Orders {
     }
 }
 
-struct FaultyWake(Faults, Weak<dyn Wake>);
+struct FaultyWake {
+    real: Weak<dyn Wake>,
+    faults: Faults,
+}
 
 impl Wake for FaultyWake {
     fn wake(&self) -> io::Result<()> {
-        self.0.fails(Call::Wake)?;
-        self.1.upgrade().map_or(Ok(()), |wake| wake.wake())
+        self.faults.fails(Call::Wake)?;
+        self.real.upgrade().map_or(Ok(()), |wake| wake.wake())
     }
 }
 
-pub(super) struct Faulty {
+struct Faulty {
+    real: Box<dyn Backend>,
     waker: Arc<FaultyWake>,
-    real: Box<Backend>,
     faults: Faults,
-    set: PollSet,
+    /// How its wait fails.
+    wait: Call,
     keys: Mutex<Keys>,
 }
 
@@ -254,107 +257,47 @@ impl Keys {
     }
 }
 
-impl Faulty {
-    #[cfg(pollable)]
-    pub(super) fn another(&self) -> io::Result<Backend> {
-        self.faults.fails(Call::Create)?;
-        Ok(self.faults.wrap(self.real.another()?, PollSet::Edge))
-    }
-
-    pub(super) fn owns(&self, fd: RawFd) -> bool {
-        each!(&*self.real, it => it.owns(fd))
-    }
-
-    pub(super) fn events(&self) -> EventBuf {
-        self.real.events()
-    }
-
-    pub(super) fn add_wake_and_alarm(&self) -> io::Result<()> {
-        each!(&*self.real, it => it.add_wake_and_alarm())
-    }
-
-    pub(super) fn unsupported_reason(&self, watch: Watch) -> Option<&'static str> {
-        each!(&*self.real, it => it.unsupported_reason(watch))
-    }
-
-    pub(super) fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
+impl Backend for Faulty {
+    fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
         let call = if key < OURS { Call::Add } else { Call::Nest };
         self.faults.fails_for(Some(fd), call)?;
-        each!(&*self.real, it => it.add(fd, key, watch))?;
-        self.track(|keys| keys.insert(fd, key, watch));
+        self.real.add(fd, key, watch)?;
+        self.keys().insert(fd, key, watch);
         Ok(())
     }
 
-    pub(super) fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
+    fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
         self.faults.fails_for(Some(fd), Call::Modify)?;
-        each!(&*self.real, it => it.modify(fd, key, watch))?;
-        self.track(|keys| keys.insert(fd, key, watch));
+        self.real.modify(fd, key, watch)?;
+        self.keys().insert(fd, key, watch);
         Ok(())
     }
 
-    pub(super) fn delete(&self, fd: RawFd) -> io::Result<()> {
-        // Whatever becomes of it, nobody wants to hear of it any more.
-        self.track(|keys| keys.remove(fd));
+    fn delete(&self, fd: RawFd) -> io::Result<()> {
+        // Whether it fails or not, no handler is to hear of it any more.
+        self.keys().remove(fd);
         self.faults.fails_for(Some(fd), Call::Delete)?;
-        each!(&*self.real, it => it.delete(fd))
+        self.real.delete(fd)
     }
 
-    pub(super) fn waker(&self) -> Weak<dyn Wake> {
-        Arc::downgrade(&(self.waker.clone() as Arc<dyn Wake>))
-    }
-
-    pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
-        self.faults.fails(Call::Alarm)?;
-        each!(&*self.real, it => it.set_alarm(delay))
-    }
-
-    #[cfg(all(epoll, pollable))]
-    pub(super) fn is_rebuildable(&self) -> bool {
-        each!(&*self.real, it => it.is_rebuildable())
-    }
-
-    #[cfg(all(epoll, pollable))]
-    pub(super) fn rebuild(&self, set: PollSet, others: &[(RawFd, u64)]) -> io::Result<bool> {
-        self.faults.fails(Call::Renew)?;
-        each!(&*self.real, it => it.rebuild(set, others))
-    }
-
-    pub(super) fn wait(
+    fn wait(
         &self,
-        raw: &mut EventBuf,
+        buffer: &mut Buffer,
         timeout: Option<Duration>,
-        mut take: impl FnMut(u64, Ready),
+        found: &mut Found,
     ) -> io::Result<()> {
-        if !self.faults.is_in_use() {
-            return self.fetch(raw, timeout, take);
+        self.faults.fails(self.wait)?;
+        let mut timeout = timeout;
+        if self.faults.is_due(None, Fault::Early) {
+            timeout = Some(Duration::ZERO);
         }
-        self.faults.fails(match self.set {
-            PollSet::Primary => Call::Wait,
-            PollSet::Edge => Call::WaitForEdges,
-        })?;
         let short = self
             .faults
             .take(None, |fault| matches!(fault, Fault::Short(_)));
-        match short {
-            Some(Fault::Short(room)) => raw.make_room(room),
-            _ => raw.make_room(BATCH),
-        }
-        let mut timeout = match self.faults.is_due(None, Fault::Early) {
-            true => Some(Duration::ZERO),
-            false => timeout,
-        };
-        // The list of a real wait is never full of the poller's own events, of which there are few.
-        let mut ours_only = true;
-        while ours_only {
-            ours_only = false;
-            let mut others = false;
-            self.fetch(raw, timeout, |key, ready| {
-                ours_only |= short.is_some() && key >= OURS;
-                others |= key < OURS;
-                take(key, ready);
-            })?;
-            ours_only &= !others;
-            timeout = Some(Duration::ZERO);
+        if let Some(Fault::Short(room)) = short {
+            self.wait_for_others(&mut Buffer::new(room), timeout, found)?;
+        } else {
+            self.real.wait(buffer, timeout, found)?;
         }
         let late = self
             .faults
@@ -364,44 +307,86 @@ impl Faulty {
         }
         let keys = self.keys();
         for (fd, (key, interest)) in &keys.known {
-            let asked = Ready::all(*interest);
+            let (asked, unasked) = split(*interest);
             if self.faults.is_due(Some(*fd), Fault::Unready) {
-                take(*key, asked);
+                found.push(*key, asked);
             }
             if self.faults.is_due(Some(*fd), Fault::Unasked) {
-                take(*key, everything().without(asked));
+                found.push(*key, unasked);
             }
         }
-        #[cfg(epoll)]
-        if self.set == PollSet::Primary && self.faults.is_due(None, Fault::ClockSet) {
-            take(CLOCK, Ready::READABLE);
+        let tells_of_clock = cfg!(any(target_os = "linux", target_os = "android"));
+        if tells_of_clock && self.wait == Call::Wait && self.faults.is_due(None, Fault::ClockSet) {
+            found.push(CLOCK, Ready::READABLE);
         }
         if self.faults.is_due(None, Fault::Gone) {
-            // If none is gone yet, one that nobody ever had.
-            take(keys.gone.unwrap_or(OURS - 1), everything());
+            // If none is gone yet, one that no handler ever had.
+            found.push(keys.gone.unwrap_or(OURS - 1), everything());
         }
         Ok(())
     }
 
-    fn fetch(
-        &self,
-        raw: &mut EventBuf,
-        timeout: Option<Duration>,
-        take: impl FnMut(u64, Ready),
-    ) -> io::Result<()> {
-        match (&*self.real, raw) {
-            #[cfg(epoll)]
-            (Backend::Epoll(epoll), EventBuf::Epoll(raw)) => epoll.wait(raw, timeout, take),
-            #[cfg(portable)]
-            (Backend::Portable(poll), EventBuf::Portable(raw)) => poll.wait(raw, timeout, take),
-            _ => Err(io::ErrorKind::InvalidInput.into()),
-        }
+    fn waker(&self) -> Weak<dyn Wake> {
+        Arc::downgrade(&self.waker) as Weak<dyn Wake>
     }
 
-    fn track(&self, change: impl FnOnce(&mut Keys)) {
-        if self.faults.is_in_use() {
-            change(&mut self.keys());
+    fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+        self.faults.fails(Call::Alarm)?;
+        self.real.set_alarm(delay)
+    }
+
+    fn watch_clock(&self) -> io::Result<()> {
+        self.faults.fails(Call::Clock)?;
+        self.real.watch_clock()
+    }
+
+    fn is_rebuildable(&self) -> bool {
+        self.real.is_rebuildable()
+    }
+
+    fn rebuild(&self, nested: Option<RawFd>) -> io::Result<bool> {
+        self.faults.fails(Call::Renew)?;
+        self.real.rebuild(nested)
+    }
+
+    fn second(&self) -> io::Result<Box<dyn Backend>> {
+        self.faults.fails(Call::Create)?;
+        let second = self.real.second()?;
+        Ok(self.faults.decorate(second, Call::WaitForEdges))
+    }
+
+    fn owns(&self, fd: RawFd) -> bool {
+        self.real.owns(fd)
+    }
+
+    fn unsupported_reason(&self, watch: Watch) -> Option<&'static str> {
+        self.real.unsupported_reason(watch)
+    }
+
+    #[cfg(not(polling_test_poll_backend))]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.real.as_fd()
+    }
+}
+
+impl Faulty {
+    /// Waits with little room. A real wait's room is never full of the loop's own descriptors, of which
+    /// there are few, so such events do not end this one.
+    fn wait_for_others(
+        &self,
+        buffer: &mut Buffer,
+        timeout: Option<Duration>,
+        found: &mut Found,
+    ) -> io::Result<()> {
+        self.real.wait(buffer, timeout, found)?;
+        // Another look finds what is next, or nothing.
+        for _ in 0..OWN {
+            if !found.is_empty() {
+                break;
+            }
+            self.real.wait(buffer, Some(Duration::ZERO), found)?;
         }
+        Ok(())
     }
 
     fn keys(&self) -> MutexGuard<'_, Keys> {
@@ -409,29 +394,32 @@ impl Faulty {
     }
 }
 
-#[cfg(pollable)]
-impl AsFd for Faulty {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        each!(&*self.real, it => it.as_fd())
+/// How many descriptors of its own a loop has: the wake, the alarm, the second set and the clock.
+const OWN: usize = 4;
+
+/// What was asked for, and all else that has to be asked for.
+fn split(interest: Interest) -> (Ready, Ready) {
+    let bits = [
+        (Interest::READABLE, Ready::READABLE),
+        (Interest::WRITABLE, Ready::WRITABLE),
+        (Interest::PRIORITY, Ready::PRIORITY),
+    ];
+    let (mut asked, mut unasked) = (Ready::NONE, Ready::NONE);
+    for (one, bit) in bits {
+        let which = if interest.contains(one) {
+            &mut asked
+        } else {
+            &mut unasked
+        };
+        *which |= bit;
     }
+    if asked.is_empty() && interest.contains(Interest::READ_CLOSED) {
+        asked = Ready::READ_CLOSED;
+    }
+    (asked, unasked)
 }
 
 /// All that has to be asked for.
 fn everything() -> Ready {
     Ready::READABLE | Ready::WRITABLE | Ready::PRIORITY
-}
-
-impl EventBuf {
-    fn make_room(&mut self, room: usize) {
-        match self {
-            #[cfg(epoll)]
-            EventBuf::Epoll(buffer) if buffer.len() == room => {}
-            #[cfg(epoll)]
-            EventBuf::Epoll(buffer) => *buffer = epoll::buffer(room),
-            #[cfg(portable)]
-            EventBuf::Portable(buffer) if buffer.capacity().get() == room => {}
-            #[cfg(portable)]
-            EventBuf::Portable(buffer) => *buffer = portable::buffer(room),
-        }
-    }
 }

@@ -1,0 +1,210 @@
+//! The interface of a kernel: what each kind of set implements, and what a wait finds.
+
+use std::io;
+use std::sync::Weak;
+use std::time::Duration;
+
+use crate::id::Key;
+#[cfg(pollable)]
+use crate::os::BorrowedFd;
+use crate::os::RawFd;
+use crate::{Interest, Mode, Ready};
+
+/// What one registration asks of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// The readiness that is reported.
+    pub interest: Interest,
+    /// How often it is reported.
+    pub mode: Mode,
+}
+
+/// The sets of a poller. The kernel takes a descriptor only once per set, and a descriptor may have
+/// level-triggered and edge-triggered handlers at once. Without such a mix there is no second set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PollSet {
+    Primary,
+    Edge,
+}
+
+/// One descriptor is ready.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadyEvent {
+    pub(crate) set: PollSet,
+    pub(crate) key: Key,
+    pub(crate) ready: Ready,
+}
+
+// Keys of the poller's own descriptors. Table indices stay below 2^32 - 16, so no handler has one of these.
+/// The first of them.
+pub const OURS: u64 = u64::MAX - 15;
+pub(super) const WAKE: u64 = u64::MAX - 1;
+/// The key under which a set reports that its alarm went off.
+pub const ALARM: u64 = u64::MAX - 2;
+pub(super) const EDGES: u64 = u64::MAX - 3;
+/// The key under which a set reports that the system clock was set.
+pub const CLOCK: u64 = u64::MAX - 4;
+
+/// How a descriptor of the poller's own is in a set if it stays readable until it was looked at.
+pub(super) const NESTED: Watch = Watch {
+    interest: Interest::READABLE,
+    mode: Mode::Level,
+};
+
+/// How many events one wait fetches; the kernel serves the rest first next time.
+pub(crate) const BATCH: usize = 1024;
+
+/// A set of descriptors under keys, in one kind of kernel. Has a wake and an alarm of its own.
+///
+/// Changes are made under the engine's lock. One thread at a time waits.
+pub trait Backend: Send + Sync {
+    /// Puts a descriptor into the set.
+    fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()>;
+
+    /// Changes what is reported of a descriptor in the set.
+    fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()>;
+
+    /// Takes a descriptor out of the set.
+    fn delete(&self, fd: RawFd) -> io::Result<()>;
+
+    /// Waits until a descriptor is ready, the wake or the alarm ends the wait, or the time is up. Events
+    /// that came before a failure are in `found`.
+    fn wait(
+        &self,
+        buffer: &mut Buffer,
+        timeout: Option<Duration>,
+        found: &mut Found,
+    ) -> io::Result<()>;
+
+    /// Returns the wake. It goes with the set.
+    fn waker(&self) -> Weak<dyn Wake>;
+
+    /// Makes the set's own descriptor readable after `delay`. `None` calls that off.
+    fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()>;
+
+    /// Reports under [`CLOCK`], once, when the system clock is set. Does nothing where the kernel cannot tell.
+    fn watch_clock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Returns whether [`rebuild`](Self::rebuild) does anything.
+    fn is_rebuildable(&self) -> bool {
+        false
+    }
+
+    /// Replaces the set by an empty one under the same number, which holds the set's own descriptors and `nested`,
+    /// a second set. False if it cannot. All is as before if it fails.
+    fn rebuild(&self, _nested: Option<RawFd>) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Makes a second set, to be put into this one.
+    fn second(&self) -> io::Result<Box<dyn Backend>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns whether the descriptor is one that the set has made for itself.
+    fn owns(&self, fd: RawFd) -> bool;
+
+    /// Returns why the kernel would never report what `watch` asks for, if it would not.
+    fn unsupported_reason(&self, _watch: Watch) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns the set's descriptor.
+    #[cfg(pollable)]
+    fn as_fd(&self) -> BorrowedFd<'_>;
+}
+
+/// Ends the wait that is going on, or else the next one.
+///
+/// May be called on any thread, and in a signal handler. So may the drop of what implements this.
+pub trait Wake: Send + Sync {
+    /// Ends the wait.
+    fn wake(&self) -> io::Result<()>;
+}
+
+/// Room for the raw events of one wait, in the form of whichever backend waits.
+pub struct Buffer {
+    pub(super) room: usize,
+    #[cfg(epoll)]
+    pub(super) epoll: super::epoll::Room,
+    #[cfg(portable)]
+    pub(super) portable: super::portable::Room,
+}
+
+impl Buffer {
+    /// Room for so many events.
+    pub fn new(room: usize) -> Buffer {
+        Buffer {
+            room,
+            #[cfg(epoll)]
+            epoll: Default::default(),
+            #[cfg(portable)]
+            portable: Default::default(),
+        }
+    }
+}
+
+/// What a wait has found.
+pub struct Found {
+    /// The set that is asked.
+    pub(super) set: PollSet,
+    pub(crate) events: Vec<ReadyEvent>,
+    pub(crate) notices: Notices,
+}
+
+/// Events of the poller's own descriptors.
+#[derive(Default)]
+pub(crate) struct Notices {
+    /// The alarm went off, and is no longer set.
+    pub(crate) alarm: bool,
+    /// The system clock was set. Said until `watch_clock` is called again.
+    pub(crate) clock: bool,
+    pub(super) edges: bool,
+}
+
+impl Notices {
+    /// There is one for the engine.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.alarm | self.clock
+    }
+}
+
+impl Found {
+    /// Adds an event.
+    #[inline(always)]
+    pub fn push(&mut self, key: u64, ready: Ready) {
+        match key {
+            ..OURS => self.events.push(ReadyEvent {
+                set: self.set,
+                key: Key::from_u64(key),
+                ready,
+            }),
+            ALARM => self.notices.alarm = true,
+            EDGES => self.notices.edges = true,
+            CLOCK => self.notices.clock = true,
+            _ => {}
+        }
+    }
+}
+
+/// What [`Poller::wait`] fills.
+pub(crate) struct Events {
+    pub(super) buffer: Buffer,
+    pub(crate) found: Found,
+}
+
+impl Events {
+    pub(crate) fn new() -> Events {
+        Events {
+            buffer: Buffer::new(BATCH),
+            found: Found {
+                set: PollSet::Primary,
+                events: Vec::new(),
+                notices: Notices::default(),
+            },
+        }
+    }
+}
