@@ -16,9 +16,13 @@ use std::time::{Duration, Instant};
 #[cfg(all(unix, feature = "signal"))]
 use std::{io, process::ExitStatus};
 
+#[cfg(pollable)]
+use crate::Step;
 #[cfg(all(unix, feature = "signal"))]
 use crate::child::ExitWatch;
 use crate::engine::{Fired, Outcome, Target, When, boxed};
+#[cfg(pollable)]
+use crate::os::AsRawFd;
 use crate::os::RawFd;
 use crate::{
     Action, Event, HandlerId, HookId, Interest, Mode, Priority, Reactor, Result, TimerId,
@@ -87,6 +91,31 @@ impl Head {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hosts of languages in which nothing is dropped. The claim holds no handle of the loop.
+#[cfg(pollable)]
+#[doc(hidden)]
+impl Reactor {
+    /// As [`Reactor::host`], and [`Host::exit_when_empty`](crate::Host::exit_when_empty) if that is asked for.
+    /// Gives the descriptor to watch.
+    pub fn begin_host(&self, name: &'static str, exits_when_empty: bool) -> Result<RawFd> {
+        self.core.claim_host(name)?;
+        if exits_when_empty {
+            self.core.exit_when_empty();
+        }
+        Ok(self.core.as_fd().as_raw_fd())
+    }
+
+    /// As [`Host::step`](crate::Host::step). Fails if there is no claim.
+    pub fn step(&self, budget: usize) -> Result<Step> {
+        self.core.step(budget)
+    }
+
+    /// As dropping a [`Host`](crate::Host).
+    pub fn end_host(&self) {
+        self.core.release_host();
+    }
 }
 
 /// Registers what `make` makes when the id is known. It is called under the loop's lock, and must not

@@ -196,7 +196,6 @@ struct SystemCall {
 
 /// Makes an error that names the system call.
 #[cold]
-#[cfg_attr(not(epoll), allow(dead_code))]
 pub(crate) fn failed(name: &'static str, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     io::Error::new(error.kind(), SystemCall { name, error })

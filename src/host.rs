@@ -1,107 +1,89 @@
 use std::fmt;
 
 #[cfg(pollable)]
-use crate::engine::BY_HOST;
-#[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use crate::{Reactor, Result, Threading};
 
-/// What a turn, or a few of them, did.
+/// What [`Reactor::turn`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Turn {
     /// How many callbacks were called.
     pub called: usize,
-    /// Nothing is left to do, and what comes will show on the descriptor: the host may sleep.
-    /// While this is false, a host that is told only of changes (edge-triggered) must turn again.
+    /// Nothing is left to do now: another turn would call nothing, or wait.
     pub idle: bool,
-    /// The budget of [`Host::turn`] was used up in the middle of a turn, with which the next call goes
-    /// on. It is not [idle](Self::idle) then.
-    pub unfinished: bool,
-    /// A task that awaits an [`Async`](crate::futures::Async) was woken, which ends the turns: before it
-    /// has read what is there, the next one would find the same again. It is not
-    /// [idle](Self::idle) then: let the executor run what is ready, and turn again.
-    pub woke: bool,
-    /// The descriptor may be readable for ever without anything to do. Whoever has it registered
-    /// with epoll, or a runtime, should take it out, call [`rebuild`](Reactor::rebuild), and register it
-    /// anew; with poll(2), calling that will do. Said again, now and then, until that was done.
-    ///
-    /// This is rare: it mends what a C library leaves behind that closes a descriptor without
-    /// unregistering it, while a child process still has it.
-    pub needs_rebuild: bool,
-    /// [`Reactor::stop`] was called, perhaps before the turn, which calls nobody then. What was not
-    /// called stays due. So it is for a [`Host`] whose loop was [closed](Reactor::close).
+    /// [`Reactor::stop`] was called, perhaps before the turn, which calls nothing then. Callbacks that
+    /// were not called stay due.
     pub stopped: bool,
 }
 
-/// A host's claim on a reactor, for those who write adapters: while it lives nobody else can drive.
-/// Dropping it leaves the reactor as it is, for the next host to go on; the descriptor should have
-/// been unregistered by then. (Not in a child process: see [`Reactor::is_forked`].)
+/// What a host does next, as [`Host::step`] tells it.
 ///
-/// A host watches the descriptor ([`AsFd`]) for reading, level- or edge-triggered, and calls
-/// [`turn`](Self::turn) when it becomes readable, and once at the beginning. Timers and posts show
-/// on the descriptor too, so that it needs nothing else.
+/// After each of these but [`Sleep`](Self::Sleep) and [`Done`](Self::Done) the host steps again at once,
+/// or, after [`Yield`](Self::Yield), soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a host that does something else may sleep for ever"]
+pub enum Step {
+    /// Begin to watch the host's descriptor ([`AsFd`]) for reading, level- or edge-triggered.
+    Watch,
+    /// Stop watching the descriptor. It may mean another file after the next step.
+    ///
+    /// A host on poll(2), which hands the descriptor over with each call, has nothing to do here or at
+    /// [`Watch`](Self::Watch).
+    Unwatch,
+    /// Step again when the descriptor is readable. A step before that does no harm.
+    Sleep,
+    /// Let the host's other work have its turn, and step again without waiting.
+    ///
+    /// A host that watches level-triggered may wait for the descriptor instead: it is readable.
+    Yield,
+    /// The end: [`Reactor::stop`] was called, or nothing is left ([`Host::exit_when_empty`]). The host
+    /// does not watch the descriptor any more.
+    Done,
+}
+
+/// A loop's claim on a reactor that it drives: while it lives, nothing else can drive.
 ///
-/// A complete host, on poll(2):
+/// The host steps once at the beginning, and does what each [`Step`] says. Timers and posts show on the
+/// descriptor, too, so that a host needs nothing else. If something drives on after the claim was dropped,
+/// whatever is registered is still there. (In a child process it is not: see [`Reactor::is_forked`].)
+///
+/// A complete host, on epoll. In the repository, `examples/host_epoll.rs` has one with I/O of its own:
 ///
 /// ```
+/// # #[cfg(target_os = "linux")]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use std::{os::fd::AsRawFd, time::Duration};
+/// use oneloop::Step;
+/// use rustix::buffer::spare_capacity;
+/// use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+/// use std::time::Duration;
 ///
 /// let reactor = oneloop::Reactor::new()?;
 /// reactor.call_later(Duration::from_millis(1), || oneloop::Reactor::current().unwrap().stop())?;
 ///
-/// let mut host = reactor.host("poll")?;
+/// let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+/// let mut events = Vec::<Event>::with_capacity(1);
+/// let mut host = reactor.host("epoll")?;
 /// loop {
-///     let turn = host.turn(100)?;
-///     if turn.stopped {
-///         break;
+///     match host.step(100)? {
+///         Step::Watch => epoll::add(&epoll, &host, EventData::new_u64(0), EventFlags::IN)?,
+///         Step::Unwatch => epoll::delete(&epoll, &host)?,
+///         Step::Sleep => {
+///             events.clear();
+///             epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+///         }
+///         Step::Yield => {}
+///         Step::Done => break,
 ///     }
-///     if turn.needs_rebuild {
-///         host.rebuild()?;
-///     }
-///     let mut fd = libc::pollfd { fd: host.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-///     unsafe { libc::poll(&mut fd, 1, -1) };
 /// }
 /// # Ok(())
 /// # }
+/// # #[cfg(not(target_os = "linux"))]
+/// # fn main() {}
 /// ```
 pub struct Host<M: Threading> {
     reactor: Reactor<M>,
     name: &'static str,
-}
-
-/// A host that has still to come to its first turn, such as a future that was spawned and not polled
-/// yet: while it lives, nobody is warned that futures wait on a loop that nobody drives. It claims
-/// nothing, and anybody may drive.
-pub struct ExpectedHost<M: Threading>(Reactor<M>);
-
-impl<M: Threading> ExpectedHost<M> {
-    pub(crate) fn new(reactor: Reactor<M>) -> ExpectedHost<M> {
-        reactor.core.expect_host(true);
-        ExpectedHost(reactor)
-    }
-
-    /// It has come: as [`Reactor::host`].
-    ///
-    /// # Errors
-    ///
-    /// If something else drives the reactor already.
-    pub fn claim(self, name: &'static str) -> Result<Host<M>> {
-        self.0.host(name)
-    }
-}
-
-impl<M: Threading> Drop for ExpectedHost<M> {
-    fn drop(&mut self) {
-        self.0.core.expect_host(false);
-    }
-}
-
-impl<M: Threading> fmt::Debug for ExpectedHost<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ExpectedHost")
-    }
 }
 
 impl<M: Threading> Host<M> {
@@ -110,37 +92,41 @@ impl<M: Threading> Host<M> {
         Ok(Host { reactor, name })
     }
 
-    /// Takes turns without waiting until the host may sleep, or until about `budget` callbacks
-    /// were called (a turn that calls nobody counts as one). A turn is broken off after that many
-    /// posts or timers, and after a thousand handlers or so; the next call goes on where it was. The
-    /// turns end, too, when a task was woken ([`Turn::woke`]).
+    /// Has the host end, by [`Step::Done`], when nothing is left that could call back, as
+    /// [`Reactor::run`] does.
+    #[must_use]
+    pub fn exit_when_empty(self) -> Host<M> {
+        self.reactor.core.exit_when_empty();
+        self
+    }
+
+    /// Takes turns without waiting, and says what the host does next.
     ///
-    /// Several turns in one go are what makes a busy loop fast under a host; that there is a bound
-    /// is what keeps it from starving the host's own tasks. A hundred or so is a good one.
+    /// The turns end when there is nothing more to do, when a callback woke a task of the host's, or when
+    /// about `budget` callbacks were called; a turn that calls nothing counts as one. A turn is broken off
+    /// after that many posts or timers, and after a thousand handlers or so. The next step goes on there.
+    ///
+    /// Several turns in a step make a busy loop fast. A bound on them keeps the loop from starving the
+    /// host's other work. A hundred or so is a good one.
     ///
     /// # Errors
     ///
-    /// If called from one of the reactor's own callbacks, after a fork, or if the kernel fails.
+    /// - [`Closed`](crate::ErrorKind::Closed) if the reactor was [closed](Reactor::close).
+    /// - [`AlreadyDriven`](crate::ErrorKind::AlreadyDriven) in one of the reactor's own callbacks. This
+    ///   happens where a callback runs the host's loop, as for a modal dialogue. It takes a millisecond,
+    ///   so that the loop inside does not spin while the descriptor stays readable. A host in which
+    ///   that is common should not watch the descriptor during a step. GLib does so by itself, unless
+    ///   `g_source_set_can_recurse` is used.
+    /// - [`Forked`](crate::ErrorKind::Forked) after a fork, and [`Os`](crate::ErrorKind::Os) if the
+    ///   kernel fails.
     ///
-    /// The first happens where a callback runs the host's loop, as for a modal dialogue. It takes a
-    /// millisecond, so that the loop inside does not spin: the descriptor may stay readable until the
-    /// callback returns. A host in which that is common should not watch the descriptor during a turn. GLib does
-    /// so by itself, unless `g_source_set_can_recurse` is used.
+    /// After an error the host watches as before, and may step again.
     ///
     /// # Panics
     ///
-    /// If a callback does. All else stays due, and the host can go on.
-    pub fn turn(&mut self, budget: usize) -> Result<Turn> {
-        self.reactor.core.host_turns(self.name, budget)
-    }
-
-    /// As [`Reactor::rebuild`], for the host.
-    ///
-    /// # Errors
-    ///
-    /// If called from one of the reactor's own callbacks, or after a fork.
-    pub fn rebuild(&mut self) -> Result<()> {
-        self.reactor.core.rebuild(Some(self.name))
+    /// If a callback does. All else stays due, and the host may step again.
+    pub fn step(&mut self, budget: usize) -> Result<Step> {
+        self.reactor.core.step(budget)
     }
 
     /// The reactor.
@@ -149,10 +135,12 @@ impl<M: Threading> Host<M> {
     }
 }
 
+/// Readable whenever [`step`](Host::step) has something to do: I/O, a due timer, a post. The number stays
+/// the same while the host has its claim.
 #[cfg(pollable)]
 impl<M: Threading> AsFd for Host<M> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reactor.core.as_fd(BY_HOST)
+        self.reactor.core.as_fd()
     }
 }
 

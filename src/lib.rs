@@ -58,18 +58,24 @@
 //! On Windows sockets take the part of descriptors, and hosts and edge mode are not there; what each
 //! system has is in `docs/systems.md` in the repository.
 //!
-//! # Who drives
+//! # Drivers
 //!
-//! | driver | ends on [`stop`](Reactor::stop) | when nothing is left | thread |
-//! |---|---|---|---|
-//! | [`Reactor::run`] | yes | ends | the caller's |
-//! | [`Reactor::turn`] | yes, says so | waits on, for its timeout | the caller's |
-//! | [`Reactor::block_on`] | yes, an error | waits on, for its future | the caller's |
-//! | `oneloop_tokio::drive`, `oneloop_async_io::drive` | yes | waits on | who polls the future |
-//! | [`Host::turn`] | yes, says so | says idle | the caller's |
+//! | driver | when nothing is left | thread |
+//! |---|---|---|
+//! | [`Reactor::run`] | ends | the caller's |
+//! | [`Reactor::run_forever`] | waits on | the caller's |
+//! | [`Reactor::block_on`] | waits on, for its future | the caller's |
+//! | [`Reactor::turn`] | waits on, for its timeout | the caller's |
+//! | `oneloop_tokio::drive`, `oneloop_async_io::drive` | waits on | the one that polls the future |
+//! | `oneloop_tokio::run`, `oneloop_async_io::run` | ends | the one that polls the future |
+//! | [`Host::step`] | sleeps on, or ends ([`Host::exit_when_empty`]) | the caller's |
 //!
-//! Nothing is left when there is nothing that could call back; see [`Reactor::run`]. A `stop` while
-//! nobody drives ends the next who does, at once.
+//! Nothing is left when there is nothing that could call back; see [`Reactor::run`].
+//!
+//! [`Reactor::stop`] ends every driver without an error. (`block_on`, which has no result then, gives an error
+//! of the kind [`Stopped`](ErrorKind::Stopped). `turn` and `step` say so in their result.) If it is called while
+//! nothing drives, it ends the next driver at once. [`Reactor::close`] ends every driver with an error of
+//! the kind [`Closed`](ErrorKind::Closed).
 //!
 //! # Where to look
 //!
@@ -79,7 +85,7 @@
 //! | signals, children (feature `signal`) | [`Reactor`]: `add_signal`, `add_child` |
 //! | something without a descriptor | [`VirtualSource`] |
 //! | what futures can await: sockets, timers | [`futures`] |
-//! | your own host | [`Host`] |
+//! | a host of your own | [`Host`], [`WakeHost`], [`adapter`] |
 //! | what the loop is doing, and who holds it up | [`Reactor::dump`], [`Reactor::snapshot`], [`Stats`], [`Reactor::observe_callbacks`] |
 //! | tests of code that sets timers | [`TestClock`] |
 //!
@@ -93,6 +99,8 @@
 //!   drives.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(pollable)]
+pub mod adapter;
 #[doc(hidden)]
 pub mod bindings;
 #[cfg(all(unix, feature = "signal"))]
@@ -122,6 +130,8 @@ mod source;
 mod stats;
 mod sync;
 mod threads;
+#[cfg(pollable)]
+mod wake_host;
 
 #[cfg(all(unix, feature = "signal"))]
 pub use child::ChildProcess;
@@ -129,7 +139,7 @@ pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};
 pub use event::{Action, Event, Interest, Mode, Ready};
 pub use file_kind::FileKind;
-pub use host::{ExpectedHost, Host, Turn};
+pub use host::{Host, Step, Turn};
 pub use id::{HandlerId, HookId, Id, ObserverId, TimerId};
 pub use observe::{CallbackKind, CallbackRun};
 pub use outcome::{FailedCallback, IntoAction, IntoResult};
@@ -146,6 +156,8 @@ pub use snapshot::{
 pub use source::{SetReadiness, Source, SourceKind, VirtualSource};
 pub use stats::Stats;
 pub use threads::{Local, MaybeSend, Shared, Threading};
+#[cfg(pollable)]
+pub use wake_host::WakeHost;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -28,3 +28,22 @@ pub(crate) const EPERM: i32 = 0;
 
 /// The number of none: -1, or `INVALID_SOCKET`.
 pub(crate) const NO_FD: RawFd = !0;
+
+/// Makes a thread which takes no signals, as the calling thread does not meanwhile. A program may block
+/// signals in its own threads, to wait for them: none must find a thread that is open to them.
+#[cfg(unix)]
+#[cfg_attr(not(pollable), allow(dead_code))]
+pub(crate) fn without_signals<R>(make: impl FnOnce() -> R) -> R {
+    use std::mem::MaybeUninit;
+    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: `sigfillset` fills in the one set, and `pthread_sigmask`, which cannot fail with these
+    // arguments, the other.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let made = make();
+    // SAFETY: the set was filled in above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    made
+}

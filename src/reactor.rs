@@ -6,18 +6,13 @@ use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-#[cfg(pollable)]
-use crate::engine::BY_OTHERS;
 use crate::engine::{Core, ErrorReport, Fired, Inbox, Outcome, Target, When, boxed};
 use crate::error::Cause;
 use crate::os::RawFd;
-#[cfg(pollable)]
-use crate::os::{AsFd, AsRawFd, BorrowedFd};
 use crate::{
-    Action, AddError, CallbackRun, Error, Event, ExpectedHost, FailedCallback, HandlerId, HookId,
-    Host, Id, Interest, IntoAction, IntoResult, Local, MaybeSend, Mode, ObserverId, PollerKind,
-    PostError, Priority, Result, Shared, Snapshot, Source, Stats, TestClock, Threading, TimerId,
-    Turn,
+    Action, AddError, CallbackRun, Error, Event, FailedCallback, HandlerId, HookId, Host, Id,
+    Interest, IntoAction, IntoResult, Local, MaybeSend, Mode, ObserverId, PollerKind, PostError,
+    Priority, Result, Shared, Snapshot, Source, Stats, TestClock, Threading, TimerId, Turn,
 };
 #[cfg(not(feature = "__testing"))]
 use crate::{clock::ClockSource, poller::Poller};
@@ -901,7 +896,7 @@ impl<M: Threading> Reactor<M> {
     ///
     /// # Errors
     ///
-    /// As [`Host::turn`].
+    /// As [`Host::step`].
     ///
     /// # Panics
     ///
@@ -927,25 +922,29 @@ impl<M: Threading> Reactor<M> {
 /// already, and with the operating system's error if the kernel fails; nothing is lost, and it can
 /// be tried again.
 impl<M: Threading> Reactor<M> {
-    /// The built-in loop: runs until [`stop`](Self::stop), or until nothing is left that could
-    /// ever call back, not counting what [`unref`](Self::unref) took out.
+    /// The built-in loop: runs until nothing is left that could ever call back, or until
+    /// [`stop`](Self::stop) is called.
     ///
-    /// Handlers with an interest, timers and posts can call back. A [`Remote`] alone, or any other
-    /// handle, does not keep it going, nor do hooks and handlers that are paused. To run until
-    /// `stop`, whatever is registered:
+    /// Handlers with an interest, timers and posts can call back, unless [`unref`](Self::unref) took them out
+    /// of the count. A [`Remote`] alone, or any other handle, does not keep it going. Nor do hooks, or handlers
+    /// that are paused. To run until `stop`, whatever is registered, use [`run_forever`](Self::run_forever).
     ///
     /// ```
+    /// use std::time::Duration;
+    ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = oneloop::Reactor::new()?;
-    /// let (remote, stopper) = (reactor.remote(), reactor.remote());
     /// reactor.run()?; // returns at once: nothing is registered
     ///
-    /// std::thread::spawn(move || remote.call_soon(move || stopper.stop()));
-    /// while !reactor.turn(None)?.stopped {}
-    /// assert_eq!(reactor.stats().post_calls, 1);
+    /// reactor.call_later(Duration::from_millis(1), || println!("done"))?;
+    /// reactor.run()?; // returns then
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](crate::ErrorKind::Closed) if [`close`](Self::close) is called, or was called before.
     ///
     /// # Panics
     ///
@@ -955,11 +954,36 @@ impl<M: Threading> Reactor<M> {
         self.core.run()
     }
 
+    /// The built-in loop: runs until [`stop`](Self::stop) is called, even if nothing is left that could
+    /// call back. Another thread may still post.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let (remote, stopper) = (reactor.remote(), reactor.remote());
+    /// std::thread::spawn(move || remote.call_soon(move || stopper.stop()));
+    /// reactor.run_forever()?;
+    /// assert_eq!(reactor.stats().post_calls, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_forever(&self) -> Result<()> {
+        self.core.run_forever()
+    }
+
     /// One turn: waits for up to `timeout` (`None`: for as long as it takes), then calls handlers
     /// that are ready, due timers, and what was posted.
     ///
-    /// Unlike [`run`](Self::run) it also waits if nothing is left that could call back: another
-    /// thread may post. After a [`stop`](Self::stop) it returns at once and says so.
+    /// It also waits if nothing is left that could call back: another thread may post. After a
+    /// [`stop`](Self::stop) it returns at once and says so.
     ///
     /// ```
     /// use std::time::Duration;
@@ -973,6 +997,10 @@ impl<M: Threading> Reactor<M> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
     ///
     /// # Panics
     ///
@@ -1009,6 +1037,7 @@ impl<M: Threading> Reactor<M> {
     ///
     /// [`Stopped`](crate::ErrorKind::Stopped) if [`stop`](Self::stop) is called, or was called
     /// before and the future is not ready at once; give `&mut future` to go on with it later.
+    /// [`Closed`](crate::ErrorKind::Closed) if [`close`](Self::close) is.
     ///
     /// # Panics
     ///
@@ -1027,18 +1056,6 @@ impl<M: Threading> Reactor<M> {
     /// Claims the reactor for a host, named for error messages; see [`Host`].
     pub fn host(&self, name: &'static str) -> Result<Host<M>> {
         Host::new(self.clone(), name)
-    }
-
-    /// Says that a host is about to come; see [`ExpectedHost`].
-    pub fn expect_host(&self) -> ExpectedHost<M> {
-        ExpectedHost::new(self.clone())
-    }
-
-    /// Makes the kernel's set of descriptors anew, under the number of [`AsFd`]; see
-    /// [`Turn::needs_rebuild`], which asks for it. If that is not possible now, for want of descriptors, a later
-    /// turn asks for it again.
-    pub fn rebuild(&self) -> Result<()> {
-        self.core.rebuild(None)
     }
 
     /// From now on a handler or timer does not keep [`run`](Self::run) going. It still fires
@@ -1070,8 +1087,8 @@ impl<M: Threading> Reactor<M> {
         }
     }
 
-    /// Removes all that is registered and drops it. Whatever drives returns as after
-    /// [`stop`](Self::stop). Later calls give an error of the kind [`Closed`](crate::ErrorKind::Closed).
+    /// Removes all that is registered and drops it. Whatever drives ends after the callback that is running,
+    /// with an error of the kind [`Closed`](crate::ErrorKind::Closed). Later calls give the same error.
     pub fn close(&self) {
         self.core.close();
     }
@@ -1097,16 +1114,6 @@ impl<M: Threading> Reactor<M> {
             core: Arc::downgrade(&self.core),
             threads: PhantomData,
         }
-    }
-
-    /// Whether somebody drives: a call of [`run`](Self::run) and the like is under way, or a
-    /// [`Host`] has its claim, asleep or not. While nobody does, nothing is called, and futures
-    /// that wait on the loop wait for ever.
-    ///
-    /// A loop of your own that calls [`turn`](Self::turn) now and then drives just for that long,
-    /// unless it has such a claim.
-    pub fn is_driven(&self) -> bool {
-        self.core.is_driven()
     }
 
     /// Whether this process is a child, by `fork`, of the one that made the loop, and cannot use it.
@@ -1304,22 +1311,6 @@ impl<M: Threading> Drop for Reactor<M> {
     /// The last one ends the loop, which is there until that is done.
     fn drop(&mut self) {
         self.core.drop_handle();
-    }
-}
-
-/// Readable whenever [`turn`](Reactor::turn) has something to do: I/O, a due timer, a post. For hosts;
-/// see [`Host`].
-#[cfg(pollable)]
-impl<M: Threading> AsFd for Reactor<M> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.core.as_fd(BY_OTHERS)
-    }
-}
-
-#[cfg(pollable)]
-impl<M: Threading> AsRawFd for Reactor<M> {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
     }
 }
 

@@ -1,25 +1,38 @@
-//! A host's budget bounds the work of one call of `Host::turn`, in each phase of a turn.
+//! A host's budget bounds the work of one call of `Host::step`, in each phase of a turn.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, Host, Interest, Mode, Priority, Reactor, Ready, Shared, VirtualSource};
+use oneloop::{
+    Action, Host, Interest, Mode, Priority, Reactor, Ready, Shared, Step, VirtualSource,
+};
+use oneloop_conformance::wait_readable;
 use rustix::time::{ClockId, clock_gettime};
 
 const BUDGET: usize = 10;
 const MANY: usize = 5000;
 
-/// Turns until the host may sleep. No call may do much more than its budget, and none that leaves
-/// something over may say that the host may sleep. Gives how many calls it took.
-fn turn_until_idle(host: &mut Host<Shared>) -> usize {
-    for calls in 1.. {
-        let turn = host.turn(BUDGET).unwrap();
-        assert!(turn.called <= 4 * BUDGET, "{turn:?}");
-        if turn.idle {
-            return calls;
-        }
+/// One step, which calls at most so many callbacks. Gives whether the host may sleep.
+fn sleeps(host: &mut Host<Shared>, most: usize) -> bool {
+    let calls = |host: &Host<Shared>| {
+        let stats = host.reactor().stats();
+        (stats.handler_calls + stats.timer_calls + stats.post_calls) as usize
+    };
+    let before = calls(host);
+    let step = host.step(BUDGET).unwrap();
+    let called = calls(host) - before;
+    assert!(called <= most, "{step:?} after {called}");
+    matches!(step, Step::Watch | Step::Sleep)
+}
+
+/// Steps until the host may sleep. No step may do much more than its budget, and none that leaves
+/// something over may say that the host may sleep. Gives how many steps it took.
+fn steps_until_sleep(host: &mut Host<Shared>) -> usize {
+    let mut steps = 1;
+    while !sleeps(host, 4 * BUDGET) {
+        steps += 1;
     }
-    unreachable!("there are enough numbers")
+    steps
 }
 
 /// How long this thread has computed: other processes do not count.
@@ -50,7 +63,7 @@ fn posts_of_each_priority() {
             let post = move || sender.send(n).unwrap();
             reactor.call_soon_with(priority, post).unwrap();
         }
-        assert!(turn_until_idle(&mut host) >= MANY / BUDGET / 4);
+        assert!(steps_until_sleep(&mut host) >= MANY / BUDGET / 4);
         in_order(&called);
     }
 }
@@ -69,7 +82,7 @@ fn timers_of_one_deadline_and_of_many() {
                 .call_at(deadline, move || sender.send(n).unwrap())
                 .unwrap();
         }
-        assert!(turn_until_idle(&mut host) >= MANY / BUDGET / 4);
+        assert!(steps_until_sleep(&mut host) >= MANY / BUDGET / 4);
         in_order(&fired);
     }
 }
@@ -92,16 +105,11 @@ fn handlers_beyond_what_one_wait_fetches() {
             .unwrap();
     }
     readiness.set(Ready::READABLE);
-    let mut turns = 0;
-    loop {
-        let turn = host.turn(BUDGET).unwrap();
-        turns += 1;
-        assert!(turn.called <= 1024 + BUDGET, "{turn:?}");
-        if turn.idle {
-            break;
-        }
+    let mut steps = 1;
+    while !sleeps(&mut host, 1024 + BUDGET) {
+        steps += 1;
     }
-    assert!(turns >= MANY / 1024);
+    assert!(steps >= MANY / 1024);
     in_order(&called);
 }
 
@@ -146,15 +154,9 @@ fn a_turn_that_is_broken_off_keeps_its_order() {
             })
             .unwrap();
     }
-    let mut calls = 0;
-    loop {
-        let turn = host.turn(BUDGET).unwrap();
-        assert!(!turn.idle, "the handler's source stays ready");
-        assert!(turn.called <= 4 * BUDGET, "{turn:?}");
-        calls += 1;
-        if calls > 3 * 5 + 3 {
-            break;
-        }
+    for _ in 0..3 * 5 + 4 {
+        let sleeps = sleeps(&mut host, 4 * BUDGET);
+        assert!(!sleeps, "the handler's source stays ready");
     }
     let all: Vec<&str> = log.try_iter().collect();
     let turns: Vec<&[&str]> = all.split(|what| *what == "handler").collect();
@@ -182,7 +184,7 @@ fn the_next_driver_goes_on_with_a_turn_that_was_broken_off() {
         }
     }
     let mut host = reactor.host("a test").unwrap();
-    assert!(!host.turn(BUDGET).unwrap().idle);
+    assert_eq!(host.step(BUDGET).unwrap(), Step::Yield);
     assert!(reactor.next_deadline().is_some_and(|next| next <= now));
     drop(host);
     reactor.run().unwrap();
@@ -211,7 +213,7 @@ fn close_drops_what_a_turn_that_was_broken_off_has_left() {
             _ => reactor.call_soon(move || drop(guard)).unwrap(),
         }
     }
-    assert!(!host.turn(BUDGET).unwrap().idle);
+    assert_eq!(host.step(BUDGET).unwrap(), Step::Yield);
     reactor.close();
     assert_eq!(dropped.try_iter().count(), MANY);
 }
@@ -229,10 +231,43 @@ fn many_left_overs_cost_each_call_no_more_than_few() {
             reactor.call_at(now, || {}).unwrap();
         }
         let start = computed();
-        while !host.turn(BUDGET).unwrap().idle {}
+        while host.step(BUDGET).unwrap() == Step::Yield {}
         (computed() - start) / many as u32
     };
     let best = |many| (0..3).map(|_| each(many)).min().unwrap();
     let (few, many) = (best(1000), best(30_000));
     assert!(many < few * 8, "{few:?} and {many:?}");
+}
+
+/// A chain of timers without a delay, each of which sets the next.
+fn set_chain(reactor: &Reactor, links: usize, fired: &Sender<usize>) {
+    let (again, weak) = (fired.clone(), reactor.downgrade());
+    let fire = move || {
+        again.send(links).unwrap();
+        if links > 1 {
+            set_chain(&weak.upgrade().unwrap(), links - 1, &again);
+        }
+    };
+    reactor.call_later(Duration::ZERO, fire).unwrap();
+}
+
+/// A timer that is due already does not send the host to sleep, which would cost it three system calls.
+#[test]
+fn a_chain_of_timers_without_a_delay_takes_one_step() {
+    let reactor = Reactor::new().unwrap();
+    let mut host = reactor.host("poll").unwrap();
+    let (sender, fired) = log();
+    while host.step(BUDGET).unwrap() != Step::Sleep {}
+    let chain = BUDGET * 4;
+    set_chain(&reactor, chain, &sender);
+    wait_readable(&host);
+    assert_eq!(host.step(chain * 2).unwrap(), Step::Sleep);
+    assert_eq!(fired.try_iter().count(), chain);
+    drop(host);
+
+    set_chain(&reactor, chain, &sender);
+    for left in (0..chain).rev() {
+        let turn = reactor.turn(None).unwrap();
+        assert_eq!((turn.called, turn.idle), (1, left == 0));
+    }
 }

@@ -3,14 +3,17 @@
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, Event, HandlerId, Interest, Mode, PollerKind, Priority, Reactor, TestClock};
-use oneloop_conformance::wait_readable;
+use oneloop::{
+    Action, Event, HandlerId, Host, Interest, Mode, PollerKind, Priority, Reactor, Shared, Step,
+    TestClock,
+};
+use oneloop_conformance::{step_inside, wait_readable};
 
 const EVENTS: usize = 5;
 const HOSTS: [&str; 5] = ["run", "tokio", "async-io", "poll", "stacked"];
@@ -28,26 +31,29 @@ fn drive(host: &str, reactor: &Reactor) {
         "async-io" => async_io::block_on(oneloop_async_io::drive(reactor)).unwrap(),
         "poll" => {
             let mut host = reactor.host("poll").unwrap();
-            while !host.turn(100).unwrap().stopped {
-                wait_readable(&host);
+            loop {
+                match host.step(100).unwrap() {
+                    Step::Watch | Step::Unwatch | Step::Yield => {}
+                    Step::Sleep => wait_readable(&host),
+                    Step::Done => break,
+                }
             }
         }
         _ => {
             let outer = Reactor::new().unwrap();
             let mut host = reactor.host("outer").unwrap();
-            // SAFETY: the host is kept by the handler, for longer than the number.
-            let fd = unsafe { BorrowedFd::borrow_raw(host.as_raw_fd()) };
-            host.turn(100).unwrap();
             let weak = outer.downgrade();
-            let turn = move |_: &mut BorrowedFd<'static>, _| {
-                if host.turn(100).unwrap().stopped {
-                    weak.upgrade().unwrap().stop();
-                    return Action::Remove;
+            let _ = host.step(100).unwrap();
+            let step = move |host: &mut Host<Shared>, event: Event| {
+                let outer = weak.upgrade().unwrap();
+                let action = step_inside(host, &outer, event.handler()).unwrap();
+                if action == Action::Remove {
+                    outer.stop();
                 }
-                Action::Continue
+                action
             };
             outer
-                .add_handler(fd, Interest::READABLE, Mode::Level, turn)
+                .add_handler(host, Interest::READABLE, Mode::Level, step)
                 .unwrap();
             outer.run().unwrap();
         }
@@ -360,10 +366,12 @@ fn an_update_takes_no_event_away() {
             let id = reactor
                 .add_handler(hostname(), Interest::PRIORITY, mode, call)
                 .unwrap();
-            let fd = reactor.as_fd();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            let mut host = reactor.host("poll").unwrap();
+            while host.step(1).unwrap() != Step::Sleep {}
+            let fd = host.as_fd();
             rename(1);
             wait_readable(&fd);
+            drop(host);
             let weak = reactor.downgrade();
             let first = move || deed(&weak.upgrade().unwrap(), id);
             reactor.call_soon_with(Priority::High, first).unwrap();
@@ -437,7 +445,7 @@ fn a_host_that_comes_while_the_loop_sleeps_is_woken() {
     let mut host = reactor.host("poll").unwrap();
     // The test itself has page faults, too.
     for _ in 0..100 {
-        if host.turn(100).unwrap().idle {
+        if host.step(100).unwrap() == Step::Sleep {
             break;
         }
     }
@@ -642,7 +650,7 @@ fn eventfd(value: u32) -> OwnedFd {
 fn a_number_that_passes_from_a_perf_event_to_another_file() {
     for is_perf in [false, true] {
         let reactor = Reactor::new().unwrap();
-        let _ = reactor.as_fd();
+        let _ = reactor.host("one before").unwrap().as_fd();
         let Faults(mut number, ring) = Faults::new();
         let fd = number.as_raw_fd();
         let (old, old_calls) = add_readers(&reactor, fd, Interest::READABLE);
@@ -677,7 +685,7 @@ fn a_number_that_passes_to_a_consumed_file() {
     for host in HOSTS {
         for (name, deed) in [("update", update), ("rearm", rearm)] {
             let reactor = Reactor::new().unwrap();
-            let _ = reactor.as_fd();
+            let _ = reactor.host("one before").unwrap().as_fd();
             let mut number = eventfd(0);
             let (weak, calls) = (reactor.downgrade(), Arc::new(AtomicUsize::new(0)));
             let count = calls.clone();
@@ -722,7 +730,7 @@ fn a_number_that_passes_to_a_perf_event() {
     for host in HOSTS {
         for (name, deed) in [("update", update), ("rearm", rearm), ("pause", pause)] {
             let reactor = Reactor::new().unwrap();
-            let _ = reactor.as_fd();
+            let _ = reactor.host("one before").unwrap().as_fd();
             let mut number = eventfd(0);
             let Faults(perf, ring) = Faults::new();
             let (weak, calls) = (reactor.downgrade(), Arc::new(AtomicUsize::new(0)));

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor, Result};
+use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor, Result, Step};
 use oneloop_support::readable;
 
 /// Which loop is calling, if any.
@@ -229,7 +229,7 @@ fn a_host_and_a_future_have_it_too() {
     let post = move || sender.send(current()).unwrap();
     reactor.call_soon(post).unwrap();
     let mut host = reactor.host("a test").unwrap();
-    while !host.turn(100).unwrap().idle {}
+    while host.step(100).unwrap() == Step::Yield {}
     assert_eq!(current(), None);
     assert_eq!(seen.try_recv(), Ok(this));
     drop(host);

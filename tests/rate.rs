@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use oneloop::{HandlerId, Interest, Mode, Priority, Reactor, Ready, TestClock, VirtualSource};
+use oneloop::{
+    HandlerId, Interest, Mode, Priority, Reactor, Ready, Step, TestClock, VirtualSource,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const READ: Interest = Interest::READABLE;
@@ -217,15 +219,15 @@ fn a_held_loop_moves_to_another_host_and_thread() {
     let busy = Busy::new(&reactor);
     reactor.limit_rate(busy.id, 1, SECOND).unwrap();
     let mut host = reactor.host("first").unwrap();
-    while !host.turn(10).unwrap().idle {}
+    while host.step(10).unwrap() != Step::Sleep {}
     drop(host);
     assert_eq!(busy.take(), 1);
     let moved = reactor.clone();
     let thread = std::thread::spawn(move || {
         let mut host = moved.host("second").unwrap();
-        while !host.turn(10).unwrap().idle {}
+        while host.step(10).unwrap() != Step::Sleep {}
         clock.advance(SECOND);
-        while !host.turn(10).unwrap().idle {}
+        while host.step(10).unwrap() != Step::Sleep {}
     });
     thread.join().unwrap();
     assert_eq!(busy.take(), 1);

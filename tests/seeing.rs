@@ -450,24 +450,6 @@ fn a_name_goes_with_what_it_names() {
     }
 }
 
-#[test]
-fn a_loop_says_whether_it_is_driven() {
-    let reactor = Reactor::new().unwrap();
-    assert!(!reactor.is_driven());
-    let (sender, inside) = channel();
-    let weak = reactor.downgrade();
-    reactor
-        .call_soon(move || sender.send(weak.upgrade().unwrap().is_driven()).unwrap())
-        .unwrap();
-    reactor.run().unwrap();
-    assert!(inside.recv().unwrap());
-    assert!(!reactor.is_driven());
-    let host = reactor.host("a host").unwrap();
-    assert!(reactor.is_driven(), "asleep or not");
-    drop(host);
-    assert!(!reactor.is_driven());
-}
-
 /// The panic reaches whoever drives. It is not the callback's fault, which stays.
 #[test]
 fn a_report_that_panics_removes_nobody() {
@@ -639,7 +621,7 @@ fn a_snapshot_says_who_drives() {
     let mut host = reactor.host("a host").unwrap();
     assert_eq!(seen(&reactor), Some(("a host", true, false)));
     let inside = seen_inside();
-    host.turn(10).unwrap();
+    let _ = host.step(10).unwrap();
     assert_eq!(inside.recv().unwrap(), Some(("a host", true, true)));
 }
 

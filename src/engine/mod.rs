@@ -12,6 +12,7 @@ mod handlers;
 mod handles;
 mod heap;
 mod hooks;
+mod host;
 mod inbox;
 mod limits;
 mod observe;
@@ -34,6 +35,9 @@ use details::{Detail, Details};
 use handlers::Handlers;
 pub(crate) use handlers::Outcome;
 use hooks::Hooks;
+use host::Claim;
+#[cfg(pollable)]
+pub(crate) use host::Next;
 pub(crate) use inbox::Inbox;
 use observe::Observers;
 pub(crate) use observe::{ErrorReport, Report};
@@ -49,8 +53,8 @@ use crate::id::Key;
 #[cfg(pollable)]
 use crate::os::BorrowedFd;
 use crate::os::{self, AsRawFd, RawFd};
-use crate::poller::{PollSet, Poller};
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use crate::poller::Poller;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
     Error, ErrorKind, Event, Id, Interest, IntoAction, Mode, Priority, Result, Source, SourceKind,
@@ -69,12 +73,13 @@ pub(crate) struct Core {
     pub(crate) inbox: Arc<Inbox>,
     state: Mutex<State>,
     turn_state: Mutex<TurnState>,
-    /// Who has asked for the descriptor: timers have to show on it.
-    watched: AtomicU8,
+    /// The host has asked for the descriptor: timers have to show on it.
+    watched: AtomicBool,
     pub(crate) clock: Clock,
     observers: Observers,
-    /// How many hosts are about to come.
-    expected_hosts: AtomicUsize,
+    /// How many drives there are that were not polled yet.
+    #[cfg(all(feature = "futures", feature = "tracing"))]
+    pub(crate) expected_drives: AtomicUsize,
     /// Of futures for which nobody had to wait.
     #[cfg(feature = "futures")]
     pub(crate) timers_at_once: crate::futures::Budget,
@@ -180,15 +185,12 @@ struct State {
     driver: Option<(&'static str, ThreadId)>,
     /// All it does is to ask the hooks.
     asks_hooks: bool,
-    /// The host that drives, from turn to turn.
-    host: Option<&'static str>,
+    host: Option<Claim>,
     closed: bool,
     /// The deadline that the poller's alarm is set to.
     alarm: u64,
     /// If the prepare hooks were called after the last turn: until when they let the host sleep.
     prepared: Option<u64>,
-    /// The kernel's set has to be made anew, and whoever watches the descriptor was not told yet.
-    needs_rebuild: bool,
     stats: Stats,
 }
 
@@ -202,12 +204,6 @@ enum Phase {
     /// Calling callbacks, and sure to look at everything before it waits again.
     Calling,
 }
-
-/// Who may watch the descriptor: the host that has claimed the loop...
-pub(crate) const BY_HOST: u8 = 1;
-/// ...or anybody else.
-#[cfg(pollable)]
-pub(crate) const BY_OTHERS: u8 = 2;
 
 /// How long a call inside a callback that wants to drive takes to fail.
 const NESTED: Duration = Duration::from_millis(1);
@@ -283,14 +279,14 @@ impl Core {
                 closed: false,
                 alarm: NEVER,
                 prepared: None,
-                needs_rebuild: false,
                 stats: Stats::default(),
             }),
             turn_state: Mutex::new(TurnState::new()),
             poller,
             inbox,
-            watched: AtomicU8::new(0),
-            expected_hosts: AtomicUsize::new(0),
+            watched: AtomicBool::new(false),
+            #[cfg(all(feature = "futures", feature = "tracing"))]
+            expected_drives: AtomicUsize::new(0),
             #[cfg(feature = "futures")]
             timers_at_once: crate::futures::Budget::default(),
             #[cfg(all(feature = "futures", feature = "tracing"))]
@@ -517,7 +513,8 @@ impl Core {
     /// a turn, the descriptor becomes readable.
     pub(crate) fn ask_hooks(self: &Arc<Self>) -> Result<()> {
         let state = self.enter(ASK_HOOKS)?;
-        let (host, asks) = (state.host, !state.hooks.is_empty());
+        let host = state.host.as_ref().map(|host| host.name);
+        let asks = !state.hooks.is_empty();
         let asks = asks && state.phase == Phase::Resting;
         drop(state);
         if !asks {
@@ -569,38 +566,6 @@ impl Core {
 
     // Driving.
 
-    pub(crate) fn claim_host(self: &Arc<Self>, name: &'static str) -> Result<()> {
-        // Fails if somebody is in the middle of driving, or is a host already.
-        let driving = self.drive("host", None)?;
-        self.state().host = Some(name);
-        drop(driving);
-        Ok(())
-    }
-
-    /// One more is about to come, or one fewer.
-    pub(crate) fn expect_host(&self, comes: bool) {
-        match comes {
-            true => self.expected_hosts.fetch_add(1, Ordering::Relaxed),
-            false => self.expected_hosts.fetch_sub(1, Ordering::Relaxed),
-        };
-    }
-
-    pub(crate) fn release_host(&self) {
-        self.watched.fetch_and(!BY_HOST, Ordering::SeqCst);
-        if let Some(mut state) = self.try_state() {
-            state.host = None;
-        }
-    }
-
-    /// Makes the kernel's set anew. If it refuses, for want of descriptors, that is asked for again.
-    pub(crate) fn rebuild(self: &Arc<Self>, host: Option<&'static str>) -> Result<()> {
-        let driving = self.drive("rebuild", host)?;
-        let poller = &self.poller;
-        let _ = self.state().handlers.rebuild_set(poller, PollSet::Primary);
-        drop(driving);
-        Ok(())
-    }
-
     /// The right to drive, until the result is dropped. `host`: who claimed the reactor before.
     pub(crate) fn drive(
         self: &Arc<Self>,
@@ -608,27 +573,26 @@ impl Core {
         host: Option<&'static str>,
     ) -> Result<Driver<'_>> {
         let mut state = self.enter(call)?;
-        match state.host {
-            Some(other) if host != Some(other) => {
-                return Err(driven(call, format!("the host {other}")));
-            }
-            _ => {}
+        let driver = state.driver;
+        let is_here = || driver.is_some_and(|(_, thread)| thread == thread::current().id());
+        if let Some(claim) = state.host.as_ref().filter(|claim| host != Some(claim.name)) {
+            let by = format!("the host {}", claim.name);
+            drop(state);
+            return Err(driven(call, by, is_here()));
         }
         let turn_state = match self.turn_state.try_lock() {
             Ok(turn_state) => turn_state,
             // A callback panicked. What it left behind is whole: see `TurnState`.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                let here = state
-                    .driver
-                    .is_some_and(|(_, thread)| thread == thread::current().id());
+                let here = is_here();
                 if state.asks_hooks && !here {
                     // A host has come from that thread to this, and will not have to wait for long.
                     drop(state);
                     drop(self.turn_state.lock());
                     return self.drive(call, host);
                 }
-                let by = match state.driver {
+                let by = match driver {
                     Some((by, _)) if here => {
                         format!("{by}, one of whose callbacks this call comes from")
                     }
@@ -636,12 +600,7 @@ impl Core {
                     None => "another thread".into(),
                 };
                 drop(state);
-                // A callback may run the host's loop, as for a modal dialogue. The descriptor may be readable
-                // all the while, and that loop must not spin.
-                if here {
-                    thread::sleep(NESTED);
-                }
-                return Err(driven(call, by));
+                return Err(driven(call, by, here));
             }
         };
         state.driver = Some((host.unwrap_or(call), thread::current().id()));
@@ -653,7 +612,7 @@ impl Core {
             resting: false,
             call: host.unwrap_or(call),
             real_timeout: None,
-            ends: false,
+            exits_when_empty: false,
             built_in: false,
             most: usize::MAX,
         })
@@ -661,7 +620,7 @@ impl Core {
 
     pub(crate) fn run(self: &Arc<Self>) -> Result<()> {
         let mut driving = self.drive("run", None)?;
-        driving.ends = true;
+        driving.exits_when_empty = true;
         driving.built_in = true;
         let mut state = self.state();
         let mut turn = Turn::default();
@@ -670,7 +629,19 @@ impl Core {
         }
         // Before `driving`, whose drop takes the lock.
         drop(state);
-        Ok(())
+        driving.check_open()
+    }
+
+    pub(crate) fn run_forever(self: &Arc<Self>) -> Result<()> {
+        let mut driving = self.drive("run_forever", None)?;
+        driving.built_in = true;
+        let mut state = self.state();
+        let mut turn = Turn::default();
+        while !turn.stopped {
+            state = driving.turn(state, NEVER, &mut turn)?;
+        }
+        drop(state);
+        driving.check_open()
     }
 
     pub(crate) fn turn(self: &Arc<Self>, timeout: Option<Duration>) -> Result<Turn> {
@@ -690,48 +661,8 @@ impl Core {
         // Whoever calls this may sleep next, whatever it says.
         let may_sleep = !turn.stopped && driving.rest()?;
         turn.idle &= may_sleep;
-        turn.needs_rebuild = mem::take(&mut self.state().needs_rebuild);
+        driving.check_open()?;
         Ok(turn)
-    }
-
-    /// Turns without waiting, until the host may sleep or about `budget` callbacks were called.
-    pub(crate) fn host_turns(self: &Arc<Self>, host: &'static str, budget: usize) -> Result<Turn> {
-        let mut driving = match self.drive(host, Some(host)) {
-            Ok(driving) => driving,
-            // Closed while the host slept: that ends it as it ends `run`.
-            Err(error) if error.kind() == ErrorKind::Closed => {
-                return Ok(Turn {
-                    stopped: true,
-                    ..Turn::default()
-                });
-            }
-            Err(error) => return Err(error),
-        };
-        let budget = budget.max(1);
-        driving.most = budget;
-        let mut sum = Turn::default();
-        let mut turn = Turn::default();
-        let mut spent = 0;
-        let mut state = self.state();
-        while !(sum.idle || sum.stopped || sum.woke || state.needs_rebuild) && spent < budget {
-            state = driving.turn(state, NO_WAIT, &mut turn)?;
-            sum.called += turn.called;
-            sum.stopped = turn.stopped;
-            sum.woke = self.inbox.take_woken();
-            // A turn that calls nobody is not for nothing.
-            spent += turn.called.max(1);
-            // After all callbacks, so not when a turn is broken off.
-            let ended = !turn.stopped && !driving.is_cut();
-            if ended && (turn.idle || spent >= budget) {
-                drop(state);
-                sum.idle = driving.rest()? && turn.idle;
-                state = self.state();
-            }
-        }
-        sum.needs_rebuild = mem::take(&mut state.needs_rebuild);
-        sum.unfinished = driving.is_cut();
-        drop(state);
-        Ok(sum)
     }
 
     pub(crate) fn block_on<F: Future>(self: &Arc<Self>, future: F) -> Result<F::Output> {
@@ -765,6 +696,7 @@ impl Core {
             }
             drop(driving.turn(driving.state()?, NEVER, &mut turn)?);
             if turn.stopped {
+                driving.check_open()?;
                 return Err(Error::new(CALL, Cause::Stopped));
             }
         }
@@ -827,7 +759,7 @@ impl Core {
     /// A future is about to wait for a loop that may never turn.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     pub(crate) fn warn_if_not_driven(&self) {
-        let expected = self.expected_hosts.load(Ordering::Relaxed) > 0;
+        let expected = self.expected_drives.load(Ordering::Relaxed) > 0;
         if !expected && !self.is_driven() && !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 target: "oneloop",
@@ -836,22 +768,23 @@ impl Core {
         }
     }
 
-    /// Somebody drives, or is a host.
-    pub(crate) fn is_driven(&self) -> bool {
+    /// A driver is at work, or a host has a claim.
+    #[cfg(all(feature = "futures", feature = "tracing"))]
+    fn is_driven(&self) -> bool {
         let state = self.try_state();
         state.is_some_and(|state| state.driver.is_some() || state.host.is_some())
     }
 
     #[cfg(pollable)]
-    pub(crate) fn as_fd(&self, by: u8) -> BorrowedFd<'_> {
-        self.watch(by);
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch();
         self.poller.as_fd()
     }
 
-    /// From now on, somebody may watch the descriptor.
+    /// From now on, the host may watch the descriptor.
     #[cfg(pollable)]
-    pub(crate) fn watch(&self, by: u8) {
-        let watched = self.watched.fetch_or(by, Ordering::SeqCst) != 0;
+    pub(crate) fn watch(&self) {
+        let watched = self.watched.swap(true, Ordering::SeqCst);
         // The parent's alarm is not a child's to set.
         if !watched && !self.inbox.is_forked() {
             let mut state = self.state();
@@ -912,14 +845,18 @@ impl Core {
         }
         let mut wake = state.handlers.has_next();
         match state.phase {
-            Phase::Resting if self.watched.load(Ordering::SeqCst) == 0 => {}
+            Phase::Resting if !self.watched.load(Ordering::SeqCst) => {}
             Phase::Waiting(until) => {
                 wake |= state.next_deadline() < until;
                 // With nothing left to wait for, `run` ends.
                 wake |= !state.can_call();
             }
             // Whoever drives the turn that this asks for hears of it.
-            _ => wake |= self.set_alarm(&mut state).is_err(),
+            _ => {
+                wake |= self.set_alarm(&mut state).is_err();
+                let host = state.host.as_ref();
+                wake |= host.is_some_and(|host| host.exits_when_empty) && !state.can_call();
+            }
         }
         // Not before: it would wake up only to wait for the lock.
         drop(state);
@@ -939,7 +876,7 @@ impl Core {
 
     /// Makes the next deadline show on the descriptor, if a host watches it.
     fn set_alarm(&self, state: &mut State) -> io::Result<()> {
-        if self.watched.load(Ordering::SeqCst) == 0 {
+        if !self.watched.load(Ordering::SeqCst) {
             return Ok(());
         }
         self.follow_system_clock(state, false);
@@ -959,7 +896,13 @@ impl Core {
     }
 }
 
-fn driven(call: &'static str, by: String) -> Error {
+/// `here`: by a callback on this thread.
+fn driven(call: &'static str, by: String, here: bool) -> Error {
+    // It may run the host's loop, as for a modal dialogue. The descriptor may be readable all the while, and
+    // that loop must not spin.
+    if here {
+        thread::sleep(NESTED);
+    }
     Error::new(call, Cause::AlreadyDriven(by))
 }
 

@@ -23,7 +23,8 @@ impl Core {
         self.check_process("snapshot")?;
         let taken = self.clock.instant();
         let state = self.state();
-        let driver = match (state.host, state.driver) {
+        let host = state.host.as_ref().map(|host| host.name);
+        let driver = match (host, state.driver) {
             (Some(host), driver) => Some((host, true, driver.is_some())),
             (None, Some((call, _))) => Some((call, false, true)),
             (None, None) => None,

@@ -17,7 +17,6 @@ use crate::os;
 use crate::outcome::Failure;
 use crate::poller::{BATCH, Events, PollSet};
 use crate::sync::MutexGuard;
-use crate::sync::atomic::Ordering;
 use crate::{
     Action, CallbackKind, Error, FailedCallback, HandlerId, HookId, Id, Result, TimerId, Turn,
 };
@@ -126,7 +125,7 @@ pub(crate) struct Driver<'a> {
     /// How long to wait, really, for a clock of which nobody knows when it will be moved.
     pub(super) real_timeout: Option<Duration>,
     /// It is not to wait when nothing is left that could call back.
-    pub(super) ends: bool,
+    pub(super) exits_when_empty: bool,
     /// The loop's own wait drives: nobody can be told anything.
     pub(super) built_in: bool,
     /// After how many callbacks of a phase the turn is broken off: a host's own tasks have to get their
@@ -223,7 +222,16 @@ impl<'c> Driver<'c> {
             self.turn_state.cut = None;
         }
         turn.idle = quiet && !turn.stopped && !self.has_work(&state);
+        if turn.idle && turn.called > 0 {
+            turn.idle = !self.is_overdue(&mut state);
+        }
         Ok(state)
+    }
+
+    /// A timer is due by now: to sleep until then would cost a host more than the next turn.
+    fn is_overdue(&self, state: &mut State) -> bool {
+        let next = state.next_deadline();
+        next != NEVER && next <= self.core.clock.now()
     }
 
     /// Waits, and puts together whom to call. Gives whether nothing is ready, and until when the loop could
@@ -245,7 +253,7 @@ impl<'c> Driver<'c> {
         }
 
         // Wait.
-        let work = self.has_work(&state) || self.ends && !self.is_alive(&state);
+        let work = self.has_work(&state) || self.exits_when_empty && !self.is_alive(&state);
         let until = match work {
             true => NO_WAIT,
             false => until.min(limit).min(state.next_deadline()),
@@ -367,12 +375,10 @@ impl<'c> Driver<'c> {
                 continue;
             }
             *unclaimed = Unclaimed::default();
-            // Whoever watches the descriptor takes it out before and puts it in again after that.
-            // The loop's own wait cannot ask for it; they are told when they take a turn again. The
-            // second set is nobody's business.
-            let watched = set == PollSet::Primary && core.watched.load(Ordering::SeqCst) != 0;
-            state.needs_rebuild |= watched;
-            if watched && !self.built_in {
+            // A host that watches the descriptor has to stop that first. No host watches the second set.
+            let host = state.host.as_mut().filter(|host| host.watches());
+            if let Some(host) = host.filter(|_| set == PollSet::Primary) {
+                host.ask_for_rebuild();
                 continue;
             }
             if state.handlers.rebuild_set(&core.poller, set).is_err() {
@@ -838,7 +844,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::{Interest, Mode, Priority, Reactor};
+    use crate::{Interest, Mode, Priority, Reactor, Step};
 
     #[test]
     fn turns_that_are_stopped_early_leave_no_more_over_than_there_is_to_call() {
@@ -865,16 +871,17 @@ mod tests {
     fn a_burst_of_posts_keeps_no_memory() {
         let reactor = Reactor::new_local().unwrap();
         let mut host = reactor.host("a test").unwrap();
+        while host.step(1).unwrap() != Step::Sleep {}
         for one_turn in [true, false] {
             for (count, priority) in [(100_000, Priority::Normal), (100_000, Priority::High)] {
                 for _ in 0..count {
                     reactor.call_soon_with(priority, || {}).unwrap();
                 }
                 let budget = if one_turn { usize::MAX } else { 128 };
-                while !host.turn(budget).unwrap().idle {}
+                while host.step(budget).unwrap() != Step::Sleep {}
                 for _ in 0..3 {
                     reactor.call_soon_with(priority, || {}).unwrap();
-                    while !host.turn(budget).unwrap().idle {}
+                    while host.step(budget).unwrap() != Step::Sleep {}
                 }
             }
             let turn_state = reactor.core.turn_state.lock().unwrap();

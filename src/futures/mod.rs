@@ -1,5 +1,5 @@
 //! Objects that futures await, whatever executor polls them. They need no runtime: only that
-//! somebody drives the loop ([`Reactor::is_driven`](crate::Reactor::is_driven)).
+//! a driver runs the loop.
 //!
 //! ```
 //! use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip};

@@ -262,7 +262,7 @@ impl Backend for Epoll {
         }
         // SAFETY: `self.epoll` owns the number, and goes on owning it. In one step the number comes to mean
         // the other epoll instance, and all that anything here does with it is to use it as one. A host that
-        // has it registered elsewhere was asked to take it out before: see `Turn::needs_rebuild`.
+        // watches it was told to stop that before: see `Step::Unwatch`.
         let done =
             unsafe { libc::dup3(fresh.as_raw_fd(), self.epoll.as_raw_fd(), libc::O_CLOEXEC) };
         match done {

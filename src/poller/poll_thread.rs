@@ -19,7 +19,6 @@
 //! once, and the descriptor is asked again after a pause, which grows while the condition lasts.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -36,6 +35,7 @@ use super::eventfd::EventFd;
 use super::file::{FileId, borrow};
 use super::{Diverted, DivertedReady, Report, Wake};
 use crate::id::Key;
+use crate::os::without_signals;
 use crate::{Interest, Mode, Ready, fork};
 
 /// The pauses before a descriptor with a lasting condition is asked again: the first, and the longest.
@@ -222,22 +222,6 @@ impl Drop for Polled {
         // So that it asks for it no more, and ends with the last one.
         let _ = self.polls.wake.wake();
     }
-}
-
-/// Does it while this thread takes no signals, which a thread that it makes inherits: those that the
-/// program blocks in its own threads, to wait for them, must not find one that is open to them.
-fn without_signals<R>(make: impl FnOnce() -> R) -> R {
-    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: `sigfillset` fills in the one set, and `pthread_sigmask`, which cannot fail with these
-    // arguments, the other.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-    }
-    let made = make();
-    // SAFETY: the set was filled in above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
-    made
 }
 
 /// The thread, and what it polls. Never freed, since there is one for a process.

@@ -2,7 +2,7 @@ use std::io;
 
 use futures_lite::future::{yield_now, zip};
 use oneloop::Reactor;
-use oneloop_async_io::drive;
+use oneloop_async_io::{drive, run};
 use oneloop_conformance::{HostUnderTest, Outside};
 
 async fn drive_beside(reactor: &Reactor, outside: Outside) -> io::Result<()> {
@@ -23,6 +23,10 @@ impl HostUnderTest for BlockOn {
 
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
         async_io::block_on(drive_beside(reactor, outside))
+    }
+
+    fn drive_until_empty(&mut self, reactor: &Reactor) -> io::Result<()> {
+        async_io::block_on(run(reactor))
     }
 }
 

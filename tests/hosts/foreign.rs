@@ -1,13 +1,12 @@
-//! Two loops that know nothing of oneloop but that it has a descriptor and a function to call.
+//! Loops that know nothing of oneloop but that it has a descriptor and a function to call.
 
 use std::io;
-use std::time::Duration;
 
-use oneloop::Reactor;
+use oneloop::{Host, Reactor, Shared, Step};
 use oneloop_conformance::{HostUnderTest, Outside, wait_readable};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-/// Level-triggered, with one turn per wake.
+/// On poll(2), which watches nothing in between, with one turn at a time.
 pub struct PollLoop;
 
 impl HostUnderTest for PollLoop {
@@ -16,24 +15,34 @@ impl HostUnderTest for PollLoop {
     }
 
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
+        self.host(reactor.host("a poll loop")?, outside)
+    }
+
+    fn drive_until_empty(&mut self, reactor: &Reactor) -> io::Result<()> {
+        let host = reactor.host("a poll loop")?.exit_when_empty();
+        self.host(host, Box::new(|| {}))
+    }
+}
+
+impl PollLoop {
+    fn host(&self, mut host: Host<Shared>, outside: Outside) -> io::Result<()> {
         let mut outside = Some(outside);
         loop {
-            let turn = reactor.turn(Some(Duration::ZERO))?;
-            if turn.stopped {
-                return Ok(());
+            match host.step(1)? {
+                Step::Watch | Step::Unwatch => {}
+                Step::Sleep => {
+                    outside.take().into_iter().for_each(|outside| outside());
+                    wait_readable(&host);
+                }
+                // It is level-triggered.
+                Step::Yield => wait_readable(&host),
+                Step::Done => return Ok(()),
             }
-            if turn.needs_rebuild {
-                reactor.rebuild()?;
-            }
-            if turn.idle {
-                outside.take().into_iter().for_each(|outside| outside());
-            }
-            wait_readable(reactor);
         }
     }
 }
 
-/// Edge-triggered, turning until idle.
+/// Edge-triggered.
 pub struct EpollLoop;
 
 impl HostUnderTest for EpollLoop {
@@ -42,32 +51,35 @@ impl HostUnderTest for EpollLoop {
     }
 
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
-        let mut host = reactor.host("an epoll loop")?;
+        self.host(reactor.host("an epoll loop")?, outside)
+    }
+
+    fn drive_until_empty(&mut self, reactor: &Reactor) -> io::Result<()> {
+        let host = reactor.host("an epoll loop")?.exit_when_empty();
+        self.host(host, Box::new(|| {}))
+    }
+}
+
+impl EpollLoop {
+    fn host(&self, mut host: Host<Shared>, outside: Outside) -> io::Result<()> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let flags = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &host, EventData::new_u64(0), flags)?;
         let mut outside = Some(outside);
         let mut events = Vec::with_capacity(4);
         loop {
-            let turn = host.turn(3)?;
-            if turn.stopped {
-                return Ok(());
-            }
-            if turn.needs_rebuild {
-                epoll::delete(&epoll, &host)?;
-                host.rebuild()?;
-                epoll::add(&epoll, &host, EventData::new_u64(0), flags)?;
-            }
-            if !turn.idle {
-                continue;
-            }
-            if let Some(outside) = outside.take() {
-                outside();
-            }
-            events.clear();
-            match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            match host.step(3)? {
+                Step::Watch => epoll::add(&epoll, &host, EventData::new_u64(0), flags)?,
+                Step::Unwatch => epoll::delete(&epoll, &host)?,
+                Step::Sleep => {
+                    outside.take().into_iter().for_each(|outside| outside());
+                    events.clear();
+                    match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None) {
+                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Step::Yield => {}
+                Step::Done => return Ok(()),
             }
         }
     }

@@ -1,10 +1,12 @@
 //! The contract, on every host and every poller. The cases are in `tests/conformance/`.
 
 mod async_io;
+mod examples;
 mod foreign;
 mod own_wait;
 mod stacked;
 mod tokio;
+mod woken;
 
 use oneloop_conformance::conformance;
 
@@ -16,4 +18,5 @@ conformance!(async_io_block_on, async_io::BlockOn);
 conformance!(smol_executor, async_io::OnExecutor);
 conformance!(poll_loop, foreign::PollLoop);
 conformance!(epoll_loop, foreign::EpollLoop);
+conformance!(wake_loop, woken::WakeLoop);
 conformance!(reactor_in_reactor_in_tokio, stacked::Stacked);

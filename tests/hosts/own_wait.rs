@@ -14,7 +14,7 @@ impl HostUnderTest for BuiltIn {
     }
 
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
-        // `run` would end when nothing is left; a host goes on until it is stopped.
+        // As `run_forever`, beside a future.
         let driven = reactor.block_on(async {
             once_pending().await;
             outside();

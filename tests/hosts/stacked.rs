@@ -1,9 +1,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use oneloop::{Action, Event, Interest, Mode, Reactor};
-use oneloop_conformance::{HostUnderTest, Outside};
+use oneloop::{Action, Event, Interest, Mode, Reactor, Shared, Step};
+use oneloop_conformance::{HostUnderTest, Outside, step_inside};
 
 use crate::tokio::CurrentThread;
 
@@ -19,33 +18,23 @@ impl HostUnderTest for Stacked {
         let outer = Reactor::new()?;
         let failure = Arc::new(Mutex::new(None));
         let (stopper, failed) = (outer.downgrade(), failure.clone());
-        let turn = move |inner: &mut Reactor, event: Event| {
-            let turn = inner.turn(Some(Duration::ZERO)).and_then(|turn| {
-                if turn.needs_rebuild {
-                    inner.rebuild()?;
-                    let outer = stopper.upgrade().expect("it drives");
-                    outer.rearm_handler(event.handler())?;
-                }
-                Ok(turn)
-            });
-            let goes_on = turn.as_ref().is_ok_and(|turn| !turn.stopped);
-            if let Err(error) = turn {
-                *failed.lock().expect("no panic") = Some(error);
-            }
-            if goes_on {
-                return Action::Continue;
-            }
-            if let Some(outer) = stopper.upgrade() {
-                outer.stop();
-            }
-            Action::Remove
-        };
+        let mut host = reactor.host("another reactor")?;
         // Once at the beginning, as every host does.
-        let first = reactor.turn(Some(Duration::ZERO))?;
-        if first.stopped {
+        if host.step(8)? == Step::Done {
             return Ok(());
         }
-        outer.add_handler(reactor.clone(), Interest::READABLE, Mode::Level, turn)?;
+        let step = move |host: &mut oneloop::Host<Shared>, event: Event| {
+            let outer = stopper.upgrade().expect("it drives");
+            let action = step_inside(host, &outer, event.handler()).unwrap_or_else(|error| {
+                *failed.lock().expect("no panic") = Some(error);
+                Action::Remove
+            });
+            if action == Action::Remove {
+                outer.stop();
+            }
+            action
+        };
+        outer.add_handler(host, Interest::READABLE, Mode::Level, step)?;
         self.0.drive(&outer, outside)?;
         match failure.lock().expect("no panic").take() {
             Some(error) => Err(error.into()),

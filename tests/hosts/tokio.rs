@@ -3,7 +3,7 @@ use std::panic::resume_unwind;
 
 use oneloop::Reactor;
 use oneloop_conformance::{HostUnderTest, Outside};
-use oneloop_tokio::drive;
+use oneloop_tokio::{drive, run};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
@@ -39,6 +39,10 @@ impl HostUnderTest for CurrentThread {
             driven.and(beside)
         })
     }
+
+    fn drive_until_empty(&mut self, reactor: &Reactor) -> io::Result<()> {
+        self.0.block_on(run(reactor))
+    }
 }
 
 /// Spawned; it wanders between two workers.
@@ -59,6 +63,11 @@ impl HostUnderTest for MultiThread {
             tokio::spawn(async { outside() });
             join(driving).await
         })
+    }
+
+    fn drive_until_empty(&mut self, reactor: &Reactor) -> io::Result<()> {
+        self.0
+            .block_on(async { join(tokio::spawn(run(reactor))).await })
     }
 }
 

@@ -1,26 +1,22 @@
 use std::fmt;
 use std::future::Future;
-use std::io;
-use std::mem::{forget, replace};
+use std::io::Result;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_io::Async;
-use oneloop::{ExpectedHost, Host, Reactor, Threading};
-use pin_project::pin_project;
+use oneloop::adapter::{self, Descriptor, Watch};
+use oneloop::{Reactor, Threading};
 
-/// After about how many callbacks async-io's own tasks and I/O get their turn. One would be
-/// fairest, and would cost half of the speed of a busy loop.
-const BUDGET: usize = 128;
-
-/// Drives `reactor` inside async-io until somebody calls [`Reactor::stop`].
+/// Drives `reactor` inside async-io until [`Reactor::stop`] is called.
 ///
-/// It ends on that or on an error, and never because nothing is left that could call back, as
-/// [`Reactor::run`] does. A `stop` that came before ends it at once, as it does `run`.
+/// It ends on that or on an error. To end when nothing is left that could call back, use [`run`]. A
+/// `stop` that came before ends it at once.
 ///
-/// Spawn it on any executor, or await it beside other futures; for a
-/// [`LocalReactor`](oneloop::LocalReactor), which is not `Send`, on a local one. Dropping the future
-/// loses nothing: the reactor can be driven on, here or elsewhere.
+/// Spawn the future on any executor, or await it beside others. If the reactor is a
+/// [`LocalReactor`](oneloop::LocalReactor), which is not `Send`, spawn it on a local executor. After the future
+/// was dropped, the reactor can be driven on, here or elsewhere. The future may be polled on one executor and
+/// then on another.
 ///
 /// Hooks of the reactor ([`Reactor::add_hook`]) are asked after its turns, and other tasks run after that.
 /// Nothing tells before async-io sleeps: a task that uses the library of a hook has to call
@@ -28,128 +24,73 @@ const BUDGET: usize = 128;
 ///
 /// # Errors
 ///
-/// If something else drives the reactor already, or the kernel fails. The error has a [`oneloop::Error`]
+/// If something else drives the reactor already, if the reactor is [closed](Reactor::close), or if the kernel
+/// fails. The error has a [`oneloop::Error`]
 /// inside, and hence no code of its own. [`oneloop::Error::of`] finds it, with the call that failed and the
 /// system's code; there is an example.
 ///
 /// # Panics
 ///
-/// If a callback does. Drive anew to go on.
+/// If a callback does. Another `drive` goes on.
 pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
-    Drive {
-        state: State::New(reactor.expect_host()),
-    }
+    Drive(adapter::Drive::until_stopped(reactor))
 }
 
-/// The future that [`drive`] makes.
+/// Drives `reactor` inside async-io until nothing is left that could call back, as [`Reactor::run`]
+/// does, or until [`Reactor::stop`] is called. All else is as with [`drive`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reactor = oneloop::Reactor::new()?;
+/// reactor.call_later(Duration::from_millis(1), || println!("the last output is written"))?;
+/// async_io::block_on(oneloop_async_io::run(&reactor))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`drive`].
+///
+/// # Panics
+///
+/// As [`drive`].
+pub fn run<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
+    Drive(adapter::Drive::until_empty(reactor))
+}
+
+/// The future that [`drive`] and [`run`] make.
 #[must_use = "a reactor is driven only while this is polled"]
-#[pin_project]
-pub struct Drive<M: Threading> {
-    state: State<M>,
-}
-
-enum State<M: Threading> {
-    New(ExpectedHost<M>),
-    /// More to do than one poll allows. The executor comes back by itself, and async-io is not
-    /// bothered with what happens on the descriptor meanwhile.
-    Busy(Host<M>),
-    /// Nothing to do until the descriptor says so. In this order, in which they are dropped: it is
-    /// not watched any more when the next host may come.
-    Idle(Watched<M>, Host<M>),
-    /// A task was woken, which the executor is to run before the next turn.
-    Woke(Watched<M>, Host<M>),
-    Done,
-}
+pub struct Drive<M: Threading>(adapter::Drive<M, Watched<M>>);
 
 impl<M: Threading> Future for Drive<M> {
-    type Output = io::Result<()>;
+    type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = self.project().state;
-        loop {
-            // An error on the way leaves it done, and the reactor to others.
-            match replace(state, State::Done) {
-                State::New(expected) => *state = State::Busy(expected.claim("async-io")?),
-                State::Busy(mut host) => {
-                    let turn = host.turn(BUDGET)?;
-                    if turn.stopped {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if turn.needs_rebuild {
-                        host.rebuild()?;
-                    }
-                    if !turn.idle {
-                        *state = State::Busy(host);
-                        return yield_now(cx);
-                    }
-                    // It is only ever polled, so that its O_NONBLOCK does not matter.
-                    let watched = Async::new_nonblocking(host.reactor().clone())?;
-                    *state = State::Idle(Watched(Some(watched)), host);
-                }
-                State::Idle(watched, host) => {
-                    // Looks at the level, so that what has come since the last turn counts.
-                    if watched.poll_readable(cx)?.is_pending() {
-                        *state = State::Idle(watched, host);
-                        return Poll::Pending;
-                    }
-                    *state = State::Woke(watched, host);
-                }
-                State::Woke(watched, mut host) => {
-                    let turn = host.turn(BUDGET)?;
-                    if turn.stopped {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if turn.idle && !turn.needs_rebuild {
-                        *state = State::Idle(watched, host);
-                        continue;
-                    }
-                    if turn.woke && !turn.needs_rebuild {
-                        *state = State::Woke(watched, host);
-                        return yield_now(cx);
-                    }
-                    drop(watched);
-                    if turn.needs_rebuild {
-                        host.rebuild()?;
-                    }
-                    *state = State::Busy(host);
-                    return yield_now(cx);
-                }
-                State::Done => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-}
-
-/// Comes back after the executor's other tasks.
-fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
-    cx.waker().wake_by_ref();
-    Poll::Pending
-}
-
-/// The loop while async-io watches its descriptor, which ends when this is dropped.
-struct Watched<M: Threading>(Option<Async<Reactor<M>>>);
-
-impl<M: Threading> Watched<M> {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.0 {
-            Some(watched) => watched.poll_readable(cx),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<M: Threading> Drop for Watched<M> {
-    fn drop(&mut self) {
-        match self.0.take() {
-            // What async-io has told the kernel is the parent's, who must not lose it.
-            Some(watched) if watched.get_ref().is_forked() => forget(watched),
-            watched => drop(watched),
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 
 impl<M: Threading> fmt::Debug for Drive<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Drive")
+    }
+}
+
+/// async-io's watch of the descriptor.
+struct Watched<M: Threading>(Async<Descriptor<M>>);
+
+impl<M: Threading> Watch<M> for Watched<M> {
+    const RUNTIME: &'static str = "async-io";
+
+    fn new(descriptor: Descriptor<M>) -> Result<Watched<M>> {
+        // The descriptor is only ever polled, so that its O_NONBLOCK does not matter.
+        Ok(Watched(Async::new_nonblocking(descriptor)?))
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.0.poll_readable(cx)
     }
 }

@@ -20,7 +20,7 @@
 #[cfg_attr(not(unix), path = "nowhere.rs")]
 mod drive;
 
-pub use drive::{Drive, drive};
+pub use drive::{Drive, drive, run};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

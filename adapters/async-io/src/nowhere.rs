@@ -13,7 +13,12 @@ pub fn drive<M: Threading>(_: &Reactor<M>) -> Drive<M> {
     Drive(PhantomData)
 }
 
-/// The future that [`drive`] makes.
+/// Not on this system, as [`drive`].
+pub fn run<M: Threading>(_: &Reactor<M>) -> Drive<M> {
+    Drive(PhantomData)
+}
+
+/// The future that [`drive`] and [`run`] make.
 #[must_use = "a reactor is driven only while this is polled"]
 #[derive(Debug)]
 pub struct Drive<M: Threading>(PhantomData<M>);

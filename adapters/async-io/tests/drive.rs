@@ -187,11 +187,14 @@ fn a_loop_that_is_closed_while_it_sleeps_ends_the_drive() {
         std::thread::spawn(move || closer.close()).join().unwrap();
         pending().await
     };
-    block_on(or(drive(&reactor), close)).unwrap();
-    assert!(
-        block_on(drive(&reactor)).is_err(),
-        "there is nothing to drive"
-    );
+    for ended in [
+        block_on(or(drive(&reactor), close)),
+        block_on(drive(&reactor)),
+    ] {
+        let error = ended.unwrap_err();
+        let kind = oneloop::Error::of(&error).unwrap().kind();
+        assert_eq!(kind, oneloop::ErrorKind::Closed);
+    }
 }
 
 /// Forks, and says whether this is the child. In the parent the child is gone then.

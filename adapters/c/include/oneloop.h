@@ -137,7 +137,7 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_NEVER INT64_MAX
 
 /**
- * What a turn reports: nothing is left to do, and what comes will show on the descriptor.
+ * What a turn reports: nothing is left to do now.
  */
 #define ONELOOP_TURN_IDLE 1
 
@@ -147,10 +147,36 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_TURN_STOPPED 2
 
 /**
- * What a turn reports: take the descriptor out of whatever watches it, call `oneloop_rebuild`, and put
- * it in again. Rare.
+ * For `oneloop_host_begin`: the host is done when nothing is left that could call back.
  */
-#define ONELOOP_TURN_NEEDS_REBUILD 4
+#define ONELOOP_HOST_EXIT_WHEN_EMPTY 1
+
+/**
+ * What a host does next: begin to watch the descriptor for reading, and step again.
+ */
+#define ONELOOP_STEP_WATCH 1
+
+/**
+ * What a host does next: stop watching the descriptor, and step again. The descriptor may mean another
+ * file after that. A host on poll(2), which hands it over with each call, need not do anything.
+ */
+#define ONELOOP_STEP_UNWATCH 2
+
+/**
+ * What a host does next: step again when the descriptor is readable.
+ */
+#define ONELOOP_STEP_SLEEP 3
+
+/**
+ * What a host does next: let its other work have its turn, and step again without waiting.
+ */
+#define ONELOOP_STEP_YIELD 4
+
+/**
+ * What a host does next: end. `oneloop_stop` was called, or nothing is left. The descriptor is not
+ * watched any more.
+ */
+#define ONELOOP_STEP_DONE 5
 
 /**
  * The clock of CLOCK_MONOTONIC, which nobody sets.
@@ -234,11 +260,13 @@ typedef struct {
   void (*free)(oneloop_t *loop);
   int (*close)(oneloop_t *loop);
   int (*run)(oneloop_t *loop);
+  int (*run_forever)(oneloop_t *loop);
   int (*turn)(oneloop_t *loop, int64_t timeout, uint32_t *flags);
   int (*stop)(oneloop_t *loop);
   int (*wake)(oneloop_t *loop);
-  int (*fd)(oneloop_t *loop);
-  int (*rebuild)(oneloop_t *loop);
+  int (*host_begin)(oneloop_t *loop, uint32_t flags);
+  int (*step)(oneloop_t *loop, uint32_t budget);
+  int (*host_end)(oneloop_t *loop);
   int64_t (*next_timeout)(oneloop_t *loop);
   int (*unref)(oneloop_t *loop, oneloop_id id);
   int (*dump)(oneloop_t *loop);
@@ -516,7 +544,7 @@ int oneloop_call_soon(oneloop_t *loop,
  * any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
  * after. Bear being called more often, and one of them twice in a row.
  *
- * Under a host (`oneloop_fd`), its own code may run after `prepare`. If that uses the library, it has to
+ * Under a host (`oneloop_host_begin`), its own code may run after `prepare`. If that uses the library, it has to
  * call `oneloop_wake` then, or the host `oneloop_ask_hooks` right before it waits. Hold nothing from
  * `prepare` to `check` for which such code may wait.
  *
@@ -560,7 +588,7 @@ oneloop_t *oneloop_hold(oneloop_t *loop);
 void oneloop_free(oneloop_t *loop);
 
 /**
- * Removes all that is registered. Later calls fail with -ESHUTDOWN.
+ * Removes all that is registered. Later calls fail with -ESHUTDOWN, as does the one that drives now.
  *
  * Threads: any. Destroy functions are called on it.
  */
@@ -570,11 +598,19 @@ int oneloop_close(oneloop_t *loop);
  * Drives the loop until `oneloop_stop`, or until nothing is left that could call back.
  *
  * Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
- * calls this.
+ * calls this. Fails with -ESHUTDOWN if it is closed, or was before.
  *
  * Threads: any, one at a time. Callbacks are called on it.
  */
 int oneloop_run(oneloop_t *loop);
+
+/**
+ * Drives the loop until `oneloop_stop`, even if nothing is left that could call back. Fails as
+ * `oneloop_run`.
+ *
+ * Threads: any, one at a time. Callbacks are called on it.
+ */
+int oneloop_run_forever(oneloop_t *loop);
 
 /**
  * One turn: waits for up to `timeout` nanoseconds (0: not at all; ONELOOP_NEVER: as long as it
@@ -614,26 +650,58 @@ int oneloop_wake(oneloop_t *loop);
 int oneloop_ask_hooks(oneloop_t *loop);
 
 /**
- * The descriptor of the loop, for another loop to watch for reading: when it is readable,
- * `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
- * beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE. Before it waits, such a loop may
- * call `oneloop_ask_hooks`.
+ * Claims the loop for another loop, its host, which drives it by `oneloop_step`. Gives a descriptor, which
+ * belongs to the loop and stays the same. No other driver can drive until `oneloop_host_end`: they fail with
+ * -EBUSY, as does this if there is one.
+ *
+ * A complete host is a loop around this; `flags` is 0, or ONELOOP_HOST_EXIT_WHEN_EMPTY:
+ *
+ * ```c
+ * int fd = oneloop_host_begin(loop, 0);
+ * for (;;) {
+ *     switch (oneloop_step(loop, 100)) {
+ *     case ONELOOP_STEP_WATCH: epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event); continue;
+ *     case ONELOOP_STEP_UNWATCH: epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL); continue;
+ *     case ONELOOP_STEP_SLEEP: epoll_wait(epoll, &event, 1, -1); continue;
+ *     case ONELOOP_STEP_YIELD: continue;
+ *     }
+ *     break;
+ * }
+ * oneloop_host_end(loop);
+ * ```
  *
  * Threads: any.
  */
-int oneloop_fd(oneloop_t *loop);
+int oneloop_host_begin(oneloop_t *loop,
+                       uint32_t flags);
 
 /**
- * Makes the kernel's set of descriptors anew: what ONELOOP_TURN_NEEDS_REBUILD asks for. Fails with -EBUSY
- * while somebody drives, as in a callback.
+ * Takes turns without waiting, and says what the host does next, as one of the ONELOOP_STEP_ values. Step
+ * once at the beginning, and then as the last step said.
  *
- * Threads: any; rather the one that turns.
+ * The turns end when nothing is left to do, or when about `budget` callbacks were called. A hundred is a
+ * good budget. With it the host's other work gets its turn, and a busy loop is fast.
+ *
+ * Fails with -ESHUTDOWN if the loop was closed, with -EINVAL without `oneloop_host_begin`, and with -EBUSY
+ * in a callback of the loop. After an error the host watches the descriptor as before. If it gives up, it
+ * stops watching, and calls `oneloop_host_end`.
+ *
+ * Threads: any, one at a time. Callbacks are called on it.
  */
-int oneloop_rebuild(oneloop_t *loop);
+int oneloop_step(oneloop_t *loop,
+                 uint32_t budget);
 
 /**
- * Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
- * watches the descriptor does not need it.
+ * Gives the claim of `oneloop_host_begin` up. The descriptor must not be watched any more. Another driver
+ * may go on with all that is registered.
+ *
+ * Threads: any.
+ */
+int oneloop_host_end(oneloop_t *loop);
+
+/**
+ * Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. A host, which
+ * watches the descriptor, does not need it.
  *
  * Threads: any.
  */

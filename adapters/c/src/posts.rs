@@ -68,7 +68,7 @@ pub unsafe extern "C" fn oneloop_call_soon(
 /// any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
 /// after. Bear being called more often, and one of them twice in a row.
 ///
-/// Under a host (`oneloop_fd`), its own code may run after `prepare`. If that uses the library, it has to
+/// Under a host (`oneloop_host_begin`), its own code may run after `prepare`. If that uses the library, it has to
 /// call `oneloop_wake` then, or the host `oneloop_ask_hooks` right before it waits. Hold nothing from
 /// `prepare` to `check` for which such code may wait.
 ///

@@ -1,10 +1,9 @@
 use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
-use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 use std::time::Duration;
 
-use oneloop::{HandlerId, Reactor, TimerId, Turn};
+use oneloop::{HandlerId, Reactor, Step, TimerId, Turn};
 
 use crate::copies::forward;
 use crate::error::call;
@@ -20,13 +19,26 @@ pub type oneloop_destroy_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 /// As a delay or a timeout: for as long as it takes.
 pub const ONELOOP_NEVER: i64 = i64::MAX;
 
-/// What a turn reports: nothing is left to do, and what comes will show on the descriptor.
+/// What a turn reports: nothing is left to do now.
 pub const ONELOOP_TURN_IDLE: u32 = 1;
 /// What a turn reports: `oneloop_stop` was called.
 pub const ONELOOP_TURN_STOPPED: u32 = 2;
-/// What a turn reports: take the descriptor out of whatever watches it, call `oneloop_rebuild`, and put
-/// it in again. Rare.
-pub const ONELOOP_TURN_NEEDS_REBUILD: u32 = 4;
+
+/// For `oneloop_host_begin`: the host is done when nothing is left that could call back.
+pub const ONELOOP_HOST_EXIT_WHEN_EMPTY: u32 = 1;
+
+/// What a host does next: begin to watch the descriptor for reading, and step again.
+pub const ONELOOP_STEP_WATCH: c_int = 1;
+/// What a host does next: stop watching the descriptor, and step again. The descriptor may mean another
+/// file after that. A host on poll(2), which hands it over with each call, need not do anything.
+pub const ONELOOP_STEP_UNWATCH: c_int = 2;
+/// What a host does next: step again when the descriptor is readable.
+pub const ONELOOP_STEP_SLEEP: c_int = 3;
+/// What a host does next: let its other work have its turn, and step again without waiting.
+pub const ONELOOP_STEP_YIELD: c_int = 4;
+/// What a host does next: end. `oneloop_stop` was called, or nothing is left. The descriptor is not
+/// watched any more.
+pub const ONELOOP_STEP_DONE: c_int = 5;
 
 /// Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
 ///
@@ -75,7 +87,7 @@ pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
     });
 }
 
-/// Removes all that is registered. Later calls fail with -ESHUTDOWN.
+/// Removes all that is registered. Later calls fail with -ESHUTDOWN, as does the one that drives now.
 ///
 /// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
@@ -91,7 +103,7 @@ pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
 /// Drives the loop until `oneloop_stop`, or until nothing is left that could call back.
 ///
 /// Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
-/// calls this.
+/// calls this. Fails with -ESHUTDOWN if it is closed, or was before.
 ///
 /// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
@@ -100,6 +112,20 @@ pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
     call("oneloop_run", || {
         // SAFETY: the caller's promise.
         unsafe { hold(r#loop) }?.run()?;
+        Ok(0)
+    })
+}
+
+/// Drives the loop until `oneloop_stop`, even if nothing is left that could call back. Fails as
+/// `oneloop_run`.
+///
+/// Threads: any, one at a time. Callbacks are called on it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_run_forever(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_run_forever => run_forever(r#loop));
+    call("oneloop_run_forever", || {
+        // SAFETY: the caller's promise.
+        unsafe { hold(r#loop) }?.run_forever()?;
         Ok(0)
     })
 }
@@ -135,7 +161,6 @@ fn turn_flags(turn: &Turn) -> u32 {
     let flags = [
         (turn.idle, ONELOOP_TURN_IDLE),
         (turn.stopped, ONELOOP_TURN_STOPPED),
-        (turn.needs_rebuild, ONELOOP_TURN_NEEDS_REBUILD),
     ];
     let set = flags.iter().filter(|(holds, _)| *holds);
     set.fold(0, |set, (_, flag)| set | flag)
@@ -185,37 +210,81 @@ pub unsafe extern "C" fn oneloop_ask_hooks(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// The descriptor of the loop, for another loop to watch for reading: when it is readable,
-/// `oneloop_turn` with a timeout of 0 has something to do, timers included. Call that once at the
-/// beginning, too. Watched edge-triggered, turn until ONELOOP_TURN_IDLE. Before it waits, such a loop may
-/// call `oneloop_ask_hooks`.
+/// Claims the loop for another loop, its host, which drives it by `oneloop_step`. Gives a descriptor, which
+/// belongs to the loop and stays the same. No other driver can drive until `oneloop_host_end`: they fail with
+/// -EBUSY, as does this if there is one.
+///
+/// A complete host is a loop around this; `flags` is 0, or ONELOOP_HOST_EXIT_WHEN_EMPTY:
+///
+/// ```c
+/// int fd = oneloop_host_begin(loop, 0);
+/// for (;;) {
+///     switch (oneloop_step(loop, 100)) {
+///     case ONELOOP_STEP_WATCH: epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event); continue;
+///     case ONELOOP_STEP_UNWATCH: epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL); continue;
+///     case ONELOOP_STEP_SLEEP: epoll_wait(epoll, &event, 1, -1); continue;
+///     case ONELOOP_STEP_YIELD: continue;
+///     }
+///     break;
+/// }
+/// oneloop_host_end(loop);
+/// ```
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn oneloop_fd(r#loop: *mut oneloop_t) -> c_int {
-    forward!(oneloop_fd => fd(r#loop));
-    call("oneloop_fd", || {
+pub unsafe extern "C" fn oneloop_host_begin(r#loop: *mut oneloop_t, flags: u32) -> c_int {
+    forward!(oneloop_host_begin => host_begin(r#loop, flags));
+    call("oneloop_host_begin", || {
+        let exits_when_empty = flags & ONELOOP_HOST_EXIT_WHEN_EMPTY != 0;
         // SAFETY: the caller's promise.
-        Ok(unsafe { reactor(r#loop) }?.as_raw_fd())
+        let reactor = unsafe { reactor(r#loop) }?;
+        Ok(reactor.begin_host("of oneloop_host_begin", exits_when_empty)?)
     })
 }
 
-/// Makes the kernel's set of descriptors anew: what ONELOOP_TURN_NEEDS_REBUILD asks for. Fails with -EBUSY
-/// while somebody drives, as in a callback.
+/// Takes turns without waiting, and says what the host does next, as one of the ONELOOP_STEP_ values. Step
+/// once at the beginning, and then as the last step said.
 ///
-/// Threads: any; rather the one that turns.
+/// The turns end when nothing is left to do, or when about `budget` callbacks were called. A hundred is a
+/// good budget. With it the host's other work gets its turn, and a busy loop is fast.
+///
+/// Fails with -ESHUTDOWN if the loop was closed, with -EINVAL without `oneloop_host_begin`, and with -EBUSY
+/// in a callback of the loop. After an error the host watches the descriptor as before. If it gives up, it
+/// stops watching, and calls `oneloop_host_end`.
+///
+/// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn oneloop_rebuild(r#loop: *mut oneloop_t) -> c_int {
-    forward!(oneloop_rebuild => rebuild(r#loop));
-    call("oneloop_rebuild", || {
+pub unsafe extern "C" fn oneloop_step(r#loop: *mut oneloop_t, budget: u32) -> c_int {
+    forward!(oneloop_step => step(r#loop, budget));
+    call("oneloop_step", || {
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
         // SAFETY: the caller's promise.
-        unsafe { reactor(r#loop) }?.rebuild()?;
+        Ok(match unsafe { hold(r#loop) }?.step(budget)? {
+            Step::Watch => ONELOOP_STEP_WATCH,
+            Step::Unwatch => ONELOOP_STEP_UNWATCH,
+            Step::Sleep => ONELOOP_STEP_SLEEP,
+            Step::Yield => ONELOOP_STEP_YIELD,
+            Step::Done => ONELOOP_STEP_DONE,
+        })
+    })
+}
+
+/// Gives the claim of `oneloop_host_begin` up. The descriptor must not be watched any more. Another driver
+/// may go on with all that is registered.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_host_end(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_host_end => host_end(r#loop));
+    call("oneloop_host_end", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.end_host();
         Ok(0)
     })
 }
 
-/// Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. Whoever
-/// watches the descriptor does not need it.
+/// Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. A host, which
+/// watches the descriptor, does not need it.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]

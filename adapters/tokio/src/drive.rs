@@ -1,31 +1,29 @@
 use std::fmt;
 use std::future::Future;
-use std::io::Result;
-use std::mem::{forget, replace};
+use std::io::{self, Result};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use oneloop::{ExpectedHost, Host, Reactor, Threading, Turn};
-use pin_project::pin_project;
+use oneloop::adapter::{self, Descriptor, Watch};
+use oneloop::{Reactor, Threading};
 use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Handle, Id};
 use tokio::task;
 
 use crate::park::Sleep;
 
-/// After about how many callbacks tokio's own tasks and I/O get their turn: as many as tokio lets
-/// a task of its own do. One would be fairest, and would cost half of the speed of a busy loop.
-const BUDGET: usize = 128;
-
-/// Drives `reactor` inside tokio until somebody calls [`Reactor::stop`].
+/// Drives `reactor` inside tokio until [`Reactor::stop`] is called.
 ///
-/// It ends on that or on an error, and never because nothing is left that could call back, as
-/// [`Reactor::run`] does. A `stop` that came before ends it at once, as it does `run`.
+/// It ends on that or on an error. To end when nothing is left that could call back, use [`run`]. A
+/// `stop` that came before ends it at once.
 ///
-/// Spawn it, or await it beside other futures; for a [`LocalReactor`](oneloop::LocalReactor), which
-/// is not `Send`, on a `LocalSet`. Dropping the future loses nothing: the reactor can be driven
-/// on, here or elsewhere. Callbacks run inside the runtime's context, so that they may spawn, and
+/// Spawn the future, or await it beside others. If the reactor is a [`LocalReactor`](oneloop::LocalReactor),
+/// which is not `Send`, spawn it on a `LocalSet`. After the future was dropped, the reactor can be driven
+/// on, here or elsewhere. Callbacks run inside the runtime's context, so that they may spawn. They run
 /// outside its cooperative budget, so that tokio's channels work in them without limit.
+///
+/// The future may be polled in one runtime and then in another.
 ///
 /// # Hooks
 ///
@@ -68,143 +66,68 @@ const BUDGET: usize = 128;
 ///
 /// # Errors
 ///
-/// If something else drives the reactor already, or the kernel fails. The error has a [`oneloop::Error`]
+/// If something else drives the reactor already, if the reactor is [closed](Reactor::close), if the kernel
+/// fails, or if the future is polled outside a tokio runtime. The error has a [`oneloop::Error`]
 /// inside, and hence no code of its own. [`oneloop::Error::of`] finds it, with the call that failed and the
 /// system's code; there is an example.
 ///
 /// # Panics
 ///
-/// If a callback does; drive anew to go on. And outside a tokio runtime, or in one without an I/O
-/// driver (`enable_io`).
+/// If a callback does; another `drive` goes on. And in a runtime without an I/O driver (`enable_io`).
 pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     Drive {
         sleep: Sleep::new(reactor),
-        state: State::New(reactor.expect_host()),
-        called: 0,
+        drive: adapter::Drive::until_stopped(reactor),
     }
 }
 
-/// The future that [`drive`] makes.
-#[must_use = "a reactor is driven only while this is polled"]
-#[pin_project]
-pub struct Drive<M: Threading> {
-    sleep: Sleep<M>,
-    state: State<M>,
-    /// How many callbacks were called since tokio has looked for I/O of its own.
-    called: usize,
+/// Drives `reactor` inside tokio until nothing is left that could call back, as [`Reactor::run`] does, or
+/// until [`Reactor::stop`] is called. All else is as with [`drive`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+/// # runtime.block_on(async {
+/// let reactor = oneloop::Reactor::new()?;
+/// reactor.call_later(Duration::from_millis(1), || println!("the last output is written"))?;
+/// oneloop_tokio::run(&reactor).await?;
+/// # Ok(()) })
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`drive`].
+///
+/// # Panics
+///
+/// As [`drive`].
+pub fn run<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
+    Drive {
+        sleep: Sleep::new(reactor),
+        drive: adapter::Drive::until_empty(reactor),
+    }
 }
 
-type Ready<'a, M> = AsyncFdReadyMutGuard<'a, Host<M>>;
-
-enum State<M: Threading> {
-    New(ExpectedHost<M>),
-    /// More to do than one poll allows. tokio comes back without being woken, and is not bothered
-    /// with what happens on the descriptor meanwhile.
-    Busy(Host<M>),
-    /// Nothing to do until the descriptor says so.
-    Idle(Watched<M>),
-    Done,
+/// The future that [`drive`] and [`run`] make.
+#[must_use = "a reactor is driven only while this is polled"]
+pub struct Drive<M: Threading> {
+    sleep: Sleep<M>,
+    drive: adapter::Drive<M, Watched<M>>,
 }
 
 impl<M: Threading> Future for Drive<M> {
     type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.project();
-        let (sleep, state) = (this.sleep, this.state);
-        sleep.end()?;
-        loop {
-            // An error on the way leaves it done, and the reactor to others.
-            match replace(state, State::Done) {
-                State::New(expected) => *state = State::Busy(expected.claim("tokio")?),
-                State::Busy(mut host) => {
-                    let turn = turns(&mut host, cx)?;
-                    if turn.stopped {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if turn.needs_rebuild {
-                        host.rebuild()?;
-                    }
-                    if !turn.idle {
-                        *state = State::Busy(host);
-                        return yield_now(cx);
-                    }
-                    // SAFETY: the host owns the reactor, whose descriptor stays open as long as
-                    // that lives, and means the same file but for `rebuild`, which is only called
-                    // when it is not registered.
-                    let watched =
-                        unsafe { AsyncFd::register_with_interest(host, Interest::READABLE) };
-                    // What has come since the last turn is reported at registration.
-                    *state = State::Idle(Watched(Some(watched?)));
-                }
-                State::Idle(mut watched) => {
-                    // The readiness is taken before the turns and cleared after they have found
-                    // nothing: an event that comes between the two is newer, and tokio keeps it.
-                    let Poll::Ready(ready) = watched.poll_ready(cx) else {
-                        *state = State::Idle(watched);
-                        sleep.begin();
-                        return Poll::Pending;
-                    };
-                    let mut ready = ready?;
-                    let turn = turns(ready.get_inner_mut(), cx)?;
-                    if turn.stopped {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if turn.idle && !turn.needs_rebuild {
-                        ready.clear_ready();
-                        *state = State::Idle(watched);
-                        continue;
-                    }
-                    ready.retain_ready();
-                    if turn.woke && !turn.needs_rebuild {
-                        *state = State::Idle(watched);
-                        *this.called += turn.called;
-                        if *this.called < BUDGET {
-                            // The task is before us in tokio's queue.
-                            cx.waker().wake_by_ref();
-                            return Poll::Pending;
-                        }
-                        *this.called = 0;
-                        return yield_now(cx);
-                    }
-                    let Some(mut host) = watched.into_host() else {
-                        return Poll::Ready(Ok(()));
-                    };
-                    if turn.needs_rebuild {
-                        host.rebuild()?;
-                    }
-                    *state = State::Busy(host);
-                    return yield_now(cx);
-                }
-                State::Done => return Poll::Ready(Ok(())),
-            }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.sleep.end()?;
+        let polled = Pin::new(&mut self.drive).poll(cx);
+        if polled.is_pending() {
+            self.sleep.begin();
         }
-    }
-}
-
-/// The host while tokio watches its descriptor, which ends when this is dropped.
-struct Watched<M: Threading>(Option<AsyncFd<Host<M>>>);
-
-impl<M: Threading> Watched<M> {
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready<'_, M>>> {
-        match &mut self.0 {
-            Some(watched) => watched.poll_read_ready_mut(cx),
-            None => Poll::Pending,
-        }
-    }
-
-    fn into_host(mut self) -> Option<Host<M>> {
-        self.0.take().map(AsyncFd::into_inner)
-    }
-}
-
-impl<M: Threading> Drop for Watched<M> {
-    fn drop(&mut self) {
-        match self.0.take() {
-            // What tokio has told the kernel is the parent's, who must not lose it.
-            Some(watched) if watched.get_ref().reactor().is_forked() => forget(watched),
-            watched => drop(watched),
-        }
+        polled
     }
 }
 
@@ -214,22 +137,51 @@ impl<M: Threading> fmt::Debug for Drive<M> {
     }
 }
 
-/// Some turns, outside the cooperative budget of the task.
-fn turns<M: Threading>(host: &mut Host<M>, cx: &mut Context<'_>) -> Result<Turn> {
-    let mut result = Ok(Turn::default());
-    let once = std::future::poll_fn(|_| {
-        result = host.turn(BUDGET);
-        Poll::Ready(())
-    });
-    let done = pin!(task::coop::unconstrained(once)).poll(cx);
-    debug_assert!(done.is_ready());
-    Ok(result?)
+/// tokio's watch of the descriptor.
+struct Watched<M: Threading> {
+    fd: AsyncFd<Descriptor<M>>,
+    runtime: Id,
 }
 
-/// Comes back after the runtime's other tasks, and after it has looked for I/O of theirs.
-fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
-    if pin!(task::yield_now()).poll(cx).is_ready() {
-        cx.waker().wake_by_ref();
+impl<M: Threading> Watch<M> for Watched<M> {
+    const RUNTIME: &'static str = "tokio";
+
+    fn new(descriptor: Descriptor<M>) -> Result<Watched<M>> {
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        // SAFETY: the descriptor owns a handle of the reactor, which stays open, and means the same file
+        // while it is watched.
+        let fd = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
+        Ok(Watched {
+            fd,
+            runtime: runtime.id(),
+        })
     }
-    Poll::Pending
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Poll::Ready(mut ready) = self.fd.poll_read_ready(cx)? else {
+            return Poll::Pending;
+        };
+        ready.clear_ready();
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_current(&self) -> bool {
+        Handle::try_current().is_ok_and(|runtime| runtime.id() == self.runtime)
+    }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        if pin!(task::yield_now()).poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn without_limit<T>(mut turns: impl FnMut() -> T) -> T {
+        let once = std::future::poll_fn(|_| Poll::Ready(turns()));
+        let done =
+            pin!(task::coop::unconstrained(once)).poll(&mut Context::from_waker(Waker::noop()));
+        match done {
+            Poll::Ready(result) => result,
+            Poll::Pending => turns(),
+        }
+    }
 }

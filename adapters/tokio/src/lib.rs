@@ -1,4 +1,4 @@
-//! Drives a [`oneloop`] reactor inside tokio ([`drive`]), and gives what is written for tokio's
+//! Drives a [`oneloop`] reactor inside tokio ([`drive`], [`run`]), and gives what is written for tokio's
 //! traits sockets of a oneloop reactor ([`Io`]).
 //!
 //! ```
@@ -30,7 +30,7 @@ mod io;
 #[cfg_attr(not(unix), allow(dead_code))]
 mod park;
 
-pub use drive::{Drive, drive};
+pub use drive::{Drive, drive, run};
 pub use io::Io;
 pub use park::{before_park, is_asked_before_park};
 

@@ -6,12 +6,14 @@ use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oneloop::{Action, Interest, Mode, Reactor};
 use oneloop_support::readable;
-use oneloop_tokio::drive;
+use oneloop_tokio::{drive, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -126,8 +128,11 @@ async fn a_loop_that_is_closed_while_it_sleeps_ends_the_drive() {
     tokio::task::yield_now().await;
     let closer = reactor.clone();
     std::thread::spawn(move || closer.close()).join().unwrap();
-    driving.await.unwrap().unwrap();
-    assert!(drive(&reactor).await.is_err(), "there is nothing to drive");
+    for ended in [driving.await.unwrap(), drive(&reactor).await] {
+        let error = ended.unwrap_err();
+        let kind = oneloop::Error::of(&error).unwrap().kind();
+        assert_eq!(kind, oneloop::ErrorKind::Closed);
+    }
 }
 
 #[tokio::test]
@@ -355,4 +360,77 @@ async fn a_callback_that_forks_leaves_the_parents_drive_alone() {
     let driven = futures_lite::future::or(driven, stop);
     let driven = tokio::time::timeout(Duration::from_secs(20), driven);
     driven.await.expect("the stop is noticed").unwrap();
+}
+
+/// Polls until the drive sleeps, watched by this runtime.
+async fn sleep_here(driving: &mut (impl Future<Output = io::Result<()>> + Unpin)) {
+    for _ in 0..10 {
+        assert!(
+            futures_lite::future::poll_once(&mut *driving)
+                .await
+                .is_none()
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
+/// tokio tells the runtime that watches a descriptor, and no other.
+#[test]
+fn a_drive_may_come_from_one_runtime_to_another() {
+    let reactor = Reactor::new().unwrap();
+    let mut driving = drive(&reactor);
+    let (one, two) = (runtime(), runtime());
+    one.block_on(sleep_here(&mut driving));
+    let (remote, called) = (reactor.remote(), Arc::new(AtomicUsize::new(0)));
+    for (runtime, calls) in [(&two, 1), (&one, 2), (&two, 3)] {
+        let (more, stopper) = (called.clone(), reactor.remote());
+        let post = move || {
+            more.fetch_add(1, SeqCst);
+            stopper.stop();
+        };
+        remote.call_soon(post).unwrap();
+        let limit = Duration::from_secs(20);
+        let ended = runtime.block_on(async { tokio::time::timeout(limit, &mut driving).await });
+        ended.expect("it is silent").unwrap();
+        assert_eq!(called.load(SeqCst), calls);
+        driving = drive(&reactor);
+        runtime.block_on(sleep_here(&mut driving));
+    }
+}
+
+#[test]
+fn a_drive_that_has_left_its_runtime_is_an_error_outside_of_one() {
+    let reactor = Reactor::new().unwrap();
+    let mut driving = drive(&reactor);
+    let runtime = runtime();
+    runtime.block_on(sleep_here(&mut driving));
+    reactor.remote().wake();
+    let error = futures_lite::future::block_on(driving).unwrap_err();
+    assert!(
+        error.to_string().contains("no reactor running") || error.to_string().contains("context"),
+        "{error}"
+    );
+}
+
+/// A shutdown in which what is left is still written.
+#[tokio::test]
+async fn run_ends_when_nothing_is_left() {
+    let reactor = Reactor::new().unwrap();
+    run(&reactor).await.unwrap();
+    let (flushed, weak) = (Arc::new(AtomicUsize::new(0)), reactor.downgrade());
+    let count = flushed.clone();
+    let last = move || {
+        let reactor = weak.upgrade().unwrap();
+        let again = count.clone();
+        let post = move || _ = again.fetch_add(1, SeqCst);
+        reactor.call_soon(post).unwrap();
+    };
+    reactor.call_later(Duration::from_millis(5), last).unwrap();
+    run(&reactor).await.unwrap();
+    assert_eq!(flushed.load(SeqCst), 1);
 }

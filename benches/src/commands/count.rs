@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, Interest, LocalReactor, Mode, Reactor, TestClock};
+use oneloop::{Action, Interest, LocalReactor, Mode, Reactor, Step, TestClock};
 
 pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
     let reactor = Reactor::new_local()?;
@@ -160,7 +160,7 @@ fn post_to_host(reactor: &LocalReactor, events: usize) -> Result<(), Box<dyn Err
             .map_err(|error| error.to_string())?;
     }
     let mut host = reactor.host("count")?;
-    while !host.turn(100)?.idle {}
+    while host.step(100)? == Step::Yield {}
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use std::task::Poll;
 
 use oneloop::Reactor;
 use oneloop_c::{
-    ONELOOP_TURN_IDLE, ONELOOP_TURN_STOPPED, as_ptr, oneloop_ask_hooks, oneloop_fd, oneloop_t,
-    oneloop_turn,
+    ONELOOP_STEP_DONE, ONELOOP_STEP_SLEEP, as_ptr, oneloop_ask_hooks, oneloop_host_begin,
+    oneloop_host_end, oneloop_step, oneloop_t,
 };
 use oneloop_c_tests::{Start, assert_over, on_a_loop};
 use tokio::runtime::Builder;
@@ -91,40 +91,42 @@ impl OwnCode {
 }
 
 fn foreign(reactor: &Reactor, own: OwnCode, by: By) -> Result<()> {
-    if turns(reactor) {
-        return Ok(());
+    // SAFETY: the loop is alive.
+    let host = unsafe { oneloop_host_begin(as_ptr(reactor), 0) };
+    assert!(host >= 0);
+    if steps(reactor) {
+        own.step(own.uses, reactor);
+        if own.wakes.is_some() {
+            assert!(!is_readable(host, 0)?, "it would not have been needed");
+        }
+        match by {
+            By::Wake => own.wake(reactor),
+            // SAFETY: the loop is alive.
+            By::AskedHooks => assert_eq!(unsafe { oneloop_ask_hooks(as_ptr(reactor)) }, 0),
+        }
+        while !is_readable(host, -1)? || steps(reactor) {}
     }
-    own.step(own.uses, reactor);
-    if own.wakes.is_some() {
-        assert!(!is_readable(reactor, 0)?, "it would not have been needed");
-    }
-    match by {
-        By::Wake => own.wake(reactor),
-        // SAFETY: the loop is alive.
-        By::AskedHooks => assert_eq!(unsafe { oneloop_ask_hooks(as_ptr(reactor)) }, 0),
-    }
-    while !(is_readable(reactor, -1)? && turns(reactor)) {}
+    // SAFETY: the loop is alive.
+    assert_eq!(unsafe { oneloop_host_end(as_ptr(reactor)) }, 0);
     Ok(())
 }
 
-/// Turns until there is nothing to do, or until it is stopped, and says so.
-fn turns(reactor: &Reactor) -> bool {
+/// Steps until there is nothing to do. False if the loop was stopped.
+fn steps(reactor: &Reactor) -> bool {
     loop {
-        let mut flags = 0;
-        // SAFETY: the loop is alive, and the flags have a place.
-        let called = unsafe { oneloop_turn(as_ptr(reactor), 0, &raw mut flags) };
-        assert!(called >= 0);
-        if flags & (ONELOOP_TURN_IDLE | ONELOOP_TURN_STOPPED) != 0 {
-            return flags & ONELOOP_TURN_STOPPED != 0;
+        // SAFETY: the loop is alive.
+        let step = unsafe { oneloop_step(as_ptr(reactor), 100) };
+        assert!(step > 0);
+        if step == ONELOOP_STEP_SLEEP || step == ONELOOP_STEP_DONE {
+            return step == ONELOOP_STEP_SLEEP;
         }
     }
 }
 
 /// Waits for as many milliseconds.
-fn is_readable(reactor: &Reactor, timeout: c_int) -> Result<bool> {
+fn is_readable(host: c_int, timeout: c_int) -> Result<bool> {
     let mut watched = libc::pollfd {
-        // SAFETY: the loop is alive.
-        fd: unsafe { oneloop_fd(as_ptr(reactor)) },
+        fd: host,
         events: libc::POLLIN,
         revents: 0,
     };

@@ -496,34 +496,41 @@ static void emptied(oneloop_t *loop, void *user) {
     *(int64_t *)user = ONELOOP_NEVER;
 }
 
-static int is_readable(oneloop_t *loop) {
-    struct pollfd fd = {.fd = oneloop_fd(loop), .events = POLLIN};
+static int is_readable(int host) {
+    struct pollfd fd = {.fd = host, .events = POLLIN};
     return poll(&fd, 1, 0);
 }
 
-static void turn_until_idle(oneloop_t *loop) {
-    for (uint32_t flags = 0; !(flags & ONELOOP_TURN_IDLE);)
-        CHECK(oneloop_turn(loop, 0, &flags) >= 0);
+static void step_until_sleep(oneloop_t *loop) {
+    int step = 0;
+    while (step >= 0 && step != ONELOOP_STEP_SLEEP)
+        step = oneloop_step(loop, 100);
+    CHECK(step == ONELOOP_STEP_SLEEP);
 }
 
 int test_a_host_asks_the_hooks(oneloop_t *outer) {
     int64_t queue = ONELOOP_NEVER;
     oneloop_t *loop = oneloop_new();
     begin();
-    CHECK(oneloop_ask_hooks(loop) == 0 && !is_readable(loop));
+    CHECK(oneloop_step(loop, 100) == -EINVAL);
+    int host = oneloop_host_begin(loop, 0);
+    CHECK(host >= 0 && oneloop_host_begin(loop, 0) == -EBUSY && oneloop_run(loop) == -EBUSY);
+    CHECK(oneloop_ask_hooks(loop) == 0 && !is_readable(host));
     CHECK(oneloop_add_hook(loop, limit, emptied, &queue, NULL, NULL) == 0);
-    turn_until_idle(loop);
+    step_until_sleep(loop);
     /* No descriptor shows what is left in the queue. */
     queue = 0;
-    CHECK(!is_readable(loop));
+    CHECK(!is_readable(host));
     t.calls = 0;
     CHECK(oneloop_ask_hooks(loop) == 0 && t.calls == 1);
-    CHECK(is_readable(loop));
-    turn_until_idle(loop);
+    CHECK(is_readable(host));
+    step_until_sleep(loop);
     CHECK(queue == ONELOOP_NEVER);
-    CHECK(oneloop_ask_hooks(loop) == 0 && !is_readable(loop));
+    CHECK(oneloop_ask_hooks(loop) == 0 && !is_readable(host));
     CHECK(oneloop_close(loop) == 0);
     CHECK(oneloop_ask_hooks(loop) == -ESHUTDOWN);
+    CHECK(oneloop_step(loop, 100) == -ESHUTDOWN);
+    CHECK(oneloop_host_end(loop) == 0);
     oneloop_free(loop);
     end(outer);
     return failures;
@@ -580,8 +587,8 @@ static void check_table(const oneloop_api *api) {
     SAME(features); SAME(strerror); SAME(add_handler); SAME(update_handler); SAME(rearm_handler);
     SAME(remove_handler); SAME(handler_fd); SAME(add_deferred); SAME(add_idle); SAME(enable);
     SAME(add_signal); SAME(add_child); SAME(call_soon); SAME(add_hook); SAME(remove_hook);
-    SAME(hold); SAME(free); SAME(close); SAME(run); SAME(turn); SAME(stop); SAME(wake); SAME(fd);
-    SAME(rebuild); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
+    SAME(hold); SAME(free); SAME(close); SAME(run); SAME(turn); SAME(stop); SAME(wake);
+    SAME(run_forever); SAME(host_begin); SAME(step); SAME(host_end); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
     SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks); SAME(set_priority); SAME(limit_rate);
 #undef SAME
 #define oneloop_stop check_stop
@@ -600,15 +607,20 @@ int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     CHECK(api->hold(loop) == loop);
     api->free(loop);
     CHECK(api->add_timer(loop, 2 * MS, 0, stop, (void *)api, NULL, NULL) == 0);
-    for (uint32_t flags = 0; !(flags & ONELOOP_TURN_STOPPED);) {
-        struct pollfd fd = {.fd = api->fd(loop), .events = POLLIN};
-        CHECK(api->turn(loop, 0, &flags) >= 0);
-        if (flags & ONELOOP_TURN_NEEDS_REBUILD)
-            CHECK(api->rebuild(loop) == 0);
-        if (flags & ONELOOP_TURN_IDLE)
+    struct pollfd fd = {.fd = api->host_begin(loop, 0), .events = POLLIN};
+    for (int step = 0; step != ONELOOP_STEP_DONE;) {
+        step = api->step(loop, 100);
+        CHECK(step > 0);
+        if (step == ONELOOP_STEP_SLEEP)
             poll(&fd, 1, -1);
     }
+    CHECK(api->host_end(loop) == 0);
     CHECK(t.calls == 1);
+    /* One that ends when nothing is left. */
+    CHECK(api->host_begin(loop, ONELOOP_HOST_EXIT_WHEN_EMPTY) >= 0);
+    CHECK(api->step(loop, 100) == ONELOOP_STEP_DONE);
+    CHECK(api->host_end(loop) == 0);
+    CHECK(api->stop(loop) == 0 && api->run_forever(loop) == 0);
     /* What is registered when a loop ends is destroyed once. */
     CHECK(api->add_timer(loop, 0, 0, stop, &t, destroy, NULL) == 0);
     CHECK(api->add_handler(loop, 0, 0, 0, never, &t, destroy, NULL) == 0);

@@ -113,7 +113,9 @@ static void check_each(oneloop_t *loop, int error) {
     CHECK(oneloop_unref(loop, 7) == error);
     CHECK(oneloop_run(loop) == error);
     CHECK(oneloop_turn(loop, 0, NULL) == error);
-    CHECK(oneloop_rebuild(loop) == error);
+    CHECK(oneloop_run_forever(loop) == error);
+    CHECK(oneloop_host_begin(loop, 0) == error);
+    CHECK(oneloop_step(loop, 1) == error);
     CHECK(oneloop_next_timeout(loop) == ONELOOP_NEVER);
     CHECK(id == 7 && t.destroyed == 0);
 }
@@ -127,7 +129,7 @@ int test_no_loop(oneloop_t *loop) {
     CHECK(oneloop_stop(NULL) == -EINVAL);
     CHECK(oneloop_wake(NULL) == -EINVAL);
     CHECK(oneloop_ask_hooks(NULL) == -EINVAL);
-    CHECK(oneloop_fd(NULL) == -EINVAL);
+    CHECK(oneloop_host_end(NULL) == -EINVAL);
     CHECK(oneloop_dump(NULL) == -EINVAL);
     CHECK(oneloop_hold(NULL) == NULL);
     oneloop_free(NULL);
@@ -218,7 +220,7 @@ static void use_the_loop(void *user) {
     CHECK(oneloop_close(last.loop) == 0);
     CHECK(oneloop_stop(last.loop) == 0);
     CHECK(oneloop_wake(last.loop) == 0);
-    CHECK(oneloop_fd(last.loop) >= 0);
+    CHECK(oneloop_host_end(last.loop) == 0);
     /* Held, it is there for longer, and closed all the same. */
     CHECK(oneloop_hold(last.loop) == last.loop);
     CHECK(oneloop_turn(last.loop, 0, NULL) == last.error);

@@ -187,7 +187,9 @@ fn a_loop_that_was_made_by_another_copy() {
     unsafe {
         let r#loop = (second.new_loop)();
         assert_eq!(oneloop_hold(r#loop), r#loop);
-        assert_eq!(oneloop_fd(r#loop), (second.fd)(r#loop));
+        assert!(oneloop_host_begin(r#loop, 0) >= 0);
+        assert_eq!((second.host_begin)(r#loop, 0), -libc::EBUSY);
+        assert_eq!(oneloop_host_end(r#loop), 0);
         let (user, destroy) = ((&raw mut count).cast(), Some(count_end as _));
         let (mut id, callback) = (0, Some(count_timer as _));
         let added = oneloop_add_timer(r#loop, 0, 0, callback, user, destroy, &mut id);

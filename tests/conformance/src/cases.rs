@@ -236,6 +236,9 @@ macro_rules! __cases {
                 bytes_that_come_while_the_loop_sleeps
                 a_long_conversation_with_sleeps_in_between
                 driven_again_after_each_stop_nothing_is_lost
+                a_close_ends_every_driver_with_an_error
+                a_host_may_end_when_nothing_is_left
+                a_host_ends_when_another_thread_takes_the_last_thing_away
                 driven_on_another_thread_and_back
                 what_a_stop_left_due_is_called_by_the_next_host
                 run_returns_when_nothing_is_left
@@ -430,6 +433,8 @@ macro_rules! __virtual_cases {
                 bytes_that_come_while_the_loop_sleeps
                 a_long_conversation_with_sleeps_in_between
                 driven_again_after_each_stop_nothing_is_lost
+                a_host_may_end_when_nothing_is_left
+                a_host_ends_when_another_thread_takes_the_last_thing_away
                 driven_on_another_thread_and_back
                 run_returns_when_nothing_is_left
                 run_returns_when_the_last_thing_is_taken_away

@@ -5,9 +5,9 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use crate::faulty::{Call, Fault};
-use oneloop::{Action, Interest, Mode, Reactor};
+use oneloop::{Action, Event, Host, Interest, Mode, Reactor, Shared, Step};
 
-use crate::{Log, Stage};
+use crate::{Log, Stage, step_inside};
 
 const READ: Interest = Interest::READABLE;
 const MS: Duration = Duration::from_millis(1);
@@ -15,18 +15,20 @@ const MS: Duration = Duration::from_millis(1);
 /// A source that is refused comes back whole.
 pub fn a_refused_source_is_given_back(stage: &mut Stage) {
     // The loop's own descriptor is what every poller refuses to watch.
+    let host = stage.reactor.host("itself").expect("no other");
     let error = stage
         .reactor
-        .add_handler(stage.reactor.clone(), READ, Mode::Level, |_, _| {})
+        .add_handler(host, READ, Mode::Level, |_, _| {})
         .expect_err("a loop in itself");
-    assert_eq!(error.error().fd(), Some(stage.reactor.as_raw_fd()));
-    let reactor = error.into_source();
-    assert_eq!(reactor.stats().handlers, 0);
+    let fd = error.error().fd();
+    let host = error.into_source();
+    assert_eq!(fd, Some(host.as_raw_fd()));
+    assert_eq!(host.reactor().stats().handlers, 0);
 }
 
-fn shows(reactor: &Reactor) -> bool {
+fn shows(host: &Host<Shared>) -> bool {
     let mut poll = libc::pollfd {
-        fd: reactor.as_raw_fd(),
+        fd: host.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
@@ -34,34 +36,36 @@ fn shows(reactor: &Reactor) -> bool {
     unsafe { libc::poll(&mut poll, 1, 0) == 1 }
 }
 
-fn settle(reactor: &Reactor) {
-    while !reactor.turn(Some(Duration::ZERO)).expect("turn").idle {}
-    assert!(!shows(reactor), "idle");
+/// Steps until the host sleeps. It polls the descriptor, and so has nothing to do to watch it.
+fn settle(host: &mut Host<Shared>) {
+    while host.step(1).expect("open") != Step::Sleep {}
+    assert!(!shows(host), "idle");
 }
 
 /// I/O, timers, posts and `Again` all show on the descriptor, and only they.
 pub fn all_that_is_to_do_shows_on_the_descriptor(stage: &mut Stage) {
     let sources = stage.sources;
     let reactor = &stage.reactor;
-    settle(reactor);
+    let mut host = reactor.host("poll").expect("no other");
+    settle(&mut host);
     let (a, mut b) = sources.pair();
     let id = reactor
         .add_handler(a, READ, Mode::Level, |stream, _| {
             let _ = stream.read(&mut [0; 8]);
         })
         .expect("add_handler");
-    assert!(!shows(reactor));
+    assert!(!shows(&host));
     b.write_all(b"x").expect("room");
-    assert!(shows(reactor), "I/O");
-    settle(reactor);
+    assert!(shows(&host), "I/O");
+    settle(&mut host);
 
     reactor.call_soon(|| {}).expect("open");
-    assert!(shows(reactor), "a post");
-    settle(reactor);
+    assert!(shows(&host), "a post");
+    settle(&mut host);
 
     reactor.call_at(Instant::now(), || {}).expect("open");
-    crate::wait_readable(reactor);
-    settle(reactor);
+    crate::wait_readable(&host);
+    settle(&mut host);
 
     let mut left = 3;
     let (c, _d) = sources.readable();
@@ -75,20 +79,21 @@ pub fn all_that_is_to_do_shows_on_the_descriptor(stage: &mut Stage) {
             }
         })
         .expect("add_handler");
-    reactor.turn(Some(Duration::ZERO)).expect("turn");
-    assert!(shows(reactor), "Again");
-    settle(reactor);
+    assert_eq!(host.step(1).expect("open"), Step::Yield);
+    assert!(shows(&host), "Again");
+    settle(&mut host);
 
     reactor.remove_handler(id).expect("known");
     let gone = b.write_all(b"x").expect_err("the peer is gone");
     assert_eq!(gone.kind(), ErrorKind::BrokenPipe);
-    assert!(!shows(reactor));
+    assert!(!shows(&host));
 }
 
 /// A timer that is cancelled or pushed back does not show.
 pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
     let reactor = &stage.reactor;
-    settle(reactor);
+    let mut host = reactor.host("poll").expect("no other");
+    settle(&mut host);
     let timer = reactor.call_later(5 * MS, || {}).expect("open");
     reactor.cancel_timer(timer).expect("known");
     let timer = reactor.call_later(5 * MS, || {}).expect("open");
@@ -96,7 +101,7 @@ pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
         .reset_timer(timer, Instant::now() + Duration::from_secs(100))
         .expect("known");
     let mut poll = libc::pollfd {
-        fd: reactor.as_raw_fd(),
+        fd: host.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
@@ -108,7 +113,8 @@ pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
 /// A turn that failed shows, too: who does not mind the error and sleeps comes back, and misses no timer.
 pub fn a_turn_that_failed_shows_on_the_descriptor(stage: &mut Stage) {
     let faults = stage.faults();
-    settle(&stage.reactor);
+    let mut host = stage.reactor.host("poll").expect("no other");
+    settle(&mut host);
     let log = Log::default();
     for call in [Call::Alarm, Call::Wait] {
         let (reactor, seen) = (stage.reactor.clone(), log.clone());
@@ -118,14 +124,14 @@ pub fn a_turn_that_failed_shows_on_the_descriptor(stage: &mut Stage) {
         };
         stage.reactor.call_soon(set).expect("open");
         faults.order(Fault::Fails(call, libc::ENOMEM), 2);
-        let failed = stage.reactor.turn(Some(Duration::ZERO));
+        let failed = host.step(1);
         assert_eq!(
             failed.expect_err("ordered").raw_os_error(),
             Some(libc::ENOMEM)
         );
         while log.is_empty() {
-            crate::wait_readable(&stage.reactor);
-            let _ = stage.reactor.turn(Some(Duration::ZERO));
+            crate::wait_readable(&host);
+            let _ = host.step(1);
         }
         faults.clear();
         log.take();
@@ -148,6 +154,8 @@ pub fn a_reactor_hosts_a_reactor(stage: &mut Stage) {
             let _ = stream.read(&mut [0]);
             seen.push("io");
             stopper.stop();
+            // The other end is gone, of which the kernel would go on telling.
+            Action::Remove
         })
         .expect("add_handler");
     let (seen, poster) = (log.clone(), inner.remote());
@@ -163,10 +171,15 @@ pub fn a_reactor_hosts_a_reactor(stage: &mut Stage) {
             .expect("open");
         })
         .expect("open");
+    let mut host = inner.host("outer").expect("no other");
+    let weak = outer.downgrade();
+    assert_eq!(host.step(8).expect("open"), Step::Watch);
+    let step = move |host: &mut Host<Shared>, event: Event| {
+        let outer = weak.upgrade().expect("it drives");
+        step_inside(host, &outer, event.handler()).expect("open")
+    };
     outer
-        .add_handler(inner, READ, Mode::Level, |inner, _| {
-            inner.turn(Some(Duration::ZERO)).expect("turn");
-        })
+        .add_handler(host, READ, Mode::Level, step)
         .expect("add_handler");
     stage.run();
     log.expect(&["timer", "post", "io"]);

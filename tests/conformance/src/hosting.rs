@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Action, ErrorKind, HandlerId, Id, Interest, Mode, Reactor, TimerId};
 
-use crate::stage::after_turns;
+use crate::stage::{after_turns, ours};
 use crate::tools::readable;
-use crate::{End, Log, Stage};
+use crate::{End, Log, Outside, Stage};
 
 const READ: Interest = Interest::READABLE;
 const NONE: Interest = Interest::NONE;
@@ -412,6 +412,98 @@ pub fn block_on_polls_a_future_beside_the_callbacks(stage: &mut Stage) {
     stage.reactor.stop();
     let stopped = stage.reactor.block_on(std::future::pending::<()>());
     assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Stopped);
+}
+
+/// A host's driver that ends as `run` does: what is left is done before.
+pub fn a_host_may_end_when_nothing_is_left(stage: &mut Stage) {
+    let sources = stage.sources;
+    stage.run_until_empty();
+    let log = Log::default();
+    let (a, mut b) = sources.pair();
+    let (seen, poster) = (log.clone(), stage.reactor.remote());
+    let read = move |stream: &mut End, _| {
+        let _ = stream.read(&mut [0]);
+        seen.push("handler");
+        let seen = seen.clone();
+        poster.call_soon(move || seen.push("post")).expect("open");
+        Action::Remove
+    };
+    let added = stage.reactor.add_handler(a, READ, Mode::Level, read);
+    added.expect("add_handler");
+    let seen = log.clone();
+    let timer = move || {
+        seen.push("timer");
+        b.write_all(b"x").expect("room");
+    };
+    stage.reactor.call_later(MS, timer).expect("open");
+    stage.run_until_empty();
+    log.expect(&["timer", "handler", "post"]);
+}
+
+/// Another thread may take the last thing away while the host sleeps.
+pub fn a_host_ends_when_another_thread_takes_the_last_thing_away(stage: &mut Stage) {
+    let (a, _b) = stage.sources.pair();
+    let added = stage
+        .reactor
+        .add_handler(a, READ, Mode::Level, |_: &mut End, _| {});
+    let id = added.expect("add_handler");
+    let (sender, asleep) = channel();
+    let post = move || sender.send(()).expect("it waits");
+    stage.reactor.call_soon(post).expect("open");
+    let reactor = stage.reactor.clone();
+    let thread = thread::spawn(move || {
+        asleep.recv().expect("it runs");
+        reactor.remove_handler(id).expect("known");
+    });
+    stage.run_until_empty();
+    thread.join().expect("no panic");
+}
+
+/// Whatever drives, a close ends it, with an error that says so.
+pub fn a_close_ends_every_driver_with_an_error(stage: &mut Stage) {
+    let new = || {
+        Reactor::builder()
+            .poller(stage.poller)
+            .build()
+            .expect("a reactor")
+    };
+    let closed_soon = || {
+        let reactor = new();
+        let closer = reactor.clone();
+        reactor.call_soon(move || closer.close()).expect("open");
+        reactor
+    };
+    type Driver = fn(&Reactor) -> oneloop::Result<()>;
+    let drivers: [Driver; 5] = [
+        |reactor| reactor.run(),
+        |reactor| reactor.run_forever(),
+        |reactor| reactor.turn(Some(Duration::ZERO)).map(drop),
+        |reactor| reactor.block_on(std::future::pending()),
+        |reactor| reactor.host("a host")?.step(100).map(drop),
+    ];
+    for drive in drivers {
+        let reactor = closed_soon();
+        for ended in [drive(&reactor), drive(&reactor)] {
+            assert_eq!(ended.expect_err("closed").kind(), ErrorKind::Closed);
+        }
+    }
+    let (inside, before, asleep) = (closed_soon(), new(), new());
+    before.close();
+    let closer = asleep.clone();
+    let close = move || {
+        thread::spawn(move || closer.close())
+            .join()
+            .expect("no panic")
+    };
+    let hosted: [(_, Outside); 3] = [
+        (inside, Box::new(|| {})),
+        (before, Box::new(|| {})),
+        (asleep, Box::new(close)),
+    ];
+    for (reactor, outside) in hosted {
+        let ended = stage.try_run_other(&reactor, outside);
+        assert_eq!(ours(ended.expect_err("closed")).kind(), ErrorKind::Closed);
+    }
 }
 
 // Clause 25.

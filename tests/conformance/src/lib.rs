@@ -4,6 +4,7 @@
 //! named like `my_host::epoll::level_repeats_until_drained`:
 //!
 //! ```
+//! use oneloop::Step;
 //! use oneloop_conformance::{HostUnderTest, Outside, Reactor};
 //!
 //! struct MyHost;
@@ -17,15 +18,13 @@
 //!         let mut host = reactor.host("my host")?;
 //!         let mut outside = Some(outside);
 //!         loop {
-//!             let turn = host.turn(8)?;
-//!             if turn.stopped {
-//!                 return Ok(());
-//!             }
-//!             if turn.idle {
-//!                 if let Some(outside) = outside.take() {
-//!                     outside();
+//!             match host.step(8)? {
+//!                 Step::Watch | Step::Unwatch | Step::Yield => {}
+//!                 Step::Sleep => {
+//!                     outside.take().into_iter().for_each(|outside| outside());
+//!                     oneloop_conformance::wait_readable(&host);
 //!                 }
-//!                 oneloop_conformance::wait_readable(&host);
+//!                 Step::Done => return Ok(()),
 //!             }
 //!         }
 //!     }
@@ -65,7 +64,7 @@ pub mod virtual_sources;
 pub use exceptions::{EXCEPTIONS, Exception, ON_POLL};
 pub use oneloop::{PollerKind, Reactor};
 pub use sources::{End, Sources, VirtualEnd};
-pub use stage::{Calls, Log, Number, Stage};
+pub use stage::{Calls, Log, Number, Stage, step_inside};
 pub use tools::{Watchdog, pair, readable, wait_readable};
 
 /// What a case does on the host's own thread while the loop sleeps.
@@ -87,6 +86,16 @@ pub trait HostUnderTest {
     ///
     /// What driving gives.
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> std::io::Result<()>;
+
+    /// Drives `reactor` until nothing is left that could call back. If the host has no such driver, it
+    /// leaves this as it is.
+    ///
+    /// # Errors
+    ///
+    /// What driving gives.
+    fn drive_until_empty(&mut self, reactor: &Reactor) -> std::io::Result<()> {
+        Ok(reactor.run()?)
+    }
 }
 
 /// Runs one case on one host, one poller and one kind of sources. What [`conformance!`] makes tests

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor};
 
-use crate::stage::{Drops, Number, after_turns};
+use crate::stage::{Drops, Number, after_turns, ours};
 use crate::tools::readable;
 use crate::{Log, Outside, Stage};
 
@@ -342,7 +342,8 @@ pub fn closed_in_a_callback_nobody_is_called_any_more(stage: &mut Stage) {
         .call_at(now, || panic!("closed"))
         .expect("open");
     stage.reactor.call_soon(|| panic!("closed")).expect("open");
-    stage.run();
+    let ended = stage.try_run(Box::new(|| {})).expect_err("closed");
+    assert_eq!(ours(ended).kind(), ErrorKind::Closed);
 }
 
 /// `close` drops posts that a stop has left over, or that come after the one that closes; also if
@@ -361,7 +362,12 @@ pub fn close_drops_the_posts_that_were_not_called(stage: &mut Stage) {
         reactor.call_soon(post).expect("open");
         let hold = move || drop((own, guard));
         reactor.call_soon(hold).expect("open");
-        reactor.run().expect("run");
+        let ended = reactor.run().map_err(|error| error.kind());
+        let expected = match close_in_a_post {
+            true => Err(ErrorKind::Closed),
+            false => Ok(()),
+        };
+        assert_eq!(ended, expected);
         reactor.close();
         drop(reactor);
         assert_eq!(drops.count(), 1);

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use oneloop::{Error, ErrorKind, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source};
+use oneloop::{
+    Action, Error, ErrorKind, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source, Step,
+    Threading,
+};
 
 use crate::faulty::Faults;
 use crate::tools::{Watchdog, pair};
@@ -62,7 +65,17 @@ impl<'a> Stage<'a> {
         self.host.drive(&self.reactor, outside)
     }
 
-    /// The same, through no more than so many errors, which it gives.
+    /// The same, with a reactor of the case's own.
+    pub fn try_run_other(&mut self, reactor: &Reactor, outside: Outside) -> std::io::Result<()> {
+        self.host.drive(reactor, outside)
+    }
+
+    /// Lets the host drive until nothing is left.
+    pub fn run_until_empty(&mut self) {
+        self.host.drive_until_empty(&self.reactor).expect("driving");
+    }
+
+    /// The same as [`run`](Self::run), through no more than so many errors, which it gives.
     pub fn run_through(&mut self, most: usize) -> Vec<Error> {
         let mut errors = Vec::new();
         while let Err(error) = self.try_run(Box::new(|| {})) {
@@ -304,6 +317,28 @@ impl Number {
         // SAFETY: the number is this case's own, and nobody holds an owner of it.
         let number = unsafe { libc::dup2(source.as_fd().as_raw_fd(), self.0) };
         assert_eq!(number, self.0);
+    }
+}
+
+/// What a handler of another reactor does to host a reactor, whose [`Host`](oneloop::Host) it is on.
+///
+/// # Errors
+///
+/// What a step gives.
+pub fn step_inside<M: Threading>(
+    host: &mut oneloop::Host<M>,
+    outer: &Reactor,
+    handler: HandlerId,
+) -> oneloop::Result<Action> {
+    loop {
+        match host.step(8)? {
+            // The number may have come to mean another file.
+            Step::Watch => outer.rearm_handler(handler)?,
+            Step::Unwatch => {}
+            Step::Sleep => return Ok(Action::Continue),
+            Step::Yield => return Ok(Action::Again),
+            Step::Done => return Ok(Action::Remove),
+        }
     }
 }
 

@@ -186,7 +186,8 @@ pub fn a_source_replaced_in_its_callback_is_watched(stage: &mut Stage) {
 /// The numbers in a reactor's set, as Linux tells them.
 #[cfg(not(polling_test_poll_backend))]
 fn watched(reactor: &Reactor) -> Vec<RawFd> {
-    let path = format!("/proc/self/fdinfo/{}", reactor.as_raw_fd());
+    let host = reactor.host("a look").expect("no other");
+    let path = format!("/proc/self/fdinfo/{}", host.as_raw_fd());
     let info = std::fs::read_to_string(path).unwrap_or_default();
     let targets = info.lines().filter(|line| line.starts_with("tfd:"));
     let number = |line: &str| line.split_whitespace().nth(1)?.parse().ok();

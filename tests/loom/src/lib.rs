@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub use kernel::{local_reactor, reactor, reactor_with, sleep};
 use loom::model::Builder;
 use loom::thread::JoinHandle;
-use oneloop::Reactor;
+use oneloop::{Reactor, Step};
 
 /// Runs `body` in every order. A deadlock there, which is what a lost wake is, fails the test.
 pub fn explore(name: &str, body: impl Fn() + Send + Sync + 'static) {
@@ -53,11 +53,11 @@ fn turn_until(reactor: &Reactor, count: &Count, target: usize) {
 fn host_until(reactor: &Reactor, count: &Count, target: usize) {
     let mut host = reactor.host("loom").unwrap();
     loop {
-        let idle = host.turn(1).unwrap().idle;
+        let step = host.step(1).unwrap();
         if count.get() >= target {
             break;
         }
-        if idle {
+        if step == Step::Sleep {
             sleep(&host);
         }
     }

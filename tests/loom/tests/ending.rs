@@ -357,7 +357,7 @@ fn a_loop_that_changes_hosts_while_others_post() {
             }
         });
         let mut host = reactor.host("the first").unwrap();
-        host.turn(1).unwrap();
+        let _ = host.step(1).unwrap();
         drop(host);
         until(&reactor, &count, 2);
         thread.join().unwrap();

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use loom::thread;
-use oneloop::{Action, Event, Interest, Mode, Priority, Ready, TestClock, VirtualSource};
+use oneloop::{Action, Event, Interest, Mode, Priority, Ready, Step, TestClock, VirtualSource};
 use oneloop_loom::{Count, explore, explore_both, join, reactor, reactor_with, sleep};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -214,30 +214,6 @@ fn a_source_whose_readiness_other_threads_drop() {
     });
 }
 
-/// A host that sleeps after a call that is no turn.
-#[test]
-fn a_post_while_a_host_renews() {
-    explore("a_post_while_a_host_renews", || {
-        let reactor = reactor();
-        let (remote, count) = (reactor.remote(), Count::default());
-        let ran = count.clone();
-        let post = move || remote.call_soon(move || ran.up()).unwrap();
-        let thread = thread::spawn(post);
-        let mut host = reactor.host("loom").unwrap();
-        loop {
-            let idle = host.turn(1).unwrap().idle;
-            if count.get() == 1 {
-                break;
-            }
-            if idle {
-                host.rebuild().unwrap();
-                sleep(&host);
-            }
-        }
-        thread.join().unwrap();
-    });
-}
-
 #[test]
 fn a_stop_of_another_thread() {
     explore("a_stop_of_another_thread, built-in", || {
@@ -254,12 +230,10 @@ fn a_stop_of_another_thread() {
         let thread = thread::spawn(move || remote.stop());
         let mut host = reactor.host("loom").unwrap();
         loop {
-            let turn = host.turn(1).unwrap();
-            if turn.stopped {
-                break;
-            }
-            if turn.idle {
-                sleep(&host);
+            match host.step(1).unwrap() {
+                Step::Watch | Step::Unwatch | Step::Yield => {}
+                Step::Sleep => sleep(&host),
+                Step::Done => break,
             }
         }
         thread.join().unwrap();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use oneloop::{Action, Event, Host, Interest, Mode, Reactor, Shared, Turn};
+use oneloop::{Action, Event, Host, Interest, Mode, Reactor, Shared, Step, Turn};
 
 use crate::fault::Fault;
 use crate::play::{OnPurpose, Play};
@@ -34,7 +34,7 @@ pub(crate) struct Hosted {
 
 /// What a host keeps between its turns.
 enum Claim {
-    Poll(Host<Shared>),
+    Poll(Stepper),
     Epoll(Watching),
     Future(Driver),
     Nested(Reactor),
@@ -42,10 +42,56 @@ enum Claim {
 
 /// A host that is told of changes only.
 struct Watching {
-    host: Host<Shared>,
+    stepper: Stepper,
     epoll: OwnedFd,
-    /// The last turn said that it may sleep.
-    idle: bool,
+    /// The last step said so.
+    sleeps: bool,
+}
+
+struct Stepper {
+    host: Host<Shared>,
+}
+
+impl Stepper {
+    const BUDGET: usize = 8;
+
+    /// Takes a step, and tells the model of its turns. None after a panic or an error.
+    fn step(&mut self, play: &Play) -> Option<Step> {
+        let before = play.called.load(SeqCst);
+        let step = attempt(play, || self.host.step(Self::BUDGET));
+        let turns = self.host.reactor().stats().turns;
+        let called = (play.called.load(SeqCst) - before) as usize;
+        let mut model = play.model();
+        let Some(step) = step else {
+            model.driven(turns, true);
+            return None;
+        };
+        let step = match step {
+            Ok(step) => step,
+            Err(error) => {
+                model.driven(turns, false);
+                if !model.closed {
+                    model.violated(format!("a step gave {error}"));
+                }
+                return None;
+            }
+        };
+        model.note(|| format!("{step:?}"));
+        let goes_on = matches!(step, Step::Yield | Step::Unwatch);
+        // So many calls are the budget, which may break a turn off.
+        match goes_on && called >= Self::BUDGET {
+            true => model.broken_off(turns),
+            false => model.driven(turns, false),
+        }
+        // A stop is told when the host does not watch any more.
+        if step != Step::Unwatch {
+            model.stopped(step == Step::Done);
+        }
+        if matches!(step, Step::Watch | Step::Sleep) {
+            model.may_sleep();
+        }
+        Some(step)
+    }
 }
 
 /// The future of an adapter, which is polled when its waker was called.
@@ -90,7 +136,7 @@ impl Hosted {
         if self.kind == HostKind::Turn {
             for _ in 0..turns {
                 let turn = attempt(play, || play.calls.turn(reactor, Some(Duration::ZERO)));
-                self.rebuild_if_needed(after(reactor, play, turn));
+                after(reactor, play, turn);
             }
             return;
         }
@@ -123,24 +169,21 @@ impl Hosted {
         let future: Pin<Box<dyn Future<Output = io::Result<()>>>> = match self.kind {
             HostKind::Turn => return None,
             HostKind::Poll | HostKind::Epoll | HostKind::Nested => {
-                let mut host = claimed()?;
+                let mut stepper = Stepper { host: claimed()? };
+                if self.kind == HostKind::Epoll {
+                    return Some(Claim::Epoll(Watching {
+                        stepper,
+                        epoll: new_epoll(),
+                        sleeps: false,
+                    }));
+                }
                 // As every host must.
-                let turn = attempt(play, || host.turn(8));
-                let turn = after(reactor, play, turn)?;
-                if turn.stopped {
+                if stepper.step(play)? == Step::Done {
                     return None;
                 }
-                if turn.needs_rebuild {
-                    host.rebuild().ok()?;
-                }
                 return Some(match self.kind {
-                    HostKind::Poll => Claim::Poll(host),
-                    HostKind::Epoll => Claim::Epoll(Watching {
-                        epoll: watch(host.as_raw_fd()),
-                        idle: turn.idle,
-                        host,
-                    }),
-                    _ => Claim::Nested(outer(play, host)?),
+                    HostKind::Poll => Claim::Poll(stepper),
+                    _ => Claim::Nested(outer(play, stepper)?),
                 });
             }
             HostKind::Tokio => Box::pin(oneloop_tokio::drive(reactor)),
@@ -151,11 +194,12 @@ impl Hosted {
         Some(Claim::Future(Driver { future, woken }))
     }
 
-    fn rebuild_if_needed(&self, turn: Option<Turn>) {
-        if turn.is_some_and(|turn| turn.needs_rebuild) {
-            if let Err(fault) = self.play.calls.rebuild(&self.reactor) {
-                self.play.model().violated(format!("renew gave {fault:?}"));
-            }
+    /// The descriptor, if the host sleeps by it.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        match &self.host {
+            Some(Claim::Poll(stepper)) => Some(stepper.host.as_raw_fd()),
+            Some(Claim::Epoll(watching)) => Some(watching.stepper.host.as_raw_fd()),
+            _ => None,
         }
     }
 
@@ -168,7 +212,7 @@ impl Hosted {
         if must_not {
             self.host = None;
             let turn = attempt(&self.play, || self.play.calls.turn(&self.reactor, None));
-            self.rebuild_if_needed(after(&self.reactor, &self.play, turn));
+            after(&self.reactor, &self.play, turn);
         }
     }
 
@@ -182,6 +226,7 @@ impl Hosted {
         let mut model = play.model();
         model.driven(reactor.stats().turns, ran.is_none());
         match ran {
+            Some(Ok(())) if model.closed => model.violated("run returned, and told of no close"),
             Some(Ok(())) if model.stop => model.stop = false,
             Some(Ok(())) if model.keeps_going(true) => {
                 model.violated("run returned, and something was left");
@@ -247,11 +292,12 @@ fn after<E: Into<Fault>>(
     turn: Option<Result<Turn, E>>,
 ) -> Option<Turn> {
     let mut model = play.model();
-    match &turn {
-        Some(Ok(turn)) if turn.unfinished => model.broken_off(reactor.stats().turns),
-        turn => model.driven(reactor.stats().turns, turn.is_none()),
-    }
+    model.driven(reactor.stats().turns, turn.is_none());
     match turn? {
+        Ok(_) if model.closed => {
+            model.violated("a turn told of no close");
+            None
+        }
         Ok(turn) => {
             model.note(|| format!("{turn:?}"));
             model.stopped(turn.stopped);
@@ -271,45 +317,43 @@ fn after<E: Into<Fault>>(
 }
 
 /// On poll(2): whatever it is told, it goes by the descriptor alone.
-fn poll_host(play: &Play, mut host: Host<Shared>) -> Option<Claim> {
+fn poll_host(play: &Play, mut stepper: Stepper) -> Option<Claim> {
     let mut quiet = 0;
     for _ in 0..ROUNDS {
-        if poll(host.as_raw_fd()) == 0 {
+        if poll(stepper.host.as_raw_fd()) == 0 {
             asleep(play, "the descriptor is not readable");
-            return Some(Claim::Poll(host));
+            break;
         }
-        let turn = attempt(play, || host.turn(8));
-        let turn = after(&host.reactor().clone(), play, turn)?;
-        if turn.stopped {
-            return None;
+        let before = play.called.load(SeqCst);
+        match stepper.step(play)? {
+            Step::Done => return None,
+            Step::Watch | Step::Unwatch => {}
+            Step::Sleep | Step::Yield => quiet = count_quiet(play, before, quiet),
         }
-        if turn.needs_rebuild {
-            host.rebuild().ok()?;
-        }
-        quiet = count_quiet(play, turn.called, quiet);
     }
-    Some(Claim::Poll(host))
+    Some(Claim::Poll(stepper))
 }
 
 fn epoll_host(play: &Play, mut watching: Watching) -> Option<Claim> {
     let mut quiet = 0;
     for _ in 0..ROUNDS {
-        if watching.idle && poll(watching.epoll.as_raw_fd()) == 0 {
-            asleep(play, "epoll tells of no edge");
-            return Some(Claim::Epoll(watching));
+        if watching.sleeps {
+            if poll(watching.epoll.as_raw_fd()) == 0 {
+                asleep(play, "epoll tells of no edge");
+                break;
+            }
+            take_edge(&watching.epoll);
         }
-        take_edge(&watching.epoll);
-        let turn = attempt(play, || watching.host.turn(8));
-        let turn = after(&watching.host.reactor().clone(), play, turn)?;
-        watching.idle = turn.idle;
-        if turn.stopped {
-            return None;
+        let before = play.called.load(SeqCst);
+        let step = watching.stepper.step(play)?;
+        let fd = watching.stepper.host.as_raw_fd();
+        match step {
+            Step::Watch => watch(&watching.epoll, fd),
+            Step::Unwatch => unwatch(&watching.epoll, fd),
+            Step::Sleep | Step::Yield => quiet = count_quiet(play, before, quiet),
+            Step::Done => return None,
         }
-        if turn.needs_rebuild {
-            watching.host.rebuild().ok()?;
-            watching.epoll = watch(watching.host.as_raw_fd());
-        }
-        quiet = count_quiet(play, turn.called, quiet);
+        watching.sleeps = step == Step::Sleep;
     }
     Some(Claim::Epoll(watching))
 }
@@ -323,8 +367,10 @@ fn asleep(play: &Play, because: &str) {
     }
 }
 
-/// How many rounds came to nothing, one after the other.
-fn count_quiet(play: &Play, called: usize, quiet: usize) -> usize {
+/// How many rounds came to nothing, one after the other. `before`: how many callbacks had been called
+/// before this one.
+fn count_quiet(play: &Play, before: u64, quiet: usize) -> usize {
+    let called = play.called.load(SeqCst) - before;
     let mut model = play.model();
     let hooked = model.hooks.iter().any(|hook| hook.alive);
     if called > 0 || hooked || model.needs_rebuild() || model.to_do().is_some() {
@@ -336,14 +382,17 @@ fn count_quiet(play: &Play, called: usize, quiet: usize) -> usize {
     quiet + 1
 }
 
-/// An epoll that tells of edges of one descriptor.
-fn watch(fd: RawFd) -> OwnedFd {
+fn new_epoll() -> OwnedFd {
     // SAFETY: makes a descriptor, which is checked.
-    let epoll = unsafe {
+    unsafe {
         let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
         assert!(epoll >= 0, "{}", io::Error::last_os_error());
         OwnedFd::from_raw_fd(epoll)
-    };
+    }
+}
+
+/// For edges.
+fn watch(epoll: &OwnedFd, fd: RawFd) {
     let mut event = libc::epoll_event {
         events: (libc::EPOLLIN | libc::EPOLLET) as u32,
         u64: 0,
@@ -351,7 +400,19 @@ fn watch(fd: RawFd) -> OwnedFd {
     // SAFETY: both are open, and the event is there.
     let added = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) };
     assert_eq!(added, 0, "{}", io::Error::last_os_error());
-    epoll
+}
+
+fn unwatch(epoll: &OwnedFd, fd: RawFd) {
+    // SAFETY: both are open, and no event is needed.
+    let deleted = unsafe {
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_DEL,
+            fd,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(deleted, 0, "{}", io::Error::last_os_error());
 }
 
 fn take_edge(epoll: &OwnedFd) {
@@ -446,8 +507,8 @@ fn future_host(
             Some(Claim::Future(driving))
         }
         Some(Ok(())) => {
-            if !model.stop && !model.closed {
-                model.violated("the adapter stopped, and nobody told it to");
+            if !model.stop || model.closed {
+                model.violated("the adapter ended, and was not stopped");
             }
             model.stop = false;
             None
@@ -462,40 +523,31 @@ fn future_host(
 }
 
 /// A reactor that hosts ours, as one of its handlers.
-fn outer(play: &Arc<Play>, host: Host<Shared>) -> Option<Reactor> {
+fn outer(play: &Arc<Play>, stepper: Stepper) -> Option<Reactor> {
     let outer = Reactor::new().expect("a reactor");
     let (play, weak) = (play.clone(), outer.downgrade());
-    let turn = move |host: &mut Host<Shared>, event: Event| {
-        let turn = attempt_inside(|| host.turn(8));
-        let turn = after(&host.reactor().clone(), &play, turn);
-        let Some(turn) = turn.filter(|turn| !turn.stopped) else {
-            return Action::Remove;
-        };
-        if turn.needs_rebuild {
-            let rebuilt = host.rebuild();
-            let rearmed = weak
-                .upgrade()
-                .map(|outer| outer.rearm_handler(event.handler()));
-            if rebuilt.is_err() || !matches!(rearmed, Some(Ok(()))) {
-                play.model()
-                    .violated("the outer loop cannot renew the inner");
+    let fd = stepper.host.as_raw_fd();
+    let mut stepper = stepper;
+    let step = move |event: Event| loop {
+        match stepper.step(&play) {
+            Some(Step::Watch) => {
+                let rearmed = weak
+                    .upgrade()
+                    .map(|outer| outer.rearm_handler(event.handler()));
+                if !matches!(rearmed, Some(Ok(()))) {
+                    play.model()
+                        .violated("the outer loop cannot watch the inner again");
+                }
             }
-        }
-        match turn.idle {
-            true => Action::Continue,
-            false => Action::Again,
+            Some(Step::Unwatch) => {}
+            Some(Step::Sleep) => return Action::Continue,
+            Some(Step::Yield) => return Action::Again,
+            Some(Step::Done) | None => return Action::Remove,
         }
     };
-    let added = outer.add_handler(host, Interest::READABLE, Mode::Edge, turn);
+    // SAFETY: the handler owns the host, and so keeps the descriptor open.
+    let added = unsafe { outer.add_raw_handler(fd, Interest::READABLE, Mode::Edge, step) };
     added.ok().map(|_| outer)
-}
-
-fn attempt_inside<R>(drive: impl FnOnce() -> R) -> Option<R> {
-    match catch_unwind(AssertUnwindSafe(drive)) {
-        Ok(result) => Some(result),
-        Err(panic) if panic.is::<OnPurpose>() => None,
-        Err(panic) => resume_unwind(panic),
-    }
 }
 
 fn outer_reactor(play: &Play, outer: Reactor) -> Option<Claim> {
@@ -524,8 +576,10 @@ fn outer_reactor(play: &Play, outer: Reactor) -> Option<Claim> {
             Err(error) => model.violated(format!("the outer loop gave {error}")),
         }
         drop(model);
-        let called = play.called.load(SeqCst) - called;
-        quiet = count_quiet(play, called as usize + usize::from(had.is_some()), quiet);
+        quiet = match had {
+            Some(_) => 0,
+            None => count_quiet(play, called, quiet),
+        };
     }
     Some(Claim::Nested(outer))
 }

@@ -21,7 +21,6 @@ mod watchdog;
 mod world;
 
 use std::ops::Add;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 
 pub use face::Face;
@@ -171,12 +170,13 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
 /// What must hold between the steps.
 fn check(hosted: &Hosted) -> Result<(), Violation> {
     let Hosted { reactor, play, .. } = hosted;
+    let shows = hosted.descriptor().map(|fd| world::poll(fd) != 0);
     let mut model = play.model();
     if play.hung.load(SeqCst) {
         model.violated("the loop hangs");
     }
     model.audit(&reactor.stats());
-    if play.watched.load(SeqCst) && world::poll(reactor.as_raw_fd()) == 0 {
+    if shows == Some(false) {
         if let Some(what) = model.to_do() {
             model.violated(format!(
                 "the descriptor is not readable, and the loop has {what}"

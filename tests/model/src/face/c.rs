@@ -243,19 +243,12 @@ impl Calls for C {
         turn.called = called as usize;
         turn.idle = flags & ONELOOP_TURN_IDLE != 0;
         turn.stopped = flags & ONELOOP_TURN_STOPPED != 0;
-        turn.needs_rebuild = flags & ONELOOP_TURN_NEEDS_REBUILD != 0;
         Ok(turn)
     }
 
     fn run(&self, reactor: &Reactor) -> Result<(), Fault> {
         // SAFETY: see above.
         check_drive(unsafe { oneloop_run(as_ptr(reactor)) })?;
-        Ok(())
-    }
-
-    fn rebuild(&self, reactor: &Reactor) -> Result<(), Fault> {
-        // SAFETY: see above.
-        Fault::check(unsafe { oneloop_rebuild(as_ptr(reactor)) })?;
         Ok(())
     }
 

@@ -61,7 +61,6 @@ pub(crate) trait Calls: Sync {
 
     fn turn(&self, reactor: &Reactor, timeout: Option<Duration>) -> Result<Turn, Fault>;
     fn run(&self, reactor: &Reactor) -> Result<(), Fault>;
-    fn rebuild(&self, reactor: &Reactor) -> Result<(), Fault>;
     fn stop(&self, reactor: &Reactor);
     fn close(&self, reactor: &Reactor);
 

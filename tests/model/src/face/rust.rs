@@ -111,10 +111,6 @@ impl Calls for Rust {
         Ok(reactor.run()?)
     }
 
-    fn rebuild(&self, reactor: &Reactor) -> Result<(), Fault> {
-        Ok(reactor.rebuild()?)
-    }
-
     fn stop(&self, reactor: &Reactor) {
         reactor.stop();
     }

@@ -247,11 +247,21 @@ impl Model {
         self.finish(aborted);
     }
 
-    /// Whoever drove has come back in the middle of a turn, with which the next goes on.
+    /// A driver has come back, perhaps in the middle of a turn, with which the next goes on. That is in a
+    /// phase in which something is left to call.
     pub(crate) fn broken_off(&mut self, turn: u64) {
         self.inside = false;
         self.drives += 1;
         self.catch_up(turn);
+        let is_left = match self.phase {
+            Phase::Urgent => !self.urgent[0].is_empty(),
+            Phase::Timers => self.has_timers_left(),
+            Phase::Posts => !self.normal[0].is_empty(),
+            _ => false,
+        };
+        if !is_left {
+            self.finish(false);
+        }
     }
 
     fn catch_up(&mut self, turn: u64) {

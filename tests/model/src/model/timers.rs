@@ -155,12 +155,24 @@ impl Model {
                 self.violated(format!("timer {label} was not called, and was due"));
             }
         }
+        if let Some(label) = self.missed_by_system() {
+            self.violated(format!("timer {label} was not called, and was due"));
+        }
+    }
+
+    /// A timer that the turn has seen to be due by the system clock, and has not called.
+    fn missed_by_system(&self) -> Option<usize> {
         let missed = |timer: &Timer| {
             timer.seen_due && timer.alive && timer.system.is_some_and(|time| time <= self.system)
         };
-        if let Some(label) = self.timers.iter().position(missed) {
-            self.violated(format!("timer {label} was not called, and was due"));
-        }
+        self.timers.iter().position(missed)
+    }
+
+    /// The phase of timers has begun, and is not over.
+    pub(super) fn has_timers_left(&self) -> bool {
+        let due = self.due.iter().any(|label| self.timers[*label].is_due());
+        // Which of those by the system clock belong to this turn is not known.
+        due || self.due_timer().is_some()
     }
 
     pub(crate) fn timer_called(&mut self, label: usize) {

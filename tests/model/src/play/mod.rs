@@ -5,7 +5,6 @@ mod files;
 mod handlers;
 mod timers;
 
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -49,8 +48,6 @@ pub(crate) struct Play {
     pub(crate) runs: AtomicBool,
     /// ...which somebody is about to do.
     stopping: AtomicBool,
-    /// Somebody has asked for the descriptor.
-    pub(crate) watched: AtomicBool,
     /// The watchdog has stopped it.
     pub(crate) hung: AtomicBool,
 }
@@ -89,7 +86,6 @@ impl Play {
             called: AtomicU64::new(0),
             runs: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
             hung: AtomicBool::new(false),
         });
         play.open_sources();
@@ -300,7 +296,6 @@ impl Play {
         let results = [
             self.with(|calls, reactor| calls.turn(reactor, zero).map(drop)),
             self.with(|calls, reactor| calls.run(reactor)),
-            self.with(|calls, reactor| calls.rebuild(reactor)),
             self.with(|_, reactor| Ok(reactor.block_on(async {})?)),
             self.with(|_, reactor| Ok(reactor.host("another").map(drop)?)),
         ];
@@ -314,8 +309,7 @@ impl Play {
         let Some(reactor) = self.reactor.upgrade() else {
             return;
         };
-        self.watched.store(true, SeqCst);
-        let _ = (reactor.as_raw_fd(), reactor.dump(), reactor.is_driven());
+        let _ = reactor.dump();
         let deadline = reactor.next_deadline();
         let mut model = self.model();
         if let (Some(expected), false) = (model.next_deadline(), model.is_inside()) {

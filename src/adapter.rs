@@ -1,0 +1,288 @@
+//! For adapters: what makes a reactor run inside an async runtime.
+//!
+//! A runtime has to watch a descriptor, and to poll a future. [`Drive`] is that future. [`Watch`] is the
+//! part of the runtime, and all that an adapter writes:
+//!
+//! ```
+//! use oneloop::adapter::{Descriptor, Drive, Watch};
+//! use oneloop::{Reactor, Threading};
+//! use std::io::Result;
+//! use std::task::{Context, Poll};
+//!
+//! /// async-io's watch.
+//! struct Watched<M: Threading>(async_io::Async<Descriptor<M>>);
+//!
+//! impl<M: Threading> Watch<M> for Watched<M> {
+//!     const RUNTIME: &'static str = "async-io";
+//!
+//!     fn new(descriptor: Descriptor<M>) -> Result<Self> {
+//!         Ok(Watched(async_io::Async::new_nonblocking(descriptor)?))
+//!     }
+//!
+//!     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+//!         self.0.poll_readable(cx)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let reactor = Reactor::new()?;
+//! reactor.call_later(std::time::Duration::from_millis(1), || println!("inside async-io"))?;
+//! async_io::block_on(Drive::<_, Watched<_>>::until_empty(&reactor))
+//! # }
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem::{self, replace};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::engine::Next;
+use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
+#[cfg(all(feature = "futures", feature = "tracing"))]
+use crate::sync::atomic::Ordering;
+use crate::{Host, Reactor, Result, Threading};
+
+/// After how many callbacks, or about that, the runtime's own tasks and I/O get their turn: as many as
+/// tokio lets a task of its own do. One would be fairest, and would cost half of the speed of a busy loop.
+const BUDGET: usize = 128;
+
+/// A runtime's watch of a reactor's descriptor, which ends when this is dropped.
+pub trait Watch<M: Threading>: Sized + Unpin {
+    /// The runtime's name, for error messages.
+    const RUNTIME: &'static str;
+
+    /// Begins to watch the descriptor for reading. A descriptor that is readable already counts.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot watch it. [`Drive`] ends with the error.
+    fn new(descriptor: Descriptor<M>) -> io::Result<Self>;
+
+    /// Ready if the descriptor has become readable since this was ready last. Takes that: what comes
+    /// from now on is news. If it is pending, the runtime has the task polled again.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot go on watching.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Whether the runtime in which the task is polled now is the one that watches. If it is not, the
+    /// watch is dropped, and another begins.
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    /// Has the task polled again, once the runtime's other tasks and its I/O had their turn.
+    fn yield_now(cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
+    /// Calls `turns` once, in which callbacks run, outside any limit of what a task may do in one go.
+    fn without_limit<T>(mut turns: impl FnMut() -> T) -> T {
+        turns()
+    }
+}
+
+/// A reactor's descriptor, for a runtime to own while it watches.
+pub struct Descriptor<M: Threading>(Reactor<M>);
+
+impl<M: Threading> AsFd for Descriptor<M> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.core.as_fd()
+    }
+}
+
+impl<M: Threading> AsRawFd for Descriptor<M> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+/// Drives a reactor inside an async runtime, as a future.
+///
+/// It may be polled in one runtime, or on one thread, and then in another. If it is dropped, the reactor
+/// can be driven on, here or elsewhere. Polled again after it was ready, it is ready at once.
+#[must_use = "a reactor is driven only while this is polled"]
+pub struct Drive<M: Threading, W: Watch<M>> {
+    state: State<M, W>,
+}
+
+enum State<M: Threading, W: Watch<M>> {
+    New {
+        expected: Expected<M>,
+        exits_when_empty: bool,
+    },
+    Hosted(Hosted<M, W>),
+    Done,
+}
+
+impl<M: Threading, W: Watch<M>> Drive<M, W> {
+    /// Drives until [`Reactor::stop`] is called.
+    pub fn until_stopped(reactor: &Reactor<M>) -> Drive<M, W> {
+        Drive {
+            state: State::New {
+                expected: Expected::new(reactor),
+                exits_when_empty: false,
+            },
+        }
+    }
+
+    /// Drives until nothing is left that could call back, as [`Reactor::run`] does, or until
+    /// [`Reactor::stop`] is called.
+    pub fn until_empty(reactor: &Reactor<M>) -> Drive<M, W> {
+        Drive {
+            state: State::New {
+                expected: Expected::new(reactor),
+                exits_when_empty: true,
+            },
+        }
+    }
+}
+
+impl<M: Threading, W: Watch<M>> Future for Drive<M, W> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An error or a panic on the way leaves it done, and the reactor to others.
+        let mut hosted = match replace(&mut self.state, State::Done) {
+            State::New {
+                expected,
+                exits_when_empty,
+            } => Hosted::new(&expected.0, exits_when_empty)?,
+            State::Hosted(hosted) => hosted,
+            State::Done => return Poll::Ready(Ok(())),
+        };
+        let polled = hosted.poll(cx)?;
+        if polled.is_pending() {
+            self.state = State::Hosted(hosted);
+        }
+        polled.map(Ok)
+    }
+}
+
+/// A claim on the reactor, and the runtime's watch of its descriptor.
+struct Hosted<M: Threading, W: Watch<M>> {
+    host: Host<M>,
+    /// None while there is more to do than one poll allows. The runtime polls again without being told, and
+    /// is not bothered with what happens on the descriptor meanwhile.
+    watch: Option<W>,
+    /// There may be more to do, whether the runtime has seen it or not.
+    is_ready: bool,
+    /// How many callbacks were called since the runtime has looked for I/O of its own.
+    called: usize,
+}
+
+impl<M: Threading, W: Watch<M>> Hosted<M, W> {
+    fn new(reactor: &Reactor<M>, exits_when_empty: bool) -> Result<Hosted<M, W>> {
+        let mut host = reactor.host(W::RUNTIME)?;
+        if exits_when_empty {
+            host = host.exit_when_empty();
+        }
+        Ok(Hosted {
+            host,
+            watch: None,
+            is_ready: true,
+            called: 0,
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        if self.watch.as_ref().is_some_and(|watch| !watch.is_current()) {
+            self.unwatch();
+        }
+        loop {
+            if let Some(watch) = &mut self.watch {
+                // What comes after this, and before the last of the turns, costs a turn for nothing. It
+                // is not lost.
+                if !self.is_ready && watch.poll_readable(cx)?.is_pending() {
+                    return Ok(Poll::Pending);
+                }
+                self.is_ready = true;
+            }
+            let core = &self.host.reactor().core;
+            let turns = W::without_limit(|| core.host_turns(W::RUNTIME, BUDGET))?;
+            match turns.next {
+                Next::End => return Ok(Poll::Ready(())),
+                Next::Sleep => self.watch()?,
+                Next::LetTaskRun if self.watch.is_some() => {
+                    self.called += turns.called;
+                    if self.called < BUDGET {
+                        // The task is before this one in the runtime's queue.
+                        cx.waker().wake_by_ref();
+                        return Ok(Poll::Pending);
+                    }
+                    break;
+                }
+                Next::LetTaskRun | Next::Yield | Next::Unwatch => {
+                    self.unwatch();
+                    break;
+                }
+            }
+        }
+        self.called = 0;
+        W::yield_now(cx);
+        Ok(Poll::Pending)
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        self.is_ready = false;
+        if self.watch.is_none() {
+            let reactor = self.host.reactor();
+            // Before, so that the descriptor keeps its meaning from now on.
+            reactor.core.host_watches(true);
+            self.watch = Some(W::new(Descriptor(reactor.clone()))?);
+        }
+        Ok(())
+    }
+
+    fn unwatch(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            match self.host.reactor().is_forked() {
+                // What the runtime has told the kernel is the parent's, who must not lose it.
+                true => mem::forget(watch),
+                false => drop(watch),
+            }
+            self.host.reactor().core.host_watches(false);
+        }
+    }
+}
+
+impl<M: Threading, W: Watch<M>> Drop for Hosted<M, W> {
+    /// Before the claim is given up, and another host may come.
+    fn drop(&mut self) {
+        self.unwatch();
+    }
+}
+
+/// A drive that was not polled yet, such as a future that was spawned: no one is warned meanwhile that
+/// futures wait on a loop that is not driven.
+struct Expected<M: Threading>(Reactor<M>);
+
+impl<M: Threading> Expected<M> {
+    fn new(reactor: &Reactor<M>) -> Expected<M> {
+        #[cfg(all(feature = "futures", feature = "tracing"))]
+        reactor.core.expected_drives.fetch_add(1, Ordering::Relaxed);
+        Expected(reactor.clone())
+    }
+}
+
+#[cfg(all(feature = "futures", feature = "tracing"))]
+impl<M: Threading> Drop for Expected<M> {
+    fn drop(&mut self) {
+        self.0.core.expected_drives.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<M: Threading> fmt::Debug for Descriptor<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Descriptor")
+    }
+}
+
+impl<M: Threading, W: Watch<M>> fmt::Debug for Drive<M, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Drive")
+    }
+}
