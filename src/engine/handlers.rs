@@ -89,8 +89,8 @@ pub(super) struct Handler {
     pub(super) armed: bool,
     pub(super) unreferenced: bool,
     pub(super) priority: Priority,
-    /// It has an entry in the table of limits...
-    pub(super) limited: bool,
+    /// Each call of it counts: it is a one-shot, or it has an entry in the table of limits...
+    pub(super) counts_calls: bool,
     /// ...and is not watched until its interval ends.
     pub(super) held: bool,
     /// Counted in `active`.
@@ -113,6 +113,29 @@ impl Handler {
     /// It is to be called when it is ready.
     pub(super) fn is_watched(&self) -> bool {
         self.is_active() && !self.held
+    }
+
+    #[inline(always)]
+    fn call(&mut self, ready: Ready) -> Option<Call> {
+        let callback = self.callback.take()?;
+        self.last = ready;
+        self.calls += 1;
+        Some(Call {
+            callback,
+            event: Event::new(HandlerId(self.key), ready),
+            location: self.location,
+        })
+    }
+
+    /// Takes what it is to be told now.
+    #[inline(always)]
+    fn take_pending(&mut self) -> Ready {
+        let pending = std::mem::take(&mut self.pending);
+        match pending.seen_by(self.interest) {
+            // Somebody has changed its interest meanwhile, and it is to be called again whatever that is.
+            Ready::NONE if self.again && !pending.is_empty() => self.told_again(),
+            ready => ready,
+        }
     }
 
     /// What it is told if it is only called again: what it was told last, as far as it asks for it
@@ -181,7 +204,7 @@ impl Handlers {
             armed: true,
             unreferenced: false,
             priority: Priority::Normal,
-            limited: false,
+            counts_calls: mode == Mode::Oneshot,
             held: false,
             counted: false,
             again: false,
@@ -329,13 +352,17 @@ impl Handlers {
     ) -> Option<Changed> {
         let before = self.get(key)?.mode;
         self.alter(key, |handler| handler.mode = mode);
+        self.set_counts_calls(key);
         let changed = self.update(poller, key, interest)?;
         match changed {
             Ok(()) => {
                 self.modes[before as usize] -= 1;
                 self.modes[mode as usize] += 1;
             }
-            Err(_) => self.alter(key, |handler| handler.mode = before),
+            Err(_) => {
+                self.alter(key, |handler| handler.mode = before);
+                self.set_counts_calls(key);
+            }
         }
         Some(changed)
     }
@@ -423,7 +450,7 @@ impl Handlers {
         self.detach(poller, key);
         let handler = self.handlers.remove(key.slot());
         self.active -= usize::from(handler.counted);
-        if handler.limited | (handler.priority != Priority::Normal) {
+        if handler.counts_calls | (handler.priority != Priority::Normal) {
             self.drop_limits(key.index(), handler.priority);
         }
         self.modes[handler.mode as usize] -= 1;
@@ -720,33 +747,35 @@ impl Handlers {
     #[inline]
     pub(super) fn start(&mut self, poller: &Poller, key: Key, clock: &Clock) -> Option<Call> {
         let handler = self.get(key)?;
-        let pending = std::mem::take(&mut handler.pending);
-        let ready = match pending.seen_by(handler.interest) {
-            // Somebody has changed its interest meanwhile, and it is to be called again whatever that is.
-            Ready::NONE if handler.again && !pending.is_empty() => handler.told_again(),
-            ready => ready,
-        };
-        if ready.is_empty() || handler.limited && !self.admit(poller, key, ready, clock) {
+        let ready = handler.take_pending();
+        if ready.is_empty() {
             return None;
         }
-        let handler = &mut self.handlers[key.slot()];
-        let callback = handler.callback.take()?;
-        handler.last = ready;
-        handler.calls += 1;
-        let location = handler.location;
-        if handler.again || handler.mode == Mode::Oneshot {
-            self.spend(key);
+        // An exit of its own, so that most calls pay for one look.
+        if handler.again | handler.counts_calls {
+            return self.start_counted(poller, key, ready, clock);
         }
-        let event = Event::new(HandlerId(key), ready);
-        Some(Call {
-            callback,
-            event,
-            location,
-        })
+        handler.call(ready)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn start_counted(
+        &mut self,
+        poller: &Poller,
+        key: Key,
+        ready: Ready,
+        clock: &Clock,
+    ) -> Option<Call> {
+        if !self.admit(poller, key, ready, clock) {
+            return None;
+        }
+        let call = self.get(key)?.call(ready)?;
+        self.spend(key);
+        Some(call)
     }
 
     /// What asked for this call was for one.
-    #[cold]
     fn spend(&mut self, key: Key) {
         let handler = &mut self.handlers[key.slot()];
         handler.again = false;

@@ -12,12 +12,13 @@ use crate::id::Key;
 use crate::poller::{FileId, Poller, exists};
 use crate::{Mode, Priority, Ready};
 
-#[derive(Default)]
 pub(super) struct Limits {
     /// By the index of the handler.
     limits: HashMap<u32, Limit>,
     /// Handlers that are held, by when that ends.
     held: BTreeSet<(u64, u32)>,
+    /// When the first of these ends, which each turn looks at.
+    next_release: u64,
     /// How many handlers have another priority than the normal one.
     prioritized: usize,
 }
@@ -58,20 +59,51 @@ impl Limit {
     }
 }
 
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            limits: HashMap::new(),
+            held: BTreeSet::new(),
+            next_release: NEVER,
+            prioritized: 0,
+        }
+    }
+}
+
 impl Limits {
     /// When the next handler is no longer held.
     #[inline]
     pub(super) fn next_release(&self) -> u64 {
-        self.held.first().map_or(NEVER, |(at, _)| *at)
+        self.next_release
+    }
+
+    /// A handler is held until then, or no longer.
+    fn set_held(&mut self, held: bool, until: u64, index: u32) {
+        match held {
+            true => self.held.insert((until, index)),
+            false => self.held.remove(&(until, index)),
+        };
+        self.next_release = self.held.first().map_or(NEVER, |(at, _)| *at);
     }
 
     pub(super) fn of(&self, index: u32) -> Option<&Limit> {
         self.limits.get(&index)
     }
 
+    fn get_mut(&mut self, index: u32) -> Option<&mut Limit> {
+        // Most loops have none.
+        match self.limits.is_empty() {
+            true => None,
+            false => self.limits.get_mut(&index),
+        }
+    }
+
     fn remove(&mut self, index: u32) {
+        if self.limits.is_empty() {
+            return;
+        }
         if let Some(limit) = self.limits.remove(&index) {
-            self.held.remove(&(limit.ends, index));
+            self.set_held(false, limit.ends, index);
         }
     }
 }
@@ -114,8 +146,7 @@ impl Handlers {
             self.release(poller, key);
         }
         self.limits.remove(key.index());
-        let is_limited = calls > 0 && !per.is_zero();
-        if is_limited {
+        if calls > 0 && !per.is_zero() {
             let limit = Limit {
                 calls,
                 per: nanoseconds(per),
@@ -125,24 +156,36 @@ impl Handlers {
             };
             self.limits.limits.insert(key.index(), limit);
         }
-        self.get(key)?.limited = is_limited;
+        self.set_counts_calls(key);
         Some(())
     }
 
-    /// Whether a handler that has a limit may be called now for what it is `ready` for. If it may not, it is
-    /// held.
-    #[cold]
+    /// A handler has another mode, or another limit.
+    pub(super) fn set_counts_calls(&mut self, key: Key) {
+        let is_limited = self.limits.get_mut(key.index()).is_some();
+        if let Some(handler) = self.get(key) {
+            handler.counts_calls = is_limited | (handler.mode == Mode::Oneshot);
+        }
+    }
+
+    /// Whether a handler may be called now for what it is `ready` for. One that has had all its calls is held.
     pub(super) fn admit(&mut self, poller: &Poller, key: Key, ready: Ready, clock: &Clock) -> bool {
-        let Some(limit) = self.limits.limits.get_mut(&key.index()) else {
+        let Some(limit) = self.limits.get_mut(key.index()) else {
             return true;
         };
         if let Some(held) = &mut limit.held {
             held.ready |= ready;
             return false;
         }
-        if limit.take(clock.now()) {
-            return true;
+        let is_admitted = limit.take(clock.now());
+        if !is_admitted {
+            self.hold(poller, key, ready);
         }
+        is_admitted
+    }
+
+    /// A handler was ready for one call more than it may have.
+    fn hold(&mut self, poller: &Poller, key: Key, ready: Ready) {
         let d = self.handlers[key.slot()].descriptor;
         let descriptor = &self.descriptors[d as usize];
         let mut file = None;
@@ -150,22 +193,25 @@ impl Handlers {
             file = FileId::of_number(descriptor.fd);
             if file.is_none() {
                 self.disown(poller, key);
-                return false;
+                return;
             }
         }
+        let Some(limit) = self.limits.get_mut(key.index()) else {
+            return;
+        };
         limit.held = Some(Held { ready, file });
-        self.limits.held.insert((limit.ends, key.index()));
+        let until = limit.ends;
+        self.limits.set_held(true, until, key.index());
         self.alter(key, |handler| handler.held = true);
         self.mark(d, false);
-        false
     }
 
     /// Watches those again whose interval has ended by now.
     pub(super) fn release_due(&mut self, poller: &Poller, now: u64) {
-        while self.limits.next_release() <= now {
-            let Some((_, index)) = self.limits.held.first() else {
+        while let Some((at, index)) = self.limits.held.first() {
+            if *at > now {
                 return;
-            };
+            }
             let key = self.handlers[*index as usize].key;
             self.release(poller, key);
         }
@@ -174,14 +220,15 @@ impl Handlers {
     /// Watches a handler again that was held.
     #[cold]
     fn release(&mut self, poller: &Poller, key: Key) {
-        let limit = self.limits.limits.get_mut(&key.index());
+        let limit = self.limits.get_mut(key.index());
         let Some((limit, held)) = limit.and_then(|limit| {
             let held = limit.held.take()?;
             Some((limit, held))
         }) else {
             return;
         };
-        self.limits.held.remove(&(limit.ends, key.index()));
+        let until = limit.ends;
+        self.limits.set_held(false, until, key.index());
         self.alter(key, |handler| handler.held = false);
         let handler = &self.handlers[key.slot()];
         let (again, mode, d) = (handler.again, handler.mode, handler.descriptor);
@@ -209,7 +256,7 @@ impl Handlers {
     pub(super) fn look_at_held(&mut self, key: Key) -> io::Result<()> {
         let d = self.handlers[key.slot()].descriptor;
         let descriptor = &self.descriptors[d as usize];
-        let limit = self.limits.limits.get_mut(&key.index());
+        let limit = self.limits.get_mut(key.index());
         let held = limit.and_then(|limit| limit.held.as_mut());
         if let (Some(held), true) = (held, descriptor.is_told_by_kernel()) {
             exists(descriptor.fd)?;

@@ -248,7 +248,9 @@ impl<'c> Driver<'c> {
         self.begin_batch(&mut state);
         // What is rare is looked for with one branch for all of it, here and below, and is elsewhere.
         let mut limit = NEVER;
-        if !state.hooks.is_empty() | state.handlers.is_dirty() | core.clock.is_test() {
+        let held = state.handlers.limits.next_release() != NEVER;
+        let rare = !state.hooks.is_empty() | state.handlers.is_dirty() | held;
+        if rare | core.clock.is_test() {
             (state, limit) = self.prepare(state, until)?;
         }
 
@@ -256,7 +258,7 @@ impl<'c> Driver<'c> {
         let work = self.has_work(&state) || self.exits_when_empty && !self.is_alive(&state);
         let until = match work {
             true => NO_WAIT,
-            false => until.min(limit).min(state.next_deadline()),
+            false => until.min(limit).min(state.timers.next_deadline()),
         };
         let mut timeout = self.timeout(until);
         if until != NO_WAIT {
@@ -292,11 +294,9 @@ impl<'c> Driver<'c> {
                 unclaimed[fired.set as usize].meet(fired.key, &mut met[fired.set as usize]);
             }
         }
-        if state.handlers.has_priorities() {
-            state.handlers.sort(batch);
-        }
-        if (met != [None; 2]) | (*unclaimed != [Unclaimed::default(); 2]) {
-            state = self.rebuild_stale_sets(state, met);
+        let has_priorities = state.handlers.has_priorities();
+        if has_priorities | (met != [None; 2]) | (*unclaimed != [Unclaimed::default(); 2]) {
+            state = self.look_at_batch(state, met);
         }
         gathered.map_err(|error| Error::os(self.call, error))?;
         Ok((state, quiet, limit))
@@ -354,8 +354,17 @@ impl<'c> Driver<'c> {
         watched
     }
 
-    /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
+    /// Puts the batch in order if there are priorities, and looks after events that concern nobody.
     #[cold]
+    #[inline(never)]
+    fn look_at_batch(&mut self, state: StateGuard<'c>, met: [Option<Key>; 2]) -> StateGuard<'c> {
+        if state.handlers.has_priorities() {
+            state.handlers.sort(&mut self.turn_state.batch);
+        }
+        self.rebuild_stale_sets(state, met)
+    }
+
+    /// If events of nobody come again and again, they are of a descriptor that cannot be removed.
     fn rebuild_stale_sets(
         &mut self,
         mut state: StateGuard<'c>,
@@ -714,6 +723,7 @@ impl<'c> Driver<'c> {
         }
         self.flush(&mut state)?;
         self.core.follow_system_clock(&mut state, false);
+        limit = limit.min(state.handlers.limits.next_release());
         Ok((state, limit))
     }
 
