@@ -107,7 +107,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     help::print_if_asked(HELP);
     let reactor = Reactor::new()?;
     // Not done after ten seconds means that a wake was lost.
-    reactor.unref(reactor.call_later(Duration::from_secs(10), || std::process::abort())?)?;
+    reactor.set_referenced(
+        reactor.call_later(Duration::from_secs(10), || std::process::abort())?,
+        false,
+    )?;
     let (pool, jobs) = channel();
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {

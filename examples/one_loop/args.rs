@@ -5,14 +5,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use crate::report::{self, LIMIT};
 
 const HELP: &str = "\
-A chat server (callbacks), a web page (hyper on tokio) and an async client on one thread and one
+A chat server (callbacks), a web page (hyper) and an async client on one thread and one
 loop, with real traffic from a second thread that checks every line.
 
 Usage: cargo run --release --example one_loop -- [OPTIONS]
 
   --host HOST        who waits for all of them: tokio (default), async-io or builtin;
-                     the page needs tokio, and is left out under the others; async-io has a
-                     thread of its own that helps out now and then
+                     async-io has a thread of its own that helps out now and then
   --connections N    connections at once, in rooms of 10 (default: 1000)
   --messages N       lines that each of them sends (default: 20)
   --rate N           lines per second of all of them together (default: 10000); a connection

@@ -22,14 +22,14 @@ pub struct Outcome {
     pub took: Duration,
     /// Nanoseconds from sender to member, for each delivery.
     pub latencies: Vec<u64>,
-    /// What the page answered, if there is one.
-    pub page: Option<String>,
+    /// What the page answered.
+    pub page: String,
 }
 
 struct Load {
     args: Args,
     progress: Arc<Progress>,
-    page: Option<SocketAddr>,
+    page: SocketAddr,
     /// What the page has answered.
     answer: Rc<RefCell<Option<String>>>,
     members: Vec<Member>,
@@ -54,7 +54,7 @@ struct Member {
 pub fn run(
     args: Args,
     chat: SocketAddr,
-    page: Option<SocketAddr>,
+    page: SocketAddr,
     progress: Arc<Progress>,
 ) -> io::Result<Outcome> {
     let reactor = Reactor::new_local()?;
@@ -92,10 +92,11 @@ pub fn run(
     let paced = load.clone();
     let pace = reactor.call_every(Duration::from_millis(1), move || paced.borrow_mut().pace())?;
     // `run` returns when the last connection is closed: this timer does not keep it.
-    reactor.unref(pace)?;
+    reactor.set_referenced(pace, false)?;
     reactor.run()?;
     let mut load = load.borrow_mut();
-    load.outcome.page = load.answer.take();
+    let answer = load.answer.take();
+    load.outcome.page = answer.unwrap_or_else(|| fail("the page has not answered"));
     Ok(std::mem::take(&mut load.outcome))
 }
 
@@ -186,7 +187,7 @@ impl Load {
         self.outcome.latencies.push(latency);
         let delivered = self.progress.delivered.fetch_add(1, Relaxed) + 1;
         if delivered == self.args.deliveries().div_ceil(2) {
-            if let Err(error) = self.page.map_or(Ok(()), |page| self.fetch(page)) {
+            if let Err(error) = self.fetch(self.page) {
                 fail(format!("the page: {error}"));
             }
         }

@@ -1,7 +1,7 @@
 //! Three kinds of code that each want an event loop of their own, on one thread and one loop:
 //!
 //! - `chat.rs`: a chat server in the old style, a callback per descriptor and no async anywhere;
-//! - `page.rs`: a web page of hyper's, on tokio;
+//! - `page.rs`: a web page of hyper's, on tokio's sockets or on those of the loop;
 //! - `client.rs`: a client in async/await, as one writes it for async-io.
 //!
 //! `--host` chooses who waits for them all, which is `drive` below. `load.rs` sends real traffic
@@ -24,7 +24,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use args::{Args, Host};
@@ -52,13 +52,15 @@ fn run(args: Args) -> io::Result<()> {
     let chat = listener.local_addr()?;
     chat::open(&reactor, listener, figures.clone())?;
 
-    let listener = match (args.host, args.serve) {
-        (Host::Tokio, None) => Some(listen(ANY)),
-        (Host::Tokio, Some(_)) => Some(listen(next_port(chat))),
-        _ => None,
+    let listener = listen(args.serve.map_or(ANY, |_| next_port(chat)));
+    let page = listener.local_addr()?;
+    let facts = page::Page {
+        host: args.host,
+        started: Instant::now(),
+        reactor: reactor.clone(),
+        figures: figures.clone(),
     };
-    let page = listener.as_ref().and_then(|page| page.local_addr().ok());
-    let serving = listener.map(|page| page::serve(page, reactor.clone(), figures.clone()));
+    let serving = page::serve(listener, facts);
 
     let client = |period| client::run(args.host, chat, period, &reactor, &figures);
     if args.serve.is_some() {
@@ -105,28 +107,31 @@ fn run(args: Args) -> io::Result<()> {
 fn drive<T>(
     host: Host,
     reactor: &LocalReactor,
-    page: Option<impl Future<Output = ()> + 'static>,
+    page: impl Future<Output = ()> + 'static,
     task: impl Future<Output = T>,
 ) -> io::Result<T> {
     let task = async { Ok(task.await) };
     match host {
-        Host::Builtin => reactor.block_on(task)?,
+        Host::Builtin => reactor.block_on(future::or(task, without_end(page)))?,
         Host::Tokio => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             let tasks = tokio::task::LocalSet::new();
-            if let Some(page) = page {
-                tasks.spawn_local(page);
-            }
+            tasks.spawn_local(page);
             let both = future::or(task, failure(oneloop_tokio::drive(reactor)));
             runtime.block_on(tasks.run_until(both))
         }
         Host::AsyncIo => {
             let both = future::or(task, failure(oneloop_async_io::drive(reactor)));
-            async_io::block_on(both)
+            async_io::block_on(future::or(both, without_end(page)))
         }
     }
+}
+
+async fn without_end<T>(serving: impl Future<Output = ()>) -> T {
+    serving.await;
+    future::pending().await
 }
 
 /// Driving ends only by a failure: nobody here stops the loop.

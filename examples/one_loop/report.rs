@@ -59,7 +59,7 @@ pub fn watchdog(
 ) -> Result<()> {
     let bark = move || fail(format!("not done after {limit:?}: {}", missing()));
     let timer = reactor.call_later(limit, bark)?;
-    reactor.unref(timer)
+    reactor.set_referenced(timer, false)
 }
 
 /// Shows how far it is: in one line on a terminal, else in a line a second.
@@ -76,7 +76,7 @@ pub fn show_progress(reactor: &LocalReactor, progress: Arc<Progress>) -> Result<
             _ => Ok(()),
         };
     })?;
-    reactor.unref(timer)
+    reactor.set_referenced(timer, false)
 }
 
 /// Measures how late a periodic timer is while lines are under way, in nanoseconds.
@@ -103,15 +103,11 @@ pub fn measure_lateness(
     Ok(lateness)
 }
 
-pub fn welcome(host: Host, chat: SocketAddr, page: Option<SocketAddr>) -> String {
-    let page = match page {
-        Some(page) => format!("http://{page}/ and http://{page}/json"),
-        None => "left out: hyper needs --host tokio".into(),
-    };
+pub fn welcome(host: Host, chat: SocketAddr, page: SocketAddr) -> String {
     format!(
         "All on one loop, driven by {}. Ctrl-C ends it.\n\n\
          chat   try `nc {} {}`, and there `JOIN clock you`\n\
-         page   {page}\n",
+         page   http://{page}/ and http://{page}/json\n",
         host.name(),
         chat.ip(),
         chat.port()
@@ -126,20 +122,16 @@ pub fn outcome(
     figures: &Figures,
     stats: Stats,
 ) -> String {
-    let (all, page) = match &outcome.page {
-        Some(page) => (", a page of hyper's", &**page),
-        None => ("", "left out: hyper needs --host tokio"),
-    };
     let seconds = outcome.took.as_secs_f64();
     format!(
-        "A chat in callbacks{all} and an async client on one thread: all is well.\n\n\
+        "A chat in callbacks, a page of hyper's and an async client on one thread: all is well.\n\n\
          host          {}\n\
          connections   {} at once, in rooms of {ROOM}\n\
          messages      {} sent, {} delivered, each exactly once and in order\n\
          throughput    {} deliveries/s for {seconds:.2} s\n\
          latency       {}\n\
          5 ms timer    {} late\n\
-         page          {page}\n\
+         page          {}\n\
          async client  {} lines, each came back\n\
          threads       {}\n\
          loop          {} turns, {} events, {} timers, {} posts\n",
@@ -150,6 +142,7 @@ pub fn outcome(
         grouped((args.deliveries() as f64 / seconds) as u64),
         percentiles(&outcome.latencies),
         percentiles(lateness),
+        outcome.page,
         grouped(figures.returned.get()),
         threads.sentence(),
         grouped(stats.turns),

@@ -73,7 +73,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let missing = PooledFile::open("/nowhere/at/all".into());
     render(&reactor, missing, VALUES, answer("a file that is missing"))?;
 
-    reactor.unref(reactor.call_later(Duration::from_secs(60), || panic!("not done"))?)?;
+    reactor.set_referenced(
+        reactor.call_later(Duration::from_secs(60), || panic!("not done"))?,
+        false,
+    )?;
     reactor.run()?; // until nobody is left to be called
     std::fs::remove_file(&path)?;
     writing.join().unwrap()?;

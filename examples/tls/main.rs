@@ -68,7 +68,7 @@ fn transfer() -> Result<()> {
     Session::new(accepted, config.server()?)?.open(&reactor, Upper::new(over("server")))?;
     Session::new(stream, config.client()?)?.open(&reactor, Client::new(BYTES, over("client")))?;
     let late = || panic!("not done after a minute");
-    reactor.unref(reactor.call_later(Duration::from_secs(60), late)?)?;
+    reactor.set_referenced(reactor.call_later(Duration::from_secs(60), late)?, false)?;
 
     let start = Instant::now();
     reactor.run()?;
