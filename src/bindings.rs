@@ -25,7 +25,7 @@ use crate::engine::{Fired, Outcome, Target, When, boxed};
 use crate::os::AsRawFd;
 use crate::os::RawFd;
 use crate::{
-    Action, Event, HandlerId, HookId, Interest, Mode, Priority, Reactor, Result, TimerId,
+    Action, Event, HandlerId, HookId, Interest, Mode, PostId, Priority, Reactor, Result, TimerId,
     VirtualSource,
 };
 
@@ -245,12 +245,12 @@ impl Reactor {
 
     /// As [`Reactor::call_soon_with`].
     #[track_caller]
-    pub fn post_with<F>(&self, priority: Priority, make: impl FnOnce() -> F) -> Result<()>
+    pub fn post_with<F>(&self, priority: Priority, make: impl FnOnce(PostId) -> F) -> Result<PostId>
     where
         F: FnOnce() + Send + 'static,
     {
-        let make = |()| {
-            let callback = make();
+        let make = |(), id| {
+            let callback = make(id);
             Box::new(move || {
                 callback();
                 Ok(())
@@ -318,6 +318,11 @@ impl Reactor {
             true => self.core.retire_hook(id.0),
             false => self.core.remove_hook(id.0),
         }
+    }
+
+    /// As [`Reactor::cancel_post`]. The callback is dropped in a turn to come, or by the end of the loop.
+    pub fn retire_post(&self, id: PostId) -> Result<()> {
+        self.core.retire_post(id)
     }
 
     fn lingers(&self, call: &'static str, id: u64) -> Result<bool> {

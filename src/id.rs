@@ -132,6 +132,30 @@ ids! {
     ObserverId
 }
 
+/// The id of a posted callback, for [`Reactor::cancel_post`](crate::Reactor::cancel_post).
+///
+/// An id stays unique on its loop for the next trillion posts, and means nothing on other loops.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PostId(pub(crate) u64);
+
+impl PostId {
+    /// Returns the id as a number, for callers that can keep nothing else, such as C. It is never 0.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the id that gave this number. From any other number comes an id that is unknown.
+    pub fn from_bits(bits: u64) -> PostId {
+        PostId(bits)
+    }
+}
+
+impl fmt::Debug for PostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostId({:#x})", self.0)
+    }
+}
+
 /// The id of anything that is registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -142,6 +166,14 @@ pub enum Id {
     Timer(TimerId),
     /// A pair of hooks.
     Hook(HookId),
+    /// A posted callback.
+    Post(PostId),
+}
+
+impl From<PostId> for Id {
+    fn from(id: PostId) -> Id {
+        Id::Post(id)
+    }
 }
 
 impl From<HookId> for Id {

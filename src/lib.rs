@@ -140,7 +140,7 @@ pub use error::{AddError, Error, ErrorKind, PostError, Result};
 pub use event::{Action, Event, Interest, Mode, Ready};
 pub use file_kind::FileKind;
 pub use host::{Host, Step, Turn};
-pub use id::{HandlerId, HookId, Id, ObserverId, TimerId};
+pub use id::{HandlerId, HookId, Id, ObserverId, PostId, TimerId};
 pub use observe::{CallbackKind, CallbackRun};
 pub use outcome::{FailedCallback, IntoAction, IntoResult};
 pub use poller::PollerKind;

@@ -13,8 +13,8 @@ use crate::Id;
 pub struct CallbackRun {
     /// The kind of the callback.
     pub kind: CallbackKind,
-    /// The id of the handler, timer or hook. None for a post.
-    pub id: Option<Id>,
+    /// The id of the callback.
+    pub id: Id,
     /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
     pub name: Option<Arc<str>>,
     /// The place in the source where it was registered, set or posted.

@@ -166,8 +166,8 @@ impl Failure {
 pub struct FailedCallback {
     /// The kind of callback.
     pub kind: CallbackKind,
-    /// The id it had. Posts have none.
-    pub id: Option<Id>,
+    /// The id that the callback had.
+    pub id: Id,
     /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
     pub name: Option<Arc<str>>,
     /// The descriptor that a handler was on.

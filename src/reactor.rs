@@ -12,7 +12,7 @@ use crate::os::RawFd;
 use crate::{
     Action, AddError, CallbackRun, Error, Event, FailedCallback, HandlerId, HookId, Host, Id,
     Interest, IntoAction, IntoResult, Local, MaybeSend, Mode, ObserverId, PollerKind, PostError,
-    Priority, Result, Shared, Snapshot, Source, Stats, TestClock, Threading, TimerId, Turn,
+    PostId, Priority, Result, Shared, Snapshot, Source, Stats, TestClock, Threading, TimerId, Turn,
 };
 #[cfg(not(feature = "__testing"))]
 use crate::{clock::ClockSource, poller::Poller};
@@ -802,7 +802,7 @@ impl<M: Threading> Reactor<M> {
     /// ```
     #[doc(alias = "spawn")]
     #[track_caller]
-    pub fn call_soon<F, R>(&self, callback: F) -> std::result::Result<(), PostError<F>>
+    pub fn call_soon<F, R>(&self, callback: F) -> std::result::Result<PostId, PostError<F>>
     where
         F: FnOnce() -> R + MaybeSend<M> + 'static,
         R: IntoResult,
@@ -818,13 +818,36 @@ impl<M: Threading> Reactor<M> {
         &self,
         priority: Priority,
         callback: F,
-    ) -> std::result::Result<(), PostError<F>>
+    ) -> std::result::Result<PostId, PostError<F>>
     where
         F: FnOnce() -> R + MaybeSend<M> + 'static,
         R: IntoResult,
     {
         let inbox = &self.core.inbox;
         inbox.post("call_soon_with", priority, callback)
+    }
+
+    /// Cancels a post that was not called yet, and drops its callback.
+    ///
+    /// If a turn has taken the post up, as when this is called by another post of the turn, the callback is
+    /// dropped when its turn has come. If another thread drives, the call may be under way there.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let id = reactor.call_soon(|| unreachable!())?;
+    /// reactor.cancel_post(id)?;
+    /// reactor.run()?;
+    /// assert_eq!(reactor.stats().post_calls, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the post was called or cancelled, or is of another loop.
+    pub fn cancel_post(&self, id: PostId) -> Result<()> {
+        self.core.cancel_post(id)
     }
 
     /// A handle for other threads that can only post, wake and stop. It keeps neither the loop alive
@@ -925,7 +948,7 @@ impl<M: Threading> Reactor<M> {
     /// The built-in loop: runs until nothing is left that could ever call back, or until
     /// [`stop`](Self::stop) is called.
     ///
-    /// Handlers with an interest, timers and posts can call back, unless [`unref`](Self::unref) took them out
+    /// Handlers with an interest, timers and posts can call back, unless [`set_referenced`](Self::set_referenced) took them out
     /// of the count. A [`Remote`] alone, or any other handle, does not keep it going. Nor do hooks, or handlers
     /// that are paused. To run until `stop`, whatever is registered, use [`run_forever`](Self::run_forever).
     ///
@@ -1058,8 +1081,10 @@ impl<M: Threading> Reactor<M> {
         Host::new(self.clone(), name)
     }
 
-    /// From now on a handler or timer does not keep [`run`](Self::run) going. It still fires
-    /// while something else does.
+    /// Says whether a handler or timer counts for [`run`](Self::run): whether it keeps the loop going. At first
+    /// each does.
+    ///
+    /// One that does not count is called all the same, as long as something else keeps the loop going.
     ///
     /// ```
     /// use std::time::Duration;
@@ -1067,24 +1092,24 @@ impl<M: Threading> Reactor<M> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = oneloop::Reactor::new()?;
     /// let tick = reactor.call_every(Duration::from_millis(1), || println!("still at it"))?;
-    /// reactor.unref(tick)?;
+    /// reactor.set_referenced(tick, false)?;
     /// reactor.call_later(Duration::from_millis(5), || println!("done"))?;
     /// reactor.run()?; // returns then
     /// assert_eq!(reactor.stats().pending_timers, 1);
+    ///
+    /// reactor.set_referenced(tick, true)?;
+    /// assert!(reactor.is_alive());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// If the id is unknown.
-    pub fn unref(&self, id: impl Into<Id>) -> Result<()> {
-        match id.into() {
-            Id::Handler(id) => self.core.unref_handler(id.0),
-            Id::Timer(id) => self.core.unref_timer(id.0),
-            // Hooks never keep it going.
-            Id::Hook(_) => Ok(()),
-        }
+    /// If the id is unknown. [`Unsupported`](crate::ErrorKind::Unsupported) for hooks and posts.
+    #[doc(alias = "ref")]
+    #[doc(alias = "unref")]
+    pub fn set_referenced(&self, id: impl Into<Id>, is_referenced: bool) -> Result<()> {
+        self.core.set_referenced(id.into(), is_referenced)
     }
 
     /// Removes all that is registered and drops it. Whatever drives ends after the callback that is running,
@@ -1230,7 +1255,7 @@ impl<M: Threading> Reactor<M> {
     }
 
     /// Whether anything is left that could call back: a handler with an interest, a timer or a post, and not
-    /// counting what [`unref`](Self::unref) took out. If not, [`run`](Self::run) returns.
+    /// counting what [`set_referenced`](Self::set_referenced) took out. If not, [`run`](Self::run) returns.
     ///
     /// Inside a callback, the callback itself counts as long as it is registered. A post that runs does not.
     ///
@@ -1383,7 +1408,7 @@ impl Remote {
     ///
     /// If the loop is gone or closed; gives the callback back.
     #[track_caller]
-    pub fn call_soon<F, R>(&self, callback: F) -> std::result::Result<(), PostError<F>>
+    pub fn call_soon<F, R>(&self, callback: F) -> std::result::Result<PostId, PostError<F>>
     where
         F: FnOnce() -> R + Send + 'static,
         R: IntoResult,
@@ -1401,7 +1426,7 @@ impl Remote {
         &self,
         priority: Priority,
         callback: F,
-    ) -> std::result::Result<(), PostError<F>>
+    ) -> std::result::Result<PostId, PostError<F>>
     where
         F: FnOnce() -> R + Send + 'static,
         R: IntoResult,

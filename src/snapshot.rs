@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::os::RawFd;
-use crate::{FileKind, HandlerId, HookId, Interest, Mode, Priority, Ready, Stats, TimerId};
+use crate::{FileKind, HandlerId, HookId, Interest, Mode, PostId, Priority, Ready, Stats, TimerId};
 
 /// All that is registered with a loop, at one time; see [`Reactor::snapshot`](crate::Reactor::snapshot).
 ///
@@ -72,7 +72,7 @@ pub struct HandlerInfo {
     pub is_called_again: bool,
     /// Whether the loop has noticed that the descriptor was closed behind its back.
     pub is_closed: bool,
-    /// False after [`Reactor::unref`](crate::Reactor::unref).
+    /// What [`Reactor::set_referenced`](crate::Reactor::set_referenced) has said.
     pub is_referenced: bool,
     /// Whether it keeps [`Reactor::run`](crate::Reactor::run) going now.
     pub keeps_alive: bool,
@@ -178,7 +178,7 @@ pub struct TimerInfo {
     pub period: Option<Duration>,
     /// The time of the system clock that the timer is for, if it follows that.
     pub system_time: Option<SystemTime>,
-    /// False after [`Reactor::unref`](crate::Reactor::unref).
+    /// What [`Reactor::set_referenced`](crate::Reactor::set_referenced) has said.
     pub is_referenced: bool,
     /// Whether it keeps [`Reactor::run`](crate::Reactor::run) going now.
     pub keeps_alive: bool,
@@ -216,6 +216,8 @@ pub struct HookInfo {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct PostInfo {
+    /// The post's id.
+    pub id: PostId,
     /// The post's priority.
     pub priority: Priority,
     /// The place in the source where it was posted.
@@ -289,7 +291,7 @@ impl HandlerInfo {
             (self.interest.is_empty(), "paused"),
             (!self.is_armed, "not armed"),
             (self.is_called_again, "again"),
-            (!self.is_referenced, "unref"),
+            (!self.is_referenced, "unreferenced"),
         ];
         for (_, remark) in remarks.iter().filter(|(holds, _)| *holds) {
             write!(f, ", {remark}")?;
@@ -327,7 +329,7 @@ impl TimerInfo {
             write_calls(f, self.calls, self.time_spent)?;
         }
         if !self.is_referenced {
-            write!(f, ", unref")?;
+            write!(f, ", unreferenced")?;
         }
         write!(f, ", set at {}", self.location)
     }

@@ -27,7 +27,7 @@ pub struct Stats {
     pub oneshot_handlers: usize,
     /// Timers that are pending.
     pub pending_timers: usize,
-    /// Posts that no turn has taken up yet.
+    /// Posts that wait to be called.
     pub pending_posts: usize,
     /// The call that took longest of those that were
     /// [observed](crate::Reactor::observe_callbacks). Other calls are not timed.

@@ -180,7 +180,7 @@ fn the_next_driver_goes_on_with_a_turn_that_was_broken_off() {
         let note = move |n| send.send(n).unwrap();
         match n < MANY / 2 {
             true => drop(reactor.call_at(now, move || note(n)).unwrap()),
-            false => reactor.call_soon(move || note(n)).unwrap(),
+            false => _ = reactor.call_soon(move || note(n)).unwrap(),
         }
     }
     let mut host = reactor.host("a test").unwrap();
@@ -210,7 +210,7 @@ fn close_drops_what_a_turn_that_was_broken_off_has_left() {
                     .call_later(Duration::ZERO, move || _ = &guard)
                     .unwrap(),
             ),
-            _ => reactor.call_soon(move || drop(guard)).unwrap(),
+            _ => _ = reactor.call_soon(move || drop(guard)).unwrap(),
         }
     }
     assert_eq!(host.step(BUDGET).unwrap(), Step::Yield);

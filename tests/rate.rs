@@ -113,7 +113,7 @@ fn run_goes_on_for_a_held_handler_and_ends_without_one() {
         reactor.limit_rate(busy.id, 1, SECOND).unwrap();
         turns(&reactor);
         if unreferenced {
-            reactor.unref(busy.id).unwrap();
+            reactor.set_referenced(busy.id, false).unwrap();
         } else {
             let (weak, id) = (reactor.downgrade(), busy.id);
             let remove = move || weak.upgrade().unwrap().remove_handler(id).unwrap();

@@ -14,7 +14,7 @@ use oneloop_support::readable;
 
 struct Failed {
     kind: CallbackKind,
-    id: Option<Id>,
+    id: Id,
     fd: Option<i32>,
     line: u32,
     text: String,
@@ -50,7 +50,7 @@ fn an_error_of_a_handler_is_reported_with_its_id_descriptor_and_place() {
     reactor.run().unwrap(); // It is removed: nothing is left.
     let failed = failed.try_recv().unwrap();
     assert_eq!(failed.kind, CallbackKind::Handler);
-    assert_eq!(failed.id, Some(Id::Handler(id)));
+    assert_eq!(failed.id, Id::Handler(id));
     assert_eq!(failed.fd, Some(fd));
     assert_eq!(failed.line, line);
     assert_eq!(failed.io, Some(ErrorKind::NotFound));
@@ -67,9 +67,8 @@ fn an_error_of_a_timer_a_post_or_a_child_is_reported() {
     let once = reactor.call_later(Duration::ZERO, || Err::<(), _>("of one shot"));
     let once = Id::Timer(once.unwrap());
     reactor.run().unwrap();
-    reactor
-        .call_soon(|| Err::<(), _>(String::from("of a post")))
-        .unwrap();
+    let post = reactor.call_soon(|| Err::<(), _>(String::from("of a post")));
+    let post = Id::Post(post.unwrap());
     reactor.run().unwrap();
     let child = Command::new("true").spawn().unwrap();
     let id = reactor.add_child(child, |_| Err::<(), _>("of a child"));
@@ -78,10 +77,10 @@ fn an_error_of_a_timer_a_post_or_a_child_is_reported() {
     let failed: Vec<_> = failed.try_iter().collect();
     let seen: Vec<_> = failed.iter().map(|one| (one.kind, one.id)).collect();
     let expected = [
-        (CallbackKind::Timer, Some(timer)),
-        (CallbackKind::Timer, Some(once)),
-        (CallbackKind::Post, None),
-        (CallbackKind::Handler, Some(child)),
+        (CallbackKind::Timer, timer),
+        (CallbackKind::Timer, once),
+        (CallbackKind::Post, post),
+        (CallbackKind::Handler, child),
     ];
     assert_eq!(seen, expected);
     let texts = ["of a timer", "of one shot", "of a post", "of a child"];

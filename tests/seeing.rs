@@ -1,6 +1,6 @@
 //! Seeing inside: statistics, the dump, slow callbacks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -107,7 +107,7 @@ fn the_dump_names_all_that_is_there_and_where_it_came_from() {
         .add_handler(source, Interest::NONE, Mode::Edge, |_, _| {})
         .unwrap();
     readiness.set(Ready::WRITABLE);
-    reactor.unref(paused).unwrap();
+    reactor.set_referenced(paused, false).unwrap();
     let timer_line = line!() + 1;
     let every = reactor.call_every(Duration::from_secs(7), || {});
     every.unwrap();
@@ -136,7 +136,7 @@ fn the_dump_names_all_that_is_there_and_where_it_came_from() {
         "Ready(WRITABLE)",
         "Edge",
         "paused",
-        "unref",
+        "unreferenced",
     ]);
     has(&["every 7s", &here(timer_line)]);
     has(&[&here(hook_line)]);
@@ -331,26 +331,22 @@ fn observers_come_and_go_and_are_told_of_every_call() {
     };
     let (all, runs) = observe(Duration::ZERO);
     let (_, long_runs) = observe(Duration::from_secs(3600));
-    reactor.call_soon(|| {}).unwrap();
+    let post = reactor.call_soon(|| {}).unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
 
     let runs_so_far: Vec<_> = runs.try_iter().collect();
     let told = runs_so_far
         .iter()
         .map(|run| (run.kind, run.id, run.name.as_deref()));
-    let hook = (
-        CallbackKind::Hook,
-        Some(hook.into()),
-        Some("around the sleep"),
-    );
+    let hook = (CallbackKind::Hook, hook.into(), Some("around the sleep"));
     assert_eq!(
         told.collect::<Vec<_>>(),
         [
             hook,
             hook,
-            (CallbackKind::Handler, Some(handler.into()), Some("reader")),
-            (CallbackKind::Timer, Some(timer.into()), Some("ticker")),
-            (CallbackKind::Post, None, None),
+            (CallbackKind::Handler, handler.into(), Some("reader")),
+            (CallbackKind::Timer, timer.into(), Some("ticker")),
+            (CallbackKind::Post, post.into(), None),
             hook,
         ]
     );
@@ -379,7 +375,7 @@ fn an_observer_may_use_the_loop() {
     let report = move |run: &CallbackRun| {
         let reactor = weak.upgrade().unwrap();
         counted.set(counted.get() + 1);
-        if let Some(Id::Handler(handler)) = run.id {
+        if let Id::Handler(handler) = run.id {
             reactor.remove_handler(handler).unwrap();
             reactor.remove_observer(own.get().unwrap()).unwrap();
         }
@@ -483,7 +479,9 @@ fn a_report_that_panics_removes_nobody() {
     each_turn_panics("a timer");
     reactor.cancel_timer(timer.unwrap()).unwrap();
 
-    (0..3).for_each(|_| reactor.call_soon(slow()).unwrap());
+    for _ in 0..3 {
+        reactor.call_soon(slow()).unwrap();
+    }
     each_turn_panics("posts");
 
     let hook = reactor.add_hook(|| None, slow());
@@ -513,7 +511,7 @@ fn a_snapshot_has_all_that_is_registered() {
     let hooks = [(); 2].map(|()| reactor.add_hook(|| None, || {}).unwrap());
     reactor.set_name(handler, "reader").unwrap();
     reactor.set_name(every, "ticker").unwrap();
-    reactor.unref(every).unwrap();
+    reactor.set_referenced(every, false).unwrap();
 
     // The first turn is not observed.
     readiness.set(Ready::READABLE);
@@ -749,13 +747,46 @@ fn a_snapshot_of_many_has_each_once() {
     assert_eq!(snapshot.posts.len(), 1000);
 }
 
+/// Also those that a turn has taken up, which only the driver has.
+#[test]
+fn posts_that_wait_are_counted_and_cancelled_ones_are_not() {
+    let reactor = Reactor::new_local().unwrap();
+    let counts = Rc::new(RefCell::new(Vec::new()));
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let (seen, weak) = (counts.clone(), reactor.downgrade());
+        let look = move || {
+            let reactor = weak.upgrade().unwrap();
+            seen.borrow_mut().push(reactor.stats().pending_posts);
+        };
+        ids.push(reactor.call_soon(look).unwrap());
+        reactor.call_soon_with(Priority::Idle, || {}).unwrap();
+    }
+    assert_eq!(reactor.stats().pending_posts, 8);
+    reactor.cancel_post(ids[2]).unwrap();
+    assert_eq!(reactor.stats().pending_posts, 7);
+    let posts = reactor.snapshot().unwrap().posts;
+    let listed: Vec<_> = posts.iter().map(|post| post.id).collect();
+    assert_eq!(listed[..3], [ids[0], ids[1], ids[3]]);
+    assert_eq!(listed.len(), 7);
+    assert!(reactor.set_name(ids[0], "a post").is_err());
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*counts.borrow(), [6, 5, 4]);
+    reactor.run().unwrap();
+    assert_eq!(
+        (reactor.stats().pending_posts, reactor.is_alive()),
+        (0, false)
+    );
+    assert_eq!(reactor.stats().post_calls, 7);
+}
+
 #[test]
 fn a_loop_says_whether_anything_is_left() {
     let reactor = Reactor::new().unwrap();
     assert!(!reactor.is_alive());
     let timer = reactor.call_later(Duration::from_secs(99), || {}).unwrap();
     assert!(reactor.is_alive());
-    reactor.unref(timer).unwrap();
+    reactor.set_referenced(timer, false).unwrap();
     assert!(!reactor.is_alive());
     let (source, _readiness) = VirtualSource::pair();
     let add = reactor.add_handler(source, Interest::READABLE, Mode::Level, |_, _| {});

@@ -336,7 +336,7 @@ fn a_hundred_children_beside_a_timer() {
         reactor.add_child(child, callback).unwrap();
     }
     let every = reactor.call_every(Duration::from_millis(1), || {}).unwrap();
-    reactor.unref(every).unwrap();
+    reactor.set_referenced(every, false).unwrap();
     reactor.run().unwrap();
     let mut codes: Vec<_> = codes.try_iter().collect();
     codes.sort();

@@ -61,6 +61,8 @@ fn place(id: Id) -> (u64, Key) {
         Id::Handler(id) => (0, id.0),
         Id::Timer(id) => (1, id.0),
         Id::Hook(id) => (2, id.0),
+        // None has any.
+        Id::Post(id) => (3, Key::from_u64(id.0)),
     };
     (u64::from(key.index()) << 2 | kind, key)
 }

@@ -458,8 +458,8 @@ impl Handlers {
         Some(handler.callback)
     }
 
-    pub(super) fn unref(&mut self, key: Key) -> Option<()> {
-        self.get(key)?.unreferenced = true;
+    pub(super) fn set_referenced(&mut self, key: Key, is_referenced: bool) -> Option<()> {
+        self.get(key)?.unreferenced = !is_referenced;
         self.count(key);
         Some(())
     }

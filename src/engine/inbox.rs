@@ -1,6 +1,6 @@
 //! The way in from other threads: posted callbacks, readiness of virtual sources, and the wake.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::panic::Location;
 use std::sync::{PoisonError, Weak};
@@ -10,9 +10,9 @@ use crate::id::Key;
 use crate::outcome::Failure;
 use crate::poller::{Report, Wake};
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::sync::atomic::{AtomicBool, AtomicU8};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Error, IntoResult, PostError, Priority, fork};
+use crate::{Error, IntoResult, PostError, PostId, PostInfo, Priority, fork};
 
 pub(crate) type PostCallback = Box<dyn FnOnce() -> Result<(), Failure>>;
 
@@ -35,8 +35,13 @@ const WAKE: u8 = 8;
 const SIGNALS: u8 = POSTS | URGENT | NEWS | WAKE;
 /// ...that whoever drives is to stop...
 const STOP: u8 = 16;
-/// ...and that the loop may be asleep, so that whoever sets a signal has to wake it.
+/// ...that the loop may be asleep, so that whoever sets a signal has to wake it...
 const ASLEEP: u8 = 32;
+/// ...and that posts were cancelled which no turn has come to.
+const CANCELLED: u8 = 64;
+
+/// What a post of each priority sets.
+const SIGNAL_OF: [u8; 3] = [URGENT, POSTS, POSTS];
 
 /// What outlives the reactor in the hands of a `Remote`. It never holds a callback after the
 /// reactor is gone: see `close`.
@@ -49,28 +54,70 @@ pub(crate) struct Inbox {
     flags: AtomicU8,
     /// A callback of this turn has woken a task. Nobody but the driving thread looks.
     woken: AtomicBool,
+    /// How many posts of each priority were begun, those that were cancelled included. Only the driving
+    /// thread writes it; others may see less than is.
+    begun: [AtomicU64; 3],
+    /// What tells the ids of its posts from those of other loops.
+    tag: PostTag,
     /// The process that it belongs to.
     forks: u32,
 }
 
+/// Posts of one priority, by number: the first post has the number 0.
+#[derive(Default)]
+struct Line {
+    posts: VecDeque<Post>,
+    /// The number of the first in `posts`. A driver has taken those before.
+    first: u64,
+}
+
 #[derive(Default)]
 struct Queue {
-    urgent: VecDeque<Post>,
-    posts: VecDeque<Post>,
-    idle: VecDeque<Post>,
+    /// By priority.
+    lines: [Line; 3],
+    /// Priority and number of posts that were cancelled, and that no turn has come to.
+    cancelled: BTreeSet<(usize, u64)>,
     /// Descriptors of virtual sources that became ready.
     ready_sources: Vec<Key>,
     closed: bool,
 }
 
 impl Queue {
-    fn lines(&mut self) -> [&mut VecDeque<Post>; 3] {
-        [&mut self.urgent, &mut self.posts, &mut self.idle]
-    }
-
     fn close(&mut self) -> [VecDeque<Post>; 3] {
         self.closed = true;
-        self.lines().map(mem::take)
+        self.cancelled.clear();
+        self.lines.each_mut().map(|line| mem::take(&mut line.posts))
+    }
+}
+
+impl Line {
+    /// The number of the next post.
+    fn end(&self) -> u64 {
+        self.first + self.posts.len() as u64
+    }
+
+    /// Appends all to `to`, in no time if that is empty.
+    fn move_all(&mut self, to: &mut VecDeque<Post>) {
+        self.first = self.end();
+        match to.is_empty() {
+            true => mem::swap(&mut self.posts, to),
+            false => to.append(&mut self.posts),
+        }
+        shrink(&mut self.posts, to.len());
+    }
+
+    fn move_first(&mut self, count: usize, to: &mut VecDeque<Post>) {
+        let count = count.min(self.posts.len());
+        self.first += count as u64;
+        to.extend(self.posts.drain(..count));
+        let used = self.posts.len() + to.len();
+        shrink(&mut self.posts, used);
+    }
+
+    fn put_back(&mut self, mut left_over: VecDeque<Post>) {
+        self.first -= left_over.len() as u64;
+        left_over.append(&mut self.posts);
+        self.posts = left_over;
     }
 }
 
@@ -90,6 +137,8 @@ impl Inbox {
             queue: Mutex::default(),
             flags: AtomicU8::new(ASLEEP),
             woken: AtomicBool::new(false),
+            begun: [(); 3].map(|()| AtomicU64::new(0)),
+            tag: PostTag::new(),
             forks: fork::generation(),
         }
     }
@@ -106,12 +155,12 @@ impl Inbox {
         call: &'static str,
         priority: Priority,
         post: F,
-    ) -> Result<(), PostError<F>>
+    ) -> Result<PostId, PostError<F>>
     where
         F: FnOnce() -> R + 'static,
         R: IntoResult,
     {
-        let make = |post: F| -> PostCallback { Box::new(move || post().into_result()) };
+        let make = |post: F, _| -> PostCallback { Box::new(move || post().into_result()) };
         let posted = self.post_with(call, priority, post, make);
         posted.map_err(|(error, post)| PostError::new(error, post))
     }
@@ -123,8 +172,8 @@ impl Inbox {
         call: &'static str,
         priority: Priority,
         parts: P,
-        make: impl FnOnce(P) -> PostCallback,
-    ) -> Result<(), (Error, P)> {
+        make: impl FnOnce(P, PostId) -> PostCallback,
+    ) -> Result<PostId, (Error, P)> {
         let location = Location::caller();
         if self.is_forked() {
             return Err((Error::new(call, Cause::Forked), parts));
@@ -133,16 +182,74 @@ impl Inbox {
         if queue.closed {
             return Err((Error::new(call, Cause::Closed), parts));
         }
-        let (line, signal) = match priority {
-            Priority::High => (&mut queue.urgent, URGENT),
-            Priority::Normal => (&mut queue.posts, POSTS),
-            Priority::Idle => (&mut queue.idle, POSTS),
-        };
-        let callback = make(parts);
-        line.push_back(Post { callback, location });
+        let line = &mut queue.lines[priority as usize];
+        let id = self.tag.id(priority as usize, line.end());
+        let callback = make(parts, id);
+        line.posts.push_back(Post { callback, location });
         drop(queue);
-        self.signal(signal);
-        Ok(())
+        self.signal(SIGNAL_OF[priority as usize]);
+        Ok(id)
+    }
+
+    /// Takes the callback of a post that waits, for the caller to drop with no lock held. Nothing if a driver
+    /// has taken the post: then it drops it. An error if the post was begun, or cancelled before.
+    pub(super) fn cancel(
+        &self,
+        call: &'static str,
+        id: PostId,
+    ) -> Result<Option<PostCallback>, Error> {
+        let unknown = || Error::new(call, Cause::UnknownId);
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(Error::new(call, Cause::Closed));
+        }
+        let (line, low) = self.tag.parts(id).ok_or_else(unknown)?;
+        let begun = self.begun[line].load(Relaxed);
+        let number = begun + (low.wrapping_sub(begun) & PostTag::NUMBERS);
+        if number >= queue.lines[line].end() || !queue.cancelled.insert((line, number)) {
+            return Err(unknown());
+        }
+        self.flags.fetch_or(CANCELLED, AcqRel);
+        let Line { posts, first } = &mut queue.lines[line];
+        let waiting = number
+            .checked_sub(*first)
+            .and_then(|at| posts.get_mut(at as usize));
+        // Of no size, so that it takes no memory.
+        let nothing = || -> PostCallback { Box::new(|| Ok(())) };
+        Ok(waiting.map(|post| mem::replace(&mut post.callback, nothing())))
+    }
+
+    /// A post is about to be called, the next of its priority. Gives its number.
+    #[inline]
+    pub(super) fn begin_post(&self, priority: Priority) -> u64 {
+        let begun = &self.begun[priority as usize];
+        let number = begun.load(Relaxed);
+        begun.store(number + 1, Relaxed);
+        number
+    }
+
+    /// Whether the post was cancelled.
+    #[inline]
+    pub(super) fn is_cancelled(&self, priority: Priority, number: u64) -> bool {
+        self.has(CANCELLED) && self.take_cancelled(priority as usize, number)
+    }
+
+    #[cold]
+    fn take_cancelled(&self, line: usize, number: u64) -> bool {
+        let mut queue = self.queue();
+        let is_cancelled = queue.cancelled.remove(&(line, number));
+        // Those before were begun while another thread cancelled them.
+        while let Some(&late) = queue.cancelled.range((line, 0)..(line, number)).next() {
+            queue.cancelled.remove(&late);
+        }
+        if queue.cancelled.is_empty() {
+            self.flags.fetch_and(!CANCELLED, AcqRel);
+        }
+        is_cancelled
+    }
+
+    pub(super) fn id_of(&self, priority: Priority, number: u64) -> PostId {
+        self.tag.id(priority as usize, number)
     }
 
     /// A virtual source is ready, on which the descriptor `key` is. True if the loop sleeps, and the
@@ -247,24 +354,21 @@ impl Inbox {
 
     /// Appends what was posted so far. False if there is nothing.
     #[inline]
-    pub(super) fn take(&self, posts: &mut VecDeque<Post>, idle: &mut VecDeque<Post>) -> bool {
+    pub(super) fn take(&self, lines: &mut [VecDeque<Post>; 3]) -> bool {
         let told = self.take_flags(WAKE | POSTS) & POSTS != 0;
         if told {
             let mut queue = self.queue();
-            move_all(&mut queue.posts, posts);
-            move_all(&mut queue.idle, idle);
+            for priority in [Priority::Normal, Priority::Idle] {
+                let line = priority as usize;
+                queue.lines[line].move_all(&mut lines[line]);
+            }
         }
         told
     }
 
-    /// Appends the first so many posts of normal priority. That there are some stays said.
-    pub(super) fn take_first(&self, count: usize, posts: &mut VecDeque<Post>) {
-        move_first(&mut self.queue().posts, count, posts);
-    }
-
-    /// The same for high priority.
-    pub(super) fn take_first_urgent(&self, count: usize, urgent: &mut VecDeque<Post>) {
-        move_first(&mut self.queue().urgent, count, urgent);
+    /// Appends the first so many posts of a priority. That there are some stays said.
+    pub(super) fn take_first(&self, priority: Priority, count: usize, posts: &mut VecDeque<Post>) {
+        self.queue().lines[priority as usize].move_first(count, posts);
     }
 
     /// Appends what was posted with high priority so far. False if there is nothing.
@@ -272,7 +376,7 @@ impl Inbox {
     pub(super) fn take_urgent(&self, urgent: &mut VecDeque<Post>) -> bool {
         let told = self.take_flags(URGENT) != 0;
         if told {
-            move_all(&mut self.queue().urgent, urgent);
+            self.queue().lines[Priority::High as usize].move_all(urgent);
         }
         told
     }
@@ -301,31 +405,42 @@ impl Inbox {
     /// For how many posts there is memory.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        let mut queue = self.queue();
-        queue.lines().map(|line| line.capacity()).iter().sum()
+        let queue = self.queue();
+        queue.lines.iter().map(|line| line.posts.capacity()).sum()
     }
 
-    /// Where some of the posts of a priority were posted that wait to be taken.
-    pub(super) fn locations(
+    /// Copies up to `count` posts of a priority that wait to be taken, from a number on. Gives the number to go
+    /// on from, if there are more.
+    pub(super) fn copy(
         &self,
         priority: Priority,
-        begin: usize,
+        from: u64,
         count: usize,
-    ) -> Vec<&'static Location<'static>> {
+        copied: &mut Vec<PostInfo>,
+    ) -> Option<u64> {
         let queue = self.queue();
-        let line = match priority {
-            Priority::High => &queue.urgent,
-            Priority::Normal => &queue.posts,
-            Priority::Idle => &queue.idle,
-        };
-        let some = line.iter().skip(begin).take(count);
-        some.map(|post| post.location).collect()
+        let line = &queue.lines[priority as usize];
+        let from = from.max(line.first);
+        let posts = line.posts.iter().skip((from - line.first) as usize);
+        for (number, post) in (from..).zip(posts.take(count)) {
+            if !queue.cancelled.contains(&(priority as usize, number)) {
+                copied.push(PostInfo {
+                    id: self.id_of(priority, number),
+                    priority,
+                    location: post.location,
+                });
+            }
+        }
+        let next = from + count as u64;
+        (next < line.end()).then_some(next)
     }
 
-    /// How many posts wait to be taken.
-    pub(super) fn len(&self) -> usize {
+    /// How many posts wait to be called.
+    pub(super) fn waiting(&self) -> usize {
         let queue = self.queue();
-        queue.urgent.len() + queue.posts.len() + queue.idle.len()
+        let lines = queue.lines.iter().zip(&self.begun);
+        let waiting = lines.map(|(line, begun)| line.end().saturating_sub(begun.load(Relaxed)));
+        (waiting.sum::<u64>() as usize).saturating_sub(queue.cancelled.len())
     }
 
     /// Puts posts back that were not called, before those that came later. Gives them back to be
@@ -336,11 +451,10 @@ impl Inbox {
             return left_over;
         }
         let mut signal = 0;
-        let lines = queue.lines().into_iter().zip(left_over);
-        for ((line, mut left_over), what) in lines.zip([URGENT, POSTS, POSTS]) {
+        let lines = queue.lines.iter_mut().zip(left_over);
+        for ((line, left_over), what) in lines.zip(SIGNAL_OF) {
             if !left_over.is_empty() {
-                left_over.append(line);
-                *line = left_over;
+                line.put_back(left_over);
                 signal |= what;
             }
         }
@@ -377,21 +491,6 @@ impl Report for Inbox {
     }
 }
 
-/// Appends all, in no time if that is where they go to an empty line.
-fn move_all(from: &mut VecDeque<Post>, to: &mut VecDeque<Post>) {
-    match to.is_empty() {
-        true => mem::swap(from, to),
-        false => to.append(from),
-    }
-    shrink(from, to.len());
-}
-
-fn move_first(from: &mut VecDeque<Post>, count: usize, to: &mut VecDeque<Post>) {
-    let count = count.min(from.len());
-    to.extend(from.drain(..count));
-    shrink(from, from.len() + to.len());
-}
-
 /// Gives the memory of a burst back, once much less is used.
 #[inline]
 fn shrink(line: &mut VecDeque<Post>, used: usize) {
@@ -399,5 +498,54 @@ fn shrink(line: &mut VecDeque<Post>, used: usize) {
     const ROOM: usize = 1024;
     if line.capacity() > ROOM && used < line.capacity() / 8 {
         line.shrink_to(used);
+    }
+}
+
+/// Makes the ids of one loop's posts: a number for the loop, which is not 0 and of which there are 4 million
+/// before they repeat, the priority, and the lower bits of the post's number.
+struct PostTag(u64);
+
+impl PostTag {
+    const NUMBER_BITS: u32 = 40;
+    const NUMBERS: u64 = (1 << Self::NUMBER_BITS) - 1;
+    const PRIORITY_BITS: u32 = 2;
+
+    fn new() -> PostTag {
+        static LOOPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let most = (1 << (u64::BITS - Self::NUMBER_BITS - Self::PRIORITY_BITS)) - 1;
+        let number = LOOPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % most + 1;
+        PostTag(u64::from(number) << (Self::NUMBER_BITS + Self::PRIORITY_BITS))
+    }
+
+    #[inline]
+    fn id(&self, priority: usize, number: u64) -> PostId {
+        PostId(self.0 | (priority as u64) << Self::NUMBER_BITS | number & Self::NUMBERS)
+    }
+
+    /// Priority and lower bits of the number, if the id is of this loop.
+    fn parts(&self, id: PostId) -> Option<(usize, u64)> {
+        let (number, rest) = (id.0 & Self::NUMBERS, id.0 >> Self::NUMBER_BITS);
+        let priority = (rest & ((1 << Self::PRIORITY_BITS) - 1)) as usize;
+        let is_ours = self.id(priority, number) == id && priority < 3;
+        is_ours.then_some((priority, number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_that_of_one_loop_and_one_post() {
+        let [tag, other] = [PostTag::new(), PostTag::new()];
+        for priority in [0, 1, 2] {
+            for number in [0, 1, PostTag::NUMBERS, PostTag::NUMBERS + 7] {
+                let id = tag.id(priority, number);
+                assert_eq!(tag.parts(id), Some((priority, number & PostTag::NUMBERS)));
+                assert_eq!(other.parts(id), None);
+            }
+        }
+        assert_eq!(tag.parts(PostId(tag.0 | 3 << PostTag::NUMBER_BITS)), None);
+        assert_eq!(tag.parts(PostId(0)), None);
     }
 }

@@ -57,8 +57,8 @@ use crate::poller::Poller;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
-    Error, ErrorKind, Event, Id, Interest, IntoAction, Mode, Priority, Result, Source, SourceKind,
-    Stats, VirtualSource,
+    Error, ErrorKind, Event, Id, Interest, IntoAction, Mode, PostId, Priority, Result, Source,
+    SourceKind, Stats, VirtualSource,
 };
 
 /// What all handles of one reactor share.
@@ -235,6 +235,7 @@ impl State {
             Id::Handler(id) => self.handlers.contains(id.0),
             Id::Timer(id) => self.timers.contains(id.0),
             Id::Hook(id) => self.hooks.get(id.0).is_some(),
+            Id::Post(_) => false,
         };
         is_there.then(|| self.details.entry(id))
     }
@@ -398,13 +399,6 @@ impl Core {
         known(CALL, found)
     }
 
-    pub(crate) fn unref_handler(&self, key: Key) -> Result<()> {
-        let mut state = self.enter("unref")?;
-        let found = state.handlers.unref(key);
-        self.changed(state);
-        known("unref", found)
-    }
-
     // Timers.
 
     pub(crate) fn add_timer(
@@ -471,13 +465,6 @@ impl Core {
         })
     }
 
-    pub(crate) fn unref_timer(&self, key: Key) -> Result<()> {
-        let mut state = self.enter("unref")?;
-        let found = state.timers.unref(key);
-        self.changed(state);
-        known("unref", found)
-    }
-
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self.try_state()?.next_deadline() {
             NEVER => None,
@@ -526,6 +513,31 @@ impl Core {
             Err(error) if error.kind() == ErrorKind::AlreadyDriven => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Hooks never keep the loop going, and posts are called soon.
+    pub(crate) fn set_referenced(&self, id: Id, is_referenced: bool) -> Result<()> {
+        const CALL: &str = "set_referenced";
+        let mut state = self.enter(CALL)?;
+        let found = match id {
+            Id::Handler(id) => state.handlers.set_referenced(id.0, is_referenced),
+            Id::Timer(id) => state.timers.set_referenced(id.0, is_referenced),
+            Id::Hook(_) | Id::Post(_) => {
+                let what = "only handlers and timers are counted";
+                let error = io::Error::new(io::ErrorKind::Unsupported, what);
+                return Err(Error::os(CALL, error));
+            }
+        };
+        self.changed(state);
+        known(CALL, found)
+    }
+
+    // Posts.
+
+    pub(crate) fn cancel_post(&self, id: PostId) -> Result<()> {
+        const CALL: &str = "cancel_post";
+        self.check_process(CALL)?;
+        self.inbox.cancel(CALL, id).map(drop)
     }
 
     // Names and observers.
@@ -733,7 +745,7 @@ impl Core {
             edge_handlers: edge,
             oneshot_handlers: oneshot,
             pending_timers: state.timers.len(),
-            pending_posts: self.inbox.len(),
+            pending_posts: self.inbox.waiting(),
             longest_callback: self.observers.longest(),
             ..state.stats.clone()
         }
@@ -744,7 +756,7 @@ impl Core {
         let Some(state) = self.try_state() else {
             return false;
         };
-        if state.can_call() || self.inbox.has_posts() {
+        if state.can_call() || self.inbox.waiting() > 0 {
             return true;
         }
         drop(state);

@@ -9,7 +9,7 @@ use crate::clock::nanoseconds;
 use crate::id::Key;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{CallbackKind, CallbackRun, FailedCallback, Id, outcome};
+use crate::{CallbackKind, CallbackRun, FailedCallback, Id, PostId, outcome};
 
 pub(crate) type Report = dyn Fn(&CallbackRun);
 
@@ -93,7 +93,7 @@ impl Observers {
     pub(super) fn begin(
         &self,
         kind: CallbackKind,
-        id: Option<Id>,
+        id: Id,
         location: &'static Location<'static>,
         details: &Details,
     ) -> Option<Observed> {
@@ -103,17 +103,19 @@ impl Observers {
         }
     }
 
-    /// The same for a post, which has no id.
+    /// The same for a post, which has no details.
     #[inline]
-    pub(super) fn begin_post(&self, location: &'static Location<'static>) -> Option<Observed> {
+    pub(super) fn begin_post(
+        &self,
+        id: impl FnOnce() -> PostId,
+        location: &'static Location<'static>,
+    ) -> Option<Observed> {
         match self.is_observed() {
             false => None,
-            true => Some(Observed::new(
-                CallbackKind::Post,
-                None,
-                location,
-                &Details::default(),
-            )),
+            true => {
+                let (kind, none) = (CallbackKind::Post, Details::default());
+                Some(Observed::new(kind, id().into(), location, &none))
+            }
         }
     }
 
@@ -175,11 +177,11 @@ impl Observed {
     #[cold]
     fn new(
         kind: CallbackKind,
-        id: Option<Id>,
+        id: Id,
         location: &'static Location<'static>,
         details: &Details,
     ) -> Observed {
-        let name = id.and_then(|id| details.name(id)).cloned();
+        let name = details.name(id).cloned();
         #[cfg(feature = "tracing")]
         let span = match &name {
             Some(name) => {

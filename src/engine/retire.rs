@@ -2,7 +2,7 @@
 
 use super::{Core, State, known};
 use crate::id::Key;
-use crate::{Priority, Result};
+use crate::{PostId, Priority, Result};
 
 impl Core {
     pub(crate) fn retire_handler(&self, key: Key) -> Result<()> {
@@ -17,6 +17,19 @@ impl Core {
 
     pub(crate) fn retire_hook(&self, key: Key) -> Result<()> {
         self.retire("remove_hook", |state| state.remove_hook(key).map(Some))
+    }
+
+    pub(crate) fn retire_post(&self, id: PostId) -> Result<()> {
+        const CALL: &str = "cancel_post";
+        // Under the lock, as below.
+        let state = self.enter(CALL)?;
+        let cancelled = self.inbox.cancel(CALL, id);
+        let posted = cancelled.map(|callback| {
+            let inbox = &self.inbox;
+            callback.map(|dead| inbox.post(CALL, Priority::High, move || drop(dead)))
+        });
+        drop(state);
+        posted.map(drop)
     }
 
     /// `remove` gives what is to be dropped, unless that is a callback which runs: the driver drops it.

@@ -11,8 +11,8 @@ use super::limits::Limit;
 use super::timers::Entry;
 use super::{Core, NEVER, State};
 use crate::{
-    DriverInfo, HandlerId, HandlerInfo, HookId, HookInfo, PostInfo, Priority, RateLimit,
-    ReadinessBy, Result, Snapshot, TimerId, TimerInfo,
+    DriverInfo, HandlerId, HandlerInfo, HookId, HookInfo, Priority, RateLimit, ReadinessBy, Result,
+    Snapshot, TimerId, TimerInfo,
 };
 
 /// For so many the lock is held at a time.
@@ -45,14 +45,10 @@ impl Core {
         });
         let mut posts = Vec::new();
         for priority in [Priority::High, Priority::Normal, Priority::Idle] {
-            for begin in (0..).step_by(SOME) {
-                let locations = self.inbox.locations(priority, begin, SOME);
-                let is_last = locations.len() < SOME;
-                let info = |location| PostInfo { priority, location };
-                posts.extend(locations.into_iter().map(info));
-                if is_last {
-                    break;
-                }
+            let mut next = Some(0);
+            while let Some(from) = next {
+                posts.reserve(SOME);
+                next = self.inbox.copy(priority, from, SOME, &mut posts);
             }
         }
         Ok(Snapshot {

@@ -285,8 +285,8 @@ impl Timers {
         }
     }
 
-    pub(super) fn unref(&mut self, key: Key) -> Option<()> {
-        self.change(key, |timer| timer.unreferenced = true)
+    pub(super) fn set_referenced(&mut self, key: Key, is_referenced: bool) -> Option<()> {
+        self.change(key, |timer| timer.unreferenced = !is_referenced)
     }
 
     /// Changes what `is_active` looks at.

@@ -18,7 +18,8 @@ use crate::outcome::Failure;
 use crate::poller::{BATCH, Events, PollSet};
 use crate::sync::MutexGuard;
 use crate::{
-    Action, CallbackKind, Error, FailedCallback, HandlerId, HookId, Id, Result, TimerId, Turn,
+    Action, CallbackKind, Error, FailedCallback, HandlerId, HookId, Id, Priority, Result, TimerId,
+    Turn,
 };
 
 /// What belongs to whoever drives. Left-overs of a turn that was stopped, or in which a callback
@@ -34,9 +35,7 @@ pub(super) struct TurnState {
     cut: Option<Cut>,
     left: usize,
     /// Posts that were taken from the inbox, by priority.
-    urgent: VecDeque<Post>,
-    posts: VecDeque<Post>,
-    idle: VecDeque<Post>,
+    posts: [VecDeque<Post>; 3],
     /// Events that concern nobody, in each set.
     unclaimed: [Unclaimed; 2],
 }
@@ -83,16 +82,14 @@ impl TurnState {
             called: 0,
             cut: None,
             left: 0,
-            urgent: VecDeque::new(),
-            posts: VecDeque::new(),
-            idle: VecDeque::new(),
+            posts: Default::default(),
             unclaimed: [Unclaimed::default(); 2],
         }
     }
 
     /// The posts that were taken from the inbox and not called.
     pub(super) fn take_posts(&mut self) -> [VecDeque<Post>; 3] {
-        [&mut self.urgent, &mut self.posts, &mut self.idle].map(mem::take)
+        mem::take(&mut self.posts)
     }
 
     fn next_in_batch(&mut self) -> Option<Key> {
@@ -103,7 +100,13 @@ impl TurnState {
 
     /// It has taken calls over that no turn has made yet.
     pub(super) fn has_calls_left(&self) -> bool {
-        self.has_left_overs() || !self.idle.is_empty()
+        self.has_left_overs() || self.has_idle()
+    }
+
+    /// Idle posts were taken and are left.
+    #[inline]
+    fn has_idle(&self) -> bool {
+        !self.posts[Priority::Idle as usize].is_empty()
     }
 
     /// A turn that was stopped or broken off, or in which a callback panicked, has left something over.
@@ -154,7 +157,7 @@ impl<'c> Driver<'c> {
 
     /// There is something to call without waiting.
     fn has_work(&self, state: &State) -> bool {
-        !self.turn_state.idle.is_empty() | self.is_busy(state)
+        self.turn_state.has_idle() | self.is_busy(state)
     }
 
     /// The same, but for idle posts.
@@ -212,7 +215,7 @@ impl<'c> Driver<'c> {
         if !self.is_cut() {
             state = self.call_handlers(state, turn)?;
         }
-        let posts = core.inbox.is_signalled() | !self.turn_state.idle.is_empty();
+        let posts = core.inbox.is_signalled() | self.turn_state.has_idle();
         let held = state.handlers.limits.next_release() != NEVER;
         if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() | held {
             state = self.call_last(state, turn, cut, quiet, limit)?;
@@ -418,15 +421,14 @@ impl<'c> Driver<'c> {
             state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
         }
         let (inbox, most) = (&self.core.inbox, self.most);
-        let TurnState { urgent, left, .. } = &mut *self.turn_state;
+        let TurnState { posts, left, .. } = &mut *self.turn_state;
+        let urgent = &mut posts[Priority::High as usize];
         match cut {
             None if inbox.take_urgent(urgent) => *left = urgent.len(),
-            Some(Cut::Urgent) => inbox.take_first_urgent(most.min(*left), urgent),
+            Some(Cut::Urgent) => inbox.take_first(Priority::High, most.min(*left), urgent),
             _ => return Ok(state),
         }
-        self.call_posts(state, turn, Cut::Urgent, |turn_state| {
-            &mut turn_state.urgent
-        })
+        self.call_posts(state, turn, Cut::Urgent, Priority::High)
     }
 
     fn call_handlers(
@@ -448,7 +450,7 @@ impl<'c> Driver<'c> {
                 location,
             } = call;
             state.stats.handler_calls += 1;
-            let (kind, id) = (CallbackKind::Handler, Some(HandlerId(key).into()));
+            let (kind, id) = (CallbackKind::Handler, HandlerId(key).into());
             let mut observed = core.observers.begin(kind, id, location, &state.details);
             drop(state);
             turn.called += 1;
@@ -491,8 +493,8 @@ impl<'c> Driver<'c> {
         failed: Option<Box<FailedCallback>>,
     ) -> Result<StateGuard<'c>> {
         let run = observed.as_ref().map(Observed::run);
-        if let Some((run, id)) = run.and_then(|run| Some((run, run.id?))) {
-            if let Some(detail) = state.detail(id) {
+        if let Some(run) = run {
+            if let Some(detail) = state.detail(run.id) {
                 detail.add(run);
             }
         }
@@ -524,7 +526,7 @@ impl<'c> Driver<'c> {
         let id = Id::Handler(HandlerId(key));
         Box::new(FailedCallback {
             kind: CallbackKind::Handler,
-            id: Some(id),
+            id,
             name: state.details.name(id).cloned(),
             fd: fd.filter(|&fd| fd != os::NO_FD),
             location,
@@ -560,7 +562,7 @@ impl<'c> Driver<'c> {
         // Also beside events that concern nobody, which may come again and again.
         if cut.is_none() && turn.called == 0 && !self.is_busy(&state) {
             self.turn_state.left = 1;
-            state = self.call_posts(state, turn, Cut::Posts, |turn_state| &mut turn_state.idle)?;
+            state = self.call_posts(state, turn, Cut::Posts, Priority::Idle)?;
         }
         Ok(state)
     }
@@ -587,7 +589,7 @@ impl<'c> Driver<'c> {
                 continue;
             };
             state.stats.timer_calls += 1;
-            let (kind, id) = (CallbackKind::Timer, Some(TimerId(key).into()));
+            let (kind, id) = (CallbackKind::Timer, TimerId(key).into());
             let mut observed = core.observers.begin(kind, id, location, &state.details);
             drop(state);
             turn.called += 1;
@@ -601,7 +603,7 @@ impl<'c> Driver<'c> {
                     Action::Remove,
                     Some(Box::new(FailedCallback {
                         kind: CallbackKind::Timer,
-                        id: Some(Id::Timer(TimerId(key))),
+                        id: TimerId(key).into(),
                         name: state.details.name(TimerId(key).into()).cloned(),
                         fd: None,
                         location,
@@ -630,46 +632,50 @@ impl<'c> Driver<'c> {
         cut: Option<Cut>,
     ) -> Result<StateGuard<'c>> {
         let (inbox, most) = (&self.core.inbox, self.most);
-        let TurnState {
-            posts, idle, left, ..
-        } = &mut *self.turn_state;
+        let TurnState { posts, left, .. } = &mut *self.turn_state;
+        let normal = Priority::Normal as usize;
         if cut == Some(Cut::Posts) {
-            inbox.take_first(most.min(*left), posts);
-        } else if inbox.take(posts, idle) {
-            *left = posts.len();
+            inbox.take_first(Priority::Normal, most.min(*left), &mut posts[normal]);
+        } else if inbox.take(posts) {
+            *left = posts[normal].len();
         } else {
             return Ok(state);
         }
-        self.call_posts(state, turn, Cut::Posts, |turn_state| &mut turn_state.posts)
+        self.call_posts(state, turn, Cut::Posts, Priority::Normal)
     }
 
-    /// Calls the posts of a line that are left in this phase.
+    /// Calls the posts of a priority that are left in this phase.
     #[inline(never)]
     fn call_posts(
         &mut self,
         state: StateGuard<'c>,
         turn: &mut Turn,
         phase: Cut,
-        line: fn(&mut TurnState) -> &mut VecDeque<Post>,
+        priority: Priority,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
         let now = self.most.min(self.turn_state.left);
-        let mut called = 0;
-        let mut next = |turn_state: &mut TurnState| {
-            let next =
-                (called < now).then(|| core.unless_stopped(|| line(turn_state).pop_front()))?;
-            called += usize::from(next.is_some());
-            next
-        };
-        let Some(mut post) = next(&mut self.turn_state) else {
+        if now == 0 || self.turn_state.posts[priority as usize].is_empty() {
             return Ok(state);
-        };
+        }
         drop(state);
-        loop {
+        let (mut taken, mut cancelled) = (0, 0);
+        while taken < now {
+            let posts = &mut self.turn_state.posts[priority as usize];
+            let Some(post) = core.unless_stopped(|| posts.pop_front()) else {
+                break;
+            };
+            taken += 1;
+            let number = core.inbox.begin_post(priority);
+            if core.inbox.is_cancelled(priority, number) {
+                cancelled += 1;
+                continue;
+            }
             turn.called += 1;
             let Post { callback, location } = post;
             let observers = &core.observers;
-            let mut observed = observers.begin_post(location);
+            let id = || core.inbox.id_of(priority, number);
+            let mut observed = observers.begin_post(id, location);
             let result = observe::call(&mut observed, callback);
             let run = observed.as_ref().map(Observed::run);
             if let Some(run) = run.filter(|run| observers.wants(run)) {
@@ -678,23 +684,19 @@ impl<'c> Driver<'c> {
             if let Err(error) = result {
                 observers.fail(&FailedCallback {
                     kind: CallbackKind::Post,
-                    id: None,
+                    id: id().into(),
                     name: None,
                     fd: None,
                     location,
                     error,
                 });
             }
-            match next(&mut self.turn_state) {
-                Some(another) => post = another,
-                None => break,
-            }
         }
         let mut state = self.state()?;
-        state.stats.post_calls += called as u64;
-        self.turn_state.left -= called;
+        state.stats.post_calls += (taken - cancelled) as u64;
+        self.turn_state.left -= taken;
         // If it was stopped, the left-overs are for the next turn.
-        if called == now && self.turn_state.left > 0 {
+        if taken == now && self.turn_state.left > 0 {
             self.turn_state.cut = Some(phase);
         }
         Ok(state)
@@ -768,7 +770,7 @@ impl<'c> Driver<'c> {
                 continue;
             };
             hook.calls += 1;
-            let (kind, id) = (CallbackKind::Hook, Some(HookId(key).into()));
+            let (kind, id) = (CallbackKind::Hook, HookId(key).into());
             let mut observed = core.observers.begin(kind, id, location, &state.details);
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
@@ -854,7 +856,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::{Interest, Mode, Priority, Reactor, Step};
+    use crate::{Interest, Mode, Reactor, Step};
 
     #[test]
     fn turns_that_are_stopped_early_leave_no_more_over_than_there_is_to_call() {
@@ -895,7 +897,7 @@ mod tests {
                 }
             }
             let turn_state = reactor.core.turn_state.lock().unwrap();
-            let taken = turn_state.posts.capacity() + turn_state.urgent.capacity();
+            let taken: usize = turn_state.posts.iter().map(VecDeque::capacity).sum();
             let room = taken + reactor.core.inbox.room();
             assert!(room < 10_000, "for {room} posts");
         }

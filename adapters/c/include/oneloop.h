@@ -25,6 +25,7 @@
 #define ONELOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /** A loop. The pointer is the same for all its handles. */
@@ -179,6 +180,41 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_STEP_DONE 5
 
 /**
+ * What `oneloop_count` gives: handlers that are registered.
+ */
+#define ONELOOP_COUNT_HANDLERS 0
+
+/**
+ * Timers that are pending.
+ */
+#define ONELOOP_COUNT_TIMERS 1
+
+/**
+ * Posts that wait to be called.
+ */
+#define ONELOOP_COUNT_POSTS 2
+
+/**
+ * Turns taken.
+ */
+#define ONELOOP_COUNT_TURNS 3
+
+/**
+ * Calls of handlers.
+ */
+#define ONELOOP_COUNT_HANDLER_CALLS 4
+
+/**
+ * Calls of timers.
+ */
+#define ONELOOP_COUNT_TIMER_CALLS 5
+
+/**
+ * Calls of posts.
+ */
+#define ONELOOP_COUNT_POST_CALLS 6
+
+/**
  * The clock of CLOCK_MONOTONIC, which nobody sets.
  */
 #define ONELOOP_MONOTONIC 1
@@ -268,8 +304,12 @@ typedef struct {
   int (*step)(oneloop_t *loop, uint32_t budget);
   int (*host_end)(oneloop_t *loop);
   int64_t (*next_timeout)(oneloop_t *loop);
-  int (*unref)(oneloop_t *loop, oneloop_id id);
+  int (*set_referenced)(oneloop_t *loop, oneloop_id id, bool is_referenced);
+  int (*set_name)(oneloop_t *loop, oneloop_id id, const char *name);
+  int (*is_alive)(oneloop_t *loop);
+  int64_t (*count)(oneloop_t *loop, int what);
   int (*dump)(oneloop_t *loop);
+  int (*dump_text)(oneloop_t *loop, char *buffer, size_t size);
   int (*add_handler)(oneloop_t *loop,
                      int fd,
                      uint32_t interest,
@@ -323,7 +363,9 @@ typedef struct {
                    int priority,
                    oneloop_post_fn callback,
                    void *user,
-                   oneloop_destroy_fn destroy);
+                   oneloop_destroy_fn destroy,
+                   oneloop_id *id);
+  int (*cancel_post)(oneloop_t *loop, oneloop_id id);
   int (*add_hook)(oneloop_t *loop,
                   oneloop_prepare_fn prepare,
                   oneloop_post_fn check,
@@ -531,13 +573,26 @@ int oneloop_add_child(oneloop_t *loop,
  * ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
  * ends without.
  *
+ * Gives the id in `id`, if that is not NULL, for `oneloop_cancel_post`.
+ *
  * Threads: any.
  */
 int oneloop_call_soon(oneloop_t *loop,
                       int priority,
                       oneloop_post_fn callback,
                       void *user,
-                      oneloop_destroy_fn destroy);
+                      oneloop_destroy_fn destroy,
+                      oneloop_id *id);
+
+/**
+ * Cancels a post that was not called yet. Its destroy function is called later, in a turn.
+ *
+ * Fails with -ENOENT if it was called or cancelled. If another thread drives, the call may be under way there.
+ *
+ * Threads: any.
+ */
+int oneloop_cancel_post(oneloop_t *loop,
+                        oneloop_id id);
 
 /**
  * Adds a pair of hooks around the loop's sleep, for libraries that may have something to do without
@@ -708,11 +763,53 @@ int oneloop_host_end(oneloop_t *loop);
 int64_t oneloop_next_timeout(oneloop_t *loop);
 
 /**
- * From now on a handler or timer does not keep `oneloop_run` going.
+ * Says whether a handler or timer keeps `oneloop_run` going. At first each does. One that does not is called
+ * all the same, as long as something else keeps the loop going.
+ *
+ * Fails with -ENOENT if the id is unknown.
  *
  * Threads: any.
  */
-int oneloop_unref(oneloop_t *loop, oneloop_id id);
+int oneloop_set_referenced(oneloop_t *loop,
+                           oneloop_id id,
+                           bool is_referenced);
+
+/**
+ * Names a handler of any kind, a timer or a pair of hooks. The name is copied, and stands in what
+ * `oneloop_dump` prints.
+ *
+ * Fails with -ENOENT if the id is unknown, with -EINVAL if the name is NULL or no UTF-8.
+ *
+ * Threads: any.
+ */
+int oneloop_set_name(oneloop_t *loop, oneloop_id id, const char *name);
+
+/**
+ * Gives 1 if anything is left that could call back, so that `oneloop_run` would go on; 0 if not.
+ *
+ * Threads: any.
+ */
+int oneloop_is_alive(oneloop_t *loop);
+
+/**
+ * Gives one of the numbers of a loop, ONELOOP_COUNT_HANDLERS and so on.
+ *
+ * Fails with -EINVAL for another `what`.
+ *
+ * Threads: any.
+ */
+int64_t oneloop_count(oneloop_t *loop, int what);
+
+/**
+ * Writes what `oneloop_dump` prints into `buffer`, of `size` bytes, with a zero byte at its end. What has no
+ * room is left out. Gives the length of the whole text, without that byte, as snprintf(3) does. `buffer` may be
+ * NULL if `size` is 0.
+ *
+ * Threads: any.
+ */
+int oneloop_dump_text(oneloop_t *loop,
+                      char *buffer,
+                      size_t size);
 
 /**
  * Prints all that is registered to the standard error output, for people.

@@ -84,8 +84,15 @@ pub struct oneloop_api {
     pub step: unsafe extern "C" fn(r#loop: *mut oneloop_t, budget: u32) -> c_int,
     pub host_end: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
     pub next_timeout: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> i64,
-    pub unref: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub set_referenced:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, is_referenced: bool) -> c_int,
+    pub set_name:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, name: *const c_char) -> c_int,
+    pub is_alive: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub count: unsafe extern "C" fn(r#loop: *mut oneloop_t, what: c_int) -> i64,
     pub dump: unsafe extern "C" fn(r#loop: *mut oneloop_t) -> c_int,
+    pub dump_text:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, buffer: *mut c_char, size: usize) -> c_int,
     pub add_handler: unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
         fd: c_int,
@@ -157,7 +164,9 @@ pub struct oneloop_api {
         callback: oneloop_post_fn,
         user: *mut c_void,
         destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
     ) -> c_int,
+    pub cancel_post: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
     pub add_hook: unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
         prepare: oneloop_prepare_fn,
@@ -192,8 +201,12 @@ pub(crate) static API: oneloop_api = oneloop_api {
     step: oneloop_step,
     host_end: oneloop_host_end,
     next_timeout: oneloop_next_timeout,
-    unref: oneloop_unref,
+    set_referenced: oneloop_set_referenced,
+    set_name: oneloop_set_name,
+    is_alive: oneloop_is_alive,
+    count: oneloop_count,
     dump: oneloop_dump,
+    dump_text: oneloop_dump_text,
     add_handler: oneloop_add_handler,
     update_handler: oneloop_update_handler,
     rearm_handler: oneloop_rearm_handler,
@@ -209,6 +222,7 @@ pub(crate) static API: oneloop_api = oneloop_api {
     reset_timer_at: oneloop_reset_timer_at,
     cancel_timer: oneloop_cancel_timer,
     call_soon: oneloop_call_soon,
+    cancel_post: oneloop_cancel_post,
     add_hook: oneloop_add_hook,
     remove_hook: oneloop_remove_hook,
     ask_hooks: oneloop_ask_hooks,

@@ -2,7 +2,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneloop::{HookId, Priority};
+use oneloop::{HookId, PostId, Priority};
 
 use crate::copies::forward;
 use crate::error::{Failure, call};
@@ -37,6 +37,8 @@ pub type oneloop_prepare_fn =
 /// ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
 /// ends without.
 ///
+/// Gives the id in `id`, if that is not NULL, for `oneloop_cancel_post`.
+///
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_call_soon(
@@ -45,14 +47,19 @@ pub unsafe extern "C" fn oneloop_call_soon(
     callback: oneloop_post_fn,
     user: *mut c_void,
     destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
 ) -> c_int {
-    forward!(oneloop_call_soon => call_soon(r#loop, priority, callback, user, destroy));
+    forward!(oneloop_call_soon => call_soon(r#loop, priority, callback, user, destroy, id));
     call("oneloop_call_soon", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
         let priority = self::priority(priority)?;
-        let make = || {
+        let make = |own: PostId| {
+            // SAFETY: the caller's promise: null, or a place for an id.
+            if let Some(place) = unsafe { id.as_mut() } {
+                *place = own.to_bits();
+            }
             let user = User::of_post(&reactor, user, destroy);
             move || {
                 // SAFETY: C's own function, with its own data, as the header promises.
@@ -60,6 +67,21 @@ pub unsafe extern "C" fn oneloop_call_soon(
             }
         };
         reactor.post_with(priority, make)?;
+        Ok(0)
+    })
+}
+
+/// Cancels a post that was not called yet. Its destroy function is called later, in a turn.
+///
+/// Fails with -ENOENT if it was called or cancelled. If another thread drives, the call may be under way there.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_cancel_post(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_cancel_post => cancel_post(r#loop, id));
+    call("oneloop_cancel_post", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.retire_post(PostId::from_bits(id))?;
         Ok(0)
     })
 }

@@ -1,12 +1,12 @@
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
-use std::ptr::null_mut;
+use std::ptr::{self, null_mut};
 use std::time::Duration;
 
-use oneloop::{HandlerId, Reactor, Step, TimerId, Turn};
+use oneloop::{HandlerId, HookId, Reactor, Step, TimerId, Turn};
 
 use crate::copies::forward;
-use crate::error::call;
+use crate::error::{Failure, call};
 use crate::user::{hold, reactor};
 use crate::{oneloop_id, oneloop_t};
 
@@ -39,6 +39,21 @@ pub const ONELOOP_STEP_YIELD: c_int = 4;
 /// What a host does next: end. `oneloop_stop` was called, or nothing is left. The descriptor is not
 /// watched any more.
 pub const ONELOOP_STEP_DONE: c_int = 5;
+
+/// What `oneloop_count` gives: handlers that are registered.
+pub const ONELOOP_COUNT_HANDLERS: c_int = 0;
+/// Timers that are pending.
+pub const ONELOOP_COUNT_TIMERS: c_int = 1;
+/// Posts that wait to be called.
+pub const ONELOOP_COUNT_POSTS: c_int = 2;
+/// Turns taken.
+pub const ONELOOP_COUNT_TURNS: c_int = 3;
+/// Calls of handlers.
+pub const ONELOOP_COUNT_HANDLER_CALLS: c_int = 4;
+/// Calls of timers.
+pub const ONELOOP_COUNT_TIMER_CALLS: c_int = 5;
+/// Calls of posts.
+pub const ONELOOP_COUNT_POST_CALLS: c_int = 6;
 
 /// Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
 ///
@@ -303,19 +318,134 @@ pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
     timeout
 }
 
-/// From now on a handler or timer does not keep `oneloop_run` going.
+/// Says whether a handler or timer keeps `oneloop_run` going. At first each does. One that does not is called
+/// all the same, as long as something else keeps the loop going.
+///
+/// Fails with -ENOENT if the id is unknown.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn oneloop_unref(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
-    forward!(oneloop_unref => unref(r#loop, id));
-    call("oneloop_unref", || {
+pub unsafe extern "C" fn oneloop_set_referenced(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    is_referenced: bool,
+) -> c_int {
+    forward!(oneloop_set_referenced => set_referenced(r#loop, id, is_referenced));
+    call("oneloop_set_referenced", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
-        if reactor.unref(HandlerId::from_bits(id)).is_err() {
-            reactor.unref(TimerId::from_bits(id))?;
+        // An id is of one kind only.
+        let as_handler = reactor.set_referenced(HandlerId::from_bits(id), is_referenced);
+        if as_handler.is_err() {
+            reactor.set_referenced(TimerId::from_bits(id), is_referenced)?;
         }
         Ok(0)
+    })
+}
+
+/// Names a handler of any kind, a timer or a pair of hooks. The name is copied, and stands in what
+/// `oneloop_dump` prints.
+///
+/// Fails with -ENOENT if the id is unknown, with -EINVAL if the name is NULL or no UTF-8.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_set_name(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    name: *const c_char,
+) -> c_int {
+    forward!(oneloop_set_name => set_name(r#loop, id, name));
+    call("oneloop_set_name", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        if name.is_null() {
+            return Err(Failure::Argument("the name"));
+        }
+        // SAFETY: the caller's promise: a string.
+        let name = unsafe { CStr::from_ptr(name) }.to_str();
+        let name = name.map_err(|_| Failure::Argument("the name"))?;
+        // An id is of one kind only.
+        let as_handler = reactor.set_name(HandlerId::from_bits(id), name);
+        let named = as_handler
+            .or_else(|_| reactor.set_name(TimerId::from_bits(id), name))
+            .or_else(|_| reactor.set_name(HookId::from_bits(id), name));
+        named?;
+        Ok(0)
+    })
+}
+
+/// Gives 1 if anything is left that could call back, so that `oneloop_run` would go on; 0 if not.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_is_alive(r#loop: *mut oneloop_t) -> c_int {
+    forward!(oneloop_is_alive => is_alive(r#loop));
+    call("oneloop_is_alive", || {
+        // SAFETY: the caller's promise.
+        Ok(c_int::from(unsafe { reactor(r#loop) }?.is_alive()))
+    })
+}
+
+/// Gives one of the numbers of a loop, ONELOOP_COUNT_HANDLERS and so on.
+///
+/// Fails with -EINVAL for another `what`.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_count(r#loop: *mut oneloop_t, what: c_int) -> i64 {
+    forward!(oneloop_count => count(r#loop, what));
+    let mut count = 0;
+    let failed = call("oneloop_count", || {
+        // SAFETY: the caller's promise.
+        let stats = unsafe { reactor(r#loop) }?.stats();
+        count = match what {
+            ONELOOP_COUNT_HANDLERS => stats.handlers as u64,
+            ONELOOP_COUNT_TIMERS => stats.pending_timers as u64,
+            ONELOOP_COUNT_POSTS => stats.pending_posts as u64,
+            ONELOOP_COUNT_TURNS => stats.turns,
+            ONELOOP_COUNT_HANDLER_CALLS => stats.handler_calls,
+            ONELOOP_COUNT_TIMER_CALLS => stats.timer_calls,
+            ONELOOP_COUNT_POST_CALLS => stats.post_calls,
+            _ => return Err(Failure::Argument("the count")),
+        };
+        Ok(0)
+    });
+    match failed {
+        0 => i64::try_from(count).unwrap_or(i64::MAX),
+        error => error.into(),
+    }
+}
+
+/// Writes what `oneloop_dump` prints into `buffer`, of `size` bytes, with a zero byte at its end. What has no
+/// room is left out. Gives the length of the whole text, without that byte, as snprintf(3) does. `buffer` may be
+/// NULL if `size` is 0.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_dump_text(
+    r#loop: *mut oneloop_t,
+    buffer: *mut c_char,
+    size: usize,
+) -> c_int {
+    forward!(oneloop_dump_text => dump_text(r#loop, buffer, size));
+    call("oneloop_dump_text", || {
+        // SAFETY: the caller's promise.
+        let text = unsafe { reactor(r#loop) }?.dump();
+        if size > 0 {
+            if buffer.is_null() {
+                return Err(Failure::Argument("the buffer"));
+            }
+            let most = text.len().min(size - 1);
+            let room = (0..=most).rev().find(|&end| text.is_char_boundary(end));
+            let room = room.unwrap_or(0);
+            // SAFETY: the caller's promise: `size` bytes, more than are written.
+            unsafe {
+                ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), room);
+                *buffer.add(room) = 0;
+            }
+        }
+        Ok(c_int::try_from(text.len()).unwrap_or(c_int::MAX))
     })
 }
 

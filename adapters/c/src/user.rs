@@ -44,7 +44,7 @@ pub(crate) unsafe fn hold(pointer: *mut oneloop_t) -> Result<Reactor, Failure> {
 /// the end of the loop. Only what was registered has one: else the user data stays the caller's.
 pub(crate) struct User {
     r#loop: *mut oneloop_t,
-    /// 0 for a post, which nobody can remove.
+    /// 0 for a post, which is never dropped inside a call that cancels it.
     id: oneloop_id,
     pointer: *mut c_void,
     destroy: oneloop_destroy_fn,

@@ -95,7 +95,7 @@ static bool post(struct context *ctx, int priority, oneloop_post_fn callback, bo
     if (*under_way)
         return true;
     ctx->users++;
-    *under_way = oneloop_call_soon(ctx->loop, priority, callback, ctx, release) == 0;
+    *under_way = oneloop_call_soon(ctx->loop, priority, callback, ctx, release, NULL) == 0;
     if (!*under_way)
         ctx->users--;
     return *under_way;

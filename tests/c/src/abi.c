@@ -44,7 +44,7 @@ static int watch_removal(oneloop_t *loop, oneloop_id id, void *user) {
     (void)user, (void)id;
     if (t.calls < 3 || t.destroyed < 1)
         return ONELOOP_CONTINUE;
-    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, after_removal, NULL, NULL) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, after_removal, NULL, NULL, NULL) == 0);
     return ONELOOP_REMOVE;
 }
 
@@ -177,7 +177,7 @@ int test_bad_arguments_are_errors(oneloop_t *loop) {
     CHECK(oneloop_add_handler(loop, 1000000, 1, 0, never, &t, destroy, &id) == -EBADF);
     CHECK(strstr(oneloop_strerror(), "1000000") != NULL);
     CHECK(oneloop_add_timer(loop, 0, -1, NULL, &t, destroy, &id) == -EINVAL);
-    CHECK(oneloop_call_soon(loop, 99, NULL, &t, destroy) == -EINVAL);
+    CHECK(oneloop_call_soon(loop, 99, NULL, &t, destroy, NULL) == -EINVAL);
     CHECK(oneloop_add_hook(loop, NULL, NULL, &t, destroy, &id) == -EINVAL);
     CHECK(oneloop_add_signal(loop, SIGKILL, NULL, &t, destroy, &id) == -EINVAL);
     CHECK(id == 7 && t.destroyed == 0);
@@ -191,7 +191,7 @@ int test_bad_arguments_are_errors(oneloop_t *loop) {
     CHECK(oneloop_reset_timer(loop, 7, 1) == -ENOENT);
     CHECK(oneloop_cancel_timer(loop, 7) == -ENOENT);
     CHECK(oneloop_remove_hook(loop, 7) == -ENOENT);
-    CHECK(oneloop_unref(loop, 7) == -ENOENT);
+    CHECK(oneloop_set_referenced(loop, 7, false) == -ENOENT);
     CHECK(oneloop_run(NULL) == -EINVAL && oneloop_stop(NULL) == -EINVAL);
     oneloop_free(NULL);
     CHECK(oneloop_add_deferred(loop, drive_inside, NULL, NULL, NULL) == 0);
@@ -426,7 +426,7 @@ static void *poster(void *first) {
     /* Once the last has run they may be another test's. */
     oneloop_t *loop = post->loop;
     for (int n = 0; n < POSTS; n++, post++)
-        if (oneloop_call_soon(loop, ONELOOP_NORMAL, posted, post, post_destroyed) != 0)
+        if (oneloop_call_soon(loop, ONELOOP_NORMAL, posted, post, post_destroyed, NULL) != 0)
             abort();
     oneloop_free(loop);
     return NULL;
@@ -588,7 +588,9 @@ static void check_table(const oneloop_api *api) {
     SAME(remove_handler); SAME(handler_fd); SAME(add_deferred); SAME(add_idle); SAME(enable);
     SAME(add_signal); SAME(add_child); SAME(call_soon); SAME(add_hook); SAME(remove_hook);
     SAME(hold); SAME(free); SAME(close); SAME(run); SAME(turn); SAME(stop); SAME(wake);
-    SAME(run_forever); SAME(host_begin); SAME(step); SAME(host_end); SAME(next_timeout); SAME(unref); SAME(dump); SAME(add_timer); SAME(reset_timer);
+    SAME(run_forever); SAME(host_begin); SAME(step); SAME(host_end); SAME(next_timeout); SAME(set_referenced);
+    SAME(dump); SAME(set_name); SAME(is_alive); SAME(count); SAME(dump_text); SAME(cancel_post); SAME(add_timer);
+    SAME(reset_timer);
     SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks); SAME(set_priority); SAME(limit_rate);
 #undef SAME
 #define oneloop_stop check_stop
@@ -624,14 +626,14 @@ int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     /* What is registered when a loop ends is destroyed once. */
     CHECK(api->add_timer(loop, 0, 0, stop, &t, destroy, NULL) == 0);
     CHECK(api->add_handler(loop, 0, 0, 0, never, &t, destroy, NULL) == 0);
-    CHECK(api->call_soon(loop, ONELOOP_IDLE, posted, &t, destroy) == 0);
+    CHECK(api->call_soon(loop, ONELOOP_IDLE, posted, &t, destroy, NULL) == 0);
     CHECK(api->add_hook(loop, prepare, NULL, &t, destroy, NULL) == 0);
     CHECK(api->add_deferred(loop, watch_removal, &t, destroy, NULL) == 0);
     api->free(loop);
     CHECK(t.destroyed == 5);
     /* The last handle may go inside a callback. */
     loop = api->new_loop();
-    CHECK(api->call_soon(loop, ONELOOP_NORMAL, let_go, (void *)api, NULL) == 0);
+    CHECK(api->call_soon(loop, ONELOOP_NORMAL, let_go, (void *)api, NULL, NULL) == 0);
     CHECK(api->run(loop) == 0);
     CHECK(t.calls == 2);
     end(outer);

@@ -53,7 +53,7 @@ int test_each_callback_has_to_be_there(oneloop_t *loop) {
     CHECK(oneloop_add_child(loop, getpid(), NULL, &t, destroy, &id) == -EINVAL);
     CHECK(oneloop_add_timer(loop, 0, 0, NULL, &t, destroy, &id) == -EINVAL);
     CHECK(strstr(oneloop_strerror(), "oneloop_add_timer") != NULL);
-    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, NULL, &t, destroy) == -EINVAL);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, NULL, &t, destroy, NULL) == -EINVAL);
     CHECK(oneloop_add_hook(loop, NULL, on_post, &t, destroy, &id) == -EINVAL);
     CHECK(strstr(oneloop_strerror(), "prepare") != NULL);
     CHECK(id == 7 && t.destroyed == 0);
@@ -70,7 +70,7 @@ int test_arguments_that_make_no_sense(oneloop_t *loop) {
     CHECK(oneloop_add_handler(loop, t.ends[0], 64, 0, never, &t, destroy, &id) == -EINVAL);
     CHECK(oneloop_add_handler(loop, INT32_MIN, 1, 0, never, &t, destroy, &id) == -EBADF);
     CHECK(oneloop_add_timer(loop, 0, -1, on_time, &t, destroy, &id) == -EINVAL);
-    CHECK(oneloop_call_soon(loop, 3, on_post, &t, destroy) == -EINVAL);
+    CHECK(oneloop_call_soon(loop, 3, on_post, &t, destroy, NULL) == -EINVAL);
     CHECK(oneloop_add_signal(loop, SIGKILL, on_signal, &t, destroy, &id) == -ENOTSUP);
     CHECK(oneloop_add_signal(loop, 100000, on_signal, &t, destroy, &id) == -EINVAL);
     CHECK(oneloop_add_signal(loop, -1, on_signal, &t, destroy, &id) == -EINVAL);
@@ -107,10 +107,10 @@ static void check_each(oneloop_t *loop, int error) {
     CHECK(oneloop_reset_timer(loop, 7, 0) == error);
     CHECK(oneloop_reset_timer_at(loop, 7, ONELOOP_REALTIME, 0, 0) == error);
     CHECK(oneloop_cancel_timer(loop, 7) == error);
-    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, on_post, &t, destroy) == error);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, on_post, &t, destroy, NULL) == error);
     CHECK(oneloop_add_hook(loop, on_prepare, NULL, &t, destroy, &id) == error);
     CHECK(oneloop_remove_hook(loop, 7) == error);
-    CHECK(oneloop_unref(loop, 7) == error);
+    CHECK(oneloop_set_referenced(loop, 7, false) == error);
     CHECK(oneloop_run(loop) == error);
     CHECK(oneloop_turn(loop, 0, NULL) == error);
     CHECK(oneloop_run_forever(loop) == error);
@@ -177,7 +177,7 @@ int test_ids_of_a_loop_that_is_gone(oneloop_t *outer) {
     CHECK(oneloop_reset_timer(loop, timer, 0) == -ENOENT);
     CHECK(oneloop_cancel_timer(loop, timer) == -ENOENT);
     CHECK(oneloop_remove_hook(loop, hook) == -ENOENT);
-    CHECK(oneloop_unref(loop, timer) == -ENOENT);
+    CHECK(oneloop_set_referenced(loop, timer, false) == -ENOENT);
     oneloop_free(loop);
     end(outer);
     return failures;
@@ -246,7 +246,7 @@ static int add_last(oneloop_t *loop, int error) {
     CHECK(oneloop_add_signal(loop, SIGWINCH, on_signal, &t, use_the_loop, NULL) == 0);
     CHECK(oneloop_add_timer(loop, ONELOOP_NEVER, 0, on_time, &t, use_the_loop, NULL) == 0);
     CHECK(oneloop_add_hook(loop, before_the_end, NULL, &t, use_the_loop, NULL) == 0);
-    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, on_post, &t, use_the_loop) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, on_post, &t, use_the_loop, NULL) == 0);
     return 7;
 }
 
@@ -264,7 +264,7 @@ int test_destroy_functions_use_the_loop_that_ends(oneloop_t *outer) {
     for (int way = 0; way < 3; way++) {
         oneloop_t *loop = oneloop_new();
         if (way == 1)
-            CHECK(oneloop_call_soon(loop, ONELOOP_HIGH, free_it, NULL, NULL) == 0);
+            CHECK(oneloop_call_soon(loop, ONELOOP_HIGH, free_it, NULL, NULL, NULL) == 0);
         int count = add_last(loop, -ESHUTDOWN);
         last.closed = way == 2;
         if (way == 2)
@@ -310,7 +310,7 @@ static pthread_key_t key;
 static void at_the_end(void *user) {
     oneloop_t *loop = user;
     bool right = oneloop_remove_handler(loop, 7) == -ENOENT && oneloop_strerror() != NULL &&
-                 oneloop_call_soon(loop, ONELOOP_NORMAL, NULL, NULL, NULL) == -EINVAL;
+                 oneloop_call_soon(loop, ONELOOP_NORMAL, NULL, NULL, NULL, NULL) == -EINVAL;
     if (!right)
         abort(); /* nobody asks this thread how many checks have failed */
 }

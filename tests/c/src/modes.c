@@ -124,9 +124,9 @@ static void note(oneloop_t *loop, void *user) {
 static void post_all(oneloop_t *loop, void *user) {
     static int numbers[] = {1, 2, 3};
     (void)user;
-    CHECK(oneloop_call_soon(loop, ONELOOP_IDLE, note, &numbers[2], NULL) == 0);
-    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, note, &numbers[1], NULL) == 0);
-    CHECK(oneloop_call_soon(loop, ONELOOP_HIGH, note, &numbers[0], NULL) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_IDLE, note, &numbers[2], NULL, NULL) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, note, &numbers[1], NULL, NULL) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_HIGH, note, &numbers[0], NULL, NULL) == 0);
 }
 
 static void are_in_order(oneloop_t *loop, oneloop_id id, void *user) {
@@ -140,8 +140,77 @@ static void are_in_order(oneloop_t *loop, oneloop_id id, void *user) {
 
 int test_posts_by_their_priorities(oneloop_t *loop) {
     begin();
-    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, post_all, NULL, NULL) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, post_all, NULL, NULL, NULL) == 0);
     CHECK(oneloop_add_timer(loop, MS, MS, are_in_order, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
+/* Names, counts and the dump as text; posts that are cancelled. */
+
+static void never_due(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)loop, (void)id, (void)user;
+    CHECK(!"called");
+}
+
+static int64_t no_limit(oneloop_t *loop, void *user) {
+    (void)loop, (void)user;
+    return ONELOOP_NEVER;
+}
+
+static void is_cancelled(oneloop_t *loop) {
+    CHECK(t.destroyed == 3 && t.calls == 0);
+    CHECK(oneloop_count(loop, ONELOOP_COUNT_POSTS) == 0);
+    end(loop);
+}
+
+static void no_call(oneloop_t *loop, void *user) {
+    (void)loop, (void)user;
+    t.calls++;
+}
+
+int test_names_counts_and_cancelled_posts(oneloop_t *loop) {
+    static char text[4096];
+    begin();
+    pair(t.ends);
+    int64_t handlers = oneloop_count(loop, ONELOOP_COUNT_HANDLERS);
+    int64_t timers = oneloop_count(loop, ONELOOP_COUNT_TIMERS);
+    oneloop_id handler, timer, hook, posts[3];
+    CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, never, &t, NULL,
+                              &handler) == 0);
+    CHECK(oneloop_add_timer(loop, 1000 * MS, 0, never_due, NULL, NULL, &timer) == 0);
+    CHECK(oneloop_add_hook(loop, no_limit, NULL, NULL, NULL, &hook) == 0);
+    CHECK(oneloop_count(loop, ONELOOP_COUNT_HANDLERS) == handlers + 1);
+    CHECK(oneloop_count(loop, ONELOOP_COUNT_TIMERS) == timers + 1);
+    CHECK(oneloop_count(loop, 99) == -EINVAL);
+    CHECK(oneloop_is_alive(loop) == 1);
+
+    CHECK(oneloop_set_name(loop, handler, "a reader in C") == 0);
+    CHECK(oneloop_set_name(loop, timer, "a timer in C") == 0);
+    CHECK(oneloop_set_name(loop, hook, "a hook in C") == 0);
+    CHECK(oneloop_set_name(loop, 7, "nothing") == -ENOENT);
+    CHECK(oneloop_set_name(loop, timer, NULL) == -EINVAL);
+    CHECK(oneloop_set_name(loop, timer, "\xff") == -EINVAL);
+    int length = oneloop_dump_text(loop, text, sizeof text);
+    CHECK(length > 0 && (size_t)length == strlen(text));
+    CHECK(strstr(text, "\"a reader in C\"") && strstr(text, "\"a timer in C\""));
+    CHECK(strstr(text, "\"a hook in C\"") && !strstr(text, "nothing"));
+    memset(text, 'x', sizeof text);
+    CHECK(oneloop_dump_text(loop, text, 10) > 9 && strlen(text) == 9 && text[10] == 'x');
+    CHECK(oneloop_dump_text(loop, NULL, 0) > 0);
+    CHECK(oneloop_dump_text(loop, NULL, 1) == -EINVAL);
+    CHECK(oneloop_remove_handler(loop, handler) == 0);
+    CHECK(oneloop_cancel_timer(loop, timer) == 0);
+    CHECK(oneloop_remove_hook(loop, hook) == 0);
+
+    for (int n = 0; n < 3; n++)
+        CHECK(oneloop_call_soon(loop, n, no_call, &t, destroy, &posts[n]) == 0);
+    CHECK(oneloop_count(loop, ONELOOP_COUNT_POSTS) == 3);
+    for (int n = 0; n < 3; n++) {
+        CHECK(oneloop_cancel_post(loop, posts[n]) == 0);
+        CHECK(oneloop_cancel_post(loop, posts[n]) == -ENOENT);
+    }
+    CHECK(t.destroyed == 0);
+    after_some_turns(loop, is_cancelled);
     return failures;
 }
 
@@ -172,11 +241,6 @@ static void no_end(oneloop_t *loop, int pid, int status, int error, void *user) 
 static void no_timer(oneloop_t *loop, oneloop_id id, void *user) {
     (void)loop, (void)id, (void)user;
     CHECK(!"due");
-}
-
-static int64_t no_limit(oneloop_t *loop, void *user) {
-    (void)loop, (void)user;
-    return ONELOOP_NEVER;
 }
 
 static void no_post(oneloop_t *loop, void *user) {
@@ -241,7 +305,7 @@ int test_removed_each_gives_its_data_back_once(oneloop_t *loop) {
     begin();
     memset(things, 0, sizeof things);
     pair(t.ends);
-    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, remove_each, NULL, NULL) == 0);
+    CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, remove_each, NULL, NULL, NULL) == 0);
     return failures;
 }
 
@@ -254,7 +318,7 @@ int test_the_loop_ends_and_each_gives_its_data_back_once(oneloop_t *outer) {
         oneloop_id ids[KINDS];
         oneloop_t *loop = oneloop_new();
         int child = add_each(loop, things, ids);
-        CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, no_post, &things[KINDS], give_back) == 0);
+        CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, no_post, &things[KINDS], give_back, NULL) == 0);
         if (closed)
             CHECK(oneloop_close(loop) == 0);
         oneloop_free(loop);
@@ -314,7 +378,7 @@ int test_what_keeps_a_loop_going(oneloop_t *outer) {
     CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, never, &t, destroy,
                               &watched) == 0);
     CHECK(oneloop_turn(loop, 0, NULL) == 0);
-    CHECK(oneloop_unref(loop, watched) == 0);
+    CHECK(oneloop_set_referenced(loop, watched, false) == 0);
     CHECK(oneloop_run(loop) == 0 && t.destroyed == 0);
     /* User data is given back before it returns. */
     CHECK(oneloop_add_timer(loop, 0, 0, remove_id, &watched, NULL, NULL) == 0);

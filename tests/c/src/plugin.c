@@ -48,7 +48,7 @@ int plugin_start(const oneloop_api *api, oneloop_t *loop) {
     return api->add_handler(loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, read_byte,
                             &t.destroyed, destroyed, NULL) |
            api->add_timer(loop, 1000000, 1000000, is_over, NULL, NULL, NULL) |
-           api->call_soon(loop, ONELOOP_NORMAL, posted, NULL, NULL);
+           api->call_soon(loop, ONELOOP_NORMAL, posted, NULL, NULL, NULL);
 }
 
 /* Whether each was called once. */

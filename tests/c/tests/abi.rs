@@ -52,6 +52,7 @@ tests! {
     again_is_called_in_the_next_turn
     a_descriptor_is_neither_changed_nor_closed
     posts_by_their_priorities
+    names_counts_and_cancelled_posts
     removed_each_gives_its_data_back_once
     the_loop_ends_and_each_gives_its_data_back_once
     a_timer_that_has_fired_can_be_set_again

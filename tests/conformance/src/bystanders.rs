@@ -75,7 +75,9 @@ impl Bystanders {
         let (reactor, waiting) = (stage.reactor.clone(), self.waiting.clone());
         let post = move || got(&waiting, &reactor);
         let remote = stage.reactor.remote();
-        let poster = thread::spawn(move || remote.call_soon(post).expect("open"));
+        let poster = thread::spawn(move || {
+            remote.call_soon(post).expect("open");
+        });
         self.poster = Some(poster);
     }
 

@@ -216,6 +216,9 @@ macro_rules! __cases {
                 a_due_timer_put_off_by_a_neighbour_goes_alone;
             posting:
                 posts_run_in_order
+                a_cancelled_post_is_not_called
+                a_post_can_be_cancelled_by_another
+                a_post_is_cancelled_on_its_own_loop_only
                 a_post_by_another_thread_wakes_the_loop
                 a_post_by_the_hosts_own_code_wakes_the_loop
                 a_stop_by_another_thread_wakes_the_loop
@@ -243,8 +246,9 @@ macro_rules! __cases {
                 what_a_stop_left_due_is_called_by_the_next_host
                 run_returns_when_nothing_is_left
                 run_returns_when_the_last_thing_is_taken_away
-                unref_takes_out_of_the_count
-                unref_takes_out_what_is_always_ready
+                what_is_not_referenced_does_not_count
+                what_is_referenced_again_counts_again
+                what_is_always_ready_need_not_count
                 a_stop_before_counts_once
                 a_stop_during_block_on_ends_no_other_driver
                 a_stop_starts_no_other_callback
@@ -438,7 +442,7 @@ macro_rules! __virtual_cases {
                 driven_on_another_thread_and_back
                 run_returns_when_nothing_is_left
                 run_returns_when_the_last_thing_is_taken_away
-                unref_takes_out_of_the_count
+                what_is_not_referenced_does_not_count
                 a_stop_starts_no_other_callback
                 an_idle_loop_stays_asleep
                 what_a_handler_leaves_in_a_queue_is_not_slept_over;

@@ -169,11 +169,15 @@ pub fn after_a_fork_the_child_is_told(stage: &mut Stage) {
             reactor.update_handler(calls.id, READ),
             reactor.remove_handler(calls.id),
             reactor.host("child").map(drop),
-            reactor.call_soon(|| {}).map_err(|error| error.into()),
+            reactor
+                .call_soon(|| {})
+                .map(drop)
+                .map_err(oneloop::Error::from),
             reactor
                 .remote()
                 .call_soon(|| {})
-                .map_err(|error| error.into()),
+                .map(drop)
+                .map_err(oneloop::Error::from),
         ]
         .iter()
         .all(|result| matches!(result, Err(error) if error.kind() == ErrorKind::Forked));

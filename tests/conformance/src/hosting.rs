@@ -230,7 +230,9 @@ pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
             Id::Handler(id) => reactor.remove_handler(id).expect("known"),
             _ => unreachable!("a handler"),
         }),
-        (true, |reactor, id| reactor.unref(id).expect("known")),
+        (true, |reactor, id| {
+            reactor.set_referenced(id, false).expect("known")
+        }),
         (true, |reactor, id| match id {
             Id::Handler(id) => reactor.update_handler(id, Interest::NONE).expect("known"),
             _ => unreachable!("a handler"),
@@ -239,7 +241,9 @@ pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
             Id::Timer(id) => reactor.cancel_timer(id).expect("known"),
             _ => unreachable!("a timer"),
         }),
-        (false, |reactor, id| reactor.unref(id).expect("known")),
+        (false, |reactor, id| {
+            reactor.set_referenced(id, false).expect("known")
+        }),
     ];
     for (on_handler, take) in ways {
         for by_hook in [true, false] {
@@ -281,7 +285,7 @@ pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
 }
 
 /// What is unreferenced does not keep `run` going, but fires while it runs.
-pub fn unref_takes_out_of_the_count(stage: &mut Stage) {
+pub fn what_is_not_referenced_does_not_count(stage: &mut Stage) {
     let sources = stage.sources;
     let reactor = &stage.reactor;
     let log = Log::default();
@@ -290,11 +294,11 @@ pub fn unref_takes_out_of_the_count(stage: &mut Stage) {
     let id = reactor
         .add_handler(a, READ, Mode::Level, move |_, _| seen.push(()))
         .expect("add_handler");
-    reactor.unref(id).expect("known");
+    reactor.set_referenced(id, false).expect("known");
     let every = reactor
         .call_every(Duration::from_secs(100), || {})
         .expect("open");
-    reactor.unref(every).expect("known");
+    reactor.set_referenced(every, false).expect("known");
     reactor.run().expect("nothing that counts");
     assert!(log.take().is_empty());
     reactor.call_later(2 * MS, || {}).expect("open");
@@ -305,13 +309,41 @@ pub fn unref_takes_out_of_the_count(stage: &mut Stage) {
     );
 }
 
+/// Both ways, as often as one likes. While a loop waits, too.
+pub fn what_is_referenced_again_counts_again(stage: &mut Stage) {
+    let reactor = stage.reactor.clone();
+    let (a, _b) = stage.sources.readable();
+    let handler = reactor
+        .add_handler(a, READ, Mode::Level, |_, _| {})
+        .expect("add_handler");
+    let timer = reactor
+        .call_every(Duration::from_secs(100), || {})
+        .expect("open");
+    let ids: [Id; 2] = [handler.into(), timer.into()];
+    for id in ids {
+        for is_referenced in [false, false, true, true, false] {
+            reactor.set_referenced(id, is_referenced).expect("known");
+        }
+    }
+    reactor.run().expect("nothing that counts");
+    for id in ids {
+        reactor.set_referenced(id, true).expect("known");
+        assert!(reactor.is_alive());
+        let again = reactor.clone();
+        let let_go = move || again.set_referenced(id, false).expect("known");
+        reactor.call_later(MS, let_go).expect("open");
+        reactor.run().expect("run");
+        assert!(!reactor.is_alive());
+    }
+}
+
 /// So is a handler that is ready in every turn.
-pub fn unref_takes_out_what_is_always_ready(stage: &mut Stage) {
+pub fn what_is_always_ready_need_not_count(stage: &mut Stage) {
     let reactor = &stage.reactor;
     let program = std::env::current_exe().expect("a program");
     let file = std::fs::File::open(program).expect("a regular file");
     let calls = stage.watch(file, READ, Mode::Level);
-    reactor.unref(calls.id).expect("known");
+    reactor.set_referenced(calls.id, false).expect("known");
     reactor.run().expect("nothing that counts");
     reactor.call_later(2 * MS, || {}).expect("open");
     reactor.run().expect("run");

@@ -1,9 +1,10 @@
 //! Clauses 20 and 21: posts and wakes.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use oneloop::{Action, ErrorKind, Interest, Mode, Priority, Reactor};
+use oneloop::{Action, ErrorKind, Interest, Mode, PostId, Priority, Reactor};
 
 use crate::stage::{Drops, Number, after_turns, ours};
 use crate::tools::readable;
@@ -20,6 +21,97 @@ pub fn posts_run_in_order(stage: &mut Stage) {
     }
     stage.turns(1);
     log.expect(&(0..100).collect::<Vec<_>>());
+}
+
+/// A post that is cancelled is not called, and its callback is dropped, once. The others keep their order.
+pub fn a_cancelled_post_is_not_called(stage: &mut Stage) {
+    for priority in [Priority::High, Priority::Normal, Priority::Idle] {
+        let (log, drops) = (Log::default(), Drops::default());
+        let reactor = &stage.reactor;
+        let ids: Vec<_> = (0..5)
+            .map(|n| {
+                let (log, dropped) = (log.clone(), drops.guard());
+                let post = move || {
+                    let _dropped = &dropped;
+                    log.push(n);
+                };
+                reactor.call_soon_with(priority, post).expect("open")
+            })
+            .collect();
+        for n in [0, 3] {
+            reactor.cancel_post(ids[n]).expect("it waits");
+            let again = reactor.cancel_post(ids[n]).expect_err("twice");
+            assert_eq!(again.kind(), ErrorKind::UnknownId);
+        }
+        assert_eq!(drops.count(), 2);
+        let stopper = reactor.clone();
+        let stop = move || stopper.stop();
+        reactor.call_soon_with(priority, stop).expect("open");
+        stage.run();
+        log.expect(&[1, 2, 4]);
+        assert_eq!(drops.count(), 5);
+        for id in ids {
+            let late = stage.reactor.cancel_post(id).expect_err("over");
+            assert_eq!(late.kind(), ErrorKind::UnknownId);
+        }
+    }
+}
+
+/// Also by another post of the same turn, by which time the turn has taken it up, and after a stop.
+pub fn a_post_can_be_cancelled_by_another(stage: &mut Stage) {
+    let (log, drops) = (Log::default(), Drops::default());
+    let ids: Arc<Mutex<Vec<PostId>>> = Arc::default();
+    for n in 0..6 {
+        let (reactor, log, ids, dropped) = (
+            stage.reactor.clone(),
+            log.clone(),
+            ids.clone(),
+            drops.guard(),
+        );
+        let ids_of_posts = ids.clone();
+        let post = move || {
+            let _dropped = &dropped;
+            log.push(n);
+            let ids = ids_of_posts.lock().expect("no panic").clone();
+            if n == 1 {
+                // The post that runs, one that ran, and two that wait.
+                for n in [1, 0] {
+                    let error = reactor.cancel_post(ids[n]).expect_err("begun");
+                    assert_eq!(error.kind(), ErrorKind::UnknownId);
+                }
+                for n in [2, 4] {
+                    reactor.cancel_post(ids[n]).expect("it waits");
+                }
+                reactor.stop();
+            }
+        };
+        let id = stage.reactor.call_soon(post).expect("open");
+        ids.lock().expect("no panic").push(id);
+    }
+    stage.run();
+    log.expect(&[0, 1]);
+    stage.turns(2);
+    log.expect(&[3, 5]);
+    assert_eq!(drops.count(), 6);
+}
+
+/// An id means nothing on another loop, nor after the loop was closed.
+pub fn a_post_is_cancelled_on_its_own_loop_only(stage: &mut Stage) {
+    let other = Reactor::new().expect("another loop");
+    let log = Log::default();
+    let seen = log.clone();
+    let id = stage
+        .reactor
+        .call_soon(move || seen.push(()))
+        .expect("open");
+    other.call_soon(|| {}).expect("open");
+    let unknown = other.cancel_post(id).expect_err("of another loop");
+    assert_eq!(unknown.kind(), ErrorKind::UnknownId);
+    stage.turns(1);
+    log.expect(&[()]);
+    stage.reactor.close();
+    let closed = stage.reactor.cancel_post(id).expect_err("closed");
+    assert_eq!(closed.kind(), ErrorKind::Closed);
 }
 
 /// A post by another thread wakes a loop that sleeps.
@@ -218,7 +310,9 @@ pub fn idle_posts_have_turns_of_their_own(stage: &mut Stage) {
                 .call_later(Duration::ZERO, fire)
                 .expect("open");
         },
-        |stage, other| stage.reactor.call_soon(other).expect("open"),
+        |stage, other| {
+            stage.reactor.call_soon(other).expect("open");
+        },
     ];
     for add in others {
         let turns = Log::default();

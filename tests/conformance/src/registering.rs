@@ -1430,7 +1430,7 @@ pub fn a_stale_id_never_means_another_handler(stage: &mut Stage) {
         reactor.update_handler(first.id, NONE),
         reactor.rearm_handler(first.id),
         reactor.remove_handler(first.id),
-        reactor.unref(first.id),
+        reactor.set_referenced(first.id, false),
     ] {
         assert_eq!(result.expect_err("stale").kind(), ErrorKind::UnknownId);
     }

@@ -102,7 +102,9 @@ pub fn an_update_that_changes_nothing_finds_the_new_file(stage: &mut Stage) {
         let (reactor, id) = (stage.reactor.clone(), calls.id);
         let update = move || reactor.update_handler(id, READ).expect("mended");
         match in_callback {
-            true => stage.reactor.call_soon(update).expect("open"),
+            true => {
+                stage.reactor.call_soon(update).expect("open");
+            }
             false => update(),
         }
         stage.turns(4);

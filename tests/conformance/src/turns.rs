@@ -242,13 +242,13 @@ pub fn every_method_can_be_called_in_every_callback(stage: &mut Stage) {
         reactor.rearm_handler(id).expect("known");
         let has_number = sources == Sources::Descriptors;
         assert_eq!(reactor.handler_fd(id).is_ok(), has_number);
-        reactor.unref(id).expect("known");
+        reactor.set_referenced(id, false).expect("known");
         reactor.remove_handler(id).expect("known");
         let timer = reactor
             .call_later(Duration::from_secs(100), || {})
             .expect("open");
         reactor.reset_timer(timer, Instant::now()).expect("known");
-        reactor.unref(timer).expect("known");
+        reactor.set_referenced(timer, false).expect("known");
         reactor.cancel_timer(timer).expect("known");
         let timer = reactor
             .call_every(Duration::from_secs(100), || {})

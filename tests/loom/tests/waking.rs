@@ -49,6 +49,36 @@ fn posts_of_one_thread_in_order() {
     });
 }
 
+/// A post that another thread cancels is called, or the thread is told that it was cancelled; it may be both
+/// where the call is under way. Its callback is dropped once, and the other post is called.
+#[test]
+fn a_post_that_another_thread_cancels() {
+    explore_both("a_post_that_another_thread_cancels", |until| {
+        let reactor = Reactor::new().unwrap();
+        let (count, calls) = (Count::default(), Count::default());
+        let (called, held) = (calls.clone(), Arc::new(()));
+        let in_post = held.clone();
+        let post = move || {
+            called.up();
+            drop(in_post);
+        };
+        let id = reactor.call_soon(post).unwrap();
+        let ran = count.clone();
+        reactor.call_soon(move || ran.up()).unwrap();
+        let other = reactor.clone();
+        let thread = thread::spawn(move || other.cancel_post(id).is_ok());
+        until(&reactor, &count, 1);
+        let cancelled = thread.join().unwrap();
+        assert!(cancelled || calls.get() == 1);
+        assert!(calls.get() <= 1);
+        // What was cancelled too late is forgotten by the next post.
+        let ran = count.clone();
+        reactor.call_soon(move || ran.up()).unwrap();
+        until(&reactor, &count, 2);
+        assert_eq!(Arc::strong_count(&held), 1);
+    });
+}
+
 #[test]
 fn a_timer_of_another_thread() {
     explore_both("a_timer_of_another_thread", |until| {
@@ -269,7 +299,7 @@ fn the_last_handler_and_timer_go_while_it_sleeps() {
         let timer = reactor.call_later(HOUR, || {}).unwrap();
         let (one, two) = (reactor.clone(), reactor.clone());
         let remove = move || one.remove_handler(handler).unwrap();
-        let unref = move || two.unref(timer).unwrap();
+        let unref = move || two.set_referenced(timer, false).unwrap();
         let threads = [thread::spawn(remove), thread::spawn(unref)];
         reactor.run().unwrap();
         join(threads);

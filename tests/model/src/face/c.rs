@@ -138,7 +138,7 @@ impl Calls for C {
 
     fn unref_handler(&self, reactor: &Reactor, id: u64) -> Result<(), Fault> {
         // SAFETY: see above.
-        Fault::check(unsafe { oneloop_unref(as_ptr(reactor), id) })?;
+        Fault::check(unsafe { oneloop_set_referenced(as_ptr(reactor), id, false) })?;
         Ok(())
     }
 
@@ -214,7 +214,14 @@ impl Calls for C {
         // SAFETY: see above.
         pass(part, |user| unsafe {
             let r#loop = as_ptr(reactor);
-            oneloop_call_soon(r#loop, priority, Some(on_post), user, Some(destroy))
+            oneloop_call_soon(
+                r#loop,
+                priority,
+                Some(on_post),
+                user,
+                Some(destroy),
+                null_mut(),
+            )
         })?;
         Ok(())
     }
@@ -280,7 +287,7 @@ impl Calls for C {
                 2 => oneloop_rearm_handler(r#loop, id),
                 3 => oneloop_remove_handler(r#loop, id),
                 4 => oneloop_handler_fd(r#loop, id),
-                5 => oneloop_unref(r#loop, id),
+                5 => oneloop_set_referenced(r#loop, id, false),
                 6 => oneloop_cancel_timer(r#loop, id),
                 7 => oneloop_reset_timer(r#loop, id, i64::from(number)),
                 8 => oneloop_reset_timer_at(r#loop, id, number, i64::MIN, i64::MAX),
@@ -291,7 +298,7 @@ impl Calls for C {
                 13 => oneloop_add_handler(r#loop, 0, 1, 99, handler, user, none, no_id),
                 14 => oneloop_add_timer(r#loop, 0, -1, timer, user, none, no_id),
                 15 => oneloop_add_timer(r#loop, 0, 0, None, user, none, no_id),
-                16 => oneloop_call_soon(r#loop, 77, post, user, none),
+                16 => oneloop_call_soon(r#loop, 77, post, user, none, null_mut()),
                 17 => oneloop_add_hook(r#loop, None, post, user, none, no_id),
                 18 => oneloop_add_signal(r#loop, number, None, user, none, no_id),
                 _ => oneloop_add_child(r#loop, number, None, user, none, no_id),

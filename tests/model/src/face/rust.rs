@@ -43,7 +43,7 @@ impl Calls for Rust {
     }
 
     fn unref_handler(&self, reactor: &Reactor, id: u64) -> Result<(), Fault> {
-        Ok(reactor.unref(HandlerId::from_bits(id))?)
+        Ok(reactor.set_referenced(HandlerId::from_bits(id), false)?)
     }
 
     fn set_timer(&self, reactor: &Reactor, set: Set, mut part: Part) -> Result<u64, Fault> {
@@ -86,12 +86,12 @@ impl Calls for Rust {
     }
 
     fn unref_timer(&self, reactor: &Reactor, id: u64) -> Result<(), Fault> {
-        Ok(reactor.unref(TimerId::from_bits(id))?)
+        Ok(reactor.set_referenced(TimerId::from_bits(id), false)?)
     }
 
     fn post(&self, reactor: &Reactor, urgency: Urgency, part: Part) -> Result<(), Fault> {
         let posted = reactor.call_soon_with(urgency.priority(), move || part.post());
-        Ok(posted.map_err(oneloop::Error::from)?)
+        Ok(posted.map(drop).map_err(oneloop::Error::from)?)
     }
 
     fn add_hook(&self, reactor: &Reactor, mut before: Part, mut after: Part) -> Result<u64, Fault> {

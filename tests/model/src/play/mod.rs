@@ -238,6 +238,7 @@ impl Play {
             _ => {
                 let priority = urgency.priority();
                 let posted = self.remote.call_soon_with(priority, move || part.post());
+                let posted = posted.map(drop);
                 posted.map_err(|error| oneloop::Error::from(error).into())
             }
         };
