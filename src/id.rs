@@ -135,10 +135,51 @@ ids! {
 /// The id of a posted callback, for [`Reactor::cancel_post`](crate::Reactor::cancel_post).
 ///
 /// An id stays unique on its loop for the next trillion posts, and means nothing on other loops.
+// The number of the post in the upper bits, so that the next id is a sum; then that of the loop, of which there
+// are four million, and which is not 0; and the priority.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PostId(pub(crate) u64);
 
 impl PostId {
+    const PRIORITY_BITS: u32 = 2;
+    const LOOP_BITS: u32 = 22;
+    const OTHER_BITS: u32 = Self::PRIORITY_BITS + Self::LOOP_BITS;
+
+    /// The ids of the first posts of a loop, by priority.
+    pub(crate) fn first_of_each() -> [PostId; 3] {
+        static LOOPS: AtomicU64 = AtomicU64::new(0);
+        let most = (1 << Self::LOOP_BITS) - 1;
+        let number = LOOPS.fetch_add(1, Ordering::Relaxed) % most + 1;
+        [0, 1, 2].map(|priority| PostId(number << Self::PRIORITY_BITS | priority))
+    }
+
+    /// The one `count` posts later.
+    #[inline]
+    pub(crate) fn plus(self, count: u64) -> PostId {
+        PostId(self.0.wrapping_add(count << Self::OTHER_BITS))
+    }
+
+    /// The one `count` posts before.
+    pub(crate) fn minus(self, count: u64) -> PostId {
+        PostId(self.0.wrapping_sub(count << Self::OTHER_BITS))
+    }
+
+    /// How many posts after `other` it is, on the same loop and of the same priority. None if it is of another.
+    pub(crate) fn since(self, other: PostId) -> Option<u64> {
+        let difference = self.0.wrapping_sub(other.0);
+        let is_alike = difference & ((1 << Self::OTHER_BITS) - 1) == 0;
+        is_alike.then_some(difference >> Self::OTHER_BITS)
+    }
+
+    pub(crate) fn is_before(self, other: PostId) -> bool {
+        (self.0.wrapping_sub(other.0) as i64) < 0
+    }
+
+    #[inline]
+    pub(crate) fn priority(self) -> usize {
+        self.0 as usize & ((1 << Self::PRIORITY_BITS) - 1)
+    }
+
     /// Returns the id as a number, for callers that can keep nothing else, such as C. It is never 0.
     pub fn to_bits(self) -> u64 {
         self.0
@@ -197,6 +238,25 @@ impl From<TimerId> for Id {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_post_is_that_of_one_loop_and_one_priority() {
+        let [ours, theirs] = [(); 2].map(|()| PostId::first_of_each());
+        let first = ours[1];
+        for count in [0, 1, 1 << 39] {
+            let id = first.plus(count);
+            assert_eq!((id.since(first), id.priority()), (Some(count), 1));
+            assert_eq!(id.minus(count), first);
+            assert!(id.is_before(id.plus(1)) && !id.is_before(id));
+            for other in [ours[0], ours[2], theirs[1], PostId(0)] {
+                assert_eq!(id.since(other), None);
+            }
+        }
+        // After a trillion they begin again.
+        assert_eq!(first.plus((1 << 40) + 1), first.plus(1));
+        assert!(first.minus(1).is_before(first));
+        assert_eq!(first.since(first.minus(1)), Some(1));
+    }
 
     #[test]
     fn a_full_table_is_an_error() {

@@ -54,29 +54,25 @@ pub(crate) struct Inbox {
     flags: AtomicU8,
     /// A callback of this turn has woken a task. Nobody but the driving thread looks.
     woken: AtomicBool,
-    /// How many posts of each priority were begun, those that were cancelled included. Only the driving
-    /// thread writes it; others may see less than is.
+    /// Of each priority, the id of the next post to be called. Only the driving thread writes it; others may
+    /// see an earlier one.
     begun: [AtomicU64; 3],
-    /// What tells the ids of its posts from those of other loops.
-    tag: PostTag,
     /// The process that it belongs to.
     forks: u32,
 }
 
-/// Posts of one priority, by number: the first post has the number 0.
-#[derive(Default)]
+/// Posts of one priority.
 struct Line {
     posts: VecDeque<Post>,
-    /// The number of the first in `posts`. A driver has taken those before.
-    first: u64,
+    /// The id of the next post.
+    next: PostId,
+    /// The posts that were cancelled, and that no turn has come to.
+    cancelled: BTreeSet<u64>,
 }
 
-#[derive(Default)]
 struct Queue {
     /// By priority.
     lines: [Line; 3],
-    /// Priority and number of posts that were cancelled, and that no turn has come to.
-    cancelled: BTreeSet<(usize, u64)>,
     /// Descriptors of virtual sources that became ready.
     ready_sources: Vec<Key>,
     closed: bool,
@@ -85,20 +81,16 @@ struct Queue {
 impl Queue {
     fn close(&mut self) -> [VecDeque<Post>; 3] {
         self.closed = true;
-        self.cancelled.clear();
-        self.lines.each_mut().map(|line| mem::take(&mut line.posts))
+        self.lines.each_mut().map(|line| {
+            line.cancelled.clear();
+            mem::take(&mut line.posts)
+        })
     }
 }
 
 impl Line {
-    /// The number of the next post.
-    fn end(&self) -> u64 {
-        self.first + self.posts.len() as u64
-    }
-
     /// Appends all to `to`, in no time if that is empty.
     fn move_all(&mut self, to: &mut VecDeque<Post>) {
-        self.first = self.end();
         match to.is_empty() {
             true => mem::swap(&mut self.posts, to),
             false => to.append(&mut self.posts),
@@ -108,14 +100,12 @@ impl Line {
 
     fn move_first(&mut self, count: usize, to: &mut VecDeque<Post>) {
         let count = count.min(self.posts.len());
-        self.first += count as u64;
         to.extend(self.posts.drain(..count));
         let used = self.posts.len() + to.len();
         shrink(&mut self.posts, used);
     }
 
     fn put_back(&mut self, mut left_over: VecDeque<Post>) {
-        self.first -= left_over.len() as u64;
         left_over.append(&mut self.posts);
         self.posts = left_over;
     }
@@ -132,18 +122,28 @@ unsafe impl Sync for Inbox {}
 
 impl Inbox {
     pub(crate) fn new(wake: Weak<dyn Wake>) -> Inbox {
+        let first = PostId::first_of_each();
+        let lines = first.map(|next| Line {
+            posts: VecDeque::new(),
+            next,
+            cancelled: BTreeSet::new(),
+        });
         Inbox {
             wake,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                lines,
+                ready_sources: Vec::new(),
+                closed: false,
+            }),
             flags: AtomicU8::new(ASLEEP),
             woken: AtomicBool::new(false),
-            begun: [(); 3].map(|()| AtomicU64::new(0)),
-            tag: PostTag::new(),
+            begun: first.map(|first| AtomicU64::new(first.0)),
             forks: fork::generation(),
         }
     }
 
     /// This is a child of the process that it belongs to.
+    #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.forks != fork::seen()
     }
@@ -183,7 +183,8 @@ impl Inbox {
             return Err((Error::new(call, Cause::Closed), parts));
         }
         let line = &mut queue.lines[priority as usize];
-        let id = self.tag.id(priority as usize, line.end());
+        let id = line.next;
+        line.next = id.plus(1);
         let callback = make(parts, id);
         line.posts.push_back(Post { callback, location });
         drop(queue);
@@ -203,53 +204,57 @@ impl Inbox {
         if queue.closed {
             return Err(Error::new(call, Cause::Closed));
         }
-        let (line, low) = self.tag.parts(id).ok_or_else(unknown)?;
-        let begun = self.begun[line].load(Relaxed);
-        let number = begun + (low.wrapping_sub(begun) & PostTag::NUMBERS);
-        if number >= queue.lines[line].end() || !queue.cancelled.insert((line, number)) {
+        let line = queue.lines.get_mut(id.priority()).ok_or_else(unknown)?;
+        let begun = self.begun(id.priority());
+        let (Some(age), Some(end)) = (id.since(begun), line.next.since(begun)) else {
+            return Err(unknown());
+        };
+        if age >= end || !line.cancelled.insert(id.0) {
             return Err(unknown());
         }
         self.flags.fetch_or(CANCELLED, AcqRel);
-        let Line { posts, first } = &mut queue.lines[line];
-        let waiting = number
-            .checked_sub(*first)
-            .and_then(|at| posts.get_mut(at as usize));
+        let taken = end - line.posts.len() as u64;
+        let waiting = age.checked_sub(taken);
+        let waiting = waiting.and_then(|at| line.posts.get_mut(at as usize));
         // Of no size, so that it takes no memory.
         let nothing = || -> PostCallback { Box::new(|| Ok(())) };
         Ok(waiting.map(|post| mem::replace(&mut post.callback, nothing())))
     }
 
-    /// A post is about to be called, the next of its priority. Gives its number.
-    #[inline]
-    pub(super) fn begin_post(&self, priority: Priority) -> u64 {
-        let begun = &self.begun[priority as usize];
-        let number = begun.load(Relaxed);
-        begun.store(number + 1, Relaxed);
-        number
+    /// The next post of a priority to be called.
+    pub(super) fn begun(&self, priority: usize) -> PostId {
+        PostId(self.begun[priority].load(Relaxed))
     }
 
-    /// Whether the post was cancelled.
+    /// A post is about to be called.
     #[inline]
-    pub(super) fn is_cancelled(&self, priority: Priority, number: u64) -> bool {
-        self.has(CANCELLED) && self.take_cancelled(priority as usize, number)
+    pub(super) fn begin(&self, priority: Priority, id: PostId) {
+        self.begun[priority as usize].store(id.plus(1).0, Relaxed);
     }
 
+    /// The loop was told to stop, or posts were cancelled.
+    #[inline]
+    pub(super) fn is_interfered(&self) -> bool {
+        self.has(STOP | CANCELLED)
+    }
+
+    /// Whether a post was cancelled.
     #[cold]
-    fn take_cancelled(&self, line: usize, number: u64) -> bool {
+    pub(super) fn take_cancelled(&self, id: PostId) -> bool {
         let mut queue = self.queue();
-        let is_cancelled = queue.cancelled.remove(&(line, number));
+        let cancelled = &mut queue.lines[id.priority()].cancelled;
+        let is_cancelled = cancelled.remove(&id.0);
         // Those before were begun while another thread cancelled them.
-        while let Some(&late) = queue.cancelled.range((line, 0)..(line, number)).next() {
-            queue.cancelled.remove(&late);
+        while let Some(&first) = cancelled.first() {
+            if id.is_before(PostId(first)) {
+                break;
+            }
+            cancelled.pop_first();
         }
-        if queue.cancelled.is_empty() {
+        if queue.lines.iter().all(|line| line.cancelled.is_empty()) {
             self.flags.fetch_and(!CANCELLED, AcqRel);
         }
         is_cancelled
-    }
-
-    pub(super) fn id_of(&self, priority: Priority, number: u64) -> PostId {
-        self.tag.id(priority as usize, number)
     }
 
     /// A virtual source is ready, on which the descriptor `key` is. True if the loop sleeps, and the
@@ -270,6 +275,7 @@ impl Inbox {
         }
     }
 
+    #[inline]
     fn signal(&self, what: u8) {
         if self.ask_for(what) {
             self.unpark();
@@ -409,38 +415,43 @@ impl Inbox {
         queue.lines.iter().map(|line| line.posts.capacity()).sum()
     }
 
-    /// Copies up to `count` posts of a priority that wait to be taken, from a number on. Gives the number to go
-    /// on from, if there are more.
+    /// Copies up to `count` posts of a priority that wait to be taken, from one on. Gives the one to go on from,
+    /// if there are more.
     pub(super) fn copy(
         &self,
         priority: Priority,
-        from: u64,
+        from: Option<PostId>,
         count: usize,
         copied: &mut Vec<PostInfo>,
-    ) -> Option<u64> {
+    ) -> Option<PostId> {
         let queue = self.queue();
         let line = &queue.lines[priority as usize];
-        let from = from.max(line.first);
-        let posts = line.posts.iter().skip((from - line.first) as usize);
-        for (number, post) in (from..).zip(posts.take(count)) {
-            if !queue.cancelled.contains(&(priority as usize, number)) {
+        let len = line.posts.len();
+        // Those that a turn has taken meanwhile are not there any more.
+        let left = from.and_then(|from| line.next.since(from));
+        let skipped = left.map_or(0, |left| len.saturating_sub(left as usize));
+        let first = line.next.minus((len - skipped) as u64);
+        for (n, post) in (0..).zip(line.posts.iter().skip(skipped).take(count)) {
+            let id = first.plus(n);
+            if !line.cancelled.contains(&id.0) {
                 copied.push(PostInfo {
-                    id: self.id_of(priority, number),
+                    id,
                     priority,
                     location: post.location,
                 });
             }
         }
-        let next = from + count as u64;
-        (next < line.end()).then_some(next)
+        (skipped + count < len).then(|| first.plus(count as u64))
     }
 
     /// How many posts wait to be called.
     pub(super) fn waiting(&self) -> usize {
         let queue = self.queue();
-        let lines = queue.lines.iter().zip(&self.begun);
-        let waiting = lines.map(|(line, begun)| line.end().saturating_sub(begun.load(Relaxed)));
-        (waiting.sum::<u64>() as usize).saturating_sub(queue.cancelled.len())
+        let waiting = |(priority, line): (usize, &Line)| {
+            let waiting = line.next.since(self.begun(priority)).unwrap_or(0) as usize;
+            waiting.saturating_sub(line.cancelled.len())
+        };
+        queue.lines.iter().enumerate().map(waiting).sum()
     }
 
     /// Puts posts back that were not called, before those that came later. Gives them back to be
@@ -478,6 +489,7 @@ impl Inbox {
         }
     }
 
+    #[inline]
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -498,54 +510,5 @@ fn shrink(line: &mut VecDeque<Post>, used: usize) {
     const ROOM: usize = 1024;
     if line.capacity() > ROOM && used < line.capacity() / 8 {
         line.shrink_to(used);
-    }
-}
-
-/// Makes the ids of one loop's posts: a number for the loop, which is not 0 and of which there are 4 million
-/// before they repeat, the priority, and the lower bits of the post's number.
-struct PostTag(u64);
-
-impl PostTag {
-    const NUMBER_BITS: u32 = 40;
-    const NUMBERS: u64 = (1 << Self::NUMBER_BITS) - 1;
-    const PRIORITY_BITS: u32 = 2;
-
-    fn new() -> PostTag {
-        static LOOPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let most = (1 << (u64::BITS - Self::NUMBER_BITS - Self::PRIORITY_BITS)) - 1;
-        let number = LOOPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % most + 1;
-        PostTag(u64::from(number) << (Self::NUMBER_BITS + Self::PRIORITY_BITS))
-    }
-
-    #[inline]
-    fn id(&self, priority: usize, number: u64) -> PostId {
-        PostId(self.0 | (priority as u64) << Self::NUMBER_BITS | number & Self::NUMBERS)
-    }
-
-    /// Priority and lower bits of the number, if the id is of this loop.
-    fn parts(&self, id: PostId) -> Option<(usize, u64)> {
-        let (number, rest) = (id.0 & Self::NUMBERS, id.0 >> Self::NUMBER_BITS);
-        let priority = (rest & ((1 << Self::PRIORITY_BITS) - 1)) as usize;
-        let is_ours = self.id(priority, number) == id && priority < 3;
-        is_ours.then_some((priority, number))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_that_of_one_loop_and_one_post() {
-        let [tag, other] = [PostTag::new(), PostTag::new()];
-        for priority in [0, 1, 2] {
-            for number in [0, 1, PostTag::NUMBERS, PostTag::NUMBERS + 7] {
-                let id = tag.id(priority, number);
-                assert_eq!(tag.parts(id), Some((priority, number & PostTag::NUMBERS)));
-                assert_eq!(other.parts(id), None);
-            }
-        }
-        assert_eq!(tag.parts(PostId(tag.0 | 3 << PostTag::NUMBER_BITS)), None);
-        assert_eq!(tag.parts(PostId(0)), None);
     }
 }

@@ -107,14 +107,14 @@ impl Observers {
     #[inline]
     pub(super) fn begin_post(
         &self,
-        id: impl FnOnce() -> PostId,
+        id: PostId,
         location: &'static Location<'static>,
     ) -> Option<Observed> {
         match self.is_observed() {
             false => None,
             true => {
                 let (kind, none) = (CallbackKind::Post, Details::default());
-                Some(Observed::new(kind, id().into(), location, &none))
+                Some(Observed::new(kind, id.into(), location, &none))
             }
         }
     }

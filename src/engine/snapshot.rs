@@ -45,10 +45,13 @@ impl Core {
         });
         let mut posts = Vec::new();
         for priority in [Priority::High, Priority::Normal, Priority::Idle] {
-            let mut next = Some(0);
-            while let Some(from) = next {
+            let mut from = None;
+            loop {
                 posts.reserve(SOME);
-                next = self.inbox.copy(priority, from, SOME, &mut posts);
+                from = self.inbox.copy(priority, from, SOME, &mut posts);
+                if from.is_none() {
+                    break;
+                }
             }
         }
         Ok(Snapshot {

@@ -659,22 +659,29 @@ impl<'c> Driver<'c> {
             return Ok(state);
         }
         drop(state);
+        let (inbox, observers) = (&core.inbox, &core.observers);
+        let mut next = inbox.begun(priority as usize);
         let (mut taken, mut cancelled) = (0, 0);
         while taken < now {
+            // Both are looked for at once, before each post.
+            let is_interfered = inbox.is_interfered();
+            if is_interfered && inbox.is_stopped() || inbox.is_forked() {
+                break;
+            }
             let posts = &mut self.turn_state.posts[priority as usize];
-            let Some(post) = core.unless_stopped(|| posts.pop_front()) else {
+            let Some(post) = posts.pop_front() else {
                 break;
             };
             taken += 1;
-            let number = core.inbox.begin_post(priority);
-            if core.inbox.is_cancelled(priority, number) {
+            let id = next;
+            next = id.plus(1);
+            inbox.begin(priority, id);
+            if is_interfered && inbox.take_cancelled(id) {
                 cancelled += 1;
                 continue;
             }
             turn.called += 1;
             let Post { callback, location } = post;
-            let observers = &core.observers;
-            let id = || core.inbox.id_of(priority, number);
             let mut observed = observers.begin_post(id, location);
             let result = observe::call(&mut observed, callback);
             let run = observed.as_ref().map(Observed::run);
@@ -684,7 +691,7 @@ impl<'c> Driver<'c> {
             if let Err(error) = result {
                 observers.fail(&FailedCallback {
                     kind: CallbackKind::Post,
-                    id: id().into(),
+                    id: id.into(),
                     name: None,
                     fd: None,
                     location,

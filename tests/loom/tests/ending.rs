@@ -166,7 +166,7 @@ fn a_loop_that_another_thread_closes() {
             reactor.call_soon(move || drop(dropped)).unwrap();
         }
         let (remote, other, dropped) = (reactor.remote(), reactor.clone(), drops.on_drop());
-        let post = move || match remote.call_soon(move || drop(dropped)) {
+        let post = move || match remote.call_soon(move || drop(dropped)).map(drop) {
             Ok(()) => {}
             Err(error) => assert_eq!(Error::from(error).kind(), ErrorKind::Closed),
         };
@@ -228,7 +228,7 @@ fn a_loop_that_is_dropped_while_others_post() {
         let reactor = reactor();
         let drops = Count::default();
         let (remote, dropped) = (reactor.remote(), drops.on_drop());
-        let post = move || match remote.call_soon(move || drop(dropped)) {
+        let post = move || match remote.call_soon(move || drop(dropped)).map(drop) {
             Ok(()) => {}
             Err(error) => assert_eq!(Error::from(error).kind(), ErrorKind::Closed),
         };

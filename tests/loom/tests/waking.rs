@@ -278,7 +278,9 @@ fn a_stop_loses_no_post() {
         let anchor = reactor.call_later(HOUR, || {}).unwrap();
         let (count, stopper, remote) = (Count::default(), reactor.remote(), reactor.remote());
         let ran = count.clone();
-        let post = move || remote.call_soon(move || ran.up()).unwrap();
+        let post = move || {
+            remote.call_soon(move || ran.up()).unwrap();
+        };
         let threads = [thread::spawn(post), thread::spawn(move || stopper.stop())];
         reactor.run().unwrap();
         reactor.cancel_timer(anchor).unwrap();
