@@ -148,9 +148,10 @@ impl<M: Threading> Watch<M> for Watched<M> {
 
     fn new(descriptor: Descriptor<M>) -> Result<Watched<M>> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        // SAFETY: the descriptor owns a handle of the reactor, which stays open, and means the same file
-        // while it is watched.
-        let fd = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
+        // The descriptor owns a handle of the reactor. It stays open, and means the same file while it is
+        // watched. (The function that says so by being unsafe would need tokio 1.53.3.)
+        #[allow(deprecated)]
+        let fd = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
         Ok(Watched {
             fd,
             runtime: runtime.id(),
