@@ -14,7 +14,7 @@ mod on_poll;
 mod on_tokio;
 
 const HELP: &str = "\
-usage: migrating STEP [ADDRESS]
+Usage: cargo run --release --example migrating -- STEP [ADDRESS]
 
 Serves a chat at ADDRESS (127.0.0.1:7000) until a client sends `/stop`. Lines go to all other clients.
 STEP is 1 (poll(2)), 2 (oneloop), 3 (inside tokio) or 4 (async tasks). Steps 3 and 4 report the number
