@@ -256,7 +256,10 @@ impl Reactor {
                 Ok(())
             }) as _
         };
-        let posted = self.core.inbox.post_with("call_soon", priority, (), make);
+        let posted = self
+            .core
+            .inbox
+            .post_with("call_soon", Location::caller(), priority, (), make);
         posted.map_err(|(error, ())| error)
     }
 

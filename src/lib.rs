@@ -123,6 +123,7 @@ mod priority;
 mod reactor;
 #[cfg(all(epoll, target_os = "linux"))]
 mod seccomp;
+mod share;
 #[cfg(all(unix, feature = "signal"))]
 mod signal;
 mod snapshot;
@@ -149,6 +150,7 @@ pub use poller::PollerKind;
 pub use poller::testing;
 pub use priority::Priority;
 pub use reactor::{Builder, LocalReactor, Reactor, Remote, WeakReactor};
+pub use share::{LoopCell, With};
 pub use snapshot::{
     DriverInfo, HandlerInfo, HookInfo, LoopEvent, PostInfo, RateLimit, ReadinessBy, Snapshot,
     TimerInfo,

@@ -808,7 +808,7 @@ impl<M: Threading> Reactor<M> {
         R: IntoResult,
     {
         let inbox = &self.core.inbox;
-        inbox.post("call_soon", Priority::Normal, callback)
+        inbox.post("call_soon", Location::caller(), Priority::Normal, callback)
     }
 
     /// As [`call_soon`](Self::call_soon), before the turn's handlers or only when there is nothing
@@ -824,7 +824,7 @@ impl<M: Threading> Reactor<M> {
         R: IntoResult,
     {
         let inbox = &self.core.inbox;
-        inbox.post("call_soon_with", priority, callback)
+        inbox.post("call_soon_with", Location::caller(), priority, callback)
     }
 
     /// Cancels a post that was not called yet, and drops its callback.
@@ -1413,7 +1413,8 @@ impl Remote {
         F: FnOnce() -> R + Send + 'static,
         R: IntoResult,
     {
-        self.inbox.post("call_soon", Priority::Normal, callback)
+        self.inbox
+            .post("call_soon", Location::caller(), Priority::Normal, callback)
     }
 
     /// As [`Reactor::call_soon_with`].
@@ -1431,7 +1432,8 @@ impl Remote {
         F: FnOnce() -> R + Send + 'static,
         R: IntoResult,
     {
-        self.inbox.post("call_soon_with", priority, callback)
+        self.inbox
+            .post("call_soon_with", Location::caller(), priority, callback)
     }
 
     /// Makes the loop take a turn. May be called in a signal handler, where it may change `errno`.

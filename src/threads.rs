@@ -6,7 +6,12 @@ pub struct Shared(());
 
 /// Marks the loop that stays on its thread: [`LocalReactor`](crate::LocalReactor).
 #[derive(Debug, Clone, Copy)]
-pub struct Local(PhantomData<*const ()>);
+pub struct Local(PhantomData<*const LocalReactorNeedsSpawnLocal>);
+
+/// What the compiler says is not `Send` if a task holds a [`LocalReactor`](crate::LocalReactor), and is spawned where
+/// tasks go from thread to thread.
+#[derive(Debug, Clone, Copy)]
+struct LocalReactorNeedsSpawnLocal;
 
 /// [`Shared`] or [`Local`]: who may hold handles of a loop.
 ///
@@ -28,9 +33,9 @@ impl Threading for Local {}
 #[diagnostic::on_unimplemented(
     note = "what a `Reactor` calls has to be `Send`; for anything else there is `LocalReactor`"
 )]
-pub trait MaybeSend<M: Threading>: sealed::MaybeSend<M> {}
+pub trait MaybeSend<M: Threading>: sealed::SendUnlessLocalReactor<M> {}
 
-impl<M: Threading, T: sealed::MaybeSend<M>> MaybeSend<M> for T {}
+impl<M: Threading, T: sealed::SendUnlessLocalReactor<M>> MaybeSend<M> for T {}
 
 pub(crate) mod sealed {
     use super::{Local, Shared, Threading};
@@ -46,7 +51,8 @@ pub(crate) mod sealed {
     }
 
     // Unsafe code relies on this: `Core` is Send because what is in it fits.
-    pub trait MaybeSend<M: Threading> {}
-    impl<T: Send> MaybeSend<Shared> for T {}
-    impl<T> MaybeSend<Local> for T {}
+    // The compiler shows the name to a caller that gives a `Reactor` what is not `Send`.
+    pub trait SendUnlessLocalReactor<M: Threading> {}
+    impl<T: Send> SendUnlessLocalReactor<Shared> for T {}
+    impl<T> SendUnlessLocalReactor<Local> for T {}
 }

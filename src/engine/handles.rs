@@ -7,6 +7,7 @@
 use std::mem;
 use std::sync::{Arc, TryLockError};
 
+use super::kept::Kept;
 use super::{Core, State, handlers, hooks, timers};
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{Mutex, MutexGuard};
@@ -61,13 +62,15 @@ impl Core {
     }
 }
 
-type Registered = (handlers::Handlers, timers::Timers, hooks::Hooks);
+type Registered = (handlers::Handlers, timers::Timers, hooks::Hooks, Kept);
 
 impl State {
     fn take_registered(&mut self) -> Registered {
         let handlers = self.handlers.take();
         let timers = mem::take(&mut self.timers);
-        (handlers, timers, mem::take(&mut self.hooks))
+        let hooks = mem::take(&mut self.hooks);
+        // The values last, since the others may use them in their drop.
+        (handlers, timers, hooks, mem::take(&mut self.kept))
     }
 }
 

@@ -149,10 +149,10 @@ impl Inbox {
     }
 
     /// Gives the post back if the reactor is gone.
-    #[track_caller]
     pub(crate) fn post<F, R>(
         &self,
         call: &'static str,
+        location: &'static Location<'static>,
         priority: Priority,
         post: F,
     ) -> Result<PostId, PostError<F>>
@@ -161,20 +161,19 @@ impl Inbox {
         R: IntoResult,
     {
         let make = |post: F, _| -> PostCallback { Box::new(move || post().into_result()) };
-        let posted = self.post_with(call, priority, post, make);
+        let posted = self.post_with(call, location, priority, post, make);
         posted.map_err(|(error, post)| PostError::new(error, post))
     }
 
     /// Gives `parts`, of which `make` would have made the post, back if the reactor is gone.
-    #[track_caller]
     pub(crate) fn post_with<P>(
         &self,
         call: &'static str,
+        location: &'static Location<'static>,
         priority: Priority,
         parts: P,
         make: impl FnOnce(P, PostId) -> PostCallback,
     ) -> Result<PostId, (Error, P)> {
-        let location = Location::caller();
         if self.is_forked() {
             return Err((Error::new(call, Cause::Forked), parts));
         }

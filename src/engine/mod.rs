@@ -14,6 +14,7 @@ mod heap;
 mod hooks;
 mod host;
 mod inbox;
+mod kept;
 mod limits;
 mod observe;
 mod retire;
@@ -39,6 +40,7 @@ use host::Claim;
 #[cfg(pollable)]
 pub(crate) use host::Next;
 pub(crate) use inbox::Inbox;
+use kept::Kept;
 use observe::Observers;
 pub(crate) use observe::{ErrorReport, Report};
 pub(crate) use timers::Fired;
@@ -180,6 +182,7 @@ struct State {
     clock_sets: u64,
     hooks: Hooks,
     details: Details,
+    kept: Kept,
     phase: Phase,
     /// Who drives now, and from which thread.
     driver: Option<(&'static str, ThreadId)>,
@@ -273,6 +276,7 @@ impl Core {
                 timers: Timers::default(),
                 hooks: Hooks::default(),
                 details: Details::default(),
+                kept: Kept::default(),
                 phase: Phase::Resting,
                 driver: None,
                 asks_hooks: false,
@@ -724,10 +728,12 @@ impl Core {
         let handlers = state.handlers.clear(&self.poller);
         let timers = mem::take(&mut state.timers);
         let hooks = mem::take(&mut state.hooks);
+        let kept = mem::take(&mut state.kept);
         drop(state);
         self.inbox.stop();
         let observers = self.observers.clear();
-        drop((handlers, timers, hooks, self.inbox.close(), observers));
+        // The values last, since the others may use them in their drop.
+        drop((handlers, timers, hooks, self.inbox.close(), observers, kept));
     }
 
     pub(crate) fn stats(&self) -> Stats {

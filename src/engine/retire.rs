@@ -1,5 +1,7 @@
 //! Removing without dropping: for callbacks that must not be dropped inside the call that removes them.
 
+use std::panic::Location;
+
 use super::{Core, State, known};
 use crate::id::Key;
 use crate::{PostId, Priority, Result};
@@ -26,7 +28,9 @@ impl Core {
         let cancelled = self.inbox.cancel(CALL, id);
         let posted = cancelled.map(|callback| {
             let inbox = &self.inbox;
-            callback.map(|dead| inbox.post(CALL, Priority::High, move || drop(dead)))
+            callback.map(|dead| {
+                inbox.post(CALL, Location::caller(), Priority::High, move || drop(dead))
+            })
         });
         drop(state);
         posted.map(drop)
@@ -45,7 +49,7 @@ impl Core {
         // removed, or it finds this post and drops it.
         let posted = removed.flatten().map(|dead| {
             let inbox = &self.inbox;
-            inbox.post(call, Priority::High, move || drop(dead))
+            inbox.post(call, Location::caller(), Priority::High, move || drop(dead))
         });
         self.changed(state);
         drop(posted);
