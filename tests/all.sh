@@ -7,9 +7,18 @@ cd "$(dirname "$0")/.."
 
 # Lines suffice for backtraces and valgrind, and are built and linked faster.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only
+# What is built once needs no notes for the next build, which take as much room again.
+export CARGO_INCREMENTAL=0
 
 step() {
     printf '\n== %s\n' "$*"
+}
+
+# discard FOLDER...: removes what a step has built, so that a small disk is enough.
+discard() {
+    for folder in "$@"; do
+        rm -rf "target/$folder"
+    done
 }
 
 # install PROGRAM PACKAGE...: installs the packages if the program is not there.
@@ -87,6 +96,7 @@ fi
 
 step "packages, as they would be published"
 tests/packages.sh
+discard package
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
@@ -104,12 +114,17 @@ ONELOOP_MODEL_STEPS=1500000 cargo test --workspace --all-features --test program
 
 step "byte strings as programs"
 tests/fuzz.sh
+discard fuzz
 
 step "races, in all orders that loom can think of"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom
+discard loom
 
 step "AddressSanitizer and ThreadSanitizer"
-tests/sanitizers.sh
+tests/sanitizers.sh address
+discard asan
+tests/sanitizers.sh thread
+discard tsan
 
 step "the newest libcurl, built from source"
 cargo test -p oneloop-curl --features curl/static-curl
@@ -117,6 +132,7 @@ cargo test -p oneloop-curl --features curl/static-curl
 step "the polling crate on poll(2)"
 RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
     cargo test -p oneloop-conformance --test poll_backend
+discard poll
 
 # The libraries, not their tests.
 libraries="-p oneloop -p oneloop-c -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
@@ -131,6 +147,7 @@ old_rust -p oneloop-curl
 
 step "the oldest versions of what the libraries use"
 tests/minimal-versions.sh
+discard minimal minimal-versions
 
 type_check() {
     step "type-check for $1"
@@ -145,6 +162,7 @@ type_check x86_64-unknown-freebsd
 # Not the C ABI, nor the contract's cases, which are of Unix.
 libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io"
 type_check x86_64-pc-windows-gnu
+discard old
 
 step "everything at once for a minute, and then idle"
 soaked=0
