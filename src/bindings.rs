@@ -120,6 +120,7 @@ impl Reactor {
 
 /// Registers what `make` makes when the id is known. It is called under the loop's lock, and must not
 /// use the loop. If registering fails, it is not called.
+#[doc(hidden)]
 impl Reactor {
     /// What all loops begin with.
     pub fn head(&self) -> &Head {
@@ -280,6 +281,7 @@ impl Reactor {
 
 /// Removes what has an id. If that [lingers](Reactor::add_lingering), it is dropped by a turn to come, or
 /// by the end of the loop.
+#[doc(hidden)]
 impl Reactor {
     /// Notes that what has this id is not to be dropped inside the call that removes it. To be called
     /// before the id is known.

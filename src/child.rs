@@ -63,10 +63,12 @@ mod sealed {
     }
 }
 
+/// # Child processes (feature `signal`)
 impl<M: Threading> Reactor<M> {
-    /// Calls `callback` once, when a child process has ended, with its exit status; by then it is
-    /// reaped. Before that it is a handler like any other; if it is removed, a [`Child`] is dropped,
-    /// which neither kills nor reaps it.
+    /// Calls `callback` once with the exit status, when a child process has ended and was reaped.
+    ///
+    /// Until then it is a handler like any other. If it is removed, the loop drops a [`Child`], which neither
+    /// kills nor reaps the process.
     ///
     /// The input of a [`Child`], if it is a pipe that was not taken, is closed, as
     /// [`wait`](Child::wait) does.

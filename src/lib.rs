@@ -99,6 +99,9 @@
 //!   drives.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
+// First, because the page of `Reactor` shows its methods in the order of the modules here.
+mod reactor;
+
 #[cfg(pollable)]
 pub mod adapter;
 #[doc(hidden)]
@@ -120,7 +123,6 @@ mod os;
 mod outcome;
 mod poller;
 mod priority;
-mod reactor;
 #[cfg(all(epoll, target_os = "linux"))]
 mod seccomp;
 mod share;

@@ -13,6 +13,7 @@ use crate::error::Cause;
 use crate::id::Key;
 use crate::{Error, MaybeSend, Priority, Reactor, Result, Threading};
 
+/// # State between worlds
 impl<M: Threading> Reactor<M> {
     /// Moves a value to the loop. Any thread, and any `Send` task on any executor, can then use it through
     /// [`LoopCell::with`].

@@ -19,7 +19,7 @@ use crate::{
     fork,
 };
 
-/// Signals and child processes (feature `signal`).
+/// # Signals (feature `signal`)
 impl<M: Threading> Reactor<M> {
     /// Calls `callback`, in a turn, after a signal has come to the process. Several of the same
     /// that come before the turn are one call.

@@ -1,0 +1,86 @@
+//! Hooks around the loop's sleep, for libraries that keep queues of their own.
+use std::time::Duration;
+
+use super::Reactor;
+use crate::{HookId, MaybeSend, Result, Threading};
+
+/// # Hooks
+impl<M: Threading> Reactor<M> {
+    /// Adds a pair of hooks around the loop's sleep.
+    ///
+    /// Libraries such as xcb, Wayland, sd-bus and libzmq may have something to do although none of their
+    /// descriptors is ready. Hooks find that out.
+    ///
+    /// The loop calls `prepare` after all callbacks, right before it or its host sleeps. `prepare` returns
+    /// how long the loop may sleep: `None` sets no limit, and zero forbids sleeping. The loop calls `check`
+    /// right after the sleep. Both must tolerate extra calls, including the same hook twice in a row.
+    /// Hooks do not keep [`run`](Self::run) going.
+    ///
+    /// # Under a host
+    ///
+    /// The host's own code, such as the tasks of a runtime, runs after the loop's turns and before the
+    /// host sleeps. This has two consequences:
+    ///
+    /// - If such code uses the library, it must call [`wake`](Self::wake) after that. Otherwise the loop sees
+    ///   the library's queue only in the next turn. A host that knows when it is about to sleep can
+    ///   call [`ask_hooks`](Self::ask_hooks) instead, as `oneloop_tokio::before_park` does.
+    /// - A hook must not hold anything from `prepare` to `check` for which such code may wait. For Wayland, this
+    ///   means `wl_display_prepare_read` and `wl_display_read_events` in the handler, with
+    ///   `wl_display_dispatch_pending` and `wl_display_flush` in `prepare`.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new_local()?;
+    /// // A library has read these already, and no descriptor will show them again.
+    /// let queue = Rc::new(RefCell::new(vec!["a message", "another"]));
+    /// let (asked, emptied) = (queue.clone(), queue.clone());
+    /// let prepare = move || (!asked.borrow().is_empty()).then_some(Duration::ZERO);
+    /// let check = move || emptied.borrow_mut().clear();
+    /// reactor.add_hook(prepare, check)?;
+    /// reactor.turn(None)?;
+    /// assert!(queue.borrow().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the loop is closed, or belongs to a parent process.
+    #[track_caller]
+    pub fn add_hook<P, C>(&self, prepare: P, check: C) -> Result<HookId>
+    where
+        P: FnMut() -> Option<Duration> + MaybeSend<M> + 'static,
+        C: FnMut() + MaybeSend<M> + 'static,
+    {
+        let hook = self.core.add_hook(|_| (Box::new(prepare), Box::new(check)));
+        hook.map(HookId)
+    }
+
+    /// Calls the `prepare` hooks once more. A host calls this right before it sleeps, if its own code has run
+    /// since the last turn.
+    ///
+    /// If a hook wants a turn, the descriptor becomes readable, so that the host does not sleep. If the loop
+    /// is being driven, or has no hooks, this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error in the same cases as [`Host::step`](crate::Host::step).
+    ///
+    /// # Panics
+    ///
+    /// Panics if a hook does. The loop removes that hook.
+    pub fn ask_hooks(&self) -> Result<()> {
+        self.core.ask_hooks()
+    }
+
+    /// Removes a pair of hooks.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the id is unknown.
+    pub fn remove_hook(&self, id: HookId) -> Result<()> {
+        self.core.remove_hook(id.0)
+    }
+}
