@@ -6,7 +6,7 @@
 //! inbox's.
 
 mod current;
-mod descriptors;
+mod deadline;
 mod details;
 mod handlers;
 mod handles;
@@ -15,10 +15,10 @@ mod hooks;
 mod host;
 mod inbox;
 mod kept;
-mod limits;
 mod observe;
 mod retire;
 mod snapshot;
+mod target;
 mod timers;
 mod turn;
 
@@ -32,6 +32,7 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem};
 
 use current::Entered;
+use deadline::{NEVER, NO_WAIT};
 use details::{Detail, Details};
 use handlers::Handlers;
 pub(crate) use handlers::Outcome;
@@ -43,6 +44,7 @@ pub(crate) use inbox::Inbox;
 use kept::Kept;
 use observe::Observers;
 pub(crate) use observe::{ErrorReport, Report};
+pub(crate) use target::Target;
 pub(crate) use timers::Fired;
 use timers::{Schedule, Timers};
 use turn::{Driver, TurnState};
@@ -60,7 +62,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{
     Error, ErrorKind, Event, Id, Interest, IntoAction, Mode, PostId, Priority, Result, Source,
-    SourceKind, Stats, VirtualSource,
+    SourceKind, Stats,
 };
 
 /// What all handles of one reactor share.
@@ -88,48 +90,6 @@ pub(crate) struct Core {
     /// There was a warning that nobody drives.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     has_warned: AtomicBool,
-}
-
-/// What a handler is to be on.
-pub(crate) enum Target {
-    Fd(RawFd),
-    /// The same, of a socket for certain.
-    Socket(RawFd),
-    Virtual(VirtualSource),
-}
-
-impl Target {
-    pub(crate) fn of<S: Source + 'static>(source: &S) -> Target {
-        match source.kind() {
-            SourceKind::Descriptor(fd) if is_std_socket::<S>() => Target::Socket(fd.as_raw_fd()),
-            origin => Target::from(origin),
-        }
-    }
-}
-
-/// Sockets need not be looked at for what they are.
-fn is_std_socket<S: 'static>() -> bool {
-    use std::any::TypeId;
-    use std::net::{TcpListener, TcpStream, UdpSocket};
-    let sockets = [
-        TypeId::of::<TcpListener>(),
-        TypeId::of::<TcpStream>(),
-        TypeId::of::<UdpSocket>(),
-        #[cfg(unix)]
-        TypeId::of::<std::os::unix::net::UnixListener>(),
-        #[cfg(unix)]
-        TypeId::of::<std::os::unix::net::UnixStream>(),
-    ];
-    sockets.contains(&TypeId::of::<S>())
-}
-
-impl From<SourceKind<'_>> for Target {
-    fn from(origin: SourceKind<'_>) -> Target {
-        match origin {
-            SourceKind::Descriptor(fd) => Target::Fd(fd.as_raw_fd()),
-            SourceKind::Virtual(source) => Target::Virtual(source.clone()),
-        }
-    }
 }
 
 /// When a timer is to fire.
@@ -213,12 +173,6 @@ const NESTED: Duration = Duration::from_millis(1);
 
 const ASK_HOOKS: &str = "ask_hooks";
 
-// Deadlines are nanoseconds, since long ago: see `Clock`. Two of them are none:
-/// Until then nobody sleeps.
-const NO_WAIT: u64 = 0;
-/// It never comes.
-const NEVER: u64 = u64::MAX;
-
 impl State {
     /// Something is registered that could call back, and is not taken out of the count.
     fn can_call(&self) -> bool {
@@ -228,7 +182,7 @@ impl State {
     /// The earliest time at which there is something to do: a timer, or the end of a handler's interval.
     #[inline]
     fn next_deadline(&mut self) -> u64 {
-        let release = self.handlers.limits.next_release();
+        let release = self.handlers.next_release();
         self.timers.next_deadline().min(release)
     }
 
@@ -967,9 +921,7 @@ where
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::fs::File;
     use std::io::{Read, Write};
-    use std::net::UdpSocket;
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 
@@ -1041,15 +993,5 @@ mod tests {
             (turn.called, turn.idle)
         });
         assert_eq!(idle, [(1, false), (1, false), (0, true)]);
-    }
-
-    #[test]
-    fn only_what_is_a_socket_for_certain_is_taken_for_one() {
-        let (stream, _other) = UnixStream::pair().unwrap();
-        assert!(matches!(Target::of(&stream), Target::Socket(_)));
-        let socket = UdpSocket::bind("localhost:0").unwrap();
-        assert!(matches!(Target::of(&socket), Target::Socket(_)));
-        let file = File::open("/dev/null").unwrap();
-        assert!(matches!(Target::of(&file), Target::Fd(_)));
     }
 }

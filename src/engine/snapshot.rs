@@ -3,11 +3,9 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::descriptors::{Descriptor, ReadySource};
 use super::details::Details;
-use super::handlers::Handler;
+use super::handlers::{Descriptor, Handler, Limit, ReadySource};
 use super::hooks::Hook;
-use super::limits::Limit;
 use super::timers::Entry;
 use super::{Core, NEVER, State};
 use crate::{
@@ -86,7 +84,7 @@ impl Core {
         details: &Details,
     ) -> HandlerInfo {
         let detail = details.get(HandlerId(handler.key).into());
-        let readiness = match &on.told {
+        let readiness = match &on.source {
             ReadySource::ByKernel | ReadySource::Refused => ReadinessBy::Kernel,
             ReadySource::Always(_) => ReadinessBy::AlwaysReady,
             ReadySource::Diverted(_) => ReadinessBy::Thread,
@@ -110,7 +108,7 @@ impl Core {
             limit,
             is_armed: handler.armed,
             is_called_again: handler.again,
-            is_closed: on.orphaned || on.closed,
+            is_closed: on.is_closed(),
             is_referenced: !handler.unreferenced,
             keeps_alive: handler.counted,
             location: handler.location,

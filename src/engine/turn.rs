@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{io, mem, thread};
 
 use super::current::Entered;
-use super::handlers::Outcome;
+use super::handlers::{Batch, Outcome};
 use super::hooks::Hook;
 use super::inbox::Post;
 use super::observe::{self, Observed};
@@ -28,9 +28,8 @@ pub(super) struct TurnState {
     events: Events,
     /// Virtual sources that became ready; empty but while they are gathered.
     ready_sources: Vec<Key>,
-    /// The handlers to be called in this turn; those before `called` have been.
-    batch: Vec<Key>,
-    called: usize,
+    /// The handlers to be called in this turn.
+    batch: Batch,
     /// Where a host's budget broke the turn off, and how many posts of that phase are left.
     cut: Option<Cut>,
     left: usize,
@@ -78,8 +77,7 @@ impl TurnState {
         TurnState {
             events: Events::new(),
             ready_sources: Vec::new(),
-            batch: Vec::new(),
-            called: 0,
+            batch: Batch::default(),
             cut: None,
             left: 0,
             posts: Default::default(),
@@ -90,12 +88,6 @@ impl TurnState {
     /// The posts that were taken from the inbox and not called.
     pub(super) fn take_posts(&mut self) -> [VecDeque<Post>; 3] {
         mem::take(&mut self.posts)
-    }
-
-    fn next_in_batch(&mut self) -> Option<Key> {
-        let key = *self.batch.get(self.called)?;
-        self.called += 1;
-        Some(key)
     }
 
     /// It has taken calls over that no turn has made yet.
@@ -112,7 +104,7 @@ impl TurnState {
     /// A turn that was stopped or broken off, or in which a callback panicked, has left something over.
     #[inline]
     fn has_left_overs(&self) -> bool {
-        (self.called < self.batch.len()) | self.cut.is_some()
+        self.batch.is_left() | self.cut.is_some()
     }
 }
 
@@ -200,7 +192,7 @@ impl<'c> Driver<'c> {
         }
         self.resting = false;
         state.phase = Phase::Calling;
-        state.handlers.defer = true;
+        state.handlers.set_deferred(true);
         // The rest of a turn looks for nothing new until it comes to a phase that had not begun.
         let cut = self.turn_state.cut.take();
         let quiet;
@@ -216,7 +208,7 @@ impl<'c> Driver<'c> {
             state = self.call_handlers(state, turn)?;
         }
         let posts = core.inbox.is_signalled() | self.turn_state.has_idle();
-        let held = state.handlers.limits.next_release() != NEVER;
+        let held = state.handlers.next_release() != NEVER;
         if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() | held {
             state = self.call_last(state, turn, cut, quiet, limit)?;
         }
@@ -247,11 +239,12 @@ impl<'c> Driver<'c> {
     ) -> Result<(StateGuard<'c>, bool, u64)> {
         let core = self.core;
         state.stats.turns += 1;
-        state.handlers.turn = state.stats.turns as u16;
-        self.begin_batch(&mut state);
+        let turn = state.stats.turns as u16;
+        let batch = &mut self.turn_state.batch;
+        state.handlers.begin_turn(turn, batch);
         // What is rare is looked for with one branch for all of it, here and below, and is elsewhere.
         let mut limit = NEVER;
-        let held = state.handlers.limits.next_release() != NEVER;
+        let held = state.handlers.next_release() != NEVER;
         let rare = !state.hooks.is_empty() | state.handlers.is_dirty() | held;
         if rare | core.clock.is_test() {
             (state, limit) = self.prepare(state, until)?;
@@ -266,7 +259,7 @@ impl<'c> Driver<'c> {
         let mut timeout = self.timeout(until);
         if until != NO_WAIT {
             state.phase = Phase::Waiting(until);
-            state.handlers.defer = false;
+            state.handlers.set_deferred(false);
         }
         drop(state);
         if until != NO_WAIT && !core.inbox.fall_asleep() {
@@ -279,7 +272,7 @@ impl<'c> Driver<'c> {
         let mut gathered = waited;
         let mut state = core.state();
         state.phase = Phase::Calling;
-        state.handlers.defer = true;
+        state.handlers.set_deferred(true);
         let noticed = self.turn_state.events.found.notices.any();
         if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
             gathered = gathered.and(self.gather_unseen(&mut state));
@@ -308,23 +301,6 @@ impl<'c> Driver<'c> {
     /// The turn is broken off; a later call goes on with it.
     pub(super) fn is_cut(&self) -> bool {
         self.turn_state.cut.is_some()
-    }
-
-    /// Empties the batch, but for those that a stopped or panicked turn has not come to, and that
-    /// nobody would report again.
-    #[inline]
-    fn begin_batch(&mut self, state: &mut State) {
-        #[cold]
-        fn keep_left_overs(batch: &mut Vec<Key>, called: usize, state: &mut State) {
-            batch.drain(..called);
-            batch.retain(|&key| state.handlers.keep(key));
-        }
-
-        let TurnState { batch, called, .. } = &mut *self.turn_state;
-        match mem::take(called) {
-            all if all == batch.len() => batch.clear(),
-            called => keep_left_overs(batch, called, state),
-        }
     }
 
     /// What does not come as an event of a descriptor.
@@ -439,7 +415,7 @@ impl<'c> Driver<'c> {
         let core = self.core;
         // What one wait fetches is bounded already.
         let end = turn.called.saturating_add(self.most.max(BATCH));
-        while let Some(key) = core.unless_stopped(|| self.turn_state.next_in_batch()) {
+        while let Some(key) = core.unless_stopped(|| self.turn_state.batch.next()) {
             let poller = &core.poller;
             let Some(call) = state.handlers.start(poller, key, &core.clock) else {
                 continue;
@@ -732,7 +708,7 @@ impl<'c> Driver<'c> {
         }
         self.flush(&mut state)?;
         self.core.follow_system_clock(&mut state, false);
-        limit = limit.min(state.handlers.limits.next_release());
+        limit = limit.min(state.handlers.next_release());
         Ok((state, limit))
     }
 
@@ -815,7 +791,7 @@ impl<'c> Driver<'c> {
 
     fn leave(&self, state: &mut State) {
         state.phase = Phase::Resting;
-        state.handlers.defer = false;
+        state.handlers.set_deferred(false);
     }
 }
 
@@ -836,7 +812,7 @@ impl Drop for Driver<'_> {
         let closed = core.inbox.put_back(self.turn_state.take_posts());
         // A hook has to be asked before anybody sleeps.
         let ask = !state.hooks.is_empty() && state.prepared.is_none_or(|until| until == NO_WAIT);
-        let failed = state.handlers.tell_kernel(&core.poller).is_some();
+        let failed = state.handlers.tell_kernel(&core.poller);
         let work = ask || failed || self.has_work(&state);
         self.leave(&mut state);
         // The wake tells of a turn that was broken off, and costs less than to set the alarm.

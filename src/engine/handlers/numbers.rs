@@ -1,0 +1,68 @@
+//! Descriptors by number.
+
+use std::collections::HashMap;
+
+use crate::os::RawFd;
+
+/// Indices of descriptors by their number. The system gives out the smallest number that is free, so a
+/// plain table serves. A caller may ask for a large number, for which the table would be as large.
+#[derive(Default)]
+pub(super) struct ByNumber {
+    low: Vec<u32>,
+    high: HashMap<RawFd, u32>,
+}
+
+impl ByNumber {
+    const NONE: u32 = u32::MAX;
+    /// Numbers from here on are high.
+    const HIGH: RawFd = 1 << 16;
+
+    pub(super) fn get(&self, fd: RawFd) -> Option<u32> {
+        let d = match fd < Self::HIGH {
+            true => *self.low.get(usize::try_from(fd).ok()?)?,
+            false => *self.high.get(&fd)?,
+        };
+        (d != Self::NONE).then_some(d)
+    }
+
+    pub(super) fn set(&mut self, fd: RawFd, d: u32) {
+        if fd >= Self::HIGH {
+            self.high.insert(fd, d);
+        } else if let Ok(fd) = usize::try_from(fd) {
+            if fd >= self.low.len() {
+                self.low.resize(fd + 1, Self::NONE);
+            }
+            self.low[fd] = d;
+        }
+    }
+
+    pub(super) fn remove(&mut self, fd: RawFd) {
+        if fd >= Self::HIGH {
+            self.high.remove(&fd);
+        } else if let Some(d) = usize::try_from(fd).ok().and_then(|fd| self.low.get_mut(fd)) {
+            *d = Self::NONE;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_high_number_needs_no_more_room_than_a_low_one() {
+        let mut by_number = ByNumber::default();
+        let numbers = [3, ByNumber::HIGH - 1, ByNumber::HIGH, 999_999_999];
+        for (d, fd) in (0..).zip(numbers) {
+            assert_eq!(by_number.get(fd), None);
+            by_number.set(fd, d);
+        }
+        for (d, fd) in (0..).zip(numbers) {
+            assert_eq!(by_number.get(fd), Some(d));
+            by_number.remove(fd);
+            assert_eq!(by_number.get(fd), None);
+        }
+        assert_eq!(by_number.get(-1), None);
+        assert!(by_number.low.len() <= 1 << 16 && by_number.high.is_empty());
+    }
+}

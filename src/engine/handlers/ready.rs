@@ -1,0 +1,44 @@
+//! Handlers that are to be called in the next turn without asking the kernel.
+
+use super::descriptor::Descriptor;
+use super::handler::Handler;
+use crate::id::Key;
+
+/// Keys of these handlers. `Handler::queued` tells whether one is in it.
+#[derive(Default)]
+pub(super) struct ReadyQueue(Vec<Key>);
+
+impl ReadyQueue {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a handler, unless it is paused, spent or held.
+    #[inline(never)]
+    pub(super) fn add(&mut self, handler: &mut Handler) {
+        let due = (handler.is_active() || handler.again) && !handler.held;
+        if due && !handler.interest.is_empty() && !std::mem::replace(&mut handler.queued, true) {
+            self.0.push(handler.key);
+        }
+    }
+
+    /// Adds a handler if its descriptor is known to be ready without the kernel.
+    #[inline(never)]
+    pub(super) fn add_if_ready(&mut self, handler: &mut Handler, descriptor: &Descriptor) {
+        let ready = descriptor.ready();
+        if ready.is_some_and(|ready| !ready.seen_by(handler.interest).is_empty()) {
+            self.add(handler);
+        }
+    }
+
+    /// Takes all. The handler of a key may be gone; of one that is not, `queued` is to be cleared.
+    pub(super) fn take(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Puts an emptied queue back, for its room.
+    pub(super) fn put_back(&mut self, emptied: Vec<Key>) {
+        self.0 = emptied;
+    }
+}
