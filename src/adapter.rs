@@ -1,7 +1,7 @@
-//! For adapters: what makes a reactor run inside an async runtime.
+//! Support for adapters, which run a reactor inside an async runtime.
 //!
-//! A runtime has to watch a descriptor, and to poll a future. [`Drive`] is that future. [`Watch`] is the
-//! part of the runtime, and all that an adapter writes:
+//! A runtime has to watch a descriptor and to poll a future. [`Drive`] is that future. [`Watch`] is the
+//! runtime's part, and an adapter implements nothing else:
 //!
 //! ```
 //! use oneloop::adapter::{Descriptor, Drive, Watch};
@@ -44,11 +44,11 @@ use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use crate::sync::atomic::Ordering;
 use crate::{Host, Reactor, Result, Threading};
 
-/// After how many callbacks, or about that, the runtime's own tasks and I/O get their turn: as many as
-/// tokio lets a task of its own do. One would be fairest, and would cost half of the speed of a busy loop.
+/// The number of callbacks after which the runtime's own tasks and I/O get their turn. tokio gives its own
+/// tasks the same limit. A limit of one would be fairest, and would halve the speed of a busy loop.
 const BUDGET: usize = 128;
 
-/// A runtime's watch of a reactor's descriptor, which ends when this is dropped.
+/// A runtime's watch of a reactor's descriptor. Dropping it ends the watch.
 pub trait Watch<M: Threading>: Sized + Unpin {
     /// The runtime's name, for error messages.
     const RUNTIME: &'static str;
@@ -57,35 +57,36 @@ pub trait Watch<M: Threading>: Sized + Unpin {
     ///
     /// # Errors
     ///
-    /// If the runtime cannot watch it. [`Drive`] ends with the error.
+    /// Returns an error if the runtime cannot watch the descriptor. [`Drive`] ends with that error.
     fn new(descriptor: Descriptor<M>) -> io::Result<Self>;
 
-    /// Ready if the descriptor has become readable since this was ready last. Takes that: what comes
-    /// from now on is news. If it is pending, the runtime has the task polled again.
+    /// Returns ready if the descriptor has become readable since this last returned ready. If it returns
+    /// pending, the runtime polls the task again later.
     ///
     /// # Errors
     ///
-    /// If the runtime cannot go on watching.
+    /// Returns an error if the runtime cannot continue to watch.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether the runtime in which the task is polled now is the one that watches. If it is not, the
-    /// watch is dropped, and another begins.
+    /// Returns true if the runtime that polls the task now is the one that watches. Otherwise [`Drive`] drops
+    /// the watch and begins another.
     fn is_current(&self) -> bool {
         true
     }
 
-    /// Has the task polled again, once the runtime's other tasks and its I/O had their turn.
+    /// Makes the runtime poll the task again after its other tasks and its I/O.
     fn yield_now(cx: &mut Context<'_>) {
         cx.waker().wake_by_ref();
     }
 
-    /// Calls `turns` once, in which callbacks run, outside any limit of what a task may do in one go.
+    /// Calls `turns` once, outside any limit that the runtime sets for one poll of a task. Callbacks run
+    /// inside.
     fn without_limit<T>(mut turns: impl FnMut() -> T) -> T {
         turns()
     }
 }
 
-/// A reactor's descriptor, for a runtime to own while it watches.
+/// A reactor's descriptor, which a runtime owns while it watches.
 pub struct Descriptor<M: Threading>(Reactor<M>);
 
 impl<M: Threading> AsFd for Descriptor<M> {
@@ -100,10 +101,10 @@ impl<M: Threading> AsRawFd for Descriptor<M> {
     }
 }
 
-/// Drives a reactor inside an async runtime, as a future.
+/// A future that drives a reactor inside an async runtime.
 ///
-/// It may be polled in one runtime, or on one thread, and then in another. If it is dropped, the reactor
-/// can be driven on, here or elsewhere. Polled again after it was ready, it is ready at once.
+/// It can be polled first in one runtime or on one thread, and then in another. If it is dropped, another
+/// driver can continue. If it is polled again after it was ready, it is ready at once.
 #[must_use = "a reactor is driven only while this is polled"]
 pub struct Drive<M: Threading, W: Watch<M>> {
     state: State<M, W>,
@@ -129,8 +130,8 @@ impl<M: Threading, W: Watch<M>> Drive<M, W> {
         }
     }
 
-    /// Drives until nothing is left that could call back, as [`Reactor::run`] does, or until
-    /// [`Reactor::stop`] is called.
+    /// Drives until nothing is left that could call back, like [`Reactor::run`], or until [`Reactor::stop`]
+    /// is called.
     pub fn until_empty(reactor: &Reactor<M>) -> Drive<M, W> {
         Drive {
             state: State::New {
@@ -145,7 +146,7 @@ impl<M: Threading, W: Watch<M>> Future for Drive<M, W> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // An error or a panic on the way leaves it done, and the reactor to others.
+        // After an error or a panic, this future is done, and other drivers can drive the reactor.
         let mut hosted = match replace(&mut self.state, State::Done) {
             State::New {
                 expected,
@@ -165,12 +166,12 @@ impl<M: Threading, W: Watch<M>> Future for Drive<M, W> {
 /// A claim on the reactor, and the runtime's watch of its descriptor.
 struct Hosted<M: Threading, W: Watch<M>> {
     host: Host<M>,
-    /// None while there is more to do than one poll allows. The runtime polls again without being told, and
-    /// is not bothered with what happens on the descriptor meanwhile.
+    /// The watch. There is none while one poll cannot do everything. The runtime then polls again anyway, and
+    /// events on the descriptor need not wake it.
     watch: Option<W>,
-    /// There may be more to do, whether the runtime has seen it or not.
+    /// True if there may be more to do, even if the runtime has not seen the descriptor become readable.
     is_ready: bool,
-    /// How many callbacks were called since the runtime has looked for I/O of its own.
+    /// The number of callbacks since the runtime last looked for its own I/O.
     called: usize,
 }
 
@@ -194,8 +195,8 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
         }
         loop {
             if let Some(watch) = &mut self.watch {
-                // What comes after this, and before the last of the turns, costs a turn for nothing. It
-                // is not lost.
+                // An event between this point and the last of the turns leads to one extra turn. It is not
+                // lost.
                 if !self.is_ready && watch.poll_readable(cx)?.is_pending() {
                     return Ok(Poll::Pending);
                 }
@@ -209,7 +210,7 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
                 Next::LetTaskRun if self.watch.is_some() => {
                     self.called += turns.called;
                     if self.called < BUDGET {
-                        // The task is before this one in the runtime's queue.
+                        // The woken task is before this one in the runtime's queue.
                         cx.waker().wake_by_ref();
                         return Ok(Poll::Pending);
                     }
@@ -230,7 +231,7 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
         self.is_ready = false;
         if self.watch.is_none() {
             let reactor = self.host.reactor();
-            // Before, so that the descriptor keeps its meaning from now on.
+            // Claimed first, so that the descriptor keeps its meaning from now on.
             reactor.core.host_watches(true);
             self.watch = Some(W::new(Descriptor(reactor.clone()))?);
         }
@@ -240,7 +241,7 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
     fn unwatch(&mut self) {
         if let Some(watch) = self.watch.take() {
             match self.host.reactor().is_forked() {
-                // What the runtime has told the kernel is the parent's, who must not lose it.
+                // The runtime's registration in the kernel belongs to the parent, which must not lose it.
                 true => mem::forget(watch),
                 false => drop(watch),
             }
@@ -250,14 +251,14 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
 }
 
 impl<M: Threading, W: Watch<M>> Drop for Hosted<M, W> {
-    /// Before the claim is given up, and another host may come.
+    /// Ends the watch before the claim is released and another host may come.
     fn drop(&mut self) {
         self.unwatch();
     }
 }
 
-/// A drive that was not polled yet, such as a future that was spawned: no one is warned meanwhile that
-/// futures wait on a loop that is not driven.
+/// A drive that was not polled yet, such as a spawned future. While it exists, there is no warning that
+/// futures wait on a loop without a driver.
 struct Expected<M: Threading>(Reactor<M>);
 
 impl<M: Threading> Expected<M> {

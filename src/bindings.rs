@@ -1,10 +1,10 @@
-//! For bindings to other languages, such as `oneloop-c`. No part of the interface: all of it may change
-//! with any version.
+//! Support for bindings to other languages, such as `oneloop-c`. This is not part of the public interface. It
+//! may change with any version.
 //!
-//! Callbacks of other languages need two things that Rust's closures do without. Their id has to be
-//! written to where the caller wants it before they can be called: afterwards that place may be gone.
-//! And what is removed is dropped in a turn, never inside the call that removes it, because libraries
-//! hold their locks there.
+//! Callbacks of other languages need two things that Rust's closures do not. First, the caller receives the
+//! id before the callback can be called, because the place for the id may be gone afterwards. Second, removed
+//! callbacks are dropped in a turn and never inside the removing call, because libraries hold their locks
+//! there.
 
 use std::collections::HashSet;
 use std::panic::Location;
@@ -29,30 +29,31 @@ use crate::{
     VirtualSource,
 };
 
-/// What [`Reactor::as_raw`] points to. A pointer may come to another copy of oneloop in the process, of
-/// another version or compiler: up to `functions` this stays as it is, or `MAGIC` changes.
+/// The data that [`Reactor::as_raw`] points to. A pointer may reach another copy of oneloop in the process,
+/// of another version or compiler. The layout up to `functions` therefore stays fixed, unless `MAGIC`
+/// changes.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Head {
     magic: [u8; 8],
-    /// The address of something of which each copy has its own.
+    /// An address that differs for each copy of oneloop in the process.
     copy: usize,
     functions: AtomicPtr<()>,
-    /// The ids of callbacks that are not to be dropped inside the call that removes them.
+    /// The ids of callbacks which must not be dropped inside the call that removes them.
     lingering: OnceLock<Mutex<HashSet<u64>>>,
 }
 
 const MAGIC: [u8; 8] = *b"oneloop1";
 static COPY: AtomicUsize = AtomicUsize::new(0);
 
-/// Which copy of oneloop has made a loop.
+/// The copy of oneloop that made a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maker {
-    /// This one.
+    /// This copy.
     This,
-    /// Another, with the functions that it has [published](Head::publish).
+    /// Another copy, with the functions that it has [published](Head::publish).
     Other(*const ()),
-    /// One of which nothing is known, if it is a loop at all.
+    /// An unknown copy, if this is a loop at all.
     Unknown,
 }
 
@@ -66,7 +67,7 @@ impl Head {
         }
     }
 
-    /// Says who has made the loop.
+    /// Returns the copy of oneloop that made the loop.
     pub fn maker(&self) -> Maker {
         if self.magic != MAGIC {
             Maker::Unknown
@@ -77,7 +78,7 @@ impl Head {
         }
     }
 
-    /// Makes a table of functions known, by which other copies can use the loop.
+    /// Publishes a table of functions, through which other copies can use the loop.
     pub fn publish<T>(&self, functions: &'static T) {
         let functions = ptr::from_ref(functions).cast_mut();
         self.functions.store(functions.cast(), Relaxed);
@@ -93,12 +94,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Hosts of languages in which nothing is dropped. The claim holds no handle of the loop.
+/// Hosts for languages without destructors. The claim holds no handle of the loop.
 #[cfg(pollable)]
 #[doc(hidden)]
 impl Reactor {
-    /// As [`Reactor::host`], and [`Host::exit_when_empty`](crate::Host::exit_when_empty) if that is asked for.
-    /// Gives the descriptor to watch.
+    /// Claims the loop like [`Reactor::host`] and returns the descriptor to watch. With `exits_when_empty`,
+    /// it does [`Host::exit_when_empty`](crate::Host::exit_when_empty), too.
     pub fn begin_host(&self, name: &'static str, exits_when_empty: bool) -> Result<RawFd> {
         self.core.claim_host(name)?;
         if exits_when_empty {
@@ -107,36 +108,37 @@ impl Reactor {
         Ok(self.core.as_fd().as_raw_fd())
     }
 
-    /// As [`Host::step`](crate::Host::step). Fails if there is no claim.
+    /// Steps like [`Host::step`](crate::Host::step). Returns an error if there is no claim.
     pub fn step(&self, budget: usize) -> Result<Step> {
         self.core.step(budget)
     }
 
-    /// As dropping a [`Host`](crate::Host).
+    /// Ends the claim, like dropping a [`Host`](crate::Host).
     pub fn end_host(&self) {
         self.core.release_host();
     }
 }
 
-/// Registers what `make` makes when the id is known. It is called under the loop's lock, and must not
-/// use the loop. If registering fails, it is not called.
+/// Registration of callbacks that know their id. `make` gets the id and returns the callback. The loop calls
+/// `make` under its lock, so `make` must not use the loop. If the registration fails, the loop does not call
+/// it.
 #[doc(hidden)]
 impl Reactor {
-    /// What all loops begin with.
+    /// Returns the head, with which all loops begin in memory.
     pub fn head(&self) -> &Head {
         &self.core.head
     }
 
-    /// Whether the loop's time is that of a [`TestClock`](crate::TestClock).
+    /// Returns true if the loop runs on a [`TestClock`](crate::TestClock).
     pub fn has_test_clock(&self) -> bool {
         self.core.clock.is_test()
     }
 
-    /// As [`Reactor::add_raw_handler`].
+    /// Adds a handler like [`Reactor::add_raw_handler`].
     ///
     /// # Safety
     ///
-    /// As there.
+    /// The caller must fulfil the conditions of [`Reactor::add_raw_handler`].
     #[track_caller]
     pub unsafe fn add_raw_handler_with<F>(
         &self,
@@ -163,7 +165,7 @@ impl Reactor {
         added.map(HandlerId).map_err(|(error, ())| error)
     }
 
-    /// As [`Reactor::add_handler`] for a virtual source.
+    /// Adds a handler like [`Reactor::add_handler`], for a virtual source.
     #[track_caller]
     pub fn add_virtual_handler_with<F>(
         &self,
@@ -190,7 +192,7 @@ impl Reactor {
         added.map(HandlerId).map_err(|(error, _)| error)
     }
 
-    /// As [`Reactor::add_signal`].
+    /// Adds a handler like [`Reactor::add_signal`].
     #[cfg(all(unix, feature = "signal"))]
     #[track_caller]
     pub fn add_signal_with<F>(
@@ -204,7 +206,7 @@ impl Reactor {
         self.add_signal_by(signal, Location::caller(), make)
     }
 
-    /// As [`Reactor::add_child`].
+    /// Adds a handler like [`Reactor::add_child`].
     #[cfg(all(unix, feature = "signal"))]
     #[track_caller]
     pub fn add_child_with<F>(
@@ -219,7 +221,8 @@ impl Reactor {
             .map_err(crate::Error::from)
     }
 
-    /// As [`Reactor::call_every`], but for the first call; as [`Reactor::add_timer`] if there is no period.
+    /// Sets a timer like [`Reactor::call_every`], with a first call at `first`. Without a period, it is a
+    /// timer like that of [`Reactor::add_timer`].
     #[track_caller]
     pub fn add_timer_with<F>(
         &self,
@@ -244,7 +247,7 @@ impl Reactor {
         added.map(TimerId)
     }
 
-    /// As [`Reactor::call_soon_with`].
+    /// Posts a callback like [`Reactor::call_soon_with`].
     #[track_caller]
     pub fn post_with<F>(&self, priority: Priority, make: impl FnOnce(PostId) -> F) -> Result<PostId>
     where
@@ -264,7 +267,7 @@ impl Reactor {
         posted.map_err(|(error, ())| error)
     }
 
-    /// As [`Reactor::add_hook`].
+    /// Adds a pair of hooks like [`Reactor::add_hook`].
     #[track_caller]
     pub fn add_hook_with<P, C>(&self, make: impl FnOnce(HookId) -> (P, C)) -> Result<HookId>
     where
@@ -279,20 +282,21 @@ impl Reactor {
     }
 }
 
-/// Removes what has an id. If that [lingers](Reactor::add_lingering), it is dropped by a turn to come, or
-/// by the end of the loop.
+/// Removal by id. If the id [lingers](Reactor::add_lingering), a later turn drops the callback, or the end of
+/// the loop does.
 #[doc(hidden)]
 impl Reactor {
-    /// Notes that what has this id is not to be dropped inside the call that removes it. To be called
-    /// before the id is known.
+    /// Notes that the callback with this id must not be dropped inside the call that removes it. The caller
+    /// must do this before other code learns the id.
     pub fn add_lingering(&self, id: u64) {
         let lingering = self.core.head.lingering.get_or_init(Mutex::default);
         lock(lingering).insert(id);
     }
 
-    /// To be called when it is dropped.
+    /// Forgets the id of a lingering callback that is being dropped.
     pub fn drop_lingering(&self, id: u64) {
-        // A thread that is not in a child process may have the lock, for ever.
+        // In a child process, the lock may belong to a thread that does not exist there, and would never be
+        // free.
         if self.core.check_process("").is_err() {
             return;
         }
@@ -301,7 +305,7 @@ impl Reactor {
         }
     }
 
-    /// As [`Reactor::remove_handler`].
+    /// Removes a handler like [`Reactor::remove_handler`].
     pub fn retire_handler(&self, id: HandlerId) -> Result<()> {
         match self.lingers("remove_handler", id.to_bits())? {
             true => self.core.retire_handler(id.0),
@@ -309,7 +313,7 @@ impl Reactor {
         }
     }
 
-    /// As [`Reactor::cancel_timer`].
+    /// Cancels a timer like [`Reactor::cancel_timer`].
     pub fn retire_timer(&self, id: TimerId) -> Result<()> {
         match self.lingers("cancel_timer", id.to_bits())? {
             true => self.core.retire_timer(id.0),
@@ -317,7 +321,7 @@ impl Reactor {
         }
     }
 
-    /// As [`Reactor::remove_hook`].
+    /// Removes a pair of hooks like [`Reactor::remove_hook`].
     pub fn retire_hook(&self, id: HookId) -> Result<()> {
         match self.lingers("remove_hook", id.to_bits())? {
             true => self.core.retire_hook(id.0),
@@ -325,7 +329,8 @@ impl Reactor {
         }
     }
 
-    /// As [`Reactor::cancel_post`]. The callback is dropped in a turn to come, or by the end of the loop.
+    /// Cancels a post like [`Reactor::cancel_post`]. A later turn drops the callback, or the end of the loop
+    /// does.
     pub fn retire_post(&self, id: PostId) -> Result<()> {
         self.core.retire_post(id)
     }

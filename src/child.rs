@@ -18,7 +18,7 @@ use crate::{
     Threading,
 };
 
-/// A child process of this one: a [`Child`], or its number.
+/// A child of this process: a [`Child`] or a process number.
 pub trait ChildProcess: sealed::Reap {}
 
 impl ChildProcess for Child {}
@@ -30,10 +30,10 @@ mod sealed {
     pub trait Reap {
         fn pid(&self) -> u32;
 
-        /// Lets it see the end of its input, as waiting for it does.
+        /// Closes the child's input, as waiting for it does.
         fn end_input(&mut self) {}
 
-        /// How it has ended, if it has. It is gone then.
+        /// Reaps the child and returns its exit status, if it has ended.
         fn reap(&mut self) -> io::Result<Option<ExitStatus>>;
     }
 
@@ -70,14 +70,13 @@ impl<M: Threading> Reactor<M> {
     /// Until then it is a handler like any other. If it is removed, the loop drops a [`Child`], which neither
     /// kills nor reaps the process.
     ///
-    /// The input of a [`Child`], if it is a pipe that was not taken, is closed, as
-    /// [`wait`](Child::wait) does.
+    /// If the input of a [`Child`] is a pipe that was not taken, this closes it, as [`wait`](Child::wait)
+    /// does.
     ///
-    /// On Linux by a pidfd. Elsewhere, and before Linux 5.3, by `SIGCHLD`, as
+    /// On Linux, this uses a pidfd. Elsewhere, and before Linux 5.3, it uses `SIGCHLD`, like
     /// [`add_signal`](Self::add_signal).
     ///
-    /// The callback gets an error if somebody else has reaped the child meanwhile, so that its
-    /// status is lost.
+    /// If other code has reaped the child meanwhile, the status is lost, and the callback gets an error.
     ///
     /// ```
     /// # #[cfg(feature = "signal")]
@@ -94,8 +93,8 @@ impl<M: Threading> Reactor<M> {
     ///
     /// # Errors
     ///
-    /// The operating system's, with the child in it: `ECHILD` if it is not a child of this process,
-    /// or was reaped already.
+    /// Returns the operating system's error with the child in it. The code is `ECHILD` if the process is not
+    /// a child of this one, or was reaped already.
     #[track_caller]
     pub fn add_child<C, F, R>(&self, child: C, callback: F) -> Result<HandlerId, AddError<C>>
     where
@@ -161,7 +160,7 @@ impl<M: Threading> Reactor<M> {
     }
 }
 
-/// Readable when the child may have ended.
+/// A descriptor that becomes readable when the child may have ended.
 pub(crate) enum ExitWatch {
     #[cfg(epoll)]
     PidFd(OwnedFd),
@@ -173,13 +172,12 @@ impl ExitWatch {
     pub(crate) fn of(pid: Pid) -> io::Result<ExitWatch> {
         use rustix::io::Errno;
         use rustix::process::{PidfdFlags, pidfd_open};
-        // Before the first call: whether it is one that a sandbox lets the process survive. Android 11 does
-        // not.
+        // Checked before the first call, because a sandbox may kill the process for it. Android 11 does.
         static IS_TRAPPED: OnceLock<bool> = OnceLock::new();
         let is_trapped = IS_TRAPPED.get_or_init(|| {
             #[cfg(target_os = "linux")]
             return crate::seccomp::traps(libc::SYS_pidfd_open, || {
-                // SAFETY: of no process, so that it fails at once.
+                // SAFETY: the call names no process, so it fails at once.
                 unsafe { libc::syscall(libc::SYS_pidfd_open, 0, 0) };
             });
             #[cfg(not(target_os = "linux"))]
@@ -202,13 +200,13 @@ impl ExitWatch {
 
     fn by_signal(_: Pid) -> io::Result<ExitWatch> {
         let pipe = SignalPipe::new(libc::SIGCHLD)?;
-        // It may have ended before.
+        // The child may have ended before the signal was watched.
         pipe.notify();
         Ok(ExitWatch::Signal(pipe))
     }
 
-    /// A child that a debugger holds stays readable after its end, and cannot be reaped until the
-    /// debugger has seen that end. Then the kernel tells of it once more.
+    /// A child that a debugger holds stays readable after its end. It cannot be reaped until the debugger has
+    /// seen that end, which the kernel then reports once more.
     fn mode(&self) -> Mode {
         match self {
             // poll(2) has no edges.
@@ -244,7 +242,7 @@ fn number(pid: u32) -> io::Result<Pid> {
     pid.and_then(Pid::from_raw).ok_or_else(no_child)
 }
 
-/// Whether it is a child of ours that nobody has reaped.
+/// Returns the number if it belongs to a child of this process that was not reaped.
 fn is_ours(pid: Pid) -> io::Result<Pid> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), look)?;
@@ -263,7 +261,7 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    /// What other systems do, here.
+    /// Runs here what other systems do.
     #[test]
     fn by_the_signal_it_works_as_well() {
         let reactor = Reactor::new().unwrap();
@@ -285,7 +283,7 @@ mod tests {
         assert_eq!(codes, (0..10).collect::<Vec<_>>());
     }
 
-    /// No signal comes for it any more.
+    /// No signal arrives for this child any more.
     #[test]
     fn by_the_signal_one_that_has_ended_before_is_noticed_too() {
         let reactor = Reactor::new().unwrap();

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::engine::Inbox;
 use crate::sync::{Mutex, MutexGuard};
 
-/// A clock that stands still until it is told to move, for tests of code that sets timers: hours go
-/// by in no time, and always the same way. Give it to [`Builder::clock`](crate::Builder::clock);
-/// clones are the same clock, for several loops.
+/// A clock that stands still until a test moves it.
 ///
-/// What the loop does when it has been moved it does in its next turn: everything that has become
-/// due fires, by deadline. Deadlines for [`call_at`](crate::Reactor::call_at) are counted from
-/// [`Reactor::now`](crate::Reactor::now), not from [`Instant::now`]. I/O, posts, and the timeout that is
-/// given to [`turn`](crate::Reactor::turn) are as real as ever.
+/// Tests of code with timers then take no real time and always run the same way.
+/// [`Builder::clock`](crate::Builder::clock) gives it to a loop. Clones are the same clock and can be given
+/// to several loops.
+///
+/// After the clock was moved, the loop's next turn fires everything that has become due, by deadline.
+/// Deadlines for [`call_at`](crate::Reactor::call_at) count from [`Reactor::now`](crate::Reactor::now), not
+/// from [`Instant::now`]. I/O, posts and the timeout of [`turn`](crate::Reactor::turn) remain real.
 ///
 /// ```
 /// use oneloop::{Reactor, TestClock};
@@ -36,8 +37,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// # }
 /// ```
 ///
-/// An [eager](Self::eager) clock moves by itself whenever a turn has found nothing to do, to the
-/// next timer. So whole programs, and futures, run through their timeouts:
+/// When a turn finds nothing to do, an [eager](Self::eager) clock moves to the next timer by itself. Whole
+/// programs and futures thus run through their timeouts:
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -63,20 +64,21 @@ struct Shared {
 struct Time {
     now: Instant,
     system: SystemTime,
-    /// How often the system clock was set: until the next time it is as far from the monotonic one as now.
+    /// How often the system clock was set. Between two settings, its distance to the monotonic clock is
+    /// constant.
     sets: u64,
-    /// The loops to be woken when it moves.
+    /// The loops that are woken when the clock moves.
     loops: Vec<Weak<Inbox>>,
 }
 
 impl TestClock {
-    /// A clock that only moves when it is told. It begins at the real time.
+    /// Makes a clock that moves only when it is told to. It begins at the real time.
     pub fn new() -> TestClock {
         TestClock::make(false)
     }
 
-    /// A clock that also moves to the next timer whenever a loop has nothing else to do. With
-    /// another thread about to post, that may be sooner than you think.
+    /// Makes a clock that also moves to the next timer whenever a loop has nothing else to do. If another
+    /// thread is about to post, the clock may move before the post.
     pub fn eager() -> TestClock {
         TestClock::make(true)
     }
@@ -93,28 +95,28 @@ impl TestClock {
         }))
     }
 
-    /// The monotonic time.
+    /// Returns the monotonic time.
     pub fn now(&self) -> Instant {
         self.time().now
     }
 
-    /// The time of the system clock, which moves with the monotonic one, and can be set.
+    /// Returns the time of the system clock, which moves with the monotonic clock and can be set.
     pub fn system_now(&self) -> SystemTime {
         self.time().system
     }
 
-    /// Moves both clocks, and wakes the loops. What lies beyond the end of time is not gone to.
+    /// Moves both clocks and wakes the loops. A clock stops at the last time that it can represent.
     pub fn advance(&self, time: Duration) {
         self.change(|now| {
             let next = (now.now.checked_add(time), now.system.checked_add(time));
-            // At the end of time, which need not be the same for both, a clock stands still.
+            // The last times of the two clocks may differ.
             now.sets += u64::from(next.0.is_none() | next.1.is_none());
             now.now = next.0.unwrap_or(now.now);
             now.system = next.1.unwrap_or(now.system);
         });
     }
 
-    /// Sets the system clock, as an administrator would, and leaves the monotonic one alone.
+    /// Sets the system clock, like an administrator, and leaves the monotonic clock alone.
     pub fn set_system(&self, time: SystemTime) {
         self.change(|now| {
             now.system = time;
@@ -163,14 +165,14 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The clock of a loop. Deadlines are nanoseconds since `base`.
 pub(crate) struct Clock {
-    /// So long ago that whatever somebody may call a deadline comes after it.
+    /// A time so long ago that every deadline comes after it.
     base: Instant,
     source: ClockSource,
-    /// How many nanoseconds the system clock is ahead of this one, as far as is known.
+    /// The last known number of nanoseconds by which the system clock is ahead of this one.
     ahead: AtomicI64,
 }
 
-/// Where a loop has the time from.
+/// The origin of a loop's time.
 pub(crate) enum ClockSource {
     Real,
     Test(TestClock),
@@ -184,8 +186,8 @@ impl From<Option<TestClock>> for ClockSource {
     }
 }
 
-/// By how many nanoseconds what is known of the system clock may be wrong. Two looks at two clocks never agree
-/// on less, and timers for the same time are to have the same deadline.
+/// The largest error, in nanoseconds, of the known difference to the system clock. Two readings of two clocks
+/// never agree exactly, and timers for one system time must get one deadline.
 const SLACK: u128 = 50_000;
 
 impl Clock {
@@ -236,41 +238,42 @@ impl Clock {
         self.now().saturating_add(nanoseconds(delay))
     }
 
-    /// How long it is until then.
+    /// Returns the time until the deadline.
     pub(crate) fn until(&self, deadline: u64) -> Duration {
         Duration::from_nanos(deadline.saturating_sub(self.now()))
     }
 
-    /// When the system clock will show `time`, if nobody sets it.
+    /// Returns the deadline at which the system clock will show `time`, unless the clock is set.
     pub(crate) fn deadline_of(&self, time: SystemTime) -> u64 {
         let known = i128::from(self.ahead.load(Relaxed));
         let is_known = |ahead: i128| !self.is_test() && ahead.abs_diff(known) <= SLACK;
         let ahead = self.look();
-        // A look in which this thread was interrupted is no change of the clock.
+        // A reading in which this thread was interrupted is no change of the clock.
         if is_known(ahead) || is_known(self.best_look(ahead)) {
             return deadline_at(time, known);
         }
         deadline_at(time, self.look_again(ahead))
     }
 
-    /// The same, for a timer that would have been early.
+    /// Returns that deadline again, for a timer that would have been early.
     pub(crate) fn later_deadline_of(&self, time: SystemTime) -> u64 {
         deadline_at(time, self.look_again(self.look()))
     }
 
-    /// How many nanoseconds the system clock is ahead.
+    /// Returns how many nanoseconds the system clock is ahead.
     fn look(&self) -> i128 {
-        // Read in this order, so that what passes in between makes deadlines later and not earlier.
+        // This order makes deadlines later and not earlier if time passes between the readings.
         let system = since_zero(self.system());
         system - i128::from(self.now())
     }
 
-    /// Some more looks. What has come in between makes it less: the most is the best.
+    /// Reads the clocks a few more times. An interruption between two readings lowers the result, so the
+    /// highest one is the best.
     fn best_look(&self, ahead: i128) -> i128 {
         (0..4).fold(ahead, |ahead, _| ahead.max(self.look()))
     }
 
-    /// The same, and it is known from now on.
+    /// Reads the clocks again and stores the result.
     fn look_again(&self, ahead: i128) -> i128 {
         if self.is_test() {
             return ahead;
@@ -282,7 +285,7 @@ impl Clock {
         ahead
     }
 
-    /// How often a test has set its system clock. Of the real one the kernel tells.
+    /// Returns how often a test has set its system clock. For the real clock, the kernel reports settings.
     pub(crate) fn sets(&self) -> u64 {
         self.test().map_or(0, |test| test.time().sets)
     }
@@ -299,7 +302,7 @@ impl Clock {
     }
 }
 
-/// Nanoseconds since 1970.
+/// Returns the nanoseconds since 1970.
 fn since_zero(time: SystemTime) -> i128 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => after.as_nanos() as i128,

@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// own, since an [`io::Error`] holds either a code or an inner error. [`Error::of`] finds the inner error, and
 /// [`raw_os_error`](Error::raw_os_error) has the code. Errors of the adapters' `drive` are of this kind. The
 /// [`futures`](crate::futures) give the system's own error instead, as any other socket does.
-// In a box, so that calls which do not fail pay next to nothing for it.
+// A box makes the results of calls that succeed small.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -59,9 +59,9 @@ pub enum ErrorKind {
     Forked,
     /// The reactor is gone or was closed.
     Closed,
-    /// `stop` ended a call that had a result to wait for.
+    /// `stop` ended a call before its result was ready.
     Stopped,
-    /// No loop is being driven on this thread, or one of the other kind.
+    /// No loop is calling on this thread, or a loop of the other kind is.
     NotCurrent,
 }
 
@@ -74,7 +74,7 @@ impl Error {
 
     #[cold]
     pub(crate) fn os(call: &'static str, error: io::Error) -> Error {
-        // An error of ours has words, and one of the system has a code.
+        // oneloop's own errors have a text, and those of the system have a code.
         match (error.kind(), code_of(&error)) {
             (io::ErrorKind::Unsupported, None) => Error::new(call, Cause::Unsupported(error)),
             _ => Error::new(call, Cause::Os(error)),
@@ -100,8 +100,8 @@ impl Error {
 
     /// Returns the error inside an [`io::Error`], if there is one.
     ///
-    /// An `io::Error` has a code of the system's or another error inside, never both. One that was converted
-    /// from this type has this inside, so that its own `raw_os_error` is `None`. The code is in here:
+    /// An `io::Error` has either a code of the system or an inner error. If it was converted from this type,
+    /// its own `raw_os_error` is `None`, and the inner error has the code:
     ///
     /// ```
     /// fn code(error: &std::io::Error) -> Option<i32> {
@@ -125,7 +125,7 @@ impl Error {
     /// # fn main() {}
     /// ```
     ///
-    /// The name of the call that failed is beside it:
+    /// The inner error also has the name of the call that failed:
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -141,8 +141,8 @@ impl Error {
         error.get_ref()?.downcast_ref()
     }
 
-    /// Converts into the system's own error with its code, if the system refused. Code that knows nothing
-    /// of oneloop looks for that.
+    /// Converts into the system's own error with its code, if the system refused. Code that does not know
+    /// oneloop looks for that code.
     #[cfg(feature = "futures")]
     pub(crate) fn into_io(self) -> io::Error {
         match self.0.cause {
@@ -187,7 +187,7 @@ impl Error {
     }
 }
 
-/// The failure of one system call among those that a call of ours makes.
+/// The failure of one system call inside a call of oneloop.
 #[derive(Debug)]
 struct SystemCall {
     name: &'static str,
@@ -244,7 +244,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Prints words, since `unwrap` and a returning `main` show this.
+/// Prints the text of the error, because `unwrap` and a returning `main` show this form.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Error({self})")

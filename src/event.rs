@@ -32,11 +32,11 @@ impl Interest {
     pub const WRITABLE: Interest = Interest(WRITABLE);
     /// Exceptional data, such as TCP's out-of-band byte. kqueue does not report it, so it is refused there.
     pub const PRIORITY: Interest = Interest(PRIORITY);
-    /// The end of the peer's data: it has closed the socket, or shut down its writing half. Bytes may
-    /// still be waiting before the end. The handler need not read them to learn of it.
+    /// The end of the peer's data: the peer has closed the socket or shut down its writing half. Bytes may
+    /// still be waiting before the end. The handler learns of it without reading them.
     ///
-    /// A handler that waits for [`READABLE`](Self::READABLE) is told of it as well. The end is a state and
-    /// not an event: a level-triggered handler is called in every turn from then on.
+    /// A handler that waits for [`READABLE`](Self::READABLE) also learns of it. The end is a state and not an
+    /// event, so every turn from then on calls a level-triggered handler.
     ///
     /// Only the epoll poller reports it. [`PollerKind::Polling`](crate::PollerKind) refuses it.
     pub const READ_CLOSED: Interest = Interest(READ_CLOSED);
@@ -113,7 +113,7 @@ pub enum Mode {
     Oneshot,
 }
 
-/// A handler's decision about its next call. [`IntoAction`](crate::IntoAction) says what else it may return.
+/// A handler's decision about its next call. [`IntoAction`](crate::IntoAction) lists the other results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Action {
@@ -145,7 +145,7 @@ impl Event {
         self.handler
     }
 
-    /// Returns everything that the source is ready for. The methods below tell it bit by bit.
+    /// Returns the whole readiness of the source. The methods below return its bits one by one.
     ///
     /// ```
     /// use oneloop::{Interest, Mode, Reactor, Ready, VirtualSource};
@@ -167,9 +167,9 @@ impl Event {
 
     /// Returns true if reading will not block.
     ///
-    /// Another handler of the descriptor may have read first: all of them learn what the kernel reported
-    /// before the first was called. The bit is also set beside [`is_hangup`](Self::is_hangup) and
-    /// [`is_error`](Self::is_error), where reading tells what has happened.
+    /// Another handler of the descriptor may have read first, because all of them learn what the kernel
+    /// reported before the first was called. The bit is also set beside [`is_hangup`](Self::is_hangup) and
+    /// [`is_error`](Self::is_error). Reading then shows what has happened.
     pub fn is_readable(&self) -> bool {
         self.ready.0 & READABLE != 0
     }
@@ -188,9 +188,9 @@ impl Event {
 
     /// Returns true if the peer sends nothing more.
     ///
-    /// Bytes may still be there to read. A handler that takes a short read for the last one must not do
-    /// so now. Handlers that wait for [`READABLE`](Interest::READABLE) or
-    /// [`READ_CLOSED`](Interest::READ_CLOSED) are told, if the poller reports it: see there.
+    /// Bytes may still be there to read. A handler must not take a short read for the last one. Handlers that
+    /// wait for [`READABLE`](Interest::READABLE) or [`READ_CLOSED`](Interest::READ_CLOSED) learn of it, if
+    /// the poller reports it.
     pub fn is_read_closed(&self) -> bool {
         self.ready.0 & READ_CLOSED != 0
     }
@@ -230,10 +230,10 @@ impl Ready {
     pub const PRIORITY: Ready = Ready(PRIORITY);
     /// The other side sends nothing more.
     pub const READ_CLOSED: Ready = Ready(READ_CLOSED);
-    /// The other side is gone in both directions. Every handler that waits for anything is told, by the
+    /// The other side is gone in both directions. Every handler that waits for anything is told, through the
     /// bits that it waits for.
     pub const HANGUP: Ready = Ready(HANGUP);
-    /// An error is pending. It is reported as a hang-up is.
+    /// An error is pending. It is reported like a hang-up.
     pub const ERROR: Ready = Ready(ERROR);
 
     /// Returns true if every bit of `other` is set.
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bit_is_seen_that_was_not_asked_for() {
+    fn bits_outside_the_interest_are_masked() {
         let all = Ready(READABLE | WRITABLE | PRIORITY);
         assert_eq!(all.seen_by(Interest::READABLE), Ready(READABLE));
     }

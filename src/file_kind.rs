@@ -6,7 +6,7 @@ use crate::os::RawFd;
 
 /// The file behind a descriptor, as the kernel describes it.
 ///
-/// [`HandlerInfo::file`](crate::HandlerInfo::file) asks for it. As text it is short: `TCP 127.0.0.1:80 to
+/// [`HandlerInfo::file`](crate::HandlerInfo::file) asks for it. Its text form is short: `TCP 127.0.0.1:80 to
 /// 127.0.0.1:40000`, `pipe`, `eventfd`, `file /etc/hosts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum FileKind {
         local: Option<SocketAddr>,
         /// The address of the other end, if it is connected.
         peer: Option<SocketAddr>,
-        /// Whether it accepts connections. False where the system does not tell.
+        /// True if it accepts connections. False where the system does not report that.
         is_listening: bool,
     },
     /// A UDP socket.
@@ -33,27 +33,27 @@ pub enum FileKind {
         local: Option<PathBuf>,
         /// The path that its other end is bound to.
         peer: Option<PathBuf>,
-        /// Whether it accepts connections. False where the system does not tell.
+        /// True if it accepts connections. False where the system does not report that.
         is_listening: bool,
     },
     /// A socket of another family.
     Socket,
     /// A pipe, or a named pipe.
     Pipe,
-    /// A regular file, and its path where the system (Linux) tells.
+    /// A regular file, and its path where the system reports it (Linux).
     File(Option<PathBuf>),
-    /// A directory, and its path where the system (Linux) tells.
+    /// A directory, and its path where the system reports it (Linux).
     Directory(Option<PathBuf>),
-    /// A device, such as a terminal, and its path where the system (Linux) tells.
+    /// A device, such as a terminal, and its path where the system reports it (Linux).
     Device(Option<PathBuf>),
     /// A file that only the kernel has, by the kernel's name: `eventfd`, `timerfd`, `eventpoll`, `inotify`.
     Kernel(String),
-    /// A number under which nothing is open, or of which the system tells nothing.
+    /// A number that is not open, or whose file the system does not describe.
     Unknown,
 }
 
 impl FileKind {
-    /// Asks the kernel.
+    /// Asks the kernel for the file behind a number.
     pub(crate) fn of(fd: RawFd) -> FileKind {
         #[cfg(unix)]
         return ask::kind(fd).unwrap_or(FileKind::Unknown);
@@ -88,7 +88,7 @@ mod ask {
         })
     }
 
-    /// As Linux has it: `anon_inode:[eventfd]`.
+    /// Parses the name that Linux gives, such as `anon_inode:[eventfd]`.
     #[cfg(unix)]
     fn kernel_file(fd: RawFd) -> FileKind {
         let name = path(fd).map(|path| path.to_string_lossy().into_owned());
@@ -109,7 +109,7 @@ mod ask {
     pub(super) fn socket(fd: RawFd) -> io::Result<FileKind> {
         let fd = borrow(fd)?;
         let local = getsockname(fd)?;
-        // An error if it is not connected.
+        // An unconnected socket returns an error.
         let peer = getpeername(fd).ok().flatten();
         let is_stream = sockopt::socket_type(fd)? == SocketType::STREAM;
         Ok(match (local.address_family(), is_stream) {
@@ -146,7 +146,7 @@ mod ask {
         SocketAddr::try_from(address?).ok()
     }
 
-    /// A socket without a name has none.
+    /// Returns the path, or `None` for a socket without a name.
     #[cfg(unix)]
     fn unix(address: Option<SocketAddrAny>) -> Option<std::path::PathBuf> {
         use std::ffi::OsString;
@@ -163,7 +163,8 @@ mod ask {
 
 impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// The name of a Unix socket, with `@` for the zero byte of an abstract one, as tools have it.
+        /// Returns the name of a Unix socket, with `@` for the zero byte of an abstract one, as tools print
+        /// it.
         fn name(path: &Path) -> String {
             path.to_string_lossy().replace('\0', "@")
         }

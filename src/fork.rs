@@ -17,7 +17,7 @@ pub(crate) fn generation() -> u32 {
     #[cfg(unix)]
     watch::begin();
     match seen() {
-        // This is a child, and the first to ask in it.
+        // This process is a child, and the first call in it.
         0 => {
             let next = FORKS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
             let first = marker().compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -27,8 +27,8 @@ pub(crate) fn generation() -> u32 {
     }
 }
 
-/// Reads the number that `generation` has returned before. Safe in a signal handler. In a child it is another
-/// number, or 0.
+/// Returns the number that `generation` returned before. A child gets another number or 0. This is safe in a
+/// signal handler.
 #[inline]
 pub(crate) fn seen() -> u32 {
     marker().load(Ordering::Relaxed)
@@ -98,9 +98,9 @@ mod watch {
     }
 
     fn by_handler() {
-        // SAFETY: the handler only touches an atomic, which is async-signal-safe, and lives as
-        // long as the code it is in: if that is unloaded, the C library forgets it. Should the call
-        // fail for want of memory, forks go unnoticed.
+        // SAFETY: the handler only touches an atomic, which is async-signal-safe. The atomic lives as long as
+        // the code around it, and the C library forgets the handler when that code is unloaded. If the call
+        // fails for lack of memory, forks go unnoticed.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     }
 }

@@ -4,23 +4,23 @@ use std::fmt;
 use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use crate::{Reactor, Result, Threading};
 
-/// What [`Reactor::turn`] did.
+/// The result of [`Reactor::turn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Turn {
-    /// How many callbacks were called.
+    /// The number of callbacks that were called.
     pub called: usize,
-    /// Nothing is left to do now: another turn would call nothing, or wait.
+    /// True if nothing is left to do now: another turn would call nothing, or wait.
     pub idle: bool,
-    /// [`Reactor::stop`] was called, perhaps before the turn, which calls nothing then. Callbacks that
-    /// were not called stay due.
+    /// True if [`Reactor::stop`] was called. If it was called before the turn, the turn calls nothing.
+    /// Callbacks that were not called stay due.
     pub stopped: bool,
 }
 
-/// What a host does next, as [`Host::step`] tells it.
+/// The next action of a host, which [`Host::step`] returns.
 ///
-/// After each of these but [`Sleep`](Self::Sleep) and [`Done`](Self::Done) the host steps again at once,
-/// or, after [`Yield`](Self::Yield), soon.
+/// After [`Watch`](Self::Watch) and [`Unwatch`](Self::Unwatch) the host steps again at once, and after
+/// [`Yield`](Self::Yield) soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a host that does something else may sleep for ever"]
 pub enum Step {
@@ -28,27 +28,27 @@ pub enum Step {
     Watch,
     /// Stop watching the descriptor. It may mean another file after the next step.
     ///
-    /// A host on poll(2), which hands the descriptor over with each call, has nothing to do here or at
+    /// A host on poll(2) passes the descriptor with each call. It has nothing to do here or at
     /// [`Watch`](Self::Watch).
     Unwatch,
-    /// Step again when the descriptor is readable. A step before that does no harm.
+    /// Step again when the descriptor is readable. An earlier step does no harm.
     Sleep,
-    /// Let the host's other work have its turn, and step again without waiting.
+    /// Let the host's other work run, and step again without waiting.
     ///
-    /// A host that watches level-triggered may wait for the descriptor instead: it is readable.
+    /// A host that watches level-triggered may wait for the descriptor instead, because it is readable.
     Yield,
-    /// The end: [`Reactor::stop`] was called, or nothing is left ([`Host::exit_when_empty`]). The host
-    /// does not watch the descriptor any more.
+    /// End: [`Reactor::stop`] was called, or nothing is left ([`Host::exit_when_empty`]). The host does not
+    /// watch the descriptor any more.
     Done,
 }
 
-/// A loop's claim on a reactor that it drives: while it lives, nothing else can drive.
+/// A host's claim on a reactor. While the claim lives, no other driver can drive the reactor.
 ///
-/// The host steps once at the beginning, and does what each [`Step`] says. Timers and posts show on the
-/// descriptor, too, so that a host needs nothing else. If something drives on after the claim was dropped,
-/// whatever is registered is still there. (In a child process it is not: see [`Reactor::is_forked`].)
+/// The host steps once at the beginning, and then does what each [`Step`] says. Timers and posts also show on
+/// the descriptor, so a host needs nothing else. After the claim is dropped, everything stays registered for
+/// the next driver. A child process is the exception: see [`Reactor::is_forked`].
 ///
-/// A complete host, on epoll. In the repository, `examples/host_epoll.rs` has one with I/O of its own:
+/// This is a complete host, on epoll. The repository has one with I/O of its own in `examples/host_epoll.rs`.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")]
@@ -92,51 +92,52 @@ impl<M: Threading> Host<M> {
         Ok(Host { reactor, name })
     }
 
-    /// Has the host end, by [`Step::Done`], when nothing is left that could call back, as
-    /// [`Reactor::run`] does.
+    /// Makes the host end with [`Step::Done`] when nothing is left that could call back, like
+    /// [`Reactor::run`].
     #[must_use]
     pub fn exit_when_empty(self) -> Host<M> {
         self.reactor.core.exit_when_empty();
         self
     }
 
-    /// Takes turns without waiting, and says what the host does next.
+    /// Takes turns without waiting, and returns the host's next action.
     ///
     /// The turns end when there is nothing more to do, when a callback woke a task of the host's, or when
-    /// about `budget` callbacks were called; a turn that calls nothing counts as one. A turn is broken off
-    /// after that many posts or timers, and after a thousand handlers or so. The next step goes on there.
+    /// about `budget` callbacks were called. A turn that calls nothing counts as one callback. A turn is
+    /// broken off after `budget` posts or timers, and after about a thousand handlers. The next step
+    /// continues there.
     ///
-    /// Several turns in a step make a busy loop fast. A bound on them keeps the loop from starving the
-    /// host's other work. A hundred or so is a good one.
+    /// Several turns in a step make a busy loop fast. The budget keeps the loop from starving the host's
+    /// other work. A budget of about a hundred works well.
     ///
     /// # Errors
     ///
     /// - [`Closed`](crate::ErrorKind::Closed) if the reactor was [closed](Reactor::close).
     /// - [`AlreadyDriven`](crate::ErrorKind::AlreadyDriven) in one of the reactor's own callbacks. This
-    ///   happens where a callback runs the host's loop, as for a modal dialogue. It takes a millisecond,
-    ///   so that the loop inside does not spin while the descriptor stays readable. A host in which
-    ///   that is common should not watch the descriptor during a step. GLib does so by itself, unless
-    ///   `g_source_set_can_recurse` is used.
-    /// - [`Forked`](crate::ErrorKind::Forked) after a fork, and [`Os`](crate::ErrorKind::Os) if the
-    ///   kernel fails.
+    ///   happens when a callback runs the host's loop, for example for a modal dialogue. The error takes a
+    ///   millisecond, so that the inner loop does not spin while the descriptor stays readable. If this is
+    ///   common in a host, it should not watch the descriptor during a step. GLib ensures that by itself
+    ///   unless `g_source_set_can_recurse` is used.
+    /// - [`Forked`](crate::ErrorKind::Forked) after a fork, and [`Os`](crate::ErrorKind::Os) if the kernel
+    ///   fails.
     ///
-    /// After an error the host watches as before, and may step again.
+    /// After an error, the host watches as before and may step again.
     ///
     /// # Panics
     ///
-    /// If a callback does. All else stays due, and the host may step again.
+    /// Panics if a callback does. Everything else stays due, and the host may step again.
     pub fn step(&mut self, budget: usize) -> Result<Step> {
         self.reactor.core.step(budget)
     }
 
-    /// The reactor.
+    /// Returns the reactor.
     pub fn reactor(&self) -> &Reactor<M> {
         &self.reactor
     }
 }
 
-/// Readable whenever [`step`](Host::step) has something to do: I/O, a due timer, a post. The number stays
-/// the same while the host has its claim.
+/// A descriptor that is readable whenever [`step`](Host::step) has something to do: I/O, a due timer or a
+/// post. Its number stays unchanged while the host has its claim.
 #[cfg(pollable)]
 impl<M: Threading> AsFd for Host<M> {
     fn as_fd(&self) -> BorrowedFd<'_> {

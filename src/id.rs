@@ -135,8 +135,8 @@ ids! {
 /// The id of a posted callback, for [`Reactor::cancel_post`](crate::Reactor::cancel_post).
 ///
 /// An id stays unique on its loop for the next trillion posts, and means nothing on other loops.
-// The number of the post in the upper bits, so that the next id is a sum; then that of the loop, of which there
-// are four million, and which is not 0; and the priority.
+// The upper bits are the number of the post, so that the next id is a sum. Below them are the number of the
+// loop, which is not 0 and has four million values, and the priority.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PostId(pub(crate) u64);
 
@@ -145,7 +145,7 @@ impl PostId {
     const LOOP_BITS: u32 = 22;
     const OTHER_BITS: u32 = Self::PRIORITY_BITS + Self::LOOP_BITS;
 
-    /// The ids of the first posts of a loop, by priority.
+    /// Returns the ids of the first posts of a loop, by priority.
     pub(crate) fn first_of_each() -> [PostId; 3] {
         static LOOPS: AtomicU64 = AtomicU64::new(0);
         let most = (1 << Self::LOOP_BITS) - 1;
@@ -153,18 +153,19 @@ impl PostId {
         [0, 1, 2].map(|priority| PostId(number << Self::PRIORITY_BITS | priority))
     }
 
-    /// The one `count` posts later.
+    /// Returns the id of the post that comes `count` posts later.
     #[inline]
     pub(crate) fn plus(self, count: u64) -> PostId {
         PostId(self.0.wrapping_add(count << Self::OTHER_BITS))
     }
 
-    /// The one `count` posts before.
+    /// Returns the id of the post that came `count` posts before.
     pub(crate) fn minus(self, count: u64) -> PostId {
         PostId(self.0.wrapping_sub(count << Self::OTHER_BITS))
     }
 
-    /// How many posts after `other` it is, on the same loop and of the same priority. None if it is of another.
+    /// Returns how many posts after `other` it is. Returns `None` if the other is of another loop or
+    /// priority.
     pub(crate) fn since(self, other: PostId) -> Option<u64> {
         let difference = self.0.wrapping_sub(other.0);
         let is_alike = difference & ((1 << Self::OTHER_BITS) - 1) == 0;
@@ -252,7 +253,7 @@ mod tests {
                 assert_eq!(id.since(other), None);
             }
         }
-        // After a trillion they begin again.
+        // After a trillion posts, the numbers begin again.
         assert_eq!(first.plus((1 << 40) + 1), first.plus(1));
         assert!(first.minus(1).is_before(first));
         assert_eq!(first.since(first.minus(1)), Some(1));

@@ -1,9 +1,9 @@
 //! One event loop for callback code, C libraries and async runtimes in one process.
 //!
-//! Code registers a descriptor, an interest and a callback with a [`Reactor`]. The same code then
-//! runs on the built-in loop ([`Reactor::run`]), inside tokio (`oneloop-tokio`), inside async-io and
-//! smol (`oneloop-async-io`), or inside any loop that can watch one descriptor ([`Reactor::host`]),
-//! and can be moved from one to the other while everything stays registered.
+//! Code registers a descriptor, an interest and a callback with a [`Reactor`]. The code then runs on the
+//! built-in loop ([`Reactor::run`]), inside tokio (`oneloop-tokio`), or inside async-io and smol
+//! (`oneloop-async-io`). It also runs inside any loop that can watch one descriptor ([`Reactor::host`]). It
+//! can move from one loop to another while everything stays registered.
 //!
 //! ```
 //! use oneloop::{Interest, Mode, Reactor};
@@ -32,31 +32,29 @@
 //!
 //! # What it promises
 //!
-//! Under every host and on every poller:
+//! These promises hold under every host and on every poller:
 //!
-//! - Level, edge and one-shot mean what the kernel means by them; several handlers on one
-//!   descriptor work each as if it were alone; a hang-up or an error reaches everybody who waits
-//!   for anything.
-//! - A turn is: wait, handlers that are ready, due timers by deadline, posted callbacks; before and
-//!   after these, posts of other [priorities](Priority). What a callback removes is not called any
-//!   more. A handler that it adds is called in a later turn. A post by a handler or timer runs at the
-//!   end of the same turn, and a timer that a handler sets and that is due already fires in it; what
-//!   a post adds, and a timer that a timer sets, is for the next turn. Nobody starves anybody, the
-//!   host's own tasks included.
-//! - Callbacks run one at a time, never inside each other, with no lock held, and may call every
-//!   method. A panic reaches whoever drives and takes nothing with it but the callback it came
-//!   from.
+//! - Level, edge and one-shot mean what the kernel means by them. If several handlers are on one descriptor,
+//!   each works as if it were alone. A hang-up or an error reaches every handler that waits for anything.
+//! - A turn waits, calls the handlers that are ready, then the due timers by deadline, and then the posts.
+//!   Posts of other [priorities](Priority) come before and after these. A removed callback is not called any
+//!   more, and an added handler is called in a later turn. If a handler or timer posts, the post runs at the
+//!   end of that turn. If a handler sets a timer that is due already, it fires in that turn. A post made by a
+//!   post, and a timer set by a timer, wait for the next turn. No callback starves another, nor the host's
+//!   own tasks.
+//! - Callbacks run one at a time, never inside each other, and with no lock held. They may call every method.
+//!   A panic reaches the driver and removes only the callback that panicked.
 //! - Timers run on the monotonic clock and never fire early. No post and no wake is lost.
 //! - Changing hosts loses nothing.
 //!
 //! # Non-goals
 //!
-//! oneloop is no executor, no I/O library and no replacement for tokio: it carries readiness, and
-//! leaves reading and writing to whoever owns the descriptor. It does not emulate what a system
-//! has not got: that is an [`ErrorKind::Unsupported`].
+//! oneloop is no executor, no I/O library and no replacement for tokio. It reports readiness and leaves
+//! reading and writing to the owner of the descriptor. It does not emulate features that a system lacks, but
+//! returns [`ErrorKind::Unsupported`].
 //!
-//! On Windows sockets take the part of descriptors, and hosts and edge mode are not there; what each
-//! system has is in `docs/systems.md` in the repository.
+//! On Windows, sockets take the place of descriptors, and there are no hosts and no edge mode. In the
+//! repository, `docs/systems.md` lists what each system supports.
 //!
 //! # Drivers
 //!
@@ -70,12 +68,12 @@
 //! | `oneloop_tokio::run`, `oneloop_async_io::run` | ends | the one that polls the future |
 //! | [`Host::step`] | sleeps on, or ends ([`Host::exit_when_empty`]) | the caller's |
 //!
-//! Nothing is left when there is nothing that could call back; see [`Reactor::run`].
+//! Nothing is left when nothing could call back any more. [`Reactor::run`] has the details.
 //!
-//! [`Reactor::stop`] ends every driver without an error. (`block_on`, which has no result then, gives an error
-//! of the kind [`Stopped`](ErrorKind::Stopped). `turn` and `step` say so in their result.) If it is called while
-//! nothing drives, it ends the next driver at once. [`Reactor::close`] ends every driver with an error of
-//! the kind [`Closed`](ErrorKind::Closed).
+//! [`Reactor::stop`] ends every driver without an error. There is one exception: `block_on` has no result
+//! then, and returns an error of the kind [`Stopped`](ErrorKind::Stopped). The results of `turn` and `step`
+//! say that the loop was stopped. If `stop` is called while no driver runs, the next driver ends at once.
+//! [`Reactor::close`] ends every driver with an error of the kind [`Closed`](ErrorKind::Closed).
 //!
 //! # Where to look
 //!
@@ -84,9 +82,9 @@
 //! | descriptors, timers, posts | [`Reactor`] |
 //! | signals, children (feature `signal`) | [`Reactor`]: `add_signal`, `add_child` |
 //! | something without a descriptor | [`VirtualSource`] |
-//! | what futures can await: sockets, timers | [`futures`] |
+//! | objects that futures can await: sockets, timers | [`futures`] |
 //! | a host of your own | [`Host`], [`WakeHost`], [`adapter`] |
-//! | what the loop is doing, and who holds it up | [`Reactor::dump`], [`Reactor::snapshot`], [`Stats`], [`Reactor::observe_callbacks`] |
+//! | the loop's activity, and the callbacks that delay it | [`Reactor::dump`], [`Reactor::snapshot`], [`Stats`], [`Reactor::observe_callbacks`] |
 //! | tests of code that sets timers | [`TestClock`] |
 //!
 //! # Features
@@ -95,8 +93,7 @@
 //! - `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it
 //!   is always there.
 //! - `signal`: `Reactor::add_signal` and `Reactor::add_child`, on Unix.
-//! - `tracing`: a span for every callback, and a warning when a future waits on a loop that nobody
-//!   drives.
+//! - `tracing`: a span for every callback, and a warning when a future waits on a loop that has no driver.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 // First, because the page of `Reactor` shows its methods in the order of the modules here.

@@ -40,7 +40,7 @@ pub enum CallbackKind {
 }
 
 impl CallbackKind {
-    /// As in `the handler "reader" added at src/main.rs:1:1`.
+    /// Writes, for example, `the handler "reader" added at src/main.rs:1:1`.
     pub(crate) fn write(
         self,
         f: &mut fmt::Formatter<'_>,

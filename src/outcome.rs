@@ -1,4 +1,4 @@
-//! What callbacks may return, and what becomes of an error.
+//! The results that callbacks may return, and the treatment of errors.
 
 use std::any::Any;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use crate::os::RawFd;
 use crate::{Action, CallbackKind, Id};
 
-/// The results that a handler or a periodic timer may have.
+/// A result of a handler or of a periodic timer.
 ///
-/// - `()` goes on, as does an [`Action`] that says so.
-/// - A [`Result`] with either of them in it. An `Err` removes the callback, and goes to the reporter of the
-///   loop: see [`Builder::on_error`](crate::Builder::on_error). The error is anything with a text.
-/// - Nothing at all: a closure that diverges, such as `|_, _| panic!()`.
+/// - `()` means to go on, like [`Action::Continue`]. An [`Action`] decides.
+/// - A [`Result`] contains either of them. An `Err` removes the callback and goes to the loop's reporter: see
+///   [`Builder::on_error`](crate::Builder::on_error). The error can be any type that implements `Display`.
+/// - A closure that diverges, such as `|_, _| panic!()`, has no result at all.
 ///
 /// ```
 /// use oneloop::{Interest, Mode, Reactor};
@@ -38,9 +38,9 @@ use crate::{Action, CallbackKind, Id};
 )]
 pub trait IntoAction: sealed::IntoAction {}
 
-/// The results that a callback may have which is called once: a post, a one-shot timer.
+/// A result of a callback that is called once: a post or a one-shot timer.
 ///
-/// They are those of [`IntoAction`], but for an [`Action`]: there is nothing to go on with.
+/// The results are those of [`IntoAction`] without [`Action`], since there is no next call to decide about.
 #[diagnostic::on_unimplemented(
     message = "a callback that is called once cannot return `{Self}`",
     note = "it returns nothing, or a `Result` with nothing in it whose error can be displayed"
@@ -85,7 +85,7 @@ pub(crate) mod sealed {
         }
     }
 
-    /// For callbacks of the loop's own that call a user's.
+    /// The loop's own callbacks use this when they call a user's callback.
     impl IntoAction for Result<Action, Failure> {
         #[inline]
         fn into_action(self) -> Result<Action, Failure> {
@@ -119,7 +119,7 @@ pub(crate) mod sealed {
         }
     }
 
-    /// `!`, the type of what diverges. It has no name in stable Rust but as what a function returns. A
+    /// `!`, the type of expressions that diverge. Stable Rust can name it only as the result of a function. A
     /// closure that only diverges has this type in edition 2024, and `()` before.
     type Never = <fn() -> ! as Returns>::Output;
 
@@ -132,8 +132,8 @@ pub(crate) mod sealed {
     }
 }
 
-/// The error of a callback. In two boxes, so that it fits into a register beside an action: what a callback
-/// gives back is part of the cost of each call.
+/// The error of a callback. Two boxes make it fit into a register beside an action, because every call pays
+/// for the size of its result.
 pub struct Failure(Box<Box<dyn Reason>>);
 
 trait Reason {
@@ -158,10 +158,9 @@ impl Failure {
     }
 }
 
-/// A callback that returned an error; see [`Builder::on_error`](crate::Builder::on_error).
+/// A callback that returned an error. [`Builder::on_error`](crate::Builder::on_error) reports it.
 ///
-/// As text it is a whole sentence, with the place of registration, the descriptor if there is one, and the
-/// error.
+/// Its text is a sentence with the place of registration, the descriptor if there is one, and the error.
 #[non_exhaustive]
 pub struct FailedCallback {
     /// The kind of callback.
@@ -178,12 +177,12 @@ pub struct FailedCallback {
 }
 
 impl FailedCallback {
-    /// The error, for people.
+    /// Returns the error, for messages.
     pub fn error(&self) -> &(dyn fmt::Display + 'static) {
         self.error.0.as_display()
     }
 
-    /// The error, if the callback returned one of this type.
+    /// Returns the error if it has this type.
     ///
     /// ```
     /// use std::{io, sync::mpsc::channel};
@@ -213,7 +212,7 @@ impl fmt::Display for FailedCallback {
         if let Some(fd) = self.fd {
             write!(f, ", on descriptor {fd},")?;
         }
-        // The long form of errors that have one, with their causes.
+        // The alternate form of an error includes its causes, if the type supports that.
         write!(f, " failed: {:#}", self.error())
     }
 }
@@ -224,14 +223,14 @@ impl fmt::Debug for FailedCallback {
     }
 }
 
-/// What is done about errors if the builder was told nothing.
+/// Reports errors if the builder has set no report.
 pub(crate) fn report(failed: &FailedCallback) {
     #[cfg(feature = "tracing")]
     tracing::error!(target: "oneloop", "{failed}");
     #[cfg(not(feature = "tracing"))]
     {
         use std::io::Write;
-        // `eprintln` would panic if nobody hears.
+        // `eprintln` would panic if standard error is closed.
         let _ = writeln!(std::io::stderr(), "oneloop: {failed}");
     }
 }

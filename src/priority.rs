@@ -1,8 +1,8 @@
 /// The order of callbacks in a turn.
 ///
-/// For a post, see [`Reactor::call_soon_with`](crate::Reactor::call_soon_with), the priority says when it runs.
-/// For a handler, see [`Reactor::set_priority`](crate::Reactor::set_priority), it is the place among the handlers
-/// that are ready in one turn.
+/// For a post ([`Reactor::call_soon_with`](crate::Reactor::call_soon_with)), the priority decides when it
+/// runs. For a handler ([`Reactor::set_priority`](crate::Reactor::set_priority)), it is the place among the
+/// handlers that are ready in one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Priority {
     /// A post runs before the handlers of the turn. A handler is called before those of normal priority.

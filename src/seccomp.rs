@@ -1,5 +1,5 @@
-//! Filters for system calls that end the process instead of answering ENOSYS: sandboxes that trap a call
-//! which they do not know. What such a filter does with a call shows only by making it.
+//! Detection of filters that end the process at an unknown system call. Some sandboxes trap calls which they
+//! do not know, instead of answering ENOSYS. Only making a call shows what such a filter does with it.
 
 use std::mem::{self, MaybeUninit};
 use std::ptr;
@@ -12,19 +12,20 @@ use libc::{c_int, c_long, c_void, sigaction, siginfo_t, sigset_t};
 
 use crate::fork;
 
-/// The process that tries a call, as `fork::generation` numbers it, or 0.
+/// The process that is trying a call, as numbered by `fork::generation`, or 0.
 static TRYING: AtomicU32 = AtomicU32::new(0);
-/// The call that is tried, the thread that makes it, and whether it was trapped.
+/// The call that is being tried, the thread that makes it, and whether it was trapped.
 static TRIED: AtomicI32 = AtomicI32::new(-1);
 static THREAD: AtomicUsize = AtomicUsize::new(0);
 static TRAPPED: AtomicBool = AtomicBool::new(false);
-/// What was done on SIGSYS before. Never freed: a thread that was trapped by chance may still read it when
-/// all is as it was.
+/// The previous action on SIGSYS. It is never freed, because a thread that is trapped at the same time may
+/// still read it after it was restored.
 static BEFORE: AtomicPtr<sigaction> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether a filter traps the system call `number`. `try_it` makes it, so that it comes to nothing.
+/// Returns true if a filter traps the system call `number`. `try_it` makes the call in a way that has no
+/// effect.
 pub(crate) fn traps(number: c_long, try_it: impl FnOnce()) -> bool {
-    // SAFETY: reads whether there is a filter, which costs no more than a call that fails.
+    // SAFETY: reads whether there is a filter. It costs no more than a call that fails.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP) };
     mode == libc::SECCOMP_MODE_FILTER as c_int && traps_by_filter(number, try_it)
 }
@@ -35,13 +36,13 @@ fn traps_by_filter(number: c_long, try_it: impl FnOnce()) -> bool {
     TRAPPED.store(false, SeqCst);
     THREAD.store(this_thread(), SeqCst);
     TRIED.store(number as c_int, SeqCst);
-    // SAFETY: all of it is zeroes or addresses, of which none is a valid value.
+    // SAFETY: every field is a number or an address, for which zero is valid.
     let mut ours: sigaction = unsafe { mem::zeroed() };
     ours.sa_sigaction = on_trap as *const () as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     let mut mask = MaybeUninit::<sigset_t>::zeroed();
-    // SAFETY: the structures are this function's own, or never freed. The handler does what a handler
-    // may. A thread that blocks SIGSYS would die of a trap.
+    // SAFETY: the structures belong to this function or are never freed. The handler does only what a signal
+    // handler may. SIGSYS is unblocked, because a thread that blocks it would die of a trap.
     unsafe {
         let before = remember(ours.sa_sigaction);
         let mut sigsys = MaybeUninit::<sigset_t>::zeroed();
@@ -58,12 +59,12 @@ fn traps_by_filter(number: c_long, try_it: impl FnOnce()) -> bool {
     TRAPPED.load(SeqCst)
 }
 
-/// Keeps in `BEFORE` what is done on SIGSYS now, for `on_trap`. In a child that was forked while a call was
-/// tried, that is `ours`, and what was done before is known.
+/// Stores the current action on SIGSYS in `BEFORE`, for `on_trap`. In a child that was forked while a call
+/// was tried, the current action is `ours`, and `BEFORE` has the previous one already.
 fn remember(ours: usize) -> *const sigaction {
     let mut now = MaybeUninit::<sigaction>::zeroed();
-    // SAFETY: writes what is done to where it has room, or else leaves zeroes, which are what is done by
-    // default. What was kept is never freed, and changed by nothing.
+    // SAFETY: writes the action into a place with enough room. If the call fails, zeroes remain, which stand
+    // for the default action. The stored value is never freed or changed.
     unsafe {
         libc::sigaction(libc::SIGSYS, ptr::null(), now.as_mut_ptr());
         let now = now.assume_init();
@@ -79,8 +80,8 @@ fn remember(ours: usize) -> *const sigaction {
     BEFORE.load(SeqCst)
 }
 
-/// One thread of a process tries a call at a time. A child does not wait for a thread of its parent, which
-/// it has not got.
+/// The right to try a call, which one thread of a process has at a time. A child does not wait for a thread
+/// that exists only in its parent.
 struct Trying(u32);
 
 impl Trying {
@@ -102,21 +103,21 @@ impl Trying {
 
 impl Drop for Trying {
     fn drop(&mut self) {
-        // If a child was forked by what was tried, it has not got to let go of what is not its own.
+        // If `try_it` forked a child, the child does not own this right and must not release it.
         let _ = TRYING.compare_exchange(self.0, 0, SeqCst, SeqCst);
     }
 }
 
-/// A number for the thread, which a handler may ask for.
+/// Returns a number for the thread. A signal handler may call this.
 fn this_thread() -> usize {
     // SAFETY: reads a register.
     unsafe { libc::pthread_self() as usize }
 }
 
-/// The code of a SIGSYS that is a filter's.
+/// The code of a SIGSYS that a filter sends.
 const SYS_SECCOMP: c_int = 1;
 
-/// What a `siginfo_t` has for SIGSYS.
+/// The part of a `siginfo_t` that SIGSYS fills.
 #[repr(C)]
 struct Trap {
     signal: c_int,
@@ -127,16 +128,16 @@ struct Trap {
 }
 
 extern "C" fn on_trap(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives a `siginfo_t` of SIGSYS, which begins like this.
+    // SAFETY: the kernel passes a `siginfo_t` of SIGSYS, which begins with these fields.
     let Trap { code, call, .. } = unsafe { ptr::read(info.cast::<Trap>()) };
     let is_tried = code == SYS_SECCOMP && call == TRIED.load(SeqCst);
     if is_tried && this_thread() == THREAD.load(SeqCst) {
         TRAPPED.store(true, SeqCst);
         return;
     }
-    // Another thread's, by chance just now: what would have become of it.
-    // SAFETY: the pointer was set before this handler was installed, and what it points to is never freed.
-    // The handlers are of the kinds that their flags say.
+    // Another thread was trapped at the same time. The previous action handles its trap. SAFETY: the pointer
+    // was set before this handler was installed, and its target is never freed. The flags of each handler say
+    // which kind of function it is.
     unsafe {
         let before = ptr::read(BEFORE.load(SeqCst));
         match before.sa_sigaction {
@@ -171,13 +172,13 @@ mod tests {
 
     use super::*;
 
-    /// What is done on SIGSYS is the process's.
+    /// The action on SIGSYS belongs to the process, so only one test may change it at a time.
     static ONE_TEST: Mutex<()> = Mutex::new(());
 
-    /// A child that does not end within a minute is ended.
+    /// Runs `work` in a child process. A child that does not end within a minute is killed.
     fn in_child(work: impl FnOnce() -> bool) -> bool {
-        // SAFETY: the child does `work`, which takes no lock that another thread could hold, and leaves
-        // without running anything of the parent's. The parent waits for it.
+        // SAFETY: the child runs `work`, which takes no lock that another thread could hold. It leaves
+        // without running anything of the parent. The parent waits for it.
         unsafe {
             let pid = libc::fork();
             assert!(pid >= 0, "fork");
@@ -192,7 +193,7 @@ mod tests {
         }
     }
 
-    /// While it runs, a thread is trying a call.
+    /// Runs `work` while a thread is trying a call.
     fn while_one_tries(number: c_long, work: impl FnOnce()) -> bool {
         let (tries, is_trying) = channel();
         let (end, ended) = channel();
@@ -215,7 +216,7 @@ mod tests {
         let _one = ONE_TEST.lock().unwrap_or_else(|error| error.into_inner());
         let action = || {
             let mut now = MaybeUninit::<sigaction>::zeroed();
-            // SAFETY: writes what is done on SIGSYS to where it has room.
+            // SAFETY: writes the action on SIGSYS into a place with enough room.
             unsafe {
                 libc::sigaction(libc::SIGSYS, ptr::null(), now.as_mut_ptr());
                 now.assume_init().sa_sigaction
@@ -240,20 +241,20 @@ mod tests {
     }
 
     #[test]
-    fn the_same_call_of_another_thread_is_left_to_the_handler_before() {
+    fn a_trapped_call_of_another_thread_reaches_the_previous_handler() {
         let _one = ONE_TEST.lock().unwrap_or_else(|error| error.into_inner());
-        // SAFETY: a handler that adds to an atomic, for a signal that nothing else here has a handler for.
+        // SAFETY: the handler adds to an atomic, and nothing else here handles this signal.
         let before = unsafe { libc::signal(libc::SIGSYS, on_others as *const () as usize) };
         let trapped = while_one_tries(libc::SYS_getppid, || {
             let other = || {
                 forbid::system_calls(&[libc::SYS_getppid], forbid::By::Trap);
-                // SAFETY: a call that has no arguments, and is trapped.
+                // SAFETY: the call has no arguments and is trapped.
                 unsafe { libc::syscall(libc::SYS_getppid) };
             };
             thread::spawn(other).join().unwrap_or_else(|_| abort());
         });
         assert_eq!((OTHERS.load(SeqCst), trapped), (1, false));
-        // SAFETY: as it was.
+        // SAFETY: restores the previous handler.
         unsafe { libc::signal(libc::SIGSYS, before) };
     }
 }

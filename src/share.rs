@@ -43,13 +43,13 @@ impl<M: Threading> Reactor<M> {
     /// # }
     /// ```
     ///
-    /// The value is dropped in a turn after the last [`LoopCell`] was dropped, or when the loop is closed or
-    /// ends. A shared value does not keep [`run`](Self::run) going.
+    /// The loop drops the value in a turn after the last [`LoopCell`] was dropped, or when the loop is closed
+    /// or ends. A shared value does not keep [`run`](Self::run) going.
     ///
     /// # Errors
     ///
-    /// [`Closed`](crate::ErrorKind::Closed) after [`close`](Self::close), [`Forked`](crate::ErrorKind::Forked) in
-    /// a child process. The value is dropped.
+    /// Returns [`Closed`](crate::ErrorKind::Closed) after [`close`](Self::close), and
+    /// [`Forked`](crate::ErrorKind::Forked) in a child process. The value is dropped then.
     pub fn share<T: MaybeSend<M> + 'static>(&self, value: T) -> Result<LoopCell<T>> {
         let key = self.core.keep("share", Arc::new(value))?;
         let inbox = self.core.inbox.clone();
@@ -60,9 +60,9 @@ impl<M: Threading> Reactor<M> {
     }
 }
 
-/// A handle of a value that lives with a loop. Made by [`Reactor::share`].
+/// A handle of a value that lives with a loop. [`Reactor::share`] makes it.
 ///
-/// Clones are handles of the same value. They may go to any thread, whatever the value is.
+/// Clones are handles of the same value. They may go to any thread, even if the value is not `Send`.
 pub struct LoopCell<T: 'static> {
     hold: Arc<Hold>,
     /// The handle has no value of its own.
@@ -78,30 +78,30 @@ impl Drop for Hold {
     fn drop(&mut self) {
         let key = self.key;
         let let_go = move || drop(Core::current().and_then(|core| core.let_go(key)));
-        // A loop that is closed has done so already.
+        // A closed loop has dropped the value already.
         let here = Location::caller();
         let _ = self.inbox.post("share", here, Priority::Normal, let_go);
     }
 }
 
 impl<T: 'static> LoopCell<T> {
-    /// Returns a future which has the loop call `ask` with the value, and gives what `ask` returns.
+    /// Returns a future that makes the loop call `ask` with the value. Its output is the result of `ask`.
     ///
-    /// The loop is asked when the future is polled first. In a callback of the loop, `ask` is called at once.
+    /// The future asks the loop when it is first polled. In a callback of the loop, it calls `ask` at once.
     /// If the future is dropped before the loop has called `ask`, the loop does not call it.
     ///
-    /// The value is borrowed shared. To be changed it needs a `Cell` or `RefCell`, as in any callback. A
-    /// reactor that is not [`Local`](crate::Local) takes those, too.
+    /// `ask` gets a shared reference. A value that changes needs a `Cell` or `RefCell`, as in any callback. A
+    /// reactor that is not [`Local`](crate::Local) accepts those, too.
     ///
     /// # Errors
     ///
-    /// [`Closed`](crate::ErrorKind::Closed) if the loop is closed or gone before it has called `ask`.
-    /// [`Forked`](crate::ErrorKind::Forked) in a child process.
+    /// The future returns [`Closed`](crate::ErrorKind::Closed) if the loop is closed or gone before it has
+    /// called `ask`, and [`Forked`](crate::ErrorKind::Forked) in a child process.
     ///
     /// # Panics
     ///
-    /// A panic in `ask` goes on where the future is awaited, and not in the loop. A future that has given its
-    /// result panics if it is polled again.
+    /// A panic in `ask` continues where the future is awaited, and not in the loop. A future that has
+    /// returned its result panics if it is polled again.
     #[track_caller]
     pub fn with<F, R>(&self, ask: F) -> With<T, F, R>
     where
@@ -135,7 +135,7 @@ impl<T> fmt::Debug for LoopCell<T> {
 #[must_use = "the loop is asked when this is polled"]
 pub struct With<T: 'static, F, R> {
     cell: LoopCell<T>,
-    /// Where the post that asks is said to have been made.
+    /// The location that the posted question has in reports.
     location: &'static Location<'static>,
     stage: Stage<F, R>,
 }
@@ -146,7 +146,7 @@ enum Stage<F, R> {
     Over,
 }
 
-// Nothing in it is pinned: the closure is moved out, and not polled.
+// Nothing in it is pinned: the closure is moved out and never polled.
 impl<T, F, R> Unpin for With<T, F, R> {}
 
 impl<T, F, R> Future for With<T, F, R>
@@ -176,7 +176,8 @@ where
                     }
                     if let Some(value) = Core::current().and_then(|core| core.kept(key)) {
                         let result = catch_unwind(AssertUnwindSafe(|| call(ask, &*value)));
-                        // Before the answer, after which the asker may go on, and drop the last handle.
+                        // Dropped before the answer is given, because the asker may then go on and drop the
+                        // last handle.
                         drop(value);
                         owed.0.end(Progress::Done(result));
                     }
@@ -204,7 +205,7 @@ where
 impl<T, F, R> Drop for With<T, F, R> {
     fn drop(&mut self) {
         if let Stage::Asked(answer) = &self.stage {
-            // A waker or a result is dropped with no lock held.
+            // The waker or result is dropped with no lock held.
             let before = mem::replace(&mut *answer.progress(), Progress::Over);
             drop(before);
         }
@@ -247,14 +248,14 @@ impl<R> Answer<R> {
             Progress::Waiting(_) => mem::replace(&mut *current, progress),
             _ => progress,
         };
-        // Results are dropped, and wakers called, with no lock held.
+        // Results are dropped and wakers are called with no lock held.
         drop(current);
         if let Progress::Waiting(waker) = before {
             waker.wake();
         }
     }
 
-    /// Gives the result, or `None` if none will come.
+    /// Returns the result, or `None` if none will come.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<thread::Result<R>>> {
         let mut progress = self.progress();
         let next = match &*progress {
@@ -276,7 +277,7 @@ impl<R> Answer<R> {
     }
 }
 
-/// The loop's debt of an answer. Dropped unpaid, it says that none will come.
+/// The loop's duty to answer. If it is dropped without an answer, the task learns that none will come.
 struct Owed<R>(Arc<Answer<R>>);
 
 impl<R> Drop for Owed<R> {

@@ -21,17 +21,17 @@ use crate::{
 
 /// # Signals (feature `signal`)
 impl<M: Threading> Reactor<M> {
-    /// Calls `callback`, in a turn, after a signal has come to the process. Several of the same
-    /// that come before the turn are one call.
+    /// Calls `callback` in a turn after a signal was sent to the process. Several signals of one kind that
+    /// arrive before the turn lead to one call.
     ///
-    /// No signal is blocked, and whatever handler was installed before is still called: any number
-    /// of reactors, and others who use `signal-hook`, may watch one signal. It is a handler like
-    /// any other, on a descriptor of its own. When the last is removed, the signal does nothing: its
-    /// default action does not come back.
+    /// This blocks no signal, and handlers that were installed before are still called. Several reactors, and
+    /// other users of `signal-hook`, may watch one signal. The callback belongs to an ordinary handler with a
+    /// descriptor of its own. After the last such handler is removed, the signal does nothing. Its default
+    /// action does not return.
     ///
-    /// Nor does it in a child process after a fork: there the signal does nothing either, as long as
-    /// no other program is executed. Such a child should call `signal(SIGTERM, SIG_DFL)`, and the same
-    /// for what else it wants to be ended by, or watch the signal by a loop of its own.
+    /// In a child process after a fork, the signal does nothing either, unless another program is executed.
+    /// The child should call `signal(SIGTERM, SIG_DFL)`, and do so for every other signal that should end it.
+    /// It may also watch the signal with a loop of its own.
     ///
     /// ```
     /// # #[cfg(feature = "signal")]
@@ -51,20 +51,21 @@ impl<M: Threading> Reactor<M> {
     ///
     /// # Blocked signals
     ///
-    /// Each thread has a signal mask. A signal that is sent to the process goes to any thread that does
-    /// not block it, so one such thread is enough, whichever drives the loop. A signal that is sent to one
-    /// thread (`pthread_kill`) waits until that thread unblocks it.
+    /// Each thread has a signal mask. A signal that is sent to the process goes to any thread that does not
+    /// block it. One unblocked thread is therefore enough, even if another thread drives the loop. A signal
+    /// that is sent to one thread (`pthread_kill`) waits until that thread unblocks it.
     ///
-    /// If all threads block the signal, this is an error: the callback would never be called. Only Linux
-    /// tells what other threads block. Elsewhere, a signal that all threads block is not noticed. The check
-    /// looks once, when the callback is registered: unblock the signal first.
+    /// If all threads block the signal, this returns an error, because the callback would never be called.
+    /// Only Linux reports which signals other threads block. Other systems do not notice a signal that all
+    /// threads block. The check happens once, at registration, so unblock the signal first.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a signal that cannot be caught, or that says
-    /// of a fault of the program, which would come again and again: `SIGSEGV`, `SIGBUS`, `SIGILL`,
-    /// `SIGFPE`, `SIGTRAP` and `SIGSYS`. The same for a signal that every thread blocks. The operating
-    /// system's, for one that does not exist, or if there are no descriptors left.
+    /// Returns [`Unsupported`](crate::ErrorKind::Unsupported) for a signal that cannot be caught, and for one
+    /// that every thread blocks. The same error is returned for signals that report a fault of the program,
+    /// which would occur again and again: `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`, `SIGTRAP` and `SIGSYS`.
+    /// Returns the operating system's error if the signal does not exist, or if there are no descriptors
+    /// left.
     #[track_caller]
     pub fn add_signal<F, A>(&self, signal: i32, callback: F) -> Result<HandlerId>
     where
@@ -106,7 +107,7 @@ impl<M: Threading> Reactor<M> {
     }
 }
 
-/// Faults of the program. The handler would return to the instruction that has caused one.
+/// Signals that report faults of the program. A handler would return to the faulty instruction.
 const FAULTS: [i32; 6] = [
     libc::SIGSEGV,
     libc::SIGBUS,
@@ -116,18 +117,19 @@ const FAULTS: [i32; 6] = [
     libc::SIGSYS,
 ];
 
-/// Readable when a signal has come; until it is dropped.
+/// A descriptor that becomes readable when a signal arrives. Dropping it ends the watch.
 pub(crate) struct SignalPipe {
     reader: UnixStream,
     writer: Arc<Writer>,
     id: SigId,
-    /// The process that it was made in.
+    /// The fork generation of the process that made it.
     forks: u32,
 }
 
 struct Writer {
     socket: UnixStream,
-    /// The reader was told, and has not looked yet. However many signals come, there is one byte.
+    /// True if a byte is waiting that the reader has not looked at yet. There is one byte, even if many
+    /// signals arrive.
     told: AtomicBool,
 }
 
@@ -149,14 +151,14 @@ impl SignalPipe {
         let writer = Arc::new(Writer { socket, told });
         let (forks, notified) = (fork::generation(), writer.clone());
         let notify = move || {
-            // A child process has the same pipe, but its signals are its own.
+            // A child process shares the pipe, but its signals are its own.
             if fork::seen() == forks {
                 notified.notify();
             }
         };
         let before = action(signal)?;
-        // SAFETY: what runs in the signal handler are operations of atomics and a `write`, which are
-        // async-signal-safe; signal-hook saves `errno` around it.
+        // SAFETY: the signal handler performs only atomic operations and a `write`, which are
+        // async-signal-safe. signal-hook saves `errno` around it.
         let id = unsafe { register(signal, notify) }?;
         use_signal_stack(signal, &before);
         Ok(SignalPipe {
@@ -167,12 +169,13 @@ impl SignalPipe {
         })
     }
 
-    /// As if the signal had come.
+    /// Acts as if the signal had arrived.
     pub(crate) fn notify(&self) {
         self.writer.notify();
     }
 
-    /// To be called before what the signal stands for is done: one that comes later tells again.
+    /// Takes the byte out. This must happen before the signal's work is done, so that a later signal is
+    /// noticed again.
     pub(crate) fn drain(&mut self) {
         let _ = self.reader.read(&mut [0; 8]);
         self.writer.told.store(false, SeqCst);
@@ -180,7 +183,7 @@ impl SignalPipe {
 }
 
 impl Writer {
-    /// Async-signal-safe.
+    /// Writes the byte. This is async-signal-safe.
     fn notify(&self) {
         if self.told.swap(true, SeqCst) {
             return;
@@ -194,7 +197,7 @@ impl Writer {
     }
 }
 
-/// The name of a signal, or its number if it has none.
+/// The name of a signal, or its number if it has no name.
 pub(crate) struct SignalName(pub(crate) i32);
 
 impl fmt::Display for SignalName {
@@ -213,18 +216,19 @@ impl fmt::Display for SignalName {
     }
 }
 
-/// Whether the calling thread blocks a signal. A signal that does not exist is not blocked.
+/// Returns true if the calling thread blocks a signal. A signal that does not exist counts as not blocked.
 fn is_blocked_here(signal: i32) -> bool {
     let mut mask = MaybeUninit::zeroed();
-    // SAFETY: changes no mask, and writes the one that there is to where it has room.
+    // SAFETY: changes no mask, and writes the current one into a place with enough room.
     match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), mask.as_mut_ptr()) } {
-        // SAFETY: it was written.
+        // SAFETY: the call above wrote it.
         0 => unsafe { libc::sigismember(mask.as_ptr(), signal) == 1 },
         _ => false,
     }
 }
 
-/// Whether all threads of the process block a signal. False if the system does not tell.
+/// Returns true if all threads of the process block a signal. Returns false if the system does not report
+/// that.
 fn is_blocked_everywhere(signal: i32) -> bool {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return false;
@@ -237,7 +241,7 @@ fn is_blocked_everywhere(signal: i32) -> bool {
     })
 }
 
-/// Whether the thread with this `/proc/.../status` blocks a signal.
+/// Returns true if the thread with this `/proc/.../status` blocks a signal.
 fn blocks(status: &str, signal: i32) -> Option<bool> {
     let mask = status
         .lines()
@@ -247,20 +251,22 @@ fn blocks(status: &str, signal: i32) -> Option<bool> {
     Some(mask.checked_shr(bit)? & 1 == 1)
 }
 
-/// What a signal does now.
+/// Returns the current action of a signal.
 fn action(signal: i32) -> io::Result<libc::sigaction> {
     let mut action = MaybeUninit::zeroed();
-    // SAFETY: writes what there is to where it has room, and changes nothing.
+    // SAFETY: changes nothing, and writes the current action into a place with enough room.
     match unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } {
-        // SAFETY: it was written.
+        // SAFETY: the call above wrote it.
         0 => Ok(unsafe { action.assume_init() }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Has the handler run on the stack that a thread has set up for signals, if it has: those of Go have no
-/// room for handlers on theirs. `before`: what the signal did before there was a handler. If that is a
-/// function that was to run on the thread's own stack, it may need the room, and is called by the handler.
+/// Makes the handler run on the stack that a thread has set up for signals, if it has one. Threads of Go have
+/// no room for signal handlers on their own stacks.
+///
+/// `before` is the action before there was a handler. If that is a function for the thread's own stack, it
+/// may need the room there. Our handler calls it, so nothing is changed then.
 fn use_signal_stack(signal: i32, before: &libc::sigaction) {
     let asks = |action: &libc::sigaction| action.sa_flags & libc::SA_ONSTACK != 0;
     let is_function = ![libc::SIG_DFL, libc::SIG_IGN].contains(&before.sa_sigaction);
@@ -270,7 +276,7 @@ fn use_signal_stack(signal: i32, before: &libc::sigaction) {
     if let Ok(mut now) = action(signal) {
         if !asks(&now) {
             now.sa_flags |= libc::SA_ONSTACK;
-            // SAFETY: the handler stays the one that it is, and may run on any stack.
+            // SAFETY: the handler stays installed and may run on any stack.
             unsafe { libc::sigaction(signal, &now, ptr::null_mut()) };
         }
     }
@@ -284,7 +290,8 @@ impl AsFd for SignalPipe {
 
 impl Drop for SignalPipe {
     fn drop(&mut self) {
-        // In a child process a thread that is not there may have signal-hook's lock, for ever.
+        // In a child process, signal-hook's lock may belong to a thread that does not exist there, and would
+        // never be free.
         if fork::seen() == self.forks {
             unregister(self.id);
         }
@@ -304,7 +311,7 @@ mod tests {
         assert!(writer.upgrade().is_none());
     }
 
-    /// So that taking them out ends, however fast they come.
+    /// One byte for many signals makes sure that draining ends, even if signals arrive fast.
     #[test]
     fn many_signals_are_one_byte() {
         let mut pipe = SignalPipe::new(libc::SIGUSR1).unwrap();

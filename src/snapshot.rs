@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::os::RawFd;
 use crate::{FileKind, HandlerId, HookId, Interest, Mode, PostId, Priority, Ready, Stats, TimerId};
 
-/// All that is registered with a loop, at one time; see [`Reactor::snapshot`](crate::Reactor::snapshot).
+/// All that is registered with a loop, at one time. [`Reactor::snapshot`](crate::Reactor::snapshot) takes it.
 ///
-/// As text it is what [`Reactor::dump`](crate::Reactor::dump) gives.
+/// Its text form is the result of [`Reactor::dump`](crate::Reactor::dump).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -16,7 +16,8 @@ pub struct Snapshot {
     pub taken: Instant,
     /// The driver of the loop, if it has one.
     pub driver: Option<DriverInfo>,
-    /// Whether anything is left that could call back; see [`Reactor::is_alive`](crate::Reactor::is_alive).
+    /// True if anything is left that could call back. [`Reactor::is_alive`](crate::Reactor::is_alive) has the
+    /// details.
     pub is_alive: bool,
     /// The loop's counters.
     pub stats: Stats,
@@ -36,9 +37,9 @@ pub struct Snapshot {
 pub struct DriverInfo {
     /// The name of the host, or of the method that drives.
     pub name: &'static str,
-    /// Whether it is a host.
+    /// True if the driver is a host.
     pub is_host: bool,
-    /// Whether it takes a turn now. A host that waits does not.
+    /// True if the driver is taking a turn now. A host that waits is not.
     pub is_driving: bool,
 }
 
@@ -56,7 +57,7 @@ pub struct HandlerInfo {
     pub event: Option<LoopEvent>,
     /// How the loop learns that the source is ready.
     pub readiness: ReadinessBy,
-    /// What the source is ready for, if that is known without the kernel.
+    /// The readiness of the source, if the loop knows it without the kernel.
     pub ready: Option<Ready>,
     /// The interest. [`Interest::NONE`] if the handler is paused.
     pub interest: Interest,
@@ -68,30 +69,29 @@ pub struct HandlerInfo {
     pub limit: Option<RateLimit>,
     /// False for a one-shot handler that was called and not armed again.
     pub is_armed: bool,
-    /// Whether the handler has asked to be called again, by [`Action::Again`](crate::Action::Again).
+    /// True if the handler has asked to be called again, with [`Action::Again`](crate::Action::Again).
     pub is_called_again: bool,
-    /// Whether the loop has noticed that the descriptor was closed behind its back.
+    /// True if the loop has noticed that other code closed the descriptor.
     pub is_closed: bool,
-    /// What [`Reactor::set_referenced`](crate::Reactor::set_referenced) has said.
+    /// The last setting of [`Reactor::set_referenced`](crate::Reactor::set_referenced).
     pub is_referenced: bool,
-    /// Whether it keeps [`Reactor::run`](crate::Reactor::run) going now.
+    /// True if the handler keeps [`Reactor::run`](crate::Reactor::run) going now.
     pub keeps_alive: bool,
     /// The place in the source where it was registered.
     pub location: &'static Location<'static>,
     /// Calls so far.
     pub calls: u64,
-    /// The time that those calls took which were
-    /// [observed](crate::Reactor::observe_callbacks).
+    /// The time spent in those calls that were [observed](crate::Reactor::observe_callbacks).
     pub time_spent: Duration,
     /// The time at which the last observed call began.
     pub last_called: Option<Instant>,
 }
 
 impl HandlerInfo {
-    /// Asks the kernel for the file behind the descriptor. None for a virtual source, and for a descriptor
-    /// that was closed behind the loop's back.
+    /// Asks the kernel for the file behind the descriptor. Returns `None` for a virtual source, and for a
+    /// descriptor that was closed before its handler was removed.
     ///
-    /// The kernel is asked now, by a few system calls, and without the loop. If the descriptor was closed
+    /// The question takes a few system calls now and does not involve the loop. If the descriptor was closed
     /// after the snapshot was taken, its number may mean another file.
     ///
     /// ```
@@ -123,7 +123,7 @@ pub struct RateLimit {
     pub calls: u32,
     /// The length of an interval.
     pub per: Duration,
-    /// The end of the interval, by the loop's clock, if the handler is not watched until then.
+    /// The end of the interval by the loop's clock, if the handler is not watched until then.
     pub held_until: Option<Instant>,
 }
 
@@ -138,7 +138,7 @@ pub enum LoopEvent {
 }
 
 impl fmt::Display for LoopEvent {
-    /// A signal is its name, such as `SIGTERM`.
+    /// Writes a signal by its name, such as `SIGTERM`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             #[cfg(all(unix, feature = "signal"))]
@@ -154,11 +154,11 @@ impl fmt::Display for LoopEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadinessBy {
-    /// By the kernel's set of descriptors.
+    /// The kernel's set of descriptors reports it.
     Kernel,
-    /// By a thread which polls the descriptor: it forgets its events when it is asked.
+    /// A thread polls the descriptor, because the descriptor forgets its events when it is polled.
     Thread,
-    /// By [`SetReadiness`](crate::SetReadiness).
+    /// Its [`SetReadiness`](crate::SetReadiness) reports it.
     SetReadiness,
     /// It is always ready, as regular files are.
     AlwaysReady,
@@ -176,18 +176,17 @@ pub struct TimerInfo {
     pub deadline: Option<Instant>,
     /// The period, if the timer is periodic.
     pub period: Option<Duration>,
-    /// The time of the system clock that the timer is for, if it follows that.
+    /// The time of the system clock that the timer follows, if it follows that clock.
     pub system_time: Option<SystemTime>,
-    /// What [`Reactor::set_referenced`](crate::Reactor::set_referenced) has said.
+    /// The last setting of [`Reactor::set_referenced`](crate::Reactor::set_referenced).
     pub is_referenced: bool,
-    /// Whether it keeps [`Reactor::run`](crate::Reactor::run) going now.
+    /// True if the timer keeps [`Reactor::run`](crate::Reactor::run) going now.
     pub keeps_alive: bool,
     /// The place in the source where it was set.
     pub location: &'static Location<'static>,
-    /// Calls so far of a periodic timer. 0 for others.
+    /// The calls of a periodic timer so far. Other timers have 0.
     pub calls: u64,
-    /// The time that those calls took which were
-    /// [observed](crate::Reactor::observe_callbacks).
+    /// The time spent in those calls that were [observed](crate::Reactor::observe_callbacks).
     pub time_spent: Duration,
     /// The time at which the last observed call began.
     pub last_called: Option<Instant>,
@@ -203,10 +202,9 @@ pub struct HookInfo {
     pub name: Option<Arc<str>>,
     /// The place in the source where it was added.
     pub location: &'static Location<'static>,
-    /// Calls of either hook so far.
+    /// The calls of either hook so far.
     pub calls: u64,
-    /// The time that those calls took which were
-    /// [observed](crate::Reactor::observe_callbacks).
+    /// The time spent in those calls that were [observed](crate::Reactor::observe_callbacks).
     pub time_spent: Duration,
     /// The time at which the last observed call began.
     pub last_called: Option<Instant>,

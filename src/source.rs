@@ -7,10 +7,9 @@ use crate::os::{AsFd, BorrowedFd};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Ready, fork};
 
-/// What a handler can be on: everything that has a descriptor, and [`VirtualSource`].
+/// A type that a handler can be on: every type with a descriptor, and [`VirtualSource`].
 ///
-/// Implement it for a type of yours that has either of them inside, and its users need not know
-/// which.
+/// A type that contains either of them can implement this. Its users need not know which one it contains.
 ///
 /// ```
 /// use oneloop::{SourceKind, Source, VirtualSource};
@@ -35,26 +34,28 @@ use crate::{Ready, fork};
     note = "a bare number goes to `add_raw_handler`; a type of yours may implement `Source`"
 )]
 pub trait Source {
-    /// Who knows whether it is ready. Asked when a handler is added.
+    /// Returns the descriptor or virtual source which shows the readiness. The loop asks when a handler is
+    /// added.
     fn kind(&self) -> SourceKind<'_>;
 
-    /// Whether a read or write that does less than it was asked to means that there is no more for
-    /// now, as with the kernel's own descriptors: then `Async` saves the
-    /// attempt that would say so. Not so for what keeps bytes inside and gives them piece by piece,
-    /// such as records or messages.
+    /// Returns true if a short read or write means that there is no more for now, as with the kernel's own
+    /// descriptors. `Async` then saves the attempt that would find this out.
     ///
-    /// True for whatever is [`AsFd`]; false unless you say otherwise.
+    /// Sources that keep bytes inside and return them piece by piece, such as records or messages, must
+    /// return false.
+    ///
+    /// Every [`AsFd`] type returns true. The default is false.
     fn is_direct(&self) -> bool {
         false
     }
 }
 
-/// Who knows whether a [`Source`] is ready.
+/// The place where the readiness of a [`Source`] shows.
 #[derive(Debug, Clone, Copy)]
 pub enum SourceKind<'a> {
-    /// The kernel, by this descriptor.
+    /// A descriptor, whose readiness the kernel reports.
     Descriptor(BorrowedFd<'a>),
-    /// Whoever has the [`SetReadiness`].
+    /// A virtual source, whose readiness its [`SetReadiness`] sets.
     Virtual(&'a VirtualSource),
 }
 
@@ -68,11 +69,10 @@ impl<T: AsFd> Source for T {
     }
 }
 
-/// A source without a descriptor: something that is not a socket, and takes part in the loop as if
-/// it were. Handlers cannot tell the difference.
+/// A source without a descriptor, which takes part in the loop like a socket. Handlers see no difference.
 ///
-/// Its owner says through the other half, the [`SetReadiness`], what it is ready for. Clones are the
-/// same source, for several handlers, which may be on several loops.
+/// The other half, the [`SetReadiness`], sets the readiness. Clones are the same source. They serve several
+/// handlers, which may be on several loops.
 ///
 /// ```
 /// use oneloop::{Action, Interest, Mode, Reactor, Ready, VirtualSource};
@@ -93,10 +93,10 @@ impl<T: AsFd> Source for T {
 #[derive(Clone)]
 pub struct VirtualSource(Arc<Shared>);
 
-/// The half of a [`VirtualSource`] that says what it is ready for. Any thread.
+/// The half of a [`VirtualSource`] that sets its readiness, from any thread.
 ///
-/// Clones speak for the same source. When the last one is dropped, nobody is left who could make
-/// it ready: that is a hang-up, which handlers are told as they are for a socket.
+/// Clones set the readiness of the same source. Once the last clone is dropped, nothing can make the source
+/// ready any more. Handlers then see a hang-up, as for a socket.
 #[derive(Clone)]
 pub struct SetReadiness(Arc<SetterInner>);
 
@@ -112,14 +112,14 @@ struct State {
 /// A loop that has handlers on the source.
 struct Watcher {
     inbox: Arc<Inbox>,
-    /// Its descriptor there.
+    /// The key of the source's descriptor record in that loop.
     key: Key,
-    /// What was set since it looked last.
+    /// The readiness that was set since the loop last looked.
     ready_sources: Ready,
 }
 
 impl VirtualSource {
-    /// A source that is ready for nothing, and its other half.
+    /// Makes a source that is ready for nothing, and its other half.
     pub fn pair() -> (VirtualSource, SetReadiness) {
         let shared = Arc::new(Shared::default());
         let speaker = SetterInner {
@@ -129,14 +129,14 @@ impl VirtualSource {
         (VirtualSource(shared), SetReadiness(Arc::new(speaker)))
     }
 
-    /// What it is ready for now.
+    /// Returns the readiness that is set now.
     pub fn ready(&self) -> Ready {
         self.0.lock().ready
     }
 
-    // For the engine, which calls these under its lock.
+    // The engine calls the methods below under its lock.
 
-    /// The descriptor that it has in the loop of `inbox`.
+    /// Returns the key that the source has in the loop of `inbox`.
     pub(crate) fn watched_by(&self, inbox: &Arc<Inbox>) -> Option<Key> {
         let state = self.0.lock();
         let watcher = state
@@ -158,7 +158,7 @@ impl VirtualSource {
         self.0.lock().watchers.retain(|watcher| watcher.key != key);
     }
 
-    /// What was set since the last look.
+    /// Takes the readiness that was set since the last call.
     pub(crate) fn take_ready_sources(&self, key: Key) -> Ready {
         let mut state = self.0.lock();
         let mut watchers = state.watchers.iter_mut();
@@ -170,40 +170,41 @@ impl VirtualSource {
 }
 
 impl SetReadiness {
-    /// The source is ready for this, too. Each call is a new readiness to edge-triggered handlers,
-    /// as new bytes in a socket are.
+    /// Adds to the readiness of the source. To edge-triggered handlers, each call is a new readiness, like
+    /// new bytes in a socket.
     ///
-    /// False if no loop has a handler on the source: not yet, or not any more. What was set stays,
-    /// for a handler that comes.
+    /// Returns false if no loop has a handler on the source, either not yet or no longer. The readiness stays
+    /// set for a later handler.
     pub fn set(&self, ready: Ready) -> bool {
         self.0.shared.set(ready)
     }
 
-    /// The source is not ready for this any more, as a socket that was drained.
+    /// Removes from the readiness of the source, like draining a socket.
     ///
-    /// A handler may already be about to be called for it; as with a socket that another has
-    /// drained, it will find nothing.
+    /// A handler may already be about to be called for the removed readiness. It then finds nothing, as when
+    /// another reader has drained a socket.
     pub fn clear(&self, ready: Ready) {
         let mut state = self.0.shared.lock();
         state.ready = state.ready.without(ready);
     }
 
-    /// What the source is ready for now.
+    /// Returns the readiness that is set now.
     pub fn get(&self) -> Ready {
         self.0.shared.lock().ready
     }
 }
 
-/// What all clones of a [`SetReadiness`] share.
+/// The state that all clones of a [`SetReadiness`] share.
 struct SetterInner {
     shared: Arc<Shared>,
-    /// The process that it was made in.
+    /// The fork generation of the process that made it.
     forks: u32,
 }
 
 impl Drop for SetterInner {
     fn drop(&mut self) {
-        // In a child process a thread that is not there may have the lock, for ever.
+        // In a child process, the lock may belong to a thread that does not exist there, and would never be
+        // free.
         let is_ours = self.forks == fork::seen();
         if is_ours || self.shared.0.try_lock().is_ok() {
             self.shared.set(Ready::HANGUP);
@@ -224,7 +225,7 @@ impl Shared {
             }
         }
         let watched = !state.watchers.is_empty();
-        // Not before: they would wake up only to wait for the lock.
+        // Unlocked first, because the loops would wake up only to wait for the lock.
         drop(state);
         asleep.iter().for_each(|inbox| inbox.unpark());
         watched

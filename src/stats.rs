@@ -1,10 +1,10 @@
 use crate::CallbackRun;
 
-/// What a loop has done, and what it has; see [`Reactor::stats`](crate::Reactor::stats).
+/// Counts of what a loop has done and of what waits. [`Reactor::stats`](crate::Reactor::stats) returns them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Turns taken.
+    /// Turns that were taken.
     pub turns: u64,
     /// Calls of handlers.
     pub handler_calls: u64,
@@ -12,24 +12,24 @@ pub struct Stats {
     pub timer_calls: u64,
     /// Calls of posted callbacks.
     pub post_calls: u64,
-    /// How often the kernel was told that a descriptor is to be watched, differently or no more.
+    /// Calls that changed the kernel's set: a descriptor was added, changed or removed.
     pub kernel_changes: u64,
-    /// How many such calls were saved by putting changes together, counting one for each change
-    /// of a handler that would else have cost one.
+    /// Calls to the kernel that were saved by combining changes. Each change of a handler that would
+    /// otherwise have cost a call counts as one.
     pub kernel_changes_saved: u64,
     /// Handlers that are registered.
     pub handlers: usize,
-    /// Level-triggered ones among them.
+    /// Level-triggered handlers among them.
     pub level_handlers: usize,
-    /// Edge-triggered ones.
+    /// Edge-triggered handlers among them.
     pub edge_handlers: usize,
-    /// One-shots.
+    /// One-shot handlers among them.
     pub oneshot_handlers: usize,
     /// Timers that are pending.
     pub pending_timers: usize,
     /// Posts that wait to be called.
     pub pending_posts: usize,
-    /// The call that took longest of those that were
-    /// [observed](crate::Reactor::observe_callbacks). Other calls are not timed.
+    /// The longest of the calls that were [observed](crate::Reactor::observe_callbacks). Other calls are not
+    /// timed.
     pub longest_callback: Option<CallbackRun>,
 }

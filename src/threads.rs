@@ -1,30 +1,30 @@
 use std::marker::PhantomData;
 
-/// Marks the loop whose handles go to any thread: [`Reactor`](crate::Reactor).
+/// The marker of a loop whose handles can go to any thread: [`Reactor`](crate::Reactor).
 #[derive(Debug, Clone, Copy)]
 pub struct Shared(());
 
-/// Marks the loop that stays on its thread: [`LocalReactor`](crate::LocalReactor).
+/// The marker of a loop that stays on its thread: [`LocalReactor`](crate::LocalReactor).
 #[derive(Debug, Clone, Copy)]
 pub struct Local(PhantomData<*const LocalReactorNeedsSpawnLocal>);
 
-/// What the compiler says is not `Send` if a task holds a [`LocalReactor`](crate::LocalReactor), and is spawned where
-/// tasks go from thread to thread.
+/// A type that is not `Send`. The compiler names it if a task holds a [`LocalReactor`](crate::LocalReactor)
+/// and is spawned where tasks move between threads.
 #[derive(Debug, Clone, Copy)]
 struct LocalReactorNeedsSpawnLocal;
 
-/// [`Shared`] or [`Local`]: who may hold handles of a loop.
+/// [`Shared`] or [`Local`], which decide whether handles of a loop can go to other threads.
 ///
-/// Code that is written for any `Reactor<M>` runs on both. It can drive the loop, and register what it
-/// is given as `impl MaybeSend<M>`; to register closures of its own it has to say which loop it means.
+/// Code that is generic over `Reactor<M>` runs on both. It can drive the loop, and register closures that it
+/// receives as `impl MaybeSend<M>`. To register closures of its own, it must name the kind of loop.
 pub trait Threading: sealed::Sealed + Unpin + 'static {}
 
 impl Threading for Shared {}
 impl Threading for Local {}
 
-/// What may be given to a `Reactor<M>`: for [`Shared`] whatever is `Send`, for [`Local`] anything.
+/// A type that a `Reactor<M>` accepts: any `Send` type for [`Shared`], and any type for [`Local`].
 ///
-/// Nobody else can say of a type that it fits:
+/// Other crates cannot implement this trait:
 ///
 /// ```compile_fail,E0277
 /// struct NotSend(&'static dyn std::any::Any, std::rc::Rc<()>);
@@ -50,8 +50,8 @@ pub(crate) mod sealed {
         const IS_LOCAL: bool = true;
     }
 
-    // Unsafe code relies on this: `Core` is Send because what is in it fits.
-    // The compiler shows the name to a caller that gives a `Reactor` what is not `Send`.
+    // Unsafe code relies on this: `Core` is `Send` because its callbacks fulfil this bound. The compiler
+    // shows the name to a caller that passes a `Reactor` something which is not `Send`.
     pub trait SendUnlessLocalReactor<M: Threading> {}
     impl<T: Send> SendUnlessLocalReactor<Shared> for T {}
     impl<T> SendUnlessLocalReactor<Local> for T {}

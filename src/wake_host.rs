@@ -8,11 +8,11 @@ use std::thread::{self, JoinHandle};
 use crate::os::{AsRawFd, RawFd, without_signals};
 use crate::{Error, Host, Result, Step, Threading};
 
-/// A host for a loop that watches no descriptor and can only be woken, such as that of a GUI.
+/// A host for a loop that watches no descriptor and can only be woken, such as the loop of a GUI.
 ///
-/// A thread waits for the reactor in the loop's place, and wakes it. Callbacks run on the thread that
-/// [steps](Self::step). Made by [`Host::wake_by`]; in the repository, `examples/host_wake.rs` is a whole
-/// program.
+/// A thread waits for the reactor in the loop's place and wakes the loop. Callbacks run on the thread that
+/// [steps](Self::step). [`Host::wake_by`] makes this host. The repository has a whole program in
+/// `examples/host_wake.rs`.
 pub struct WakeHost<M: Threading> {
     host: Host<M>,
     lookout: Arc<Lookout>,
@@ -20,11 +20,11 @@ pub struct WakeHost<M: Threading> {
 }
 
 impl<M: Threading> Host<M> {
-    /// Has a thread call `wake` when the reactor has something to do. Then the loop is to call
-    /// [`WakeHost::step`]. It steps once at the beginning, too.
+    /// Starts a thread that calls `wake` when the reactor has something to do. The loop must then call
+    /// [`WakeHost::step`]. It must also step once at the beginning.
     ///
-    /// `wake` is called once for each step at the most. It must not wait for the loop's thread. It is the
-    /// place for `EventLoopProxy::send_event` of winit, `slint::invoke_from_event_loop`, or a send to the
+    /// The thread calls `wake` at most once per step. `wake` must not wait for the loop's thread. Typical
+    /// uses are `EventLoopProxy::send_event` of winit, `slint::invoke_from_event_loop`, or a send to the
     /// channel that the loop reads.
     ///
     /// ```
@@ -47,7 +47,7 @@ impl<M: Threading> Host<M> {
     ///
     /// # Errors
     ///
-    /// If the system has no thread left.
+    /// Returns an error if the system cannot start a thread.
     pub fn wake_by(self, wake: impl Fn() + Send + 'static) -> Result<WakeHost<M>> {
         let lookout = Arc::new(Lookout::default());
         let (looks, fd) = (lookout.clone(), self.as_raw_fd());
@@ -62,17 +62,20 @@ impl<M: Threading> Host<M> {
 }
 
 impl<M: Threading> WakeHost<M> {
-    /// Takes turns without waiting, as [`Host::step`]. `Break` is the end: [`stop`](crate::Reactor::stop) was
-    /// called, or nothing is left ([`Host::exit_when_empty`]). After `Continue` the thread wakes the loop for the
-    /// next step. A step that comes earlier does no harm.
+    /// Takes turns without waiting, like [`Host::step`].
+    ///
+    /// `Break` means the end: [`stop`](crate::Reactor::stop) was called, or nothing is left
+    /// ([`Host::exit_when_empty`]). After `Continue`, the thread wakes the loop for the next step. An earlier
+    /// step does no harm.
     ///
     /// # Errors
     ///
-    /// As [`Host::step`]. And if `wake` has panicked: nothing would wake the loop any more.
+    /// Returns an error in the same cases as [`Host::step`]. It also returns one if `wake` has panicked,
+    /// because nothing would wake the loop any more.
     ///
     /// # Panics
     ///
-    /// As [`Host::step`].
+    /// Panics if a callback does, like [`Host::step`].
     pub fn step(&mut self, budget: usize) -> Result<ControlFlow<()>> {
         loop {
             match self.host.step(budget)? {
@@ -91,7 +94,7 @@ impl<M: Threading> WakeHost<M> {
         }
     }
 
-    /// The host.
+    /// Returns the host.
     pub fn host(&self) -> &Host<M> {
         &self.host
     }
@@ -108,7 +111,7 @@ impl<M: Threading> Drop for WakeHost<M> {
         }
         self.lookout.recall(|| self.host.reactor().wake());
         self.lookout.set(Task::Leave);
-        // It has panicked in the closure of the host's, which was told then.
+        // The thread has panicked in the host's closure, and `step` has reported that.
         let _ = thread.map(JoinHandle::join);
     }
 }
@@ -126,19 +129,19 @@ struct Lookout {
     changed: Condvar,
 }
 
-/// What the thread does.
+/// A task of the thread.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Task {
     #[default]
     Rest,
-    /// It waits until the descriptor is readable.
+    /// Wait until the descriptor is readable.
     Look,
     Leave,
 }
 
 impl Lookout {
     fn run(&self, fd: RawFd, wake: impl Fn()) {
-        // Also if `wake` panics.
+        // The guard also works if `wake` panics.
         let _left = OnDrop(|| self.set(Task::Leave));
         loop {
             let mut task = self.task();
@@ -156,7 +159,7 @@ impl Lookout {
         }
     }
 
-    /// Has the thread look. False if it is gone.
+    /// Tells the thread to look. Returns false if the thread is gone.
     fn send(&self) -> bool {
         let mut task = self.task();
         if *task == Task::Leave {
@@ -167,7 +170,7 @@ impl Lookout {
         true
     }
 
-    /// Has the thread rest, if it looks, by `show`, which makes the descriptor readable.
+    /// Tells a looking thread to rest. `show` makes the descriptor readable, which ends its look.
     fn recall(&self, show: impl FnOnce()) {
         let mut task = self.task();
         if *task == Task::Look {
@@ -180,7 +183,7 @@ impl Lookout {
 
     fn set(&self, to: Task) {
         let mut task = self.task();
-        // It does not come back.
+        // The thread does not come back.
         if *task != Task::Leave {
             *task = to;
         }
@@ -196,15 +199,15 @@ fn wait<'a>(changed: &Condvar, task: MutexGuard<'a, Task>) -> MutexGuard<'a, Tas
     changed.wait(task).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until the descriptor is readable. False if it was interrupted.
+/// Waits until the descriptor is readable. Returns false if the wait was interrupted.
 fn is_readable(fd: RawFd) -> bool {
     let mut watched = libc::pollfd {
         fd,
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: one pollfd, alive during the call. The host, which keeps the descriptor open, waits for the
-    // thread's end.
+    // SAFETY: there is one pollfd, which lives during the call. The host keeps the descriptor open and waits
+    // for the thread's end.
     unsafe { libc::poll(&mut watched, 1, -1) == 1 }
 }
 

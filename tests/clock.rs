@@ -402,7 +402,7 @@ mod a_real_clock {
     /// Also while the loop sleeps, also again and again; and it sleeps on.
     #[test]
     #[ignore = "sets the system clock (to what it shows); tests/all.sh runs it"]
-    fn that_is_set_wakes_the_loop() {
+    fn setting_the_clock_wakes_the_loop() {
         for reactor in reactors() {
             let _setter = Setter::new();
             reactor
@@ -434,7 +434,7 @@ mod a_real_clock {
     /// for that.
     #[test]
     #[ignore = "sets the system clock, for a moment; tests/all.sh runs it"]
-    fn that_is_set_forward_fires_what_it_has_passed() {
+    fn setting_the_clock_forward_fires_the_timers_it_passes() {
         for (reactor, hosted) in reactors().flat_map(|one| [(one.clone(), false), (one, true)]) {
             let setter = Setter::new();
             let time = SystemTime::now() + 10 * SECOND;
@@ -470,7 +470,7 @@ mod a_real_clock {
 
     #[test]
     #[ignore = "sets the system clock, for a moment; tests/all.sh runs it"]
-    fn that_is_set_back_puts_off_what_it_has_not_come_to() {
+    fn setting_the_clock_back_delays_the_timers_after_it() {
         for reactor in reactors() {
             let setter = Setter::new();
             let soon = 100 * Duration::from_millis(1);

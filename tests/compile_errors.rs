@@ -68,7 +68,7 @@ fn expect(errors: &str, texts: &[&str]) {
 }
 
 #[test]
-fn what_compiles_has_no_errors() {
+fn code_that_compiles_has_no_errors() {
     let body = "
         let reactor = Reactor::new_local().unwrap();
         let shared = Rc::new(5);

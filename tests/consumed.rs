@@ -408,7 +408,7 @@ fn a_handler_that_reached_its_limit_misses_nothing() {
 /// A handler that was removed has none of the events of one that is added after it.
 #[test]
 #[ignore = "needs root"]
-fn one_that_is_added_in_the_place_of_another_misses_nothing() {
+fn a_handler_added_in_the_place_of_another_misses_no_event() {
     own_name_space();
     let reactor = Reactor::new().unwrap();
     let seen = Arc::new(AtomicUsize::new(0));

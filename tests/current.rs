@@ -88,7 +88,7 @@ impl Drop for OnDrop {
 }
 
 #[test]
-fn what_a_turn_drops_reaches_the_loop() {
+fn a_drop_in_a_turn_can_reach_the_loop() {
     let reactor = Reactor::new().unwrap();
     let (sender, dropped) = channel();
     let owned = OnDrop(sender.clone());
@@ -209,7 +209,7 @@ fn a_handle_that_is_dropped_in_a_callback_ends_no_loop() {
 }
 
 #[test]
-fn other_threads_have_none() {
+fn other_threads_have_no_current_loop() {
     let reactor = Reactor::new().unwrap();
     let (sender, seen) = channel();
     let post = move || {

@@ -53,7 +53,7 @@ fn every_package_keeps_the_lints() {
 /// Tests run the code that ships: the way in for test doubles is where a loop is built, and in the clock, whose
 /// reading branches anyway.
 #[test]
-fn what_ships_has_no_branch_for_test_doubles() {
+fn the_shipped_code_has_no_branch_for_test_doubles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut folders = vec![root.join("src")];
@@ -84,7 +84,7 @@ fn what_ships_has_no_branch_for_test_doubles() {
 }
 
 #[test]
-fn what_is_unsafe_is_listed() {
+fn unsafe_blocks_are_listed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeMap::new();
     count_unsafe(root, &root.join("src"), &mut found);

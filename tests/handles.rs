@@ -25,7 +25,7 @@ fn timer_that_is_dropped(reactor: &Reactor, dropped: impl FnMut() + Send + 'stat
 }
 
 #[test]
-fn what_is_dropped_at_the_end_finds_the_loop_whole_and_closed() {
+fn callbacks_dropped_at_the_end_find_the_loop_whole_and_closed() {
     let reactor = Reactor::new().unwrap();
     let (weak, remote) = (reactor.downgrade(), reactor.remote());
     let pointer = reactor.as_raw() as usize;

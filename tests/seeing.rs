@@ -64,7 +64,7 @@ fn handlers_are_counted_by_mode_and_saved_calls_are_counted() {
 }
 
 #[test]
-fn what_was_called_is_counted() {
+fn calls_are_counted() {
     let reactor = Reactor::new().unwrap();
     let (source, readiness) = VirtualSource::pair();
     reactor
@@ -164,7 +164,7 @@ fn expect_from_here(reactor: &Reactor, added: usize, set: usize) {
 }
 
 #[test]
-fn whatever_is_registered_tells_where() {
+fn registrations_have_a_location() {
     let reactor = Reactor::new().unwrap();
     let (a, b) = UnixStream::pair().unwrap();
     let day = Duration::from_secs(86_400);
@@ -197,7 +197,7 @@ fn signals_and_children_tell_where_too() {
 
 /// Also by an async function, whoever polls it.
 #[test]
-fn what_futures_wait_for_tells_where_too() {
+fn waits_of_futures_have_a_location() {
     let reactor = Reactor::new().unwrap();
     let path = std::env::temp_dir().join(format!("oneloop-seeing-{}", std::process::id()));
     let paths = ["stream", "datagram"].map(|name| path.with_extension(name));
@@ -448,7 +448,7 @@ fn a_name_goes_with_what_it_names() {
 
 /// The panic reaches whoever drives. It is not the callback's fault, which stays.
 #[test]
-fn a_report_that_panics_removes_nobody() {
+fn a_report_that_panics_removes_no_callback() {
     let reactor = Reactor::new().unwrap();
     let report = |run: &CallbackRun| panic!("reported: {run}");
     reactor.observe_callbacks(MS, report).unwrap();
@@ -599,7 +599,7 @@ fn a_snapshot_has_all_that_is_registered() {
 }
 
 #[test]
-fn a_snapshot_says_who_drives() {
+fn a_snapshot_names_the_driver() {
     let reactor = Reactor::new().unwrap();
     let seen = |reactor: &Reactor| {
         let driver = reactor.snapshot().unwrap().driver;

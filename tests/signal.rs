@@ -344,7 +344,7 @@ fn a_hundred_children_beside_a_timer() {
 }
 
 #[test]
-fn one_that_has_ended_before_but_was_not_reaped() {
+fn a_child_that_has_ended_before_it_is_added_is_reaped() {
     let reactor = Reactor::new().unwrap();
     let mut child = sh("cat");
     drop(child.stdin.take());
@@ -365,7 +365,7 @@ fn one_that_has_ended_before_but_was_not_reaped() {
 }
 
 #[test]
-fn one_that_reads_its_input_sees_the_end_of_it() {
+fn a_child_that_reads_its_input_sees_the_end_of_it() {
     let reactor = Reactor::new().unwrap();
     let child = sh("cat");
     assert!(child.stdin.is_some());
@@ -376,7 +376,7 @@ fn one_that_reads_its_input_sees_the_end_of_it() {
 }
 
 #[test]
-fn what_is_no_child_of_ours_is_refused_and_comes_back() {
+fn a_process_that_is_not_our_child_is_refused_and_given_back() {
     let reactor = Reactor::new().unwrap();
     let mut reaped = sh("exit 7");
     assert_eq!(reaped.wait().unwrap().code(), Some(7));
@@ -398,7 +398,7 @@ fn what_is_no_child_of_ours_is_refused_and_comes_back() {
 }
 
 #[test]
-fn one_that_somebody_else_reaps_meanwhile() {
+fn a_child_reaped_by_other_code_is_an_error() {
     let reactor = Reactor::new().unwrap();
     let mut child = sh("exit 1");
     let (callback, ended) = ended();
@@ -410,7 +410,7 @@ fn one_that_somebody_else_reaps_meanwhile() {
 }
 
 #[test]
-fn one_that_is_removed_before_it_ends_lives_on() {
+fn a_child_removed_before_it_ends_lives_on() {
     let reactor = Reactor::new().unwrap();
     let mut child = sh("read line; exit 5");
     let (callback, ended) = ended();

@@ -407,7 +407,7 @@ fn a_slow_reader_bounds_the_senders_memory_and_loses_nothing() {
 
 /// rustls takes all of it at once, and the socket does not.
 #[test]
-fn what_is_queued_is_sent_when_there_is_room_again() {
+fn queued_bytes_are_sent_when_there_is_room_again() {
     let stage = Stage::new(&[&TLS13]);
     let (client, server) = stage.narrow_pair();
     let reader = Plan {

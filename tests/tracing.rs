@@ -64,7 +64,7 @@ fn poll(future: impl Future) {
 }
 
 #[test]
-fn a_future_on_a_loop_that_nobody_drives_is_warned_of_once() {
+fn a_future_on_a_loop_without_a_driver_is_warned_of_once() {
     let second = Duration::from_secs(1);
     let reactor = Reactor::new().unwrap();
     let log = logged(|| (0..3).for_each(|_| poll(Timer::after(&reactor, second))));
@@ -85,7 +85,7 @@ fn a_future_on_a_loop_that_nobody_drives_is_warned_of_once() {
 }
 
 #[test]
-fn nobody_is_warned_of_a_loop_that_is_driven() {
+fn no_warning_for_a_loop_that_is_driven() {
     let moment = Duration::from_micros(10);
     let log = logged(|| {
         let reactor = Reactor::new().unwrap();
@@ -98,9 +98,9 @@ fn nobody_is_warned_of_a_loop_that_is_driven() {
     assert_eq!(warnings(&log), 0, "{log}");
 }
 
-/// A spawned `drive` may come to its first poll later than those who wait for the loop.
+/// A spawned `drive` may be polled for the first time after the tasks that wait for the loop.
 #[test]
-fn nor_of_one_that_is_about_to_be() {
+fn no_warning_for_a_loop_that_is_about_to_be_driven() {
     let moment = Duration::from_micros(10);
     let log = logged(|| {
         let runtime = tokio::runtime::Builder::new_current_thread();
@@ -123,7 +123,7 @@ fn nor_of_one_that_is_about_to_be() {
 }
 
 #[test]
-fn but_of_one_whose_drive_is_over_or_dropped() {
+fn a_warning_for_a_loop_whose_drive_is_over_or_dropped() {
     let (one, two) = (Reactor::new().unwrap(), Reactor::new().unwrap());
     one.stop();
     let log = logged(|| {

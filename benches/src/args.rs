@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_said() {
+    fn invalid_options_are_refused() {
         for words in [
             &["--rounds", "--bench"][..],
             &["--rounds", "0"],

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_nothing_has_no_row() {
+    fn a_loop_without_figures_has_no_row() {
         assert!(row("", "calls", &given(TIME, &[1.0]), &given("calls", &[1.0])).is_none());
     }
 
@@ -344,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handled_counts_and_not_what_was_asked_for() {
+    fn the_events_handled_count_and_not_the_events_requested() {
         let results = bench(|| Measured::of(50_000, Duration::from_millis(10)));
         assert_eq!(results.events, Some(50_000));
         assert_eq!(results.tables[0][0].value, 200.0);
     }
 
     #[test]
-    fn one_round_will_do_for_what_is_not_a_matter_of_time() {
+    fn one_round_is_enough_for_figures_without_time() {
         let results = bench(|| Measured::untimed().with("bytes", 7.0));
         assert_eq!((results.rounds, results.events), (1, None));
         assert_eq!(results.tables[0][0].value, 7.0);

@@ -1,4 +1,4 @@
-//! The traits of futures-io.
+//! Implementations of the futures-io traits.
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
 use std::pin::Pin;
@@ -52,7 +52,7 @@ impl<M: Threading> Registration<M> {
         self.poll_some(Direction::Write, cx, wanted, attempt)
     }
 
-    /// Tries before it waits: most have nothing to flush, however full they are.
+    /// Tries before it waits, because most sources have nothing to flush even when they are full.
     fn poll_flush(&self, mut source: impl Write, cx: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll_budget(Direction::Write, cx));
         match self.attempt(Direction::Write, || source.flush()) {
@@ -64,8 +64,7 @@ impl<M: Threading> Registration<M> {
     }
 }
 
-/// Says to the other side of a socket that nothing more will come; to others there is nothing to
-/// say.
+/// Shuts down the writing half of a socket. Other sources have no such half.
 fn close(source: &impl Source) -> Result<()> {
     use rustix::io::Errno;
     use rustix::net::{Shutdown, shutdown};
@@ -78,12 +77,12 @@ fn close(source: &impl Source) -> Result<()> {
     }
 }
 
-/// A source in the hands of its own methods, which may give it another descriptor.
+/// A source during a call of its own methods, which may give it another descriptor.
 struct Lent<'a, S> {
     source: &'a mut S,
     /// The descriptor that is registered.
     fd: Option<RawFd>,
-    /// It would block, and has another.
+    /// True if the operation would block and the source has another descriptor.
     moved: bool,
 }
 
@@ -94,7 +93,7 @@ impl<S: Source> Lent<'_, S> {
                 if error.kind() == ErrorKind::WouldBlock && number(self.source) != self.fd =>
             {
                 self.moved = true;
-                // Not to be waited for on the old one.
+                // The old descriptor must not be waited for.
                 Err(ErrorKind::Other.into())
             }
             result => result,
@@ -132,8 +131,8 @@ impl<S: Write + Source> Write for Lent<'_, S> {
 }
 
 impl<S: Source, M: Threading> Async<S, M> {
-    /// Polls an operation that has the source for itself, and registers what it has become then. The
-    /// number of a descriptor that it has closed may soon be another's.
+    /// Polls an operation that has the source for itself, and then registers the source's current descriptor.
+    /// If the operation has closed the old descriptor, its number may soon belong to another file.
     fn poll_mut<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -143,7 +142,7 @@ impl<S: Source, M: Threading> Async<S, M> {
             registration,
             source,
         } = self;
-        // If it has failed before.
+        // The registration may have failed before.
         if let Err(error) = registration.follow(source) {
             ready!(registration.poll_budget(Direction::Read, cx));
             return Poll::Ready(Err(error));
@@ -159,7 +158,7 @@ impl<S: Source, M: Threading> Async<S, M> {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            // What was done is done.
+            // The operation has succeeded, so its result counts.
             _ => polled,
         }
     }
@@ -209,7 +208,7 @@ where
     }
 }
 
-/// Closing a socket shuts down its writing side; the reading side goes on.
+/// Closing a socket shuts down its writing half. Reading continues.
 impl<S: Write + Source, M: Threading> AsyncWrite for Async<S, M> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -245,7 +244,7 @@ impl<S: Write + Source, M: Threading> AsyncWrite for Async<S, M> {
     }
 }
 
-/// Closing a socket shuts down its writing side; the reading side goes on.
+/// Closing a socket shuts down its writing half. Reading continues.
 impl<S: Source, M: Threading> AsyncWrite for &Async<S, M>
 where
     for<'a> &'a S: Write,

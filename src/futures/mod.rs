@@ -1,5 +1,5 @@
-//! Objects that futures await, whatever executor polls them. They need no runtime: only that
-//! a driver runs the loop.
+//! Objects that futures await, on any executor. They need no runtime. They only need a driver that runs the
+//! loop.
 //!
 //! ```
 //! use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip};
@@ -57,24 +57,24 @@ use crate::{AddError, Error, Interest, Reactor, Ready, Shared, Source, SourceKin
 
 /// A source that futures can wait on.
 ///
-/// Any number of tasks, on any executors and threads, may wait on one. It implements
-/// [`AsyncRead`](futures_io::AsyncRead) and [`AsyncWrite`](futures_io::AsyncWrite) if the source
-/// reads and writes, for `&Async<S>` too; these, [`poll_readable`](Self::poll_readable) and
-/// [`poll_writable`](Self::poll_writable) wake the last task only that asked in each direction.
+/// Any number of tasks, on any executors and threads, may wait on one source. If the source reads and writes,
+/// `Async<S>` and `&Async<S>` implement [`AsyncRead`](futures_io::AsyncRead) and
+/// [`AsyncWrite`](futures_io::AsyncWrite). These traits, [`poll_readable`](Self::poll_readable) and
+/// [`poll_writable`](Self::poll_writable) wake only the last task that asked in each direction.
 ///
-/// A source that keeps bytes inside and gives them piece by piece must not be [`AsFd`]: see
-/// [`Source::is_direct`].
+/// A source that keeps bytes inside and returns them piece by piece must not be [`AsFd`].
+/// [`Source::is_direct`] explains why.
 ///
-/// Reading and writing by `&mut` may give the source another descriptor, as of a connection that is
-/// made again. It is registered then, if it has another number than the old one.
+/// Reading and writing through `&mut` may give the source another descriptor, for example when it reconnects.
+/// If the number differs from the old one, the new descriptor is registered then.
 ///
-/// A task that never has to wait gives way to the loop and to other tasks: after 128 attempts in a row the
-/// next is pending once, and wakes the task. So a single poll, such as that of `now_or_never`, may
-/// rarely miss what is ready.
+/// A task that never has to wait yields to the loop and to other tasks. After 128 attempts in a row, the next
+/// attempt is pending once and wakes the task. A single poll, such as that of `now_or_never`, may therefore
+/// rarely miss readiness.
 ///
-/// Several on one descriptor, or one beside handlers, work each as if they were alone. If the loop
-/// is closed, waiting on it is an error. While nobody drives it, waiting takes for ever; with the
-/// `tracing` feature there is a warning about that, once a loop.
+/// Several `Async` on one descriptor, or one beside handlers, each work as if they were alone. If the loop is
+/// closed, waiting on it returns an error. While the loop has no driver, waiting takes for ever. With the
+/// `tracing` feature, each loop warns about that once.
 pub struct Async<S, M: Threading = Shared> {
     // Dropped before the source, so that no closed descriptor is registered.
     registration: Registration<M>,
@@ -82,31 +82,31 @@ pub struct Async<S, M: Threading = Shared> {
 }
 
 impl<S: Source, M: Threading> Async<S, M> {
-    /// Registers a source, and makes its descriptor, if it has one, non-blocking.
+    /// Registers a source. If the source has a descriptor, this makes it non-blocking.
     ///
     /// # Errors
     ///
-    /// As [`add_handler`](Reactor::add_handler), with the source in it.
+    /// Returns an error with the source in it, in the same cases as [`add_handler`](Reactor::add_handler).
     #[track_caller]
     pub fn new(reactor: &Reactor<M>, source: S) -> result::Result<Async<S, M>, AddError<S>> {
         Async::add(reactor, source, Location::caller())
     }
 
-    /// What was asked for at `place`.
+    /// Registers a source for a caller at `location`.
     fn add(
         reactor: &Reactor<M>,
         source: S,
         location: &'static Location<'static>,
     ) -> result::Result<Async<S, M>, AddError<S>> {
         let made = Async::add_nonblocking(reactor, source, location)?;
-        // Not before: a source that is refused comes back as it was.
+        // Made non-blocking last, so that a source that is refused comes back unchanged.
         match set_nonblocking(&made.source) {
             Ok(()) => Ok(made),
             Err(error) => Err(AddError::new(error, made.into_inner())),
         }
     }
 
-    /// As [`new`](Self::new), for a source that is non-blocking already.
+    /// Registers a source that is non-blocking already, like [`new`](Self::new).
     #[track_caller]
     pub fn new_nonblocking(
         reactor: &Reactor<M>,
@@ -131,37 +131,38 @@ impl<S: Source, M: Threading> Async<S, M> {
 }
 
 impl<S, M: Threading> Async<S, M> {
-    /// The loop it waits on.
+    /// Returns the loop that it waits on.
     pub fn reactor(&self) -> &Reactor<M> {
         self.registration.reactor()
     }
 
-    /// The source.
+    /// Returns the source.
     pub fn get_ref(&self) -> &S {
         &self.source
     }
 
-    /// The source, which the loop has let go of. It stays non-blocking.
+    /// Removes the source from the loop and returns it. It stays non-blocking.
     pub fn into_inner(self) -> S {
         drop(self.registration);
         self.source
     }
 
-    /// Waits until it is readable, or has hung up. Looks anew each time: what is readable now
-    /// counts, however often it was reported before.
+    /// Waits until the source is readable or has hung up. Each wait looks again: a source that is readable
+    /// now counts, even if that was reported before.
     ///
-    /// An attempt to read by hand may block all the same, as with an error in a socket's queue. Make it with
-    /// [`try_io`](Self::try_io), so that the next wait is for something new. See [`writable`](Self::writable).
+    /// A read by hand may still block, for example while there is an error in a socket's queue. Make the
+    /// attempt with [`try_io`](Self::try_io), so that the next wait is for something new.
+    /// [`writable`](Self::writable) has an example.
     pub fn readable(&self) -> impl Future<Output = Result<()>> + Send + Sync + Unpin {
         self.registration.wait(Direction::Read)
     }
 
-    /// Waits until it is writable, or has hung up.
+    /// Waits until the source is writable or has hung up.
     ///
-    /// The kernel may call a datagram socket writable while its receiver is full, so that each attempt to send
-    /// would block. A loop of `writable` and an attempt by hand, with [`get_ref`](Self::get_ref), spins then.
-    /// Make the attempt with [`try_io`](Self::try_io), or use [`write_with`](Self::write_with), which does both.
-    /// Then the loop waits for room.
+    /// The kernel may call a datagram socket writable while its receiver is full, so that each attempt to
+    /// send would block. A loop of `writable` and an attempt by hand, through [`get_ref`](Self::get_ref),
+    /// then spins. Make the attempt with [`try_io`](Self::try_io), or use [`write_with`](Self::write_with),
+    /// which does both. The loop then waits for room.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -188,13 +189,14 @@ impl<S, M: Threading> Async<S, M> {
         self.registration.wait(Direction::Write)
     }
 
-    /// Waits until it is ready for any of this, and says for what. Beside [`Interest::READABLE`] and
-    /// [`Interest::WRITABLE`] that may be [`Interest::PRIORITY`], which is exceptional data, and
-    /// [`Interest::READ_CLOSED`], which is that the peer sends nothing more. Looks anew each time, as
-    /// [`readable`](Self::readable) does.
+    /// Waits until the source has any readiness in `interest`, and returns its readiness.
     ///
-    /// A hang-up and an error end every wait. Awaiting `PRIORITY` alone is a way to wait for an
-    /// error, such as one in a socket's queue.
+    /// Besides [`Interest::READABLE`] and [`Interest::WRITABLE`], `interest` may contain
+    /// [`Interest::PRIORITY`] for exceptional data. It may also contain [`Interest::READ_CLOSED`], which
+    /// means that the peer sends nothing more. Each wait looks again, like [`readable`](Self::readable).
+    ///
+    /// A hang-up and an error end every wait. Waiting for `PRIORITY` alone is a way to wait for an error,
+    /// such as one in a socket's queue.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -213,7 +215,8 @@ impl<S, M: Threading> Async<S, M> {
     ///
     /// # Errors
     ///
-    /// If the poller does not tell of what is asked for, if that is nothing, or if the loop is closed.
+    /// Returns an error if the poller does not report the interest, if the interest is empty, or if the loop
+    /// is closed.
     pub fn ready(
         &self,
         interest: Interest,
@@ -221,26 +224,26 @@ impl<S, M: Threading> Async<S, M> {
         self.registration.wait_for(interest)
     }
 
-    /// Ready if it has become readable since the last time that this said so.
+    /// Returns ready if the source has become readable since this last returned ready.
     ///
     /// # Errors
     ///
-    /// If the loop is closed.
+    /// Returns an error if the loop is closed.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.registration.poll(Direction::Read, cx)
     }
 
-    /// Ready if it has become writable since the last time that this said so.
+    /// Returns ready if the source has become writable since this last returned ready.
     ///
     /// # Errors
     ///
-    /// If the loop is closed.
+    /// Returns an error if the loop is closed.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.registration.poll(Direction::Write, cx)
     }
 
-    /// Tries `read`, and again whenever the source is readable, until it gives anything but
-    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock).
+    /// Tries `read` until it returns anything but [`WouldBlock`](std::io::ErrorKind::WouldBlock). Waits
+    /// between attempts until the source is readable.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -270,22 +273,25 @@ impl<S, M: Threading> Async<S, M> {
         self.when(Direction::Read, || read(&self.source)).await
     }
 
-    /// Tries `write`, and again whenever the source is writable, until it gives anything but
-    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock).
+    /// Tries `write` until it returns anything but [`WouldBlock`](std::io::ErrorKind::WouldBlock). Waits
+    /// between attempts until the source is writable.
     pub async fn write_with<R>(&self, mut write: impl FnMut(&S) -> Result<R>) -> Result<R> {
         self.when(Direction::Write, || write(&self.source)).await
     }
 
-    /// Tries something once, such as after [`readable`](Self::readable) or
-    /// [`writable`](Self::writable), and has the loop know if it would block: these then wait until
-    /// the source becomes ready again, even where the kernel goes on calling it ready. That is so
-    /// while there is an error in a socket's queue, or for a datagram socket whose receiver is full.
+    /// Makes an attempt, for example after [`readable`](Self::readable) or [`writable`](Self::writable), and
+    /// tells the loop if it would block.
     ///
-    /// `interest` says what it depends on. Everything else here that reads or writes does this by itself.
+    /// The next wait then lasts until the source becomes ready again, even if the kernel goes on calling it
+    /// ready. The kernel does so while there is an error in a socket's queue, and for a datagram socket whose
+    /// receiver is full.
+    ///
+    /// `interest` is the readiness that the attempt depends on. All other methods here that read or write do
+    /// this by themselves.
     ///
     /// # Errors
     ///
-    /// Those of `attempt`.
+    /// Returns the error of `attempt`.
     pub fn try_io<R>(
         &self,
         interest: Interest,
@@ -312,7 +318,7 @@ impl<S, M: Threading> Async<S, M> {
     }
 }
 
-/// It is never pinned for what is in it.
+/// The source is never pinned.
 impl<S, M: Threading> Unpin for Async<S, M> {}
 
 #[cfg(unix)]
@@ -335,7 +341,8 @@ impl<S: fmt::Debug, M: Threading> fmt::Debug for Async<S, M> {
     }
 }
 
-/// Of a function that makes its source itself, and has nobody to give it back to.
+/// Converts the error of a function that makes its source itself. That function has no caller to give the
+/// source back to.
 fn refused<S>(error: AddError<S>) -> std::io::Error {
     Error::from(error).into_io()
 }

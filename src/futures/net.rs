@@ -1,4 +1,4 @@
-//! Sockets of the standard library, on the network.
+//! Network sockets of the standard library.
 
 use std::future::Future;
 use std::io::{self, Result};
@@ -20,17 +20,17 @@ use crate::{Reactor, Shared, Source, Threading};
 
 /// TCP listeners.
 impl<M: Threading> Async<TcpListener, M> {
-    /// A listener on an address; port 0 means any that is free.
+    /// Makes a listener on an address. Port 0 means any free port.
     ///
     /// # Errors
     ///
-    /// The operating system's, as for the other functions here.
+    /// Returns the operating system's error, like the other functions here.
     #[track_caller]
     pub fn bind(reactor: &Reactor<M>, address: impl Into<SocketAddr>) -> Result<Self> {
         Async::new(reactor, TcpListener::bind(address.into())?).map_err(refused)
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     #[track_caller]
     pub fn accept(&self) -> impl Future<Output = Result<(Async<TcpStream, M>, SocketAddr)>> {
         let location = Location::caller();
@@ -41,7 +41,7 @@ impl<M: Threading> Async<TcpListener, M> {
         }
     }
 
-    /// The connections, one after the other; without end.
+    /// Returns a stream of connections, which never ends.
     #[track_caller]
     pub fn incoming(&self) -> IncomingTcp<'_, M> {
         IncomingTcp(Incoming::new(self))
@@ -50,7 +50,7 @@ impl<M: Threading> Async<TcpListener, M> {
 
 /// TCP connections.
 impl<M: Threading> Async<TcpStream, M> {
-    /// Connects.
+    /// Connects to an address.
     #[track_caller]
     pub fn connect(
         reactor: &Reactor<M>,
@@ -69,7 +69,7 @@ impl<M: Threading> Async<TcpStream, M> {
         }
     }
 
-    /// Receives without taking from the queue.
+    /// Receives bytes without taking them out of the queue.
     pub async fn peek(&self, buffer: &mut [u8]) -> Result<usize> {
         self.read_with(|stream| stream.peek(buffer)).await
     }
@@ -77,18 +77,18 @@ impl<M: Threading> Async<TcpStream, M> {
 
 /// UDP.
 impl<M: Threading> Async<UdpSocket, M> {
-    /// A socket on an address; port 0 means any that is free.
+    /// Makes a socket on an address. Port 0 means any free port.
     #[track_caller]
     pub fn bind(reactor: &Reactor<M>, address: impl Into<SocketAddr>) -> Result<Self> {
         Async::new(reactor, UdpSocket::bind(address.into())?).map_err(refused)
     }
 
-    /// Receives a datagram, and says from whom.
+    /// Receives a datagram and returns its length and sender.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr)> {
         self.read_with(|socket| socket.recv_from(buffer)).await
     }
 
-    /// Receives without taking from the queue.
+    /// Receives a datagram without taking it out of the queue.
     pub async fn peek_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr)> {
         self.read_with(|socket| socket.peek_from(buffer)).await
     }
@@ -99,8 +99,8 @@ impl<M: Threading> Async<UdpSocket, M> {
         self.write_with(|socket| socket.send_to(bytes, to)).await
     }
 
-    /// Receives from the peer that the socket was [connected](UdpSocket::connect) to, without
-    /// taking from the queue.
+    /// Receives a datagram, without taking it out of the queue, from the peer that the socket was
+    /// [connected](UdpSocket::connect) to.
     pub async fn peek(&self, buffer: &mut [u8]) -> Result<usize> {
         self.read_with(|socket| socket.peek(buffer)).await
     }
@@ -117,7 +117,7 @@ impl<M: Threading> Async<UdpSocket, M> {
     }
 }
 
-/// Connections as they come; see [`Async::<TcpListener>::incoming`](Async::incoming).
+/// A stream of connections. [`Async::<TcpListener>::incoming`](Async::incoming) makes it.
 #[derive(Debug)]
 pub struct IncomingTcp<'a, M: Threading = Shared>(Incoming<'a, TcpListener, M>);
 
@@ -129,11 +129,11 @@ impl<M: Threading> Stream for IncomingTcp<'_, M> {
     }
 }
 
-/// Both kinds.
+/// The stream of connections for both kinds of listeners.
 #[derive(Debug)]
 pub(super) struct Incoming<'a, L, M: Threading> {
     listener: &'a Async<L, M>,
-    /// Where they were asked for.
+    /// The place in the source where the stream was made.
     location: &'static Location<'static>,
 }
 
@@ -159,13 +159,13 @@ impl<'a, L, M: Threading> Incoming<'a, L, M> {
     }
 }
 
-/// What `connect` says of a socket that does not block.
+/// The error of `connect` on a socket that does not block.
 #[cfg(unix)]
 const CONNECTING: Errno = Errno::INPROGRESS;
 #[cfg(windows)]
 const CONNECTING: Errno = Errno::WOULDBLOCK;
 
-/// The socket is writable when that has ended.
+/// Starts to connect. The socket becomes writable when that has ended.
 pub(super) fn begin_to_connect(socket: impl AsFd, address: &impl SocketAddrArg) -> Result<()> {
     match rustix::net::connect(socket, address) {
         Ok(()) | Err(CONNECTING) => Ok(()),
@@ -198,7 +198,7 @@ pub(super) fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 
 #[cfg(windows)]
 pub(super) fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    // Counted, and never taken back: sockets are needed for as long as the process lives.
+    // The count never decreases, because sockets are needed as long as the process lives.
     rustix::net::wsa_startup()?;
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::ioctl_fionbio(&socket, true)?;

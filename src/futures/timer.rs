@@ -15,12 +15,14 @@ use crate::{Action, Reactor, Shared, Threading};
 
 /// A timer of a loop as a future, or as a stream of ticks.
 ///
-/// As a future it is ready once its deadline has passed, with that; polled again, at once. As a
-/// stream it goes on with its period, keeping its phase; ticks that nobody took are skipped.
-/// Without a period there is one tick. Timers that are due when they are polled first make a task give way
-/// now and then, as an [`Async`](super::Async) does that is always ready.
+/// As a future, it is ready with the deadline once that has passed. If it is polled again, it is ready at
+/// once.
 ///
-/// On a loop that nobody drives, or that is closed, it waits for ever.
+/// As a stream, it yields a tick per period, keeps its phase, and skips ticks that were not taken in time.
+/// Without a period there is one tick. A timer that is due when it is first polled makes its task yield now
+/// and then, like an [`Async`](super::Async) that is always ready.
+///
+/// On a loop that is closed or has no driver, it waits for ever.
 ///
 /// ```
 /// use futures_lite::StreamExt;
@@ -42,39 +44,41 @@ use crate::{Action, Reactor, Shared, Threading};
 /// ```
 pub struct Timer<M: Threading = Shared> {
     reactor: Reactor<M>,
-    /// `None`: never.
+    /// `None` means never.
     deadline: Option<Instant>,
     period: Option<Duration>,
-    /// As a stream it has come to its end.
+    /// True if the stream has ended.
     over: bool,
-    /// A task has waited since it was ready last.
+    /// True if a task has waited since the timer was last ready.
     waited: bool,
-    /// What was registered with the loop, and for when.
+    /// The wait in the loop, and its deadline.
     registered: Option<(Key, Instant)>,
     task: Arc<Mutex<Option<Waker>>>,
     location: &'static Location<'static>,
 }
 
 impl<M: Threading> Timer<M> {
-    /// At `deadline`.
+    /// Makes a timer that fires at `deadline`.
     #[track_caller]
     pub fn at(reactor: &Reactor<M>, deadline: Instant) -> Timer<M> {
         Timer::new(reactor, Some(deadline), None)
     }
 
-    /// After `delay`, counted from now; one beyond the end of time means never.
+    /// Makes a timer that fires after `delay`, counted from now. If the deadline is beyond the end of time,
+    /// it never fires.
     #[track_caller]
     pub fn after(reactor: &Reactor<M>, delay: Duration) -> Timer<M> {
         Timer::new(reactor, reactor.now().checked_add(delay), None)
     }
 
-    /// Every `period`, the first time a period from now. A period of zero is always ready.
+    /// Makes a timer that fires every `period`, for the first time after one period. With a period of zero,
+    /// it is always ready.
     #[track_caller]
     pub fn interval(reactor: &Reactor<M>, period: Duration) -> Timer<M> {
         Timer::new(reactor, reactor.now().checked_add(period), Some(period))
     }
 
-    /// Every `period`, the first time at `start`.
+    /// Makes a timer that fires every `period`, for the first time at `start`.
     #[track_caller]
     pub fn interval_at(reactor: &Reactor<M>, start: Instant, period: Duration) -> Timer<M> {
         Timer::new(reactor, Some(start), Some(period))
@@ -94,17 +98,17 @@ impl<M: Threading> Timer<M> {
         }
     }
 
-    /// Moves it, forward or back. Whoever waits is woken then.
+    /// Moves the timer to `deadline`, forward or back. A waiting task is woken then.
     pub fn set_at(&mut self, deadline: Instant) {
         self.move_to(Some(deadline));
     }
 
-    /// Moves it to `delay` from now.
+    /// Moves the timer to `delay` from now.
     pub fn set_after(&mut self, delay: Duration) {
         self.move_to(self.reactor.now().checked_add(delay));
     }
 
-    /// When it fires next; `None` for never.
+    /// Returns the next deadline, or `None` for never.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -122,7 +126,7 @@ impl<M: Threading> Timer<M> {
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the loop wake the task at the deadline.
+    /// Makes the loop wake the task at the deadline.
     fn register(&mut self) {
         let registered = self.registered.take();
         let Some(deadline) = self.deadline else {
@@ -132,7 +136,7 @@ impl<M: Threading> Timer<M> {
             return;
         };
         if let Some((key, before)) = registered {
-            // Unless it has fired, it is moved.
+            // A registered wait is moved, unless it has fired.
             if before == deadline
                 || self
                     .reactor
@@ -158,17 +162,18 @@ impl<M: Threading> Timer<M> {
         self.registered = added.ok().map(|key| (key, deadline));
     }
 
-    /// The deadline, if that has passed.
+    /// Returns the deadline once it has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let mut passed = self.passed();
-        // Dropped after the lock: it may have the last hold on a task, and that on this timer.
+        // Dropped after the lock, because it may be the last handle of a task, and the task may own this
+        // timer.
         let _old;
         if passed.is_none() {
             #[cfg(feature = "tracing")]
             self.reactor.core.warn_if_not_driven();
             let waker = cx.waker().clone();
             _old = self.task().replace(waker);
-            // It may have fired just before, for the old waker.
+            // The wait may have fired just before, for the old waker.
             passed = self.passed();
         }
         let Some(deadline) = passed else {
@@ -210,7 +215,7 @@ impl<M: Threading> Stream for Timer<M> {
         let now = self.reactor.now();
         self.over = self.period.is_none();
         self.deadline = self.period.and_then(|period| next(tick, period, now));
-        // The last tick that has passed: those before it were missed.
+        // The last tick that has passed. The ticks before it were missed.
         if let (Some(next), Some(period)) = (self.deadline, self.period) {
             tick = next.checked_sub(period).unwrap_or(tick);
         }
@@ -218,11 +223,11 @@ impl<M: Threading> Stream for Timer<M> {
     }
 }
 
-/// The first tick after `now`.
+/// Returns the first tick after `now`.
 fn next(deadline: Instant, period: Duration, now: Instant) -> Option<Instant> {
     let late = now.saturating_duration_since(deadline);
     let into = late.as_nanos().checked_rem(period.as_nanos()).unwrap_or(0);
-    // What is left over is shorter than the period, of which this is the time.
+    // The remainder is shorter than the period, which is a duration of this type.
     let into = Duration::new((into / 1_000_000_000) as u64, (into % 1_000_000_000) as u32);
     now.checked_add(period.saturating_sub(into))
 }
@@ -230,7 +235,7 @@ fn next(deadline: Instant, period: Duration, now: Instant) -> Option<Instant> {
 impl<M: Threading> Drop for Timer<M> {
     fn drop(&mut self) {
         if let Some((key, _)) = self.registered {
-            // It may have fired.
+            // The wait may have fired.
             let _ = self.reactor.core.cancel_timer(key);
         }
     }

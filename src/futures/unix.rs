@@ -1,7 +1,7 @@
 //! Unix sockets of the standard library.
 //!
-//! A path that begins with a zero byte is a name in Linux' abstract namespace, as for tokio; the
-//! standard library refuses such paths.
+//! A path that begins with a zero byte is a name in Linux' abstract namespace, like in tokio. The standard
+//! library refuses these paths.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, Result};
@@ -26,20 +26,20 @@ use crate::{Reactor, Shared, Threading};
 
 /// Listeners on Unix sockets.
 impl<M: Threading> Async<UnixListener, M> {
-    /// A listener on a path, which must not exist. On Linux, a path that begins with a zero byte is
-    /// an abstract name.
+    /// Makes a listener on a path, which must not exist. On Linux, a path that begins with a zero byte is an
+    /// abstract name.
     #[track_caller]
     pub fn bind(reactor: &Reactor<M>, path: impl AsRef<Path>) -> Result<Self> {
         Async::<UnixListener, M>::bind_addr(reactor, &address(path.as_ref())?)
     }
 
-    /// A listener on an address.
+    /// Makes a listener on an address.
     #[track_caller]
     pub fn bind_addr(reactor: &Reactor<M>, address: &SocketAddr) -> Result<Self> {
         Async::new(reactor, UnixListener::bind_addr(address)?).map_err(refused)
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     #[track_caller]
     pub fn accept(&self) -> impl Future<Output = Result<(Async<UnixStream, M>, SocketAddr)>> {
         let location = Location::caller();
@@ -50,7 +50,7 @@ impl<M: Threading> Async<UnixListener, M> {
         }
     }
 
-    /// The connections, one after the other; without end.
+    /// Returns a stream of connections, which never ends.
     #[track_caller]
     pub fn incoming(&self) -> IncomingUnix<'_, M> {
         IncomingUnix(Incoming::new(self))
@@ -79,7 +79,7 @@ impl<M: Threading> Async<UnixStream, M> {
         connect(reactor, address, Location::caller())
     }
 
-    /// Two that are connected with each other.
+    /// Makes two sockets that are connected with each other.
     #[track_caller]
     pub fn pair(reactor: &Reactor<M>) -> Result<(Self, Self)> {
         let (a, b) = UnixStream::pair()?;
@@ -91,26 +91,26 @@ impl<M: Threading> Async<UnixStream, M> {
 
 /// Datagrams on Unix sockets.
 impl<M: Threading> Async<UnixDatagram, M> {
-    /// A socket on a path, which must not exist. On Linux, a path that begins with a zero byte is
-    /// an abstract name.
+    /// Makes a socket on a path, which must not exist. On Linux, a path that begins with a zero byte is an
+    /// abstract name.
     #[track_caller]
     pub fn bind(reactor: &Reactor<M>, path: impl AsRef<Path>) -> Result<Self> {
         Async::<UnixDatagram, M>::bind_addr(reactor, &address(path.as_ref())?)
     }
 
-    /// A socket on an address.
+    /// Makes a socket on an address.
     #[track_caller]
     pub fn bind_addr(reactor: &Reactor<M>, address: &SocketAddr) -> Result<Self> {
         Async::new(reactor, UnixDatagram::bind_addr(address)?).map_err(refused)
     }
 
-    /// A socket without a name.
+    /// Makes a socket without a name.
     #[track_caller]
     pub fn unbound(reactor: &Reactor<M>) -> Result<Self> {
         Async::new(reactor, UnixDatagram::unbound()?).map_err(refused)
     }
 
-    /// Two that are connected with each other.
+    /// Makes two sockets that are connected with each other.
     #[track_caller]
     pub fn pair(reactor: &Reactor<M>) -> Result<(Self, Self)> {
         let (a, b) = UnixDatagram::pair()?;
@@ -119,7 +119,7 @@ impl<M: Threading> Async<UnixDatagram, M> {
         Ok((a, b))
     }
 
-    /// Receives a datagram, and says from whom.
+    /// Receives a datagram and returns its length and sender.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr)> {
         self.read_with(|socket| socket.recv_from(buffer)).await
     }
@@ -156,14 +156,14 @@ async fn connect<M: Threading>(
     let socket = new_socket(AddressFamily::UNIX)?;
     let stream: Async<UnixStream, M> =
         Async::add(reactor, socket.into(), location).map_err(refused)?;
-    // While the listener's queue is full, Linux says that it would block, and also that the socket is
-    // writable. So it is tried again after a pause.
+    // While the listener's queue is full, Linux returns that the call would block, but also calls the socket
+    // writable. It is therefore tried again after a pause.
     let connect = |stream: &UnixStream| begin_to_connect(stream, &address);
     stream.write_with(connect).await?;
     end_connecting(stream).await
 }
 
-/// What a path means.
+/// Converts a path to an address.
 fn address(path: &Path) -> Result<SocketAddr> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(name) = path.as_os_str().as_bytes().strip_prefix(&[0]) {
@@ -186,7 +186,7 @@ fn for_rustix(address: &SocketAddr) -> Result<SocketAddrUnix> {
     }
 }
 
-/// Connections as they come; see `Async::<UnixListener>::incoming`.
+/// A stream of connections. `Async::<UnixListener>::incoming` makes it.
 #[derive(Debug)]
 pub struct IncomingUnix<'a, M: Threading = Shared>(Incoming<'a, UnixListener, M>);
 

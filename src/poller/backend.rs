@@ -1,4 +1,4 @@
-//! The interface of a kernel: what each kind of set implements, and what a wait finds.
+//! The interface of a kernel: the trait that each kind of set implements, and the events that a wait finds.
 
 use std::io;
 use std::sync::Weak;
@@ -10,7 +10,7 @@ use crate::os::BorrowedFd;
 use crate::os::RawFd;
 use crate::{Interest, Mode, Ready};
 
-/// What one registration asks of the kernel.
+/// A request of one registration to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watch {
     /// The readiness that is reported.
@@ -36,7 +36,7 @@ pub(crate) struct ReadyEvent {
 }
 
 // Keys of the poller's own descriptors. Table indices stay below 2^32 - 16, so no handler has one of these.
-/// The first of them.
+/// The first of those keys.
 pub const OURS: u64 = u64::MAX - 15;
 pub(super) const WAKE: u64 = u64::MAX - 1;
 /// The key under which a set reports that its alarm went off.
@@ -45,30 +45,30 @@ pub(super) const EDGES: u64 = u64::MAX - 3;
 /// The key under which a set reports that the system clock was set.
 pub const CLOCK: u64 = u64::MAX - 4;
 
-/// How a descriptor of the poller's own is in a set if it stays readable until it was looked at.
+/// The registration of the poller's own descriptors that stay readable until they are read.
 pub(super) const NESTED: Watch = Watch {
     interest: Interest::READABLE,
     mode: Mode::Level,
 };
 
-/// How many events one wait fetches; the kernel serves the rest first next time.
+/// The number of events that one wait fetches. The kernel returns the rest first the next time.
 pub(crate) const BATCH: usize = 1024;
 
-/// A set of descriptors under keys, in one kind of kernel. Has a wake and an alarm of its own.
+/// A set of descriptors under keys, in one kind of kernel. It has its own wake and alarm.
 ///
-/// Changes are made under the engine's lock. One thread at a time waits.
+/// Changes happen under the engine's lock. One thread at a time waits.
 pub trait Backend: Send + Sync {
-    /// Puts a descriptor into the set.
+    /// Adds a descriptor to the set.
     fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()>;
 
-    /// Changes what is reported of a descriptor in the set.
+    /// Changes the readiness that the set reports for a descriptor.
     fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()>;
 
-    /// Takes a descriptor out of the set.
+    /// Removes a descriptor from the set.
     fn delete(&self, fd: RawFd) -> io::Result<()>;
 
-    /// Waits until a descriptor is ready, the wake or the alarm ends the wait, or the time is up. Events
-    /// that came before a failure are in `found`.
+    /// Waits until a descriptor is ready, the wake or the alarm ends the wait, or the time is up. After a
+    /// failure, `found` has the events that came before it.
     fn wait(
         &self,
         buffer: &mut Buffer,
@@ -76,10 +76,10 @@ pub trait Backend: Send + Sync {
         found: &mut Found,
     ) -> io::Result<()>;
 
-    /// Returns the wake. It goes with the set.
+    /// Returns the wake, which ends with the set.
     fn waker(&self) -> Weak<dyn Wake>;
 
-    /// Makes the set's own descriptor readable after `delay`. `None` calls that off.
+    /// Makes the set's own descriptor readable after `delay`. `None` cancels that.
     fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()>;
 
     /// Reports under [`CLOCK`], once, when the system clock is set. Does nothing where the kernel cannot tell.
@@ -87,26 +87,26 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
-    /// Returns whether [`rebuild`](Self::rebuild) does anything.
+    /// Returns true if [`rebuild`](Self::rebuild) is implemented.
     fn is_rebuildable(&self) -> bool {
         false
     }
 
-    /// Replaces the set by an empty one under the same number, which holds the set's own descriptors and `nested`,
-    /// a second set. False if it cannot. All is as before if it fails.
+    /// Replaces the set by an empty one under the same number. The new set has the set's own descriptors and
+    /// `nested`, a second set. Returns false if the backend cannot do this. If it fails, nothing has changed.
     fn rebuild(&self, _nested: Option<RawFd>) -> io::Result<bool> {
         Ok(false)
     }
 
-    /// Makes a second set, to be put into this one.
+    /// Makes a second set, which will be added to this one.
     fn second(&self) -> io::Result<Box<dyn Backend>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Returns whether the descriptor is one that the set has made for itself.
+    /// Returns true if the set has made the descriptor for itself.
     fn owns(&self, fd: RawFd) -> bool;
 
-    /// Returns why the kernel would never report what `watch` asks for, if it would not.
+    /// Returns the reason if the kernel would never report the readiness in `watch`.
     fn unsupported_reason(&self, _watch: Watch) -> Option<&'static str> {
         None
     }
@@ -116,15 +116,15 @@ pub trait Backend: Send + Sync {
     fn as_fd(&self) -> BorrowedFd<'_>;
 }
 
-/// Ends the wait that is going on, or else the next one.
+/// The end of a wait: it ends the wait that is going on, or else the next one.
 ///
-/// May be called on any thread, and in a signal handler. So may the drop of what implements this.
+/// Any thread and any signal handler may call it and drop it.
 pub trait Wake: Send + Sync {
     /// Ends the wait.
     fn wake(&self) -> io::Result<()>;
 }
 
-/// Room for the raw events of one wait, in the form of whichever backend waits.
+/// Room for the raw events of one wait, in the format of the backend that waits.
 pub struct Buffer {
     pub(super) room: usize,
     #[cfg(epoll)]
@@ -134,7 +134,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Room for so many events.
+    /// Makes room for `room` events.
     pub fn new(room: usize) -> Buffer {
         Buffer {
             room,
@@ -146,9 +146,9 @@ impl Buffer {
     }
 }
 
-/// What a wait has found.
+/// The events that a wait has found.
 pub struct Found {
-    /// The set that is asked.
+    /// The set that is being asked.
     pub(super) set: PollSet,
     pub(crate) events: Vec<ReadyEvent>,
     pub(crate) notices: Notices,
@@ -157,15 +157,15 @@ pub struct Found {
 /// Events of the poller's own descriptors.
 #[derive(Default)]
 pub(crate) struct Notices {
-    /// The alarm went off, and is no longer set.
+    /// The alarm went off and is no longer set.
     pub(crate) alarm: bool,
-    /// The system clock was set. Said until `watch_clock` is called again.
+    /// The system clock was set. This stays true until `watch_clock` is called again.
     pub(crate) clock: bool,
     pub(super) edges: bool,
 }
 
 impl Notices {
-    /// There is one for the engine.
+    /// Returns true if the engine has a notice to handle.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.alarm | self.clock
@@ -190,7 +190,7 @@ impl Found {
     }
 }
 
-/// What [`Poller::wait`] fills.
+/// The events that [`Poller::wait`] fills in.
 pub(crate) struct Events {
     pub(super) buffer: Buffer,
     pub(crate) found: Found,

@@ -33,22 +33,22 @@ use crate::{Interest, Mode, Ready};
 
 pub(super) struct Epoll {
     epoll: OwnedFd,
-    /// Not in a second set, which has neither this nor an alarm.
+    /// The wake. A second set has neither a wake nor an alarm.
     wake: Option<Arc<EventFd>>,
     timers: Timers,
     /// Whether the kernel takes timeouts in nanoseconds.
     pwait2: AtomicU8,
 }
 
-/// It is not known yet: what is needed for the first wait with a timeout.
+/// Not known yet. The first wait with a timeout finds out.
 const UNKNOWN: u8 = 0;
 const PRESENT: u8 = 1;
 const MISSING: u8 = 2;
 
-/// Room for events, once it was needed.
+/// Room for events, which is allocated when it is first needed.
 pub(super) type Room = Vec<MaybeUninit<Event>>;
 
-// The kernel writes into the buffer by libc's calls, too.
+// The kernel also writes into the buffer through libc's calls.
 const _: () = {
     assert!(size_of::<Event>() == size_of::<libc::epoll_event>());
     assert!(align_of::<Event>() == align_of::<libc::epoll_event>());
@@ -82,7 +82,7 @@ impl Epoll {
         Ok(epoll)
     }
 
-    /// Without a wake and an alarm.
+    /// Makes a set without a wake and an alarm.
     fn bare() -> io::Result<Epoll> {
         let epoll = epoll::create(CreateFlags::CLOEXEC);
         let is_android = cfg!(target_os = "android");
@@ -94,7 +94,7 @@ impl Epoll {
         })
     }
 
-    /// Puts the set's own descriptors into a set.
+    /// Adds the set's own descriptors to a set.
     fn add_own_to(&self, epoll: &OwnedFd) -> io::Result<()> {
         let (level, edge) = (EventFlags::IN, EventFlags::IN | EventFlags::ET);
         let wake = self.wake.as_ref().map(|wake| wake.as_fd());
@@ -111,7 +111,8 @@ impl Epoll {
         Ok(())
     }
 
-    /// `None` if the kernel has no such call: Linux before 5.11, some sandboxes, valgrind.
+    /// Waits by epoll_pwait2. Returns `None` if the kernel does not have that call: Linux before 5.11, some
+    /// sandboxes, valgrind.
     #[inline(always)]
     fn pwait2(
         &self,
@@ -137,12 +138,12 @@ impl Epoll {
         }
     }
 
-    /// Before the first call: whether it is one that a sandbox lets the process survive.
+    /// Returns true if a sandbox lets the process survive the call. Asked before the first call.
     #[cold]
     fn may_call_pwait2(&self) -> bool {
         #[cfg(target_os = "linux")]
         let is_trapped = crate::seccomp::traps(libc::SYS_epoll_pwait2, || {
-            // Of no set, so that it fails at once.
+            // The call names no set, so it fails at once.
             let _ = pwait2(-1, &mut Vec::new(), &timespec(Duration::ZERO));
         });
         #[cfg(not(target_os = "linux"))]
@@ -152,8 +153,8 @@ impl Epoll {
         !is_trapped
     }
 
-    /// Whose timeouts are in milliseconds: what is neither nothing nor for ever is left to the alarm,
-    /// which is as precise. Where there is none, it is late by up to a millisecond.
+    /// Waits by epoll_pwait, which has timeouts in milliseconds. The alarm takes over finite timeouts and is
+    /// as precise as epoll_pwait2. Without an alarm, the wait ends up to a millisecond late.
     #[cold]
     fn pwait(
         &self,
@@ -169,7 +170,7 @@ impl Epoll {
                 i32::try_from(rounded).unwrap_or(i32::MAX)
             }
             Some(_) => {
-                // It was set to something else before.
+                // The alarm was set to another time before.
                 found.push(ALARM, Ready::NONE);
                 self.set_alarm(timeout)?;
                 -1
@@ -177,8 +178,8 @@ impl Epoll {
         };
         loop {
             let room = buffer.len() as _;
-            // SAFETY: the buffer has room for that many events of the kernel's layout, and is not
-            // touched by anybody else during the call.
+            // SAFETY: the buffer has room for that many events in the kernel's layout. Nothing else touches
+            // it during the call.
             let found = unsafe {
                 let events = buffer.as_mut_ptr().cast::<libc::epoll_event>();
                 libc::epoll_wait(self.epoll.as_raw_fd(), events, room, milliseconds)
@@ -226,7 +227,7 @@ impl Backend for Epoll {
             None => self.pwait(buffer, timeout, found)?,
         };
         for event in &buffer[..count] {
-            // SAFETY: both waits count what the kernel has written.
+            // SAFETY: both waits return the number of events that the kernel has written.
             let event = unsafe { event.assume_init_ref() };
             let flags = event.flags;
             found.push(event.data.u64(), Ready::from_poll(flags.bits()));
@@ -260,9 +261,9 @@ impl Backend for Epoll {
             let data = EventData::new_u64(EDGES);
             epoll::add(&fresh, borrow(fd)?, data, flags(NESTED))?;
         }
-        // SAFETY: `self.epoll` owns the number, and goes on owning it. In one step the number comes to mean
-        // the other epoll instance, and all that anything here does with it is to use it as one. A host that
-        // watches it was told to stop that before: see `Step::Unwatch`.
+        // SAFETY: `self.epoll` owns the number and goes on owning it. In one step, the number comes to mean
+        // the other epoll instance, and this code only uses it as one. A host that watches the number was
+        // told to stop that before: see `Step::Unwatch`.
         let done =
             unsafe { libc::dup3(fresh.as_raw_fd(), self.epoll.as_raw_fd(), libc::O_CLOEXEC) };
         match done {
@@ -287,8 +288,8 @@ impl Backend for Epoll {
     }
 }
 
-/// With a timeout by epoll_pwait2, by our own hand: rustix would use it for all that is linked with it,
-/// async-io included, which is lost where there is no such call.
+/// Waits with a timeout by epoll_pwait2, which this calls directly. rustix would use it for everything that
+/// is linked with it, including async-io, which fails where the call is missing.
 #[inline(always)]
 fn wait(epoll: &OwnedFd, buffer: &mut Room, timeout: Option<&Timespec>) -> Result<usize, Errno> {
     match timeout.filter(|_| needs_pwait2(timeout)) {
@@ -300,7 +301,7 @@ fn wait(epoll: &OwnedFd, buffer: &mut Room, timeout: Option<&Timespec>) -> Resul
     }
 }
 
-/// Neither nothing nor for ever.
+/// Returns true if the timeout is neither zero nor infinite.
 #[inline(always)]
 fn needs_pwait2(timeout: Option<&Timespec>) -> bool {
     timeout.is_some_and(|timeout| *timeout != Timespec::default())
@@ -308,8 +309,8 @@ fn needs_pwait2(timeout: Option<&Timespec>) -> bool {
 
 #[inline(always)]
 fn pwait2(epoll: RawFd, buffer: &mut Room, timeout: &Timespec) -> Result<usize, Errno> {
-    // SAFETY: the buffer has room for that many events of the kernel's layout, and is not touched by
-    // anybody else during the call; the timeout is as the kernel has it; no set of signals is given.
+    // SAFETY: the buffer has room for that many events in the kernel's layout. Nothing else touches it during
+    // the call. The timeout has the kernel's layout, and no set of signals is given.
     let found = unsafe {
         let (events, room) = (buffer.as_mut_ptr(), buffer.len());
         let (no_signals, size) = (ptr::null::<libc::sigset_t>(), 0_usize);
@@ -327,13 +328,14 @@ fn duration(timespec: Timespec) -> Duration {
     Duration::new(timespec.tv_sec as u64, timespec.tv_nsec as u32)
 }
 
-/// After a signal came: the clock is only read then; until then it costs nothing.
+/// Shortens the timeout after a signal has interrupted the wait. Only then is the clock read, so that other
+/// waits do not pay for it.
 #[cold]
 fn shorten(timeout: &mut Option<Timespec>, until: &mut Option<Instant>) {
     if let Some(whole) = *timeout {
         let now = Instant::now();
         *until = until.or_else(|| now.checked_add(duration(whole)));
-        // Beyond what a clock can say is for ever.
+        // A deadline beyond the range of the clock means for ever.
         *timeout = until.map(|until| timespec(until.saturating_duration_since(now)));
     }
 }

@@ -25,7 +25,7 @@ impl EventFd {
 impl Wake for EventFd {
     fn wake(&self) -> io::Result<()> {
         match rustix::io::write(&self.0, &1_u64.to_ne_bytes()) {
-            // Full: it has been written to 2^64 - 2 times, and is readable.
+            // The eventfd is full after 2^64 - 2 writes, and readable.
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Questions about a descriptor that is known by its number only.
+//! Questions about a descriptor of which only the number is known.
 
 use std::io;
 
@@ -6,24 +6,24 @@ use std::io;
 use crate::Interest;
 use crate::os::{self, BorrowedFd, RawFd};
 
-/// A descriptor that the engine was given by number, for a call that takes borrowed ones.
+/// Lends a descriptor, which the engine got by number, to calls that take borrowed ones.
 pub(crate) fn borrow<'a>(fd: RawFd) -> io::Result<BorrowedFd<'a>> {
-    // So is `INVALID_SOCKET`, as a signed number.
+    // `INVALID_SOCKET` is negative, too, as a signed number.
     if (fd as isize) < 0 {
         return Err(io::Error::from_raw_os_error(os::EBADF));
     }
-    // SAFETY: it is not negative, and it goes to nothing but calls on a poller's set, to poll(2) and
-    // to those that say what it is, where the kernel checks it: a closed number is answered by EBADF, an unknown one by
-    // ENOENT. That the number means what its owner thinks is up to the handler that owns it
-    // (`add_handler`) or the caller of `add_raw_handler`; if it does not, another file is watched, and
-    // nothing else is done to it.
+    // SAFETY: the number is not negative. It goes only to calls on a poller's set, to poll(2), and to calls
+    // that describe it. The kernel checks it there, and answers EBADF for a closed number and ENOENT for an
+    // unknown one. The handler that owns the descriptor (`add_handler`), or the caller of `add_raw_handler`,
+    // is responsible for what the number means. If it means another file, that file is watched, and nothing
+    // else happens to it.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// Whether the number is open at all.
+/// Returns an error if the number is not open.
 #[cfg(unix)]
 pub(crate) fn exists(fd: RawFd) -> io::Result<()> {
-    // SAFETY: F_GETFD reads a flag of a number and touches nothing else; a closed one is EBADF.
+    // SAFETY: F_GETFD reads a flag of a number and touches nothing else. A closed number gives EBADF.
     match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
@@ -36,7 +36,7 @@ pub(crate) fn exists(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells a file from the next under the same number.
+/// The identity of a file, which differs from that of the next file under the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
@@ -45,7 +45,7 @@ pub(crate) struct FileId {
 
 #[cfg(unix)]
 impl FileId {
-    #[allow(clippy::unnecessary_cast)] // Not everywhere.
+    #[allow(clippy::unnecessary_cast)] // Only some systems use it.
     pub(super) fn of(stat: &rustix::fs::Stat) -> FileId {
         FileId {
             device: stat.st_dev as u64,
@@ -53,13 +53,13 @@ impl FileId {
         }
     }
 
-    /// The file of a number, unless that is closed.
+    /// Returns the file of a number, unless the number is closed.
     pub(crate) fn of_number(fd: RawFd) -> Option<FileId> {
         let stat = rustix::fs::fstat(borrow(fd).ok()?).ok()?;
         Some(FileId::of(&stat))
     }
 
-    /// The number means this file.
+    /// Returns true if the number means this file.
     pub(crate) fn is_of(self, fd: RawFd) -> bool {
         FileId::of_number(fd) == Some(self)
     }
@@ -76,9 +76,9 @@ impl FileId {
     }
 }
 
-/// The file of a number, if it is one that is always ready, such as a regular file or a directory.
+/// Returns the file of a number if it is always ready, such as a regular file or a directory.
 ///
-/// epoll refuses to watch those by EPERM. So may a sandbox, and for sockets, too.
+/// epoll refuses to watch these files with EPERM. A sandbox may give that error, too, even for sockets.
 #[cfg(unix)]
 pub(crate) fn always_ready(fd: RawFd) -> io::Result<Option<FileId>> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -96,14 +96,14 @@ pub(crate) fn always_ready(fd: RawFd) -> io::Result<Option<FileId>> {
     Ok(is.then_some(FileId::of(&stat)))
 }
 
-/// What is not a socket is not watched there.
+/// Windows watches nothing but sockets.
 #[cfg(windows)]
 pub(crate) fn always_ready(_: RawFd) -> io::Result<Option<FileId>> {
     Ok(None)
 }
 
-/// Whether a descriptor is ready for a part of `interest`, or has hung up. True if that cannot be
-/// found out.
+/// Returns true if a descriptor is ready for a part of `interest`, or has hung up. Also returns true if that
+/// cannot be found out.
 #[cfg(all(epoll, feature = "futures"))]
 pub(crate) fn is_ready(fd: RawFd, interest: Interest) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,4 +1,5 @@
-//! The kernel's side of a loop: sets of descriptors under keys. Handlers are the engine's business.
+//! The kernel's side of a loop: sets of descriptors under keys. The poller does not know handlers, which
+//! belong to the engine.
 //!
 //! Each kind of set is a [`Backend`] in a file of its own, and [`Set::new`] chooses one. A [`Poller`] waits on
 //! one set. Where the kernel takes a descriptor only once per set, a second one holds the edges.
@@ -42,33 +43,33 @@ use crate::os::{AsRawFd, BorrowedFd};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::{Interest, Mode, Ready};
 
-/// Which poller a reactor asks; see [`Builder::poller`](crate::Builder::poller).
+/// A choice of poller. [`Builder::poller`](crate::Builder::poller) makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PollerKind {
-    /// Linux' epoll, bare: one system call per wait. The default there. (Before Linux 5.11, and
-    /// where a sandbox forbids epoll_pwait2, a wait for a timer takes a second one.)
+    /// Linux' own epoll, with one system call per wait. This is the default on Linux. Before Linux 5.11, and
+    /// where a sandbox forbids epoll_pwait2, a wait for a timer takes a second system call.
     #[cfg(epoll)]
     Epoll,
-    /// The `polling` crate: kqueue and others, and epoll too. The default everywhere else.
+    /// The `polling` crate: kqueue and others, and also epoll. This is the default on all other systems.
     #[cfg(portable)]
     Polling,
 }
 
 impl PollerKind {
-    /// The system's own.
+    /// The system's best poller.
     #[cfg(epoll)]
     pub(crate) const BEST: PollerKind = PollerKind::Epoll;
-    /// The system's own.
+    /// The system's best poller.
     #[cfg(not(epoll))]
     pub(crate) const BEST: PollerKind = PollerKind::Polling;
 }
 
-/// The set that a loop waits on. The system's own kind is called directly, so that its wait is inlined.
+/// The set that a loop waits on. The best kind is called directly, so that its wait is inlined.
 enum Set {
     Native(Native),
-    /// Any other one, which is called through a table.
-    #[allow(dead_code)] // There may be no other one.
+    /// Any other kind, which is called through a table.
+    #[allow(dead_code)] // Some systems have only one kind.
     Other(Box<dyn Backend>),
 }
 
@@ -92,11 +93,11 @@ impl Set {
 pub(crate) struct Poller {
     main: Set,
     edges: OnceLock<Box<dyn Backend>>,
-    /// The second set is in the main one.
+    /// True while the second set is in the main one.
     nested: AtomicBool,
-    /// There are descriptors of the poller's own that were made after its beginning.
+    /// True if the poller has made descriptors of its own since it was built.
     grown: AtomicBool,
-    /// How often the kernel was told of a change.
+    /// The number of changes that the kernel was told of.
     changes: AtomicU64,
 }
 
@@ -115,7 +116,7 @@ impl Poller {
         }
     }
 
-    /// An error for what the kernel would never tell.
+    /// Returns an error if the kernel would never report the readiness in `watch`.
     #[inline]
     pub(crate) fn supports(&self, watch: Watch) -> io::Result<()> {
         match self.main.backend().unsupported_reason(watch) {
@@ -124,7 +125,7 @@ impl Poller {
         }
     }
 
-    /// An error for a descriptor that the loop has made for itself.
+    /// Returns an error if the loop has made the descriptor for itself.
     #[inline]
     pub(crate) fn allows(&self, fd: RawFd) -> io::Result<()> {
         if self.owns(fd) || thread_owns(fd) {
@@ -156,12 +157,12 @@ impl Poller {
     /// Returns a set for a change of a handler's descriptor, and counts the change.
     #[inline]
     fn set_for(&self, set: PollSet, fd: RawFd) -> io::Result<&dyn Backend> {
-        // A descriptor that was made later may have the number of a handler whose descriptor was closed.
-        // Such a handler must not get at it.
+        // A descriptor that the poller made later may have a number whose handler's descriptor was closed.
+        // That handler must not reach it.
         if self.grown.load(Ordering::Relaxed) && self.owns(fd) {
             return Err(io::Error::from_raw_os_error(os::EBADF));
         }
-        // Only changed under the engine's lock, and a read-modify-write costs more.
+        // Only changed under the engine's lock, and a read-modify-write would cost more.
         let changes = self.changes.load(Ordering::Relaxed);
         self.changes.store(changes + 1, Ordering::Relaxed);
         match set {
@@ -174,8 +175,8 @@ impl Poller {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// Waits until something is ready, `wake` is called, or the time is up. Events that came before a
-    /// failure are in `events`.
+    /// Waits until something is ready, `wake` is called, or the time is up. After a failure, `events` has the
+    /// events that came before it.
     #[inline(always)]
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let Events { buffer, found } = events;
@@ -201,25 +202,25 @@ impl Poller {
         }
     }
 
-    /// Returns what ends waits, while the poller is there.
+    /// Returns the wake, which exists as long as the poller.
     pub(crate) fn waker(&self) -> Weak<dyn Wake> {
         self.main.backend().waker()
     }
 
-    /// Makes the poller's own descriptor readable after `delay`; `None` calls that off.
+    /// Makes the poller's own descriptor readable after `delay`. `None` cancels that.
     pub(crate) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
         self.main.backend().set_alarm(delay)
     }
 
-    /// From now on, and once, a wait notices that the system clock is set. Only called under the
-    /// engine's lock.
+    /// Makes the next wait after the system clock was set report that, once. Only called under the engine's
+    /// lock.
     pub(crate) fn watch_clock(&self) -> io::Result<()> {
         self.grown.store(true, Ordering::Relaxed);
         self.main.backend().watch_clock()
     }
 
-    /// Replaces a set by an empty one, under the same number. False if the backend cannot. All is as before if
-    /// it fails. Only called by the driver, under the engine's lock.
+    /// Replaces a set by an empty one under the same number. Returns false if the backend cannot do this. If
+    /// it fails, nothing has changed. Only the driver calls this, under the engine's lock.
     pub(crate) fn rebuild(&self, set: PollSet) -> io::Result<bool> {
         let main = self.main.backend();
         let edges = self.edges.get();
@@ -233,13 +234,13 @@ impl Poller {
                 Ok(rebuilt)
             }
             (PollSet::Edge, Some(edges), Some(number)) if edges.is_rebuildable() => {
-                // It is in the main set, and must not be while its number changes its meaning.
+                // The set is in the main set. It must not be there while its number changes its meaning.
                 main.delete(number)?;
                 self.nested.store(false, Ordering::Relaxed);
                 let rebuilt = edges.rebuild(None);
                 match self.nest(&**edges) {
                     Ok(()) => rebuilt,
-                    // So that it is used, and nested again, as soon as can be.
+                    // Cleared, so that the second set is used and nested again as soon as possible.
                     Err(_) => Ok(true),
                 }
             }
@@ -291,26 +292,27 @@ pub(crate) trait Diverted: Send + Sync {
     /// Returns whether the number still means the file.
     fn is_of(&self, fd: RawFd) -> bool;
 
-    /// Polls for this from now on, until there is something to report. `again`: what edge-triggered
-    /// handlers were told counts as new, and is looked for at once.
+    /// Polls for this readiness from now on, until there is something to report. With `again`, readiness that
+    /// edge-triggered handlers have seen counts as new, and the thread looks for it at once.
     fn ask(&self, level: Interest, edge: Interest, again: bool) -> io::Result<()>;
 
-    /// Takes what was found for handlers that wait for this. The rest is kept for those that are paused. If it
-    /// `has_level`, some of those are not edge-triggered.
+    /// Takes the findings for handlers that wait for this readiness. Findings for paused handlers are kept.
+    /// `has_level` is true if some of the handlers are not edge-triggered.
     fn take(&self, level: Interest, edge: Interest, has_level: bool) -> DivertedReady;
 
-    /// Keeps what a handler of this mode was not called for: it was paused, or is to be told again.
+    /// Keeps readiness that a handler of this mode was not called for, because it was paused or is to be
+    /// called again.
     fn put_back(&self, mode: Mode, ready: Ready);
 }
 
-/// What was found for level-triggered and one-shot handlers, and what is new to edge-triggered ones.
+/// The findings for level-triggered and one-shot handlers, and the new findings for edge-triggered ones.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct DivertedReady {
     pub(crate) level: Ready,
     pub(crate) edge: Ready,
 }
 
-/// Hears of a diverted descriptor that is ready.
+/// A receiver of reports that a diverted descriptor is ready.
 pub(crate) trait Report: Send + Sync {
     fn report(&self, key: Key);
 }
@@ -318,7 +320,7 @@ pub(crate) trait Report: Send + Sync {
 #[cfg(epoll)]
 pub(crate) use poll_thread::{divert, owns as thread_owns};
 
-/// Only Linux is known to have descriptors that must not be polled twice.
+/// Diverts a descriptor to a thread. Only Linux is known to have descriptors that must not be polled twice.
 #[cfg(not(epoll))]
 pub(crate) fn divert(
     _: RawFd,
@@ -364,7 +366,7 @@ mod tests {
             let targets = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
             let number = |line: &str| line.split_whitespace().next().unwrap().parse().unwrap();
             let mut own: Vec<RawFd> = targets.map(number).collect();
-            // The wake, the alarm, the second set and what watches the clock.
+            // The wake, the alarm, the second set and the descriptor that watches the clock.
             assert!(own.len() >= 4, "{info}");
             own.push(main);
             for own in own {

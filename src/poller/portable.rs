@@ -30,11 +30,11 @@ pub(super) struct Portable {
     poller: Arc<Owned>,
     #[cfg(epoll)]
     timers: super::timerfd::Timers,
-    /// Descriptors that `polling` has made for itself, beside its poller.
+    /// Descriptors that `polling` has made for itself besides its poller.
     hidden: Vec<RawFd>,
 }
 
-/// The poller, which is not dropped in a child process: it would take its own descriptors out of the
+/// The poller. A child process does not drop it, because that would remove its own descriptors from the
 /// parent's set.
 struct Owned {
     poller: ManuallyDrop<polling::Poller>,
@@ -64,7 +64,7 @@ impl Drop for Owned {
     }
 }
 
-/// Room for events, once it was needed.
+/// Room for events, which is allocated when it is first needed.
 pub(super) type Room = Option<polling::Events>;
 
 impl Portable {
@@ -72,7 +72,7 @@ impl Portable {
         let poller = polling::Poller::new()?;
         let portable = Portable {
             hidden: hidden(&poller),
-            // First, so that what fails here drops the poller, child process or not.
+            // First, so that a failure in this function drops the poller correctly, even in a child process.
             #[cfg(epoll)]
             timers: super::timerfd::Timers::new()?,
             poller: Arc::new(Owned {
@@ -106,12 +106,12 @@ impl Backend for Portable {
         #[cfg(not(pollable))]
         super::exists(fd)?;
         let fd = borrow(fd)?;
-        // SAFETY: `polling` asks that a source be deleted before it is closed. A handler that owns
-        // its source is taken out of the set before the source is dropped; the caller of
-        // `add_raw_handler` has promised to remove the handler. Where the descriptor is closed first
-        // nevertheless, by a C library, a callback that replaces its source, or at the end of the
-        // reactor, the kernel forgets it by itself and later calls on its number are answered by an
-        // error: all backends here keep the number only, and never use it for anything else.
+        // SAFETY: `polling` requires that a source is deleted before it is closed. A handler that owns its
+        // source is removed from the set before the source is dropped. The caller of `add_raw_handler` has
+        // promised to remove the handler. A C library, a callback that replaces its source, or the end of the
+        // reactor may still close the descriptor first. The kernel then forgets it by itself, and answers
+        // later calls on its number with an error. All backends here keep only the number, and use it for
+        // nothing else.
         let added = unsafe {
             self.poller
                 .add_with_mode(&fd, event(key, watch), mode(watch))
@@ -143,7 +143,7 @@ impl Backend for Portable {
         let room = buffer.portable.get_or_insert_with(make);
         room.clear();
         self.wait_once(room, timeout)?;
-        // The wake that it may have been hides the others.
+        // The event may have been a wake, which hides the others.
         if cfg!(not(pollable)) && room.is_empty() {
             self.wait_once(room, Some(Duration::ZERO))?;
         }
@@ -176,7 +176,7 @@ impl Backend for Portable {
         }
     }
 
-    /// Elsewhere the poller is no descriptor that a host could watch, so no alarm is due.
+    /// Does nothing elsewhere: the poller is no descriptor that a host could watch, so it needs no alarm.
     #[cfg(not(any(epoll, kqueue)))]
     fn set_alarm(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
@@ -222,7 +222,8 @@ impl Backend for Portable {
     }
 }
 
-/// What a poller on epoll has put into its set before all else: the crate does not tell, Linux does.
+/// Returns the descriptors that a poller on epoll has put into its set before all others. The crate does not
+/// report them, but Linux does.
 #[cfg(all(epoll, pollable))]
 fn hidden(poller: &polling::Poller) -> Vec<RawFd> {
     let number = os::AsRawFd::as_raw_fd(poller);
@@ -233,7 +234,7 @@ fn hidden(poller: &polling::Poller) -> Vec<RawFd> {
     targets.filter_map(number).collect()
 }
 
-/// kqueue has no descriptors inside.
+/// Returns nothing: kqueue contains no descriptors.
 #[cfg(not(all(epoll, pollable)))]
 fn hidden(_: &polling::Poller) -> Vec<RawFd> {
     Vec::new()

@@ -1,7 +1,7 @@
-//! The way in for test doubles: a test decorates the backend of a loop, or puts another in its place.
+//! The entry for test doubles. A test decorates the backend of a loop, or replaces it.
 //!
-//! Only there with the feature `__testing`, which is for oneloop's own tests. A loop that is built without a
-//! double is the same with the feature and without.
+//! This exists only with the feature `__testing`, which is for oneloop's own tests. The feature does not
+//! change a loop that is built without a double.
 
 use std::fmt;
 use std::io;
@@ -17,20 +17,20 @@ use crate::{PollerKind, TestClock};
 /// Test doubles for a loop to be built.
 #[derive(Clone, Default)]
 pub struct Doubles {
-    /// Makes the backend.
+    /// Makes the loop's backend.
     pub backend: Option<MakeBackend>,
     /// Reads the monotonic clock.
     pub clock: Option<ReadClock>,
 }
 
-/// Makes a backend in the place of this kind.
+/// A function that makes a backend in the place of this kind.
 pub type MakeBackend = Arc<dyn Fn(PollerKind) -> io::Result<Box<dyn Backend>> + Send + Sync>;
 
-/// Reads the monotonic clock.
+/// A function that reads the monotonic clock.
 pub type ReadClock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 impl Doubles {
-    /// Makes what a loop is built from, with the doubles in it.
+    /// Makes the parts of a loop, with the doubles among them.
     pub(crate) fn stand_in(
         self,
         kind: PollerKind,
@@ -54,7 +54,7 @@ impl fmt::Debug for Doubles {
     }
 }
 
-/// Makes the backend that a loop has without a double.
+/// Makes the backend of a loop without a double.
 pub fn backend(kind: PollerKind) -> io::Result<Box<dyn Backend>> {
     Ok(match Set::new(kind)? {
         Set::Native(it) => Box::new(it),
@@ -68,7 +68,7 @@ impl Found {
         self.events.len()
     }
 
-    /// Returns whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

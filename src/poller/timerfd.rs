@@ -1,4 +1,4 @@
-//! timerfds: one that expires after a delay, and one that expires when the system clock is set.
+//! The two timerfds of a set: one expires after a delay, and one when the system clock is set.
 //!
 //! Quirks of Linux that this file handles:
 //!
@@ -29,7 +29,7 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Makes the alarm at once, so that it cannot come to have the number of a descriptor that its owner closed.
+    /// Makes the alarm at once, so that it cannot get the number of a descriptor that its owner has closed.
     pub(super) fn new() -> io::Result<Timers> {
         let alarm = match create(TimerfdClockId::Monotonic) {
             Ok(alarm) => Some(alarm),
@@ -55,7 +55,7 @@ impl Timers {
         self.alarm().is_some_and(is_own) || self.clock().is_some_and(is_own)
     }
 
-    /// Lets the alarm expire once after `delay`. A delay of zero expires at once.
+    /// Makes the alarm expire once after `delay`. A delay of zero expires at once.
     pub(super) fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
         match (&self.alarm, delay) {
             (Some(alarm), delay) => {
@@ -73,8 +73,8 @@ impl Timers {
         }
     }
 
-    /// Expires once, when the system clock is set. At the first call, `add` puts what expires into the set. Only
-    /// called under the engine's lock.
+    /// Makes the clock's timerfd expire once, when the system clock is set. The first call puts it into the
+    /// set by `add`. Only called under the engine's lock.
     pub(super) fn watch_clock(
         &self,
         add: impl FnOnce(RawFd, u64) -> io::Result<()>,
@@ -95,9 +95,9 @@ fn create(clock: TimerfdClockId) -> Result<OwnedFd, Errno> {
     timerfd_create(clock, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
 }
 
-/// Not readable from now on until the clock is set.
+/// Arms the clock's timerfd. It is not readable until the clock is set.
 fn arm(clock: &OwnedFd) -> io::Result<()> {
-    // The kernel's latest time, which never comes: only that it is cancelled is of interest.
+    // The kernel's latest time, which never comes. Only the cancellation matters.
     let never = Itimerspec {
         it_interval: Timespec::default(),
         it_value: Timespec {
@@ -112,7 +112,8 @@ fn arm(clock: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Capped at a thousand years, which the kernel takes. A loop that wakes then looks again.
+/// Returns the duration, capped at a thousand years, which the kernel accepts. A loop that wakes then looks
+/// again.
 pub(super) fn timespec(duration: Duration) -> Timespec {
     const CAP: u64 = 1000 * 365 * 24 * 3600;
     Timespec {

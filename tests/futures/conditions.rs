@@ -67,7 +67,7 @@ fn exceptional_data_and_errors_are_awaited() {
 }
 
 #[test]
-fn of_several_conditions_the_first_counts() {
+fn the_first_of_several_conditions_counts() {
     let reactor = Reactor::new().unwrap();
     let (stream, mut peer) = pair(&reactor);
     let (woken, waker) = wakes();
@@ -99,7 +99,7 @@ trait Now: Future + Sized {
 impl<F: Future> Now for F {}
 
 #[test]
-fn what_is_not_told_is_an_error() {
+fn an_interest_that_the_poller_does_not_report_is_an_error() {
     let builder = Reactor::builder().poller(PollerKind::Polling);
     let reactor = builder.build().unwrap();
     let (stream, _peer) = pair(&reactor);

@@ -108,7 +108,7 @@ fn an_error_that_stays_in_its_queue_wakes_no_reader_for_ever() {
 }
 
 #[test]
-fn an_error_that_stays_in_its_queue_wakes_nobody_who_tries_by_hand() {
+fn an_error_that_stays_in_its_queue_wakes_no_task_that_tries_by_hand() {
     on_each_host(async |reactor| {
         let socket = with_an_error_in_its_queue(&reactor);
         let receive = async || -> Result<usize> {
@@ -287,7 +287,7 @@ impl ReadByHand for &UnixStream {
 }
 
 #[test]
-fn on_the_polling_crate_nobody_spins_either() {
+fn on_the_polling_crate_no_task_spins() {
     let builder = Reactor::builder().poller(PollerKind::Polling);
     let reactor = builder.build().unwrap();
     let test = async {

@@ -252,7 +252,7 @@ fn unix_sockets_by_the_address_of_a_path() {
 }
 
 #[test]
-fn flushing_and_closing_wait_for_nobody() {
+fn flushing_and_closing_do_not_wait() {
     let reactor = Reactor::new().unwrap();
     let (mut stream, mut peer) = pair(&reactor);
     let talk = async {

@@ -87,7 +87,7 @@ fn ticks_keep_their_phase_and_those_that_were_missed_are_skipped() {
 }
 
 #[test]
-fn a_timer_that_is_moved_wakes_who_waits_whatever_it_was_before() {
+fn a_timer_that_is_moved_wakes_its_task() {
     let clock = TestClock::new();
     let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
     let (woken, waker) = wakes();
@@ -111,7 +111,7 @@ fn a_timer_that_is_moved_wakes_who_waits_whatever_it_was_before() {
 }
 
 #[test]
-fn what_a_timer_waits_for_no_more_is_not_in_the_loop() {
+fn a_dropped_wait_of_a_timer_leaves_no_timer_in_the_loop() {
     let reactor = Reactor::new().unwrap();
     let pending = || reactor.stats().pending_timers;
     let mut timer = Timer::after(&reactor, MS * 60_000);

@@ -50,7 +50,7 @@ fn any_number_of_futures_wait_for_one_source() {
 }
 
 #[test]
-fn readable_looks_anew_each_time() {
+fn readable_looks_again_each_time() {
     let reactor = Reactor::new().unwrap();
     let (stream, mut peer) = pair(&reactor);
     peer.write_all(b"xy").unwrap();
@@ -106,7 +106,7 @@ fn polls_in_both_directions_have_a_waker_each() {
 }
 
 #[test]
-fn of_those_who_poll_in_one_direction_the_last_is_woken() {
+fn the_last_task_to_poll_a_direction_is_woken() {
     let reactor = Reactor::new().unwrap();
     let (stream, mut peer) = pair(&reactor);
     let ((first, one), (last, two)) = (wakes(), wakes());
@@ -148,7 +148,7 @@ fn two_on_one_descriptor_beside_a_handler() {
 }
 
 #[test]
-fn what_nobody_waits_for_keeps_nobody_awake() {
+fn readiness_without_a_waiting_task_lets_the_loop_sleep() {
     let reactor = Reactor::new().unwrap();
     let (mut stream, mut peer) = pair(&reactor);
     peer.write_all(b"x").unwrap();
@@ -195,7 +195,7 @@ fn a_closed_loop_ends_every_wait_with_an_error() {
 }
 
 #[test]
-fn what_nobody_waits_for_any_more_does_not_keep_run_going() {
+fn a_socket_without_a_waiting_task_does_not_keep_run_going() {
     let reactor = Reactor::new().unwrap();
     let (stream, _peer) = pair(&reactor);
     reactor
@@ -233,7 +233,7 @@ fn a_waker_that_uses_the_source_in_its_drop() {
 }
 
 #[test]
-fn a_waker_that_panics_keeps_nobody_else_asleep() {
+fn a_waker_that_panics_keeps_no_other_task_asleep() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
@@ -270,7 +270,7 @@ fn computed() -> Duration {
 
 /// Twenty times as many take twenty times as long, and not four hundred times.
 #[test]
-fn many_who_give_up_cost_the_same_each() {
+fn tasks_that_give_up_waiting_cost_the_same_each() {
     let reactor = Reactor::new().unwrap();
     let (stream, _peer) = pair(&reactor);
     let (_woken, waker) = wakes();
@@ -289,9 +289,9 @@ fn many_who_give_up_cost_the_same_each() {
     assert!(many < 120 * few, "{many:?} and {few:?}");
 }
 
-/// Nor do they cost the others anything when there is a report.
+/// Waits that are over cost nothing when the loop reports readiness.
 #[test]
-fn many_who_were_woken_cost_the_next_nothing() {
+fn tasks_that_were_woken_cost_later_reports_nothing() {
     let reactor = Reactor::new().unwrap();
     let (stream, mut peer) = pair(&reactor);
     let (_woken, waker) = wakes();
@@ -319,7 +319,7 @@ fn many_who_were_woken_cost_the_next_nothing() {
 
 /// As of any socket: what looks for a code, or says "too many open files", knows nothing of a loop.
 #[test]
-fn what_the_system_refuses_is_its_own_error() {
+fn a_refusal_of_the_system_is_its_own_error() {
     /// Has its descriptor closed behind its back.
     struct Closed(RawFd);
     impl Source for Closed {

@@ -204,7 +204,7 @@ fn two_hundred_parallel_downloads_over_http_2() {
 }
 
 #[test]
-fn one_after_another_they_share_a_connection() {
+fn sequential_transfers_share_a_connection() {
     on_each_loop(|_, curl, http| async move {
         for version in [Http1, http2()] {
             let mut easy = get(&http, version, "bytes", 100_000);

@@ -136,7 +136,7 @@ async fn a_loop_that_is_closed_while_it_sleeps_ends_the_drive() {
 }
 
 #[tokio::test]
-async fn a_second_drive_is_an_error_and_disturbs_nobody() {
+async fn a_second_drive_is_an_error_and_leaves_the_first_alone() {
     let reactor = Reactor::new().unwrap();
     let first = tokio::spawn(drive(&reactor));
     tokio::task::yield_now().await;

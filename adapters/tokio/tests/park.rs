@@ -49,7 +49,7 @@ fn current_thread() -> Runtime {
     runtime(Builder::new_current_thread())
 }
 
-async fn what_a_task_leaves_is_seen(reactor: Reactor) {
+async fn events_that_a_task_leaves_are_seen(reactor: Reactor) {
     let queue = Queue::default();
     let mut received = queue.hook(&reactor);
     let driving = tokio::spawn(drive(&reactor));
@@ -65,24 +65,24 @@ async fn what_a_task_leaves_is_seen(reactor: Reactor) {
 }
 
 #[test]
-fn what_a_task_leaves_is_seen_before_the_thread_parks() {
+fn events_that_a_task_leaves_are_seen_before_the_thread_parks() {
     let reactor = Reactor::new().unwrap();
-    current_thread().block_on(what_a_task_leaves_is_seen(reactor));
+    current_thread().block_on(events_that_a_task_leaves_are_seen(reactor));
 }
 
 #[test]
-fn what_a_task_leaves_on_the_worker_of_the_drive_is_seen() {
+fn events_that_a_task_leaves_on_the_drives_worker_are_seen() {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1);
     let runtime = runtime(builder);
     let reactor = Reactor::new().unwrap();
-    let tasks = runtime.spawn(what_a_task_leaves_is_seen(reactor));
+    let tasks = runtime.spawn(events_that_a_task_leaves_are_seen(reactor));
     runtime.block_on(tasks).unwrap();
 }
 
 /// The drive wanders, and so may the task: it wakes the loop.
 #[test]
-fn what_a_task_leaves_on_any_worker_is_seen_after_a_wake() {
+fn events_that_a_task_leaves_on_any_worker_are_seen_after_a_wake() {
     let runtime = runtime(Builder::new_multi_thread());
     let reactor = Reactor::new().unwrap();
     let queue = Queue::default();
@@ -178,7 +178,7 @@ fn a_limit_that_a_hook_sets_before_the_thread_parks() {
 
 /// The panic is the drive's, not the worker's.
 #[test]
-fn a_hook_that_panics_before_the_thread_parks_is_told_to_who_awaits_the_drive() {
+fn a_hook_that_panics_before_the_thread_parks_panics_in_the_drive() {
     current_thread().block_on(async {
         let reactor = Reactor::new().unwrap();
         let armed = Arc::new(AtomicUsize::new(0));

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_time_has_no_rate() {
+    fn units_other_than_time_have_no_rate() {
         let rows = r#"{"workload":"w","loop":"oneloop","bytes_per_timer":67.1,"ratio":1.0}"#;
         let expected = "
 | w | bytes per timer | × oneloop |

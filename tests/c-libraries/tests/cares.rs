@@ -255,7 +255,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn the_hosts_own_code_asks_and_nobody_answers() {
+fn host_code_asks_a_server_that_does_not_answer() {
     let _alone = alone();
     let own = OwnCode {
         uses: cares_beside_asks,

@@ -53,7 +53,7 @@ fn two_hundred_downloads_over_http_2() {
 }
 
 #[test]
-fn one_after_another_on_one_connection() {
+fn sequential_transfers_use_one_connection() {
     for version in [Http1, Tls] {
         let seen = with_server(version, test_curl_one_after_another);
         assert_eq!(seen, [(1, 41); 3]);
@@ -61,7 +61,7 @@ fn one_after_another_on_one_connection() {
 }
 
 #[test]
-fn failures_are_told_and_disturb_nobody() {
+fn failures_are_reported_and_disturb_no_other_transfer() {
     with_server(Http1, test_curl_failures);
 }
 

@@ -33,7 +33,7 @@ fn large_calls_to_oneself_signals_and_a_time_out() {
 }
 
 #[test]
-fn what_was_read_on_the_way_to_an_answer() {
+fn messages_read_while_waiting_for_a_reply_are_handled() {
     with_daemon(test_sd_bus_read_on_the_way);
 }
 

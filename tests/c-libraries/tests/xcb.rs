@@ -30,17 +30,17 @@ fn with_server(test: Test) {
 }
 
 #[test]
-fn events_that_are_read_on_the_way_to_an_answer() {
+fn events_read_while_waiting_for_a_reply_are_handled() {
     with_server(test_xcb_events_read_on_the_way);
 }
 
 #[test]
-fn without_the_hook_they_are_not_seen() {
+fn without_the_hook_queued_events_are_not_seen() {
     with_server(test_xcb_without_the_hook);
 }
 
 #[test]
-fn what_is_asked_is_sent_before_the_loop_sleeps() {
+fn requests_are_sent_before_the_loop_sleeps() {
     with_server(test_xcb_flushes);
 }
 

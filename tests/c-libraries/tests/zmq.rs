@@ -14,12 +14,12 @@ unsafe extern "C" {
 }
 
 #[test]
-fn one_message_for_each_call() {
+fn a_call_reads_one_message() {
     on_every_host(test_zmq_one_at_a_time);
 }
 
 #[test]
-fn as_many_as_there_are_for_each_call() {
+fn a_call_reads_all_the_messages_that_wait() {
     on_every_host(test_zmq_drained);
 }
 

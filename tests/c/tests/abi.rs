@@ -285,7 +285,7 @@ impl Drop for Bomb {
 
 /// What Rust has registered panics as C takes it away.
 #[test]
-fn nor_does_a_panic_in_a_drop() {
+fn a_panic_in_a_drop_does_not_unwind_into_c() {
     let reactor = Reactor::new().unwrap();
     let r#loop = as_ptr(&reactor);
     let add_bomb = || {

@@ -25,7 +25,7 @@ unsafe extern "C" fn ended(
 
 #[test]
 #[allow(clippy::zombie_processes)] // The loop waits for it.
-fn it_is_said_that_there_are_none_and_done_without() {
+fn without_pidfds_the_features_say_so_and_children_still_end() {
     assert_ne!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);
     forbid::system_calls(&[libc::SYS_pidfd_open], forbid::By::Refusal);
     assert_eq!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);

@@ -67,7 +67,7 @@ macro_rules! __cases {
                 a_handler_can_be_added_paused
                 paused_by_a_neighbour_it_is_not_called_in_that_turn
                 paused_and_resumed_in_one_turn
-                an_update_that_changes_nothing_silences_nobody
+                an_update_that_changes_nothing_silences_no_handler
                 removal_drops_closure_and_source_once
                 a_handler_can_remove_itself_by_call
                 a_handler_can_remove_itself_by_action
@@ -78,18 +78,18 @@ macro_rules! __cases {
                 removed_by_another_thread_while_it_runs
                 closed_behind_the_back_it_goes_quiet
                 a_reused_number_is_really_armed
-                who_is_quiet_stays_so_when_its_number_is_registered_anew
-                whose_number_is_taken_in_the_batch_is_not_called
+                a_closed_handler_stays_quiet_when_its_number_is_registered_again
+                a_handler_whose_number_is_taken_in_the_batch_is_not_called
                 a_number_reused_after_a_oneshot_has_fired
                 a_stale_handler_cannot_take_the_number_back
-                a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop
-                nor_does_one_with_an_edge_handler
-                nor_does_one_whose_handler_is_paused
+                a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep
+                edge_and_level_handlers_closed_with_a_living_dup_cost_no_kernel_changes
+                a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep
                 an_update_that_finds_a_new_file_leaves_the_old_one
                 a_number_reused_across_kinds_of_files
                 a_regular_file_takes_the_number_inside_a_callback
                 remove_and_add_of_one_number_in_one_callback
-                added_anew_before_the_old_one_is_removed
+                the_new_file_is_added_before_the_old_handler_is_removed
                 an_update_finds_the_new_file_under_the_number
                 a_removal_finds_the_new_file_under_the_number
                 an_update_finds_a_regular_file_under_the_number
@@ -149,10 +149,10 @@ macro_rules! __cases {
             turns:
                 a_turn_is_handlers_then_timers_then_posts
                 a_turn_with_much_to_call_keeps_its_order
-                what_a_post_posts_runs_in_the_next_turn
-                a_callback_that_keeps_posting_starves_nobody
-                a_descriptor_that_stays_ready_starves_nobody
-                nobody_is_called_twice_before_everybody_was_once
+                a_post_made_by_a_post_runs_in_the_next_turn
+                a_callback_that_keeps_posting_starves_no_other
+                a_descriptor_that_stays_ready_starves_no_other
+                no_handler_is_called_twice_before_every_ready_one_was_called
                 more_ready_descriptors_than_one_wait_fetches
                 driving_from_inside_a_callback_is_an_error
                 driving_from_a_second_thread_is_an_error
@@ -169,7 +169,7 @@ macro_rules! __cases {
                 a_priority_set_in_a_callback_is_in_force_in_the_next_turn
                 a_stale_id_gets_neither_priority_nor_limit
                 a_handler_is_called_no_more_often_than_its_limit
-                it_is_called_again_when_the_interval_ends
+                a_limited_handler_is_called_again_when_its_interval_ends
                 an_edge_that_comes_while_it_is_held_is_not_lost
                 the_end_of_an_interval_is_no_edge
                 a_oneshot_armed_while_it_is_held_fires_once
@@ -196,9 +196,9 @@ macro_rules! __cases {
                 a_timer_pulled_forward_while_the_loop_sleeps
                 a_timer_in_the_past_fires_at_once
                 the_longest_delay_is_taken
-                a_timer_put_off_for_ever_keeps_nobody_going
+                a_timer_put_off_for_ever_does_not_keep_run_going
                 a_zero_delay_timer_set_in_a_timer_fires_in_the_next_turn
-                a_zero_delay_timer_that_returns_starves_nobody
+                a_zero_delay_timer_that_returns_starves_no_other
                 a_cancelled_timer_does_not_fire
                 a_due_timer_can_be_cancelled_by_another
                 a_periodic_timer_can_cancel_itself
@@ -229,10 +229,10 @@ macro_rules! __cases {
                 idle_posts_run_when_there_is_nothing_else
                 idle_posts_have_turns_of_their_own
                 idle_posts_let_nothing_sleep
-                idle_posts_run_beside_events_of_nobody
+                idle_posts_run_beside_events_without_a_handler
                 after_the_reactor_is_gone_a_post_comes_back
                 after_close_every_call_says_so
-                closed_in_a_callback_nobody_is_called_any_more
+                after_close_in_a_callback_no_other_callback_is_called
                 close_drops_the_posts_that_were_not_called;
             hosting:
                 resumed_by_the_hosts_own_code_while_the_loop_sleeps
@@ -243,12 +243,12 @@ macro_rules! __cases {
                 a_host_may_end_when_nothing_is_left
                 a_host_ends_when_another_thread_takes_the_last_thing_away
                 driven_on_another_thread_and_back
-                what_a_stop_left_due_is_called_by_the_next_host
+                callbacks_left_due_by_a_stop_are_called_by_the_next_host
                 run_returns_when_nothing_is_left
                 run_returns_when_the_last_thing_is_taken_away
-                what_is_not_referenced_does_not_count
-                what_is_referenced_again_counts_again
-                what_is_always_ready_need_not_count
+                an_unreferenced_handler_or_timer_does_not_keep_run_going
+                a_handler_or_timer_that_is_referenced_again_keeps_run_going
+                an_unreferenced_handler_that_is_always_ready_does_not_keep_run_going
                 a_stop_before_counts_once
                 a_stop_during_block_on_ends_no_other_driver
                 a_stop_starts_no_other_callback
@@ -259,12 +259,12 @@ macro_rules! __cases {
                 a_prepare_hook_of_zero_lets_nothing_wait
                 a_hook_that_is_gone_lets_the_loop_sleep
                 prepare_is_asked_before_every_sleep
-                what_a_handler_leaves_in_a_queue_is_not_slept_over
+                events_that_a_handler_leaves_in_a_queue_are_not_slept_over
                 a_prepare_hook_may_post_and_register
-                what_another_thread_does_during_a_prepare_hook_is_not_slept_over
+                a_change_by_another_thread_during_a_prepare_hook_is_not_slept_over
                 a_hook_added_by_a_hook_is_asked_before_the_sleep
-                what_the_hosts_own_code_leaves_in_a_queue_is_seen_after_a_wake
-                what_the_hosts_own_code_leaves_in_a_queue_is_seen_by_asking_the_hooks;
+                events_that_host_code_leaves_in_a_queue_are_seen_after_a_wake
+                events_that_host_code_leaves_in_a_queue_are_seen_by_asking_the_hooks;
             descriptor:
                 a_refused_source_is_given_back
                 all_that_is_to_do_shows_on_the_descriptor
@@ -289,7 +289,7 @@ macro_rules! __cases {
                 a_refused_pause_is_told
                 a_removal_that_the_kernel_refuses_is_one_all_the_same
                 a_refused_removal_leaves_the_neighbour_and_lets_the_loop_sleep
-                what_the_kernel_did_not_let_go_of_is_got_rid_of
+                a_registration_that_the_kernel_failed_to_remove_is_removed_later
                 a_refused_rearm_can_be_repeated
                 a_refused_rearm_leaves_all_as_it_was
                 a_refused_change_leaves_due_what_is
@@ -298,13 +298,13 @@ macro_rules! __cases {
                 a_failing_wake_loses_no_post
                 a_failing_alarm_loses_no_timer
                 a_clock_that_cannot_be_watched_is_an_error
-                a_set_that_cannot_be_made_anew
-                a_set_that_cannot_be_made_anew_ends_no_driver;
+                a_set_that_cannot_be_rebuilt_is_tried_again
+                a_set_that_cannot_be_rebuilt_ends_no_driver;
             oddities:
                 events_come_one_at_a_time
-                an_event_for_who_is_not_ready_does_no_harm
-                what_nobody_asked_for_is_told_to_nobody
-                events_for_keys_long_gone_are_for_nobody
+                an_event_for_a_descriptor_that_is_not_ready_does_no_harm
+                events_outside_the_interest_are_not_reported
+                events_for_removed_keys_are_dropped
                 events_of_handlers_just_removed_do_not_rebuild_the_set
                 a_wait_that_returns_early_fires_no_timer_early
                 a_wait_that_returns_late_keeps_the_order
@@ -312,8 +312,8 @@ macro_rules! __cases {
                 a_storm_of_signals_loses_nothing;
             virtual_sources:
                 set_by_another_thread_while_the_loop_sleeps
-                what_was_set_before_the_handler_came_counts
-                cleared_before_the_loop_looked_nobody_is_called
+                readiness_set_before_the_handler_was_added_is_reported
+                readiness_cleared_before_the_loop_looked_calls_no_handler
                 sets_from_many_threads_are_not_lost
                 many_sets_cost_one_wake
                 set_in_its_own_callback_it_is_called_in_a_later_turn
@@ -324,13 +324,13 @@ macro_rules! __cases {
             libraries:
                 two_watches_on_one_descriptor_are_toggled_apart
                 the_read_half_of_an_event_may_free_the_write_half
-                nobody_is_called_from_inside_add_update_and_remove
-                what_has_failed_before_it_was_added_is_reported
+                no_callback_is_called_from_inside_add_update_and_remove
+                a_connection_that_failed_before_it_was_added_is_reported
                 a_socket_is_replaced_under_its_number_inside_a_callback
                 a_direction_that_a_neighbour_switched_off_is_not_delivered
                 a_watch_is_toggled_by_another_thread
                 interest_is_dropped_and_taken_up_around_a_partial_read
-                a_watch_is_made_anew_in_each_of_its_callbacks;
+                a_watch_freed_and_made_again_in_each_of_its_callbacks;
         }
     };
 }
@@ -362,7 +362,7 @@ macro_rules! __virtual_cases {
                 a_handler_can_be_added_paused
                 paused_by_a_neighbour_it_is_not_called_in_that_turn
                 paused_and_resumed_in_one_turn
-                an_update_that_changes_nothing_silences_nobody
+                an_update_that_changes_nothing_silences_no_handler
                 removal_drops_closure_and_source_once
                 a_handler_can_remove_itself_by_call
                 a_handler_can_remove_itself_by_action
@@ -401,9 +401,9 @@ macro_rules! __virtual_cases {
                 again_waits_while_the_handler_is_paused;
             turns:
                 a_turn_is_handlers_then_timers_then_posts
-                what_a_post_posts_runs_in_the_next_turn
-                a_descriptor_that_stays_ready_starves_nobody
-                nobody_is_called_twice_before_everybody_was_once
+                a_post_made_by_a_post_runs_in_the_next_turn
+                a_descriptor_that_stays_ready_starves_no_other
+                no_handler_is_called_twice_before_every_ready_one_was_called
                 more_ready_descriptors_than_one_wait_fetches
                 every_method_can_be_called_in_every_callback
                 a_panicking_handler_is_removed_and_the_rest_goes_on
@@ -415,7 +415,7 @@ macro_rules! __virtual_cases {
                 a_priority_set_in_a_callback_is_in_force_in_the_next_turn
                 a_stale_id_gets_neither_priority_nor_limit
                 a_handler_is_called_no_more_often_than_its_limit
-                it_is_called_again_when_the_interval_ends
+                a_limited_handler_is_called_again_when_its_interval_ends
                 an_edge_that_comes_while_it_is_held_is_not_lost
                 the_end_of_an_interval_is_no_edge
                 a_oneshot_armed_while_it_is_held_fires_once
@@ -442,10 +442,10 @@ macro_rules! __virtual_cases {
                 driven_on_another_thread_and_back
                 run_returns_when_nothing_is_left
                 run_returns_when_the_last_thing_is_taken_away
-                what_is_not_referenced_does_not_count
+                an_unreferenced_handler_or_timer_does_not_keep_run_going
                 a_stop_starts_no_other_callback
                 an_idle_loop_stays_asleep
-                what_a_handler_leaves_in_a_queue_is_not_slept_over;
+                events_that_a_handler_leaves_in_a_queue_are_not_slept_over;
             descriptor:
                 all_that_is_to_do_shows_on_the_descriptor
                 a_reactor_hosts_a_reactor;
@@ -455,12 +455,12 @@ macro_rules! __virtual_cases {
             libraries:
                 two_watches_on_one_descriptor_are_toggled_apart
                 the_read_half_of_an_event_may_free_the_write_half
-                nobody_is_called_from_inside_add_update_and_remove
-                what_has_failed_before_it_was_added_is_reported
+                no_callback_is_called_from_inside_add_update_and_remove
+                a_connection_that_failed_before_it_was_added_is_reported
                 a_direction_that_a_neighbour_switched_off_is_not_delivered
                 a_watch_is_toggled_by_another_thread
                 interest_is_dropped_and_taken_up_around_a_partial_read
-                a_watch_is_made_anew_in_each_of_its_callbacks;
+                a_watch_freed_and_made_again_in_each_of_its_callbacks;
         }
     };
 }
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_descriptor_is_an_exception_where_there_is_none() {
+    fn cases_that_need_a_descriptor_are_exceptions_on_virtual_sources() {
         let cases = include_str!("descriptor.rs").lines();
         let cases = cases.filter_map(|line| line.strip_prefix("pub fn ")?.split_once('('));
         for (case, _) in cases {

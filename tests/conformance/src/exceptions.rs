@@ -15,22 +15,22 @@ pub struct Exception {
 /// All exceptions that there are.
 pub const EXCEPTIONS: &[Exception] = &[
     Exception {
-        case: "a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop",
+        case: "a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep",
         poller: PollerKind::Polling,
         reason: "the polling crate gives no way to make its set anew",
     },
     Exception {
-        case: "nor_does_one_with_an_edge_handler",
+        case: "edge_and_level_handlers_closed_with_a_living_dup_cost_no_kernel_changes",
         poller: PollerKind::Polling,
         reason: "the polling crate gives no way to make its set anew",
     },
     Exception {
-        case: "nor_does_one_whose_handler_is_paused",
+        case: "a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep",
         poller: PollerKind::Polling,
         reason: "the polling crate gives no way to make its set anew",
     },
     Exception {
-        case: "what_the_kernel_did_not_let_go_of_is_got_rid_of",
+        case: "a_registration_that_the_kernel_failed_to_remove_is_removed_later",
         poller: PollerKind::Polling,
         reason: "the polling crate gives no way to make its set anew",
     },
@@ -73,8 +73,8 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "a_removal_finds_the_new_file_under_the_number",
             "a_failing_wait_for_the_second_set_loses_nothing",
             "a_second_set_that_cannot_be_made",
-            "a_set_that_cannot_be_made_anew",
-            "a_set_that_cannot_be_made_anew_ends_no_driver",
+            "a_set_that_cannot_be_rebuilt_is_tried_again",
+            "a_set_that_cannot_be_rebuilt_ends_no_driver",
         ],
     ),
     (
@@ -88,7 +88,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "a_stale_handler_cannot_take_the_number_back",
             "rearm_takes_the_new_file_under_the_number",
             "rearm_forgets_what_the_old_file_was_ready_for",
-            "whose_number_is_taken_in_the_batch_is_not_called",
+            "a_handler_whose_number_is_taken_in_the_batch_is_not_called",
         ],
     ),
     (

@@ -165,7 +165,7 @@ pub fn driven_on_another_thread_and_back(stage: &mut Stage) {
 }
 
 /// A stop in the middle of a batch: what was not called stays due, on any host.
-pub fn what_a_stop_left_due_is_called_by_the_next_host(stage: &mut Stage) {
+pub fn callbacks_left_due_by_a_stop_are_called_by_the_next_host(stage: &mut Stage) {
     let log = Log::default();
     let now = Instant::now();
     for n in 0..3 {
@@ -285,7 +285,7 @@ pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
 }
 
 /// What is unreferenced does not keep `run` going, but fires while it runs.
-pub fn what_is_not_referenced_does_not_count(stage: &mut Stage) {
+pub fn an_unreferenced_handler_or_timer_does_not_keep_run_going(stage: &mut Stage) {
     let sources = stage.sources;
     let reactor = &stage.reactor;
     let log = Log::default();
@@ -309,8 +309,8 @@ pub fn what_is_not_referenced_does_not_count(stage: &mut Stage) {
     );
 }
 
-/// Both ways, as often as one likes. While a loop waits, too.
-pub fn what_is_referenced_again_counts_again(stage: &mut Stage) {
+/// References can be switched both ways, any number of times, and while a loop waits.
+pub fn a_handler_or_timer_that_is_referenced_again_keeps_run_going(stage: &mut Stage) {
     let reactor = stage.reactor.clone();
     let (a, _b) = stage.sources.readable();
     let handler = reactor
@@ -337,8 +337,8 @@ pub fn what_is_referenced_again_counts_again(stage: &mut Stage) {
     }
 }
 
-/// So is a handler that is ready in every turn.
-pub fn what_is_always_ready_need_not_count(stage: &mut Stage) {
+/// An unreferenced handler that is ready in every turn does not keep `run` going.
+pub fn an_unreferenced_handler_that_is_always_ready_does_not_keep_run_going(stage: &mut Stage) {
     let reactor = &stage.reactor;
     let program = std::env::current_exe().expect("a program");
     let file = std::fs::File::open(program).expect("a regular file");
@@ -682,7 +682,7 @@ pub fn prepare_is_asked_before_every_sleep(stage: &mut Stage) {
 }
 
 /// The same where a handler fills the queue: more than its library gives away in one go.
-pub fn what_a_handler_leaves_in_a_queue_is_not_slept_over(stage: &mut Stage) {
+pub fn events_that_a_handler_leaves_in_a_queue_are_not_slept_over(stage: &mut Stage) {
     let sources = stage.sources;
     let queue = Log::default();
     let (a, b) = sources.pair();
@@ -720,12 +720,12 @@ pub fn what_a_handler_leaves_in_a_queue_is_not_slept_over(stage: &mut Stage) {
 
 /// The same where the host's own code fills the queue while the loop sleeps: it has to wake the loop after
 /// that.
-pub fn what_the_hosts_own_code_leaves_in_a_queue_is_seen_after_a_wake(stage: &mut Stage) {
+pub fn events_that_host_code_leaves_in_a_queue_are_seen_after_a_wake(stage: &mut Stage) {
     left_while_the_loop_sleeps(stage, |reactor| reactor.wake());
 }
 
 /// Or the host, which is about to sleep, has the hooks asked once more.
-pub fn what_the_hosts_own_code_leaves_in_a_queue_is_seen_by_asking_the_hooks(stage: &mut Stage) {
+pub fn events_that_host_code_leaves_in_a_queue_are_seen_by_asking_the_hooks(stage: &mut Stage) {
     left_while_the_loop_sleeps(stage, |reactor| reactor.ask_hooks().expect("no error"));
 }
 
@@ -781,7 +781,7 @@ pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
 }
 
 /// What another thread registers, resumes or sets while a prepare hook runs is not slept over.
-pub fn what_another_thread_does_during_a_prepare_hook_is_not_slept_over(stage: &mut Stage) {
+pub fn a_change_by_another_thread_during_a_prepare_hook_is_not_slept_over(stage: &mut Stage) {
     type Act = fn(&Reactor, HandlerId, TimerId);
     let acts: [Act; 3] = [
         |reactor, _, _| {

@@ -68,7 +68,7 @@ pub fn the_read_half_of_an_event_may_free_the_write_half(stage: &mut Stage) {
 
 /// libdbus, c-ares and libvirt hold a lock while they tell the loop what to watch, and take the same
 /// lock in their callbacks.
-pub fn nobody_is_called_from_inside_add_update_and_remove(stage: &mut Stage) {
+pub fn no_callback_is_called_from_inside_add_update_and_remove(stage: &mut Stage) {
     let (sources, modes) = (stage.sources, stage.modes());
     let lock = Arc::new(Mutex::new(0));
     let (reactor, held) = (stage.reactor.clone(), lock.clone());
@@ -103,7 +103,7 @@ pub fn nobody_is_called_from_inside_add_update_and_remove(stage: &mut Stage) {
 }
 
 /// A connection that has failed by the time it is added is reported like any other.
-pub fn what_has_failed_before_it_was_added_is_reported(stage: &mut Stage) {
+pub fn a_connection_that_failed_before_it_was_added_is_reported(stage: &mut Stage) {
     let sources = stage.sources;
     for (interest, mode) in [
         (READ, Mode::Level),
@@ -243,7 +243,7 @@ pub fn interest_is_dropped_and_taken_up_around_a_partial_read(stage: &mut Stage)
 }
 
 /// PulseAudio frees its watch and makes another on the same descriptor in each of its callbacks.
-pub fn a_watch_is_made_anew_in_each_of_its_callbacks(stage: &mut Stage) {
+pub fn a_watch_freed_and_made_again_in_each_of_its_callbacks(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, mut b) = sources.pair();
     b.write_all(&[7; 20]).expect("room");

@@ -113,8 +113,8 @@ pub fn a_handler_is_called_no_more_often_than_its_limit(stage: &mut Stage) {
     }
 }
 
-/// When the interval ends it is called as often again.
-pub fn it_is_called_again_when_the_interval_ends(stage: &mut Stage) {
+/// After each interval, a limited handler has all its calls again.
+pub fn a_limited_handler_is_called_again_when_its_interval_ends(stage: &mut Stage) {
     const INTERVALS: usize = 3;
     let (a, _b) = stage.sources.readable();
     let log = Log::default();

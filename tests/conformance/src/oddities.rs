@@ -22,7 +22,7 @@ const MS: Duration = Duration::from_millis(1);
 /// As often as the case lasts.
 const EVER: u64 = u64::MAX;
 
-/// One event in each wait: everybody gets theirs, and who is always ready starves nobody.
+/// One event in each wait: every handler gets its event, and one that is always ready starves no other.
 pub fn events_come_one_at_a_time(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
@@ -62,7 +62,7 @@ pub fn events_come_one_at_a_time(stage: &mut Stage) {
 
 /// An event for a descriptor that is not ready: its handler may be called in vain, a one-shot once,
 /// and hears of what comes later.
-pub fn an_event_for_who_is_not_ready_does_no_harm(stage: &mut Stage) {
+pub fn an_event_for_a_descriptor_that_is_not_ready_does_no_harm(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
     for &mode in stage.modes() {
@@ -87,8 +87,8 @@ pub fn an_event_for_who_is_not_ready_does_no_harm(stage: &mut Stage) {
     }
 }
 
-/// What nobody has asked for nobody is told.
-pub fn what_nobody_asked_for_is_told_to_nobody(stage: &mut Stage) {
+/// The kernel reports readiness outside the interest, which reaches no handler.
+pub fn events_outside_the_interest_are_not_reported(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
     faults.order(Fault::Unasked, EVER);
@@ -118,9 +118,8 @@ pub fn what_nobody_asked_for_is_told_to_nobody(stage: &mut Stage) {
     }
 }
 
-/// Events for keys long gone are for nobody, however many there are, and the loop sleeps when they
-/// end.
-pub fn events_for_keys_long_gone_are_for_nobody(stage: &mut Stage) {
+/// Events for removed keys are dropped, however many there are, and the loop sleeps when they end.
+pub fn events_for_removed_keys_are_dropped(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
     let (a, mut b) = pair();

@@ -354,7 +354,7 @@ pub fn idle_posts_let_nothing_sleep(stage: &mut Stage) {
 
 /// Events that concern nobody are nothing to do: here, of a file that was closed under its handler while
 /// another number keeps it open.
-pub fn idle_posts_run_beside_events_of_nobody(stage: &mut Stage) {
+pub fn idle_posts_run_beside_events_without_a_handler(stage: &mut Stage) {
     let (a, _b) = readable();
     let number = Number::of(&a);
     let closed = stage.watch_number(number.get(), Interest::READABLE, Mode::Level);
@@ -423,8 +423,8 @@ pub fn after_close_every_call_says_so(stage: &mut Stage) {
     }
 }
 
-/// Closed in a callback, the reactor calls nobody any more.
-pub fn closed_in_a_callback_nobody_is_called_any_more(stage: &mut Stage) {
+/// After `close` in a callback, the reactor calls no other callback.
+pub fn after_close_in_a_callback_no_other_callback_is_called(stage: &mut Stage) {
     let reactor = stage.reactor.clone();
     let now = std::time::Instant::now();
     stage

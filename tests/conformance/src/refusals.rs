@@ -534,8 +534,8 @@ fn sleeps_but_for(stage: &mut Stage, level: &Calls) {
     level.take();
 }
 
-/// What the kernel did not let go of, and reports for ever, is got rid of.
-pub fn what_the_kernel_did_not_let_go_of_is_got_rid_of(stage: &mut Stage) {
+/// The kernel fails to remove a registration and goes on reporting it, until the loop removes it later.
+pub fn a_registration_that_the_kernel_failed_to_remove_is_removed_later(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
     for &mode in stage.modes() {
@@ -802,8 +802,8 @@ pub fn a_clock_that_cannot_be_watched_is_an_error(stage: &mut Stage) {
     assert_eq!(log.len(), 1);
 }
 
-/// A set that has to be made anew, and cannot: whoever drives goes on, and it is tried again.
-pub fn a_set_that_cannot_be_made_anew_ends_no_driver(stage: &mut Stage) {
+/// A set has to be rebuilt and cannot be. The driver goes on, and the loop tries again.
+pub fn a_set_that_cannot_be_rebuilt_ends_no_driver(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
     faults.order(Fault::Fails(Call::Renew, EMFILE), 5);
@@ -823,8 +823,8 @@ pub fn a_set_that_cannot_be_made_anew_ends_no_driver(stage: &mut Stage) {
     stage.expect_sleep();
 }
 
-/// The same with all that belongs to it, one after the other.
-pub fn a_set_that_cannot_be_made_anew(stage: &mut Stage) {
+/// Each call that rebuilding a set needs fails in turn, and the loop tries again.
+pub fn a_set_that_cannot_be_rebuilt_is_tried_again(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
     for call in [Call::Renew, Call::Nest, Call::Add] {

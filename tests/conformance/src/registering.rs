@@ -569,7 +569,7 @@ pub fn paused_and_resumed_in_one_turn(stage: &mut Stage) {
 }
 
 /// A handler that is toggled in every turn by a neighbour, to what it has, is not silenced.
-pub fn an_update_that_changes_nothing_silences_nobody(stage: &mut Stage) {
+pub fn an_update_that_changes_nothing_silences_no_handler(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.readable();
     let (c, _d) = sources.readable();
@@ -882,9 +882,9 @@ pub fn a_reused_number_is_really_armed(stage: &mut Stage) {
     }
 }
 
-/// Its number was found closed, by an update or before a wait. It has nothing to do with who registers
-/// another file under the number.
-pub fn who_is_quiet_stays_so_when_its_number_is_registered_anew(stage: &mut Stage) {
+/// Closes a handler's number, which an update or the next wait finds out. A handler of another file under
+/// the number does not revive it.
+pub fn a_closed_handler_stays_quiet_when_its_number_is_registered_again(stage: &mut Stage) {
     for later in [false, true] {
         for &mode in stage.modes() {
             let (a, _b) = pair();
@@ -920,8 +920,8 @@ pub fn who_is_quiet_stays_so_when_its_number_is_registered_anew(stage: &mut Stag
     }
 }
 
-/// It would read what is for the number's new owner.
-pub fn whose_number_is_taken_in_the_batch_is_not_called(stage: &mut Stage) {
+/// Gives a handler's number to another file within the batch. The handler would read the new owner's data.
+pub fn a_handler_whose_number_is_taken_in_the_batch_is_not_called(stage: &mut Stage) {
     let (a, _b) = readable();
     let (c, _d) = readable();
     let number = Arc::new(Number::of(&a));
@@ -992,7 +992,7 @@ pub fn a_number_reused_after_a_oneshot_has_fired(stage: &mut Stage) {
     }
 }
 
-/// An update of a handler whose number has another owner says so, and touches nobody.
+/// Updates a handler whose number has another owner. The update returns an error and changes nothing.
 pub fn a_stale_handler_cannot_take_the_number_back(stage: &mut Stage) {
     let (a, _b) = readable();
     let (c, _d) = readable();
@@ -1021,9 +1021,9 @@ pub fn a_stale_handler_cannot_take_the_number_back(stage: &mut Stage) {
     number.close();
 }
 
-/// Closed before it was removed, while a dup keeps the file open and ready: no number means it any
-/// more in the kernel's set, and still the loop goes to sleep and works.
-pub fn a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop(stage: &mut Stage) {
+/// Closes a descriptor before its handler is removed, while a dup keeps the file open and ready. The kernel's
+/// set then has an entry that no number can remove. The loop still sleeps and works.
+pub fn a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep(stage: &mut Stage) {
     let (a, _b) = readable();
     let number = Number::of(&a);
     let closed = stage.watch_number(number.get(), READ, Mode::Level);
@@ -1060,8 +1060,9 @@ pub fn a_closed_descriptor_with_a_living_dup_does_not_haunt_the_loop(stage: &mut
     assert_eq!((other.take(), edge.take()), (1, 1));
 }
 
-/// The same where edge and level meet, which is in the second set; that one is made anew alone.
-pub fn nor_does_one_with_an_edge_handler(stage: &mut Stage) {
+/// Closes a descriptor with an edge and a level handler while a dup keeps it open. Only the second set, in
+/// which both meet, is rebuilt.
+pub fn edge_and_level_handlers_closed_with_a_living_dup_cost_no_kernel_changes(stage: &mut Stage) {
     let (a, mut b) = readable();
     let number = Number::of(&a);
     let edge = stage.watch_number(number.get(), READ, Mode::Edge);
@@ -1085,9 +1086,9 @@ pub fn nor_does_one_with_an_edge_handler(stage: &mut Stage) {
     assert!(others.iter().all(|other| other.take() > 0));
 }
 
-/// Nor does one whose handler is paused then. Resumed, it is on the file that the number means now,
-/// and hears nothing of the other any more.
-pub fn nor_does_one_whose_handler_is_paused(stage: &mut Stage) {
+/// Closes a descriptor while a dup keeps it open, and pauses its handler. When the handler is resumed, it
+/// watches the file that the number means now.
+pub fn a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep(stage: &mut Stage) {
     for closed in [false, true] {
         let (a, _b) = readable();
         let (c, mut d) = pair();
@@ -1248,7 +1249,7 @@ pub fn remove_and_add_of_one_number_in_one_callback(stage: &mut Stage) {
 }
 
 /// The new file is added before the handler of the old one is removed, as libverto does.
-pub fn added_anew_before_the_old_one_is_removed(stage: &mut Stage) {
+pub fn the_new_file_is_added_before_the_old_handler_is_removed(stage: &mut Stage) {
     let (a, _b) = readable();
     let number = Number::of(&a);
     drop(a);

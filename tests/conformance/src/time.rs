@@ -220,7 +220,7 @@ pub fn the_longest_delay_is_taken(stage: &mut Stage) {
 }
 
 /// A timer that is put off for ever does not keep `run` going, until it is put somewhere else.
-pub fn a_timer_put_off_for_ever_keeps_nobody_going(stage: &mut Stage) {
+pub fn a_timer_put_off_for_ever_does_not_keep_run_going(stage: &mut Stage) {
     let reactor = &stage.reactor;
     let log = Log::default();
     let seen = log.clone();
@@ -260,7 +260,7 @@ pub fn a_zero_delay_timer_set_in_a_timer_fires_in_the_next_turn(stage: &mut Stag
 }
 
 /// A zero-delay timer that sets itself anew starves nobody.
-pub fn a_zero_delay_timer_that_returns_starves_nobody(stage: &mut Stage) {
+pub fn a_zero_delay_timer_that_returns_starves_no_other(stage: &mut Stage) {
     let log = Log::default();
     let seen = log.clone();
     stage

@@ -36,7 +36,7 @@ pub fn a_turn_is_handlers_then_timers_then_posts(stage: &mut Stage) {
 }
 
 /// What a post posts runs in the next turn.
-pub fn what_a_post_posts_runs_in_the_next_turn(stage: &mut Stage) {
+pub fn a_post_made_by_a_post_runs_in_the_next_turn(stage: &mut Stage) {
     let sources = stage.sources;
     let log = Log::default();
     let (seen, reactor) = (log.clone(), stage.reactor.clone());
@@ -63,7 +63,7 @@ pub fn what_a_post_posts_runs_in_the_next_turn(stage: &mut Stage) {
 }
 
 /// A callback that keeps posting starves nobody.
-pub fn a_callback_that_keeps_posting_starves_nobody(stage: &mut Stage) {
+pub fn a_callback_that_keeps_posting_starves_no_other(stage: &mut Stage) {
     fn forever(reactor: &oneloop::Reactor) {
         let next = reactor.downgrade();
         let _ = reactor.call_soon(move || {
@@ -86,7 +86,7 @@ pub fn a_callback_that_keeps_posting_starves_nobody(stage: &mut Stage) {
 }
 
 /// A descriptor that stays ready starves neither timers, posts nor the host's own code.
-pub fn a_descriptor_that_stays_ready_starves_nobody(stage: &mut Stage) {
+pub fn a_descriptor_that_stays_ready_starves_no_other(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.readable();
     stage.watch(a, READ, Mode::Level);
@@ -137,8 +137,8 @@ pub fn a_turn_with_much_to_call_keeps_its_order(stage: &mut Stage) {
     log.expect(&phases.into_iter().flatten().collect::<Vec<_>>());
 }
 
-/// All who are ready get their call in a turn before anybody gets a second one.
-pub fn nobody_is_called_twice_before_everybody_was_once(stage: &mut Stage) {
+/// A turn calls every handler that is ready before any is called a second time.
+pub fn no_handler_is_called_twice_before_every_ready_one_was_called(stage: &mut Stage) {
     let sources = stage.sources;
     let log = Log::default();
     let peers: Vec<_> = (0..50)

@@ -32,7 +32,7 @@ pub fn set_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
 }
 
 /// What was set before the handler came counts.
-pub fn what_was_set_before_the_handler_came_counts(stage: &mut Stage) {
+pub fn readiness_set_before_the_handler_was_added_is_reported(stage: &mut Stage) {
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let (source, readiness) = VirtualSource::pair();
         assert!(!readiness.set(Ready::READABLE), "nobody is there to hear");
@@ -44,7 +44,7 @@ pub fn what_was_set_before_the_handler_came_counts(stage: &mut Stage) {
 }
 
 /// What was set and cleared before the loop looked is nothing.
-pub fn cleared_before_the_loop_looked_nobody_is_called(stage: &mut Stage) {
+pub fn readiness_cleared_before_the_loop_looked_calls_no_handler(stage: &mut Stage) {
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let (source, readiness) = VirtualSource::pair();
         let calls = stage.watch(source, READ, mode);

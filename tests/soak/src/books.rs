@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_come_and_what_comes_twice_is_outstanding() {
+    fn missing_and_repeated_deliveries_are_outstanding() {
         let books = Books::new().unwrap();
         books.open(Kind::Message);
         books.close(Kind::Post);

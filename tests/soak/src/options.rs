@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_said() {
+    fn invalid_options_are_refused() {
         for words in [
             &["--seconds"][..],
             &["--seconds", "0"],
