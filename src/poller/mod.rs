@@ -240,7 +240,7 @@ impl Poller {
                 let rebuilt = edges.rebuild(None);
                 match self.nest(&**edges) {
                     Ok(()) => rebuilt,
-                    // Cleared, so that the second set is used and nested again as soon as possible.
+                    // Reports success, so that the set is used, and nested again, as soon as possible.
                     Err(_) => Ok(true),
                 }
             }

@@ -10,34 +10,32 @@ use oneloop::{Reactor, Threading};
 
 /// Drives `reactor` inside async-io until [`Reactor::stop`] is called.
 ///
-/// It ends on that or on an error. To end when nothing is left that could call back, use [`run`]. A
-/// `stop` that came before ends it at once.
+/// It ends only then or with an error. To end when nothing is left that could call back, use [`run`]. If
+/// `stop` was called before, it ends at once.
 ///
-/// Spawn the future on any executor, or await it beside others. If the reactor is a
-/// [`LocalReactor`](oneloop::LocalReactor), which is not `Send`, spawn it on a local executor. After the future
-/// was dropped, the reactor can be driven on, here or elsewhere. The future may be polled on one executor and
-/// then on another.
+/// Spawn the future on any executor, or await it beside others. A [`LocalReactor`](oneloop::LocalReactor) is
+/// not `Send`, so spawn its future on a local executor. After the future was dropped, another driver can
+/// continue. The future may be polled on one executor and then on another.
 ///
-/// Hooks of the reactor ([`Reactor::add_hook`]) are asked after its turns, and other tasks run after that.
-/// Nothing tells before async-io sleeps: a task that uses the library of a hook has to call
-/// [`Reactor::wake`] after that.
+/// The reactor asks its hooks ([`Reactor::add_hook`]) after its turns, and other tasks run after that.
+/// async-io has no notice before it sleeps. A task that uses the library of a hook must therefore call
+/// [`Reactor::wake`] after each use.
 ///
 /// # Errors
 ///
-/// If something else drives the reactor already, if the reactor is [closed](Reactor::close), or if the kernel
-/// fails. The error has a [`oneloop::Error`]
-/// inside, and hence no code of its own. [`oneloop::Error::of`] finds it, with the call that failed and the
-/// system's code; there is an example.
+/// Returns an error if the reactor has another driver, if it is [closed](Reactor::close), or if the kernel
+/// fails. The error contains a [`oneloop::Error`] and therefore has no code of its own.
+/// [`oneloop::Error::of`] finds it, with the failed call and the system's code, and has an example.
 ///
 /// # Panics
 ///
-/// If a callback does. Another `drive` goes on.
+/// Panics if a callback does. Another `drive` can continue.
 pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     Drive(adapter::Drive::until_stopped(reactor))
 }
 
-/// Drives `reactor` inside async-io until nothing is left that could call back, as [`Reactor::run`]
-/// does, or until [`Reactor::stop`] is called. All else is as with [`drive`].
+/// Drives `reactor` inside async-io until nothing is left that could call back, like [`Reactor::run`], or
+/// until [`Reactor::stop`] is called. Everything else is as with [`drive`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,16 +50,16 @@ pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
 ///
 /// # Errors
 ///
-/// As [`drive`].
+/// Returns an error in the same cases as [`drive`].
 ///
 /// # Panics
 ///
-/// As [`drive`].
+/// Panics if a callback does, like [`drive`].
 pub fn run<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     Drive(adapter::Drive::until_empty(reactor))
 }
 
-/// The future that [`drive`] and [`run`] make.
+/// The future that [`drive`] and [`run`] return.
 #[must_use = "a reactor is driven only while this is polled"]
 pub struct Drive<M: Threading>(adapter::Drive<M, Watched<M>>);
 
@@ -86,7 +84,7 @@ impl<M: Threading> Watch<M> for Watched<M> {
     const RUNTIME: &'static str = "async-io";
 
     fn new(descriptor: Descriptor<M>) -> Result<Watched<M>> {
-        // The descriptor is only ever polled, so that its O_NONBLOCK does not matter.
+        // The descriptor is only polled, so its O_NONBLOCK does not matter.
         Ok(Watched(Async::new_nonblocking(descriptor)?))
     }
 

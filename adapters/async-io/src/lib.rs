@@ -1,4 +1,4 @@
-//! Drives a [`oneloop`] reactor inside async-io, and so inside smol.
+//! Drives a [`oneloop`] reactor inside async-io, and thus inside smol.
 //!
 //! ```
 //! use oneloop::Reactor;
@@ -13,9 +13,9 @@
 //! # }
 //! ```
 //!
-//! In `async_io::block_on` the thread that runs the callbacks is normally the one that waits. Under
-//! another executor, and when that thread has been busy for a while, async-io's helper thread waits
-//! and wakes it, which costs some ten microseconds each time.
+//! In `async_io::block_on`, the thread that runs the callbacks is normally the one that waits. Under another
+//! executor, and when that thread has been busy for a while, async-io's helper thread waits. It then wakes
+//! the other thread, which costs some ten microseconds each time.
 
 #[cfg_attr(not(unix), path = "nowhere.rs")]
 mod drive;

@@ -1,20 +1,20 @@
 /* oneloop: one event loop for C libraries, callbacks and async runtimes in one process.
  *
- * Functions that can fail give a negative errno value; oneloop_strerror() has it in words. A NULL for
- * what has to be there, and arguments that make no sense, are -EINVAL; a loop that was closed is
- * -ESHUTDOWN; in a child process after a fork, the parent's loop is -ECHILD. What failed to be
- * registered stays the caller's. Times are in nanoseconds.
+ * Functions that can fail return a negative errno value, and oneloop_strerror() has the text. A NULL for
+ * a required argument, and an invalid argument, give -EINVAL. A closed loop gives -ESHUTDOWN. In a child
+ * process after a fork, the parent's loop gives -ECHILD. If registering fails, the user data stays the
+ * caller's. Times are in nanoseconds.
  *
- * A process may have several copies of the library: inside a program, say, and a shared one. Calls for a
- * loop that another copy has made go to that copy. If they cannot, they fail with -EXDEV.
+ * A process may have several copies of the library: one inside a program, for example, and a shared one.
+ * Calls for a loop that another copy has made go to that copy. If they cannot, they fail with -EXDEV.
  *
- * All functions may be called inside callbacks and outside. None calls back before it returns, but
- * oneloop_run and oneloop_turn, which are for that, and oneloop_close and oneloop_free, which may
- * call destroy functions.
+ * All functions may be called inside callbacks and outside. Only these call back before they return:
+ * oneloop_run, oneloop_run_forever, oneloop_turn, oneloop_step and oneloop_ask_hooks, whose purpose it is,
+ * and oneloop_close and oneloop_free, which may call destroy functions.
  *
- * Callbacks run one at a time, on the thread that drives: the one in oneloop_run or oneloop_turn, or
- * that of the host (tokio, async-io, another loop). Each has to return: to leave one by longjmp or
- * by an exception is undefined. "Threads", below, says on which a function may be called.
+ * Callbacks run one at a time, on the driving thread: the one in oneloop_run or oneloop_turn, or that of the
+ * host (tokio, async-io, another loop). Every callback must return. Leaving one by longjmp or by an
+ * exception is undefined behaviour. "Threads", below, says on which threads a function may be called.
  *
  * Made by cbindgen from the Rust source; do not edit.
  *
@@ -32,27 +32,27 @@
 typedef struct oneloop_t oneloop_t;
 
 /**
- * The version of the library: major, minor and patch, a byte each.
+ * The version of the library: major, minor and patch, with a byte for each.
  */
 #define ONELOOP_VERSION 256
 
 /**
- * What `oneloop_features` says: edge-triggered handlers.
+ * A bit of `oneloop_features`: there are edge-triggered handlers.
  */
 #define ONELOOP_HAS_EDGE 1
 
 /**
- * What `oneloop_features` says: timers notice at once when the system clock is set.
+ * A bit of `oneloop_features`: timers notice at once when the system clock is set.
  */
 #define ONELOOP_HAS_CLOCK_NOTICE 2
 
 /**
- * What `oneloop_features` says: children are waited for by pidfd, not by SIGCHLD.
+ * A bit of `oneloop_features`: children are waited for by pidfd, not by SIGCHLD.
  */
 #define ONELOOP_HAS_PIDFD 4
 
 /**
- * The version of `oneloop_api` that this header describes. Later ones only add to its end.
+ * The version of `oneloop_api` that this header describes. Later versions only add to its end.
  */
 #define ONELOOP_API_VERSION 1
 
@@ -62,160 +62,163 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_READABLE 1
 
 /**
- * Exceptional data, such as TCP's out-of-band byte. ENOTSUP where kqueue is, which does not tell.
+ * Exceptional data, such as TCP's out-of-band byte. ENOTSUP on kqueue, which does not report it.
  */
 #define ONELOOP_PRIORITY 2
 
 /**
- * Room to write, or a connect that has ended.
+ * Room to write, or a connection attempt that has ended.
  */
 #define ONELOOP_WRITABLE 4
 
 /**
- * Readiness only: an error is pending. Always told to whoever waits for anything.
+ * Readiness only: an error is pending. Every handler that waits for anything is told.
  */
 #define ONELOOP_ERROR 8
 
 /**
- * Readiness only: the peer is gone. Always told to whoever waits for anything.
+ * Readiness only: the peer is gone. Every handler that waits for anything is told.
  */
 #define ONELOOP_HANGUP 16
 
 /**
- * Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Reported
- * to handlers that wait for ONELOOP_READABLE, too. ENOTSUP where the poller does not tell.
+ * Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Handlers that
+ * wait for ONELOOP_READABLE are told, too. ENOTSUP if the poller does not report it.
  */
 #define ONELOOP_READ_CLOSED 32
 
 /**
- * Called in every turn in which the descriptor is ready. What C libraries expect.
+ * A mode: the handler is called in every turn in which the descriptor is ready. C libraries expect this
+ * mode.
  */
 #define ONELOOP_LEVEL 0
 
 /**
- * Called for each new readiness.
+ * A mode: the handler is called for each new readiness.
  */
 #define ONELOOP_EDGE 1
 
 /**
- * Called once, then not before `oneloop_update_handler`.
+ * A mode: the handler is called once, and not again before `oneloop_update_handler`.
  */
 #define ONELOOP_ONESHOT 2
 
 /**
- * What a handler returns: go on.
+ * A handler's result: go on.
  */
 #define ONELOOP_CONTINUE 0
 
 /**
- * What a handler returns: call me in the next turn, ready or not.
+ * A handler's result: call the handler in the next turn, even if it is not ready.
  */
 #define ONELOOP_AGAIN 1
 
 /**
- * What a handler returns: remove me.
+ * A handler's result: remove the handler.
  */
 #define ONELOOP_REMOVE 2
 
 /**
- * After the handlers and timers of the turn. For a handler: the priority that it has at first.
+ * A post with this priority is called after the handlers and timers of the turn. A handler has it at first.
  */
 #define ONELOOP_NORMAL 0
 
 /**
- * Before the handlers of the turn. For a handler: before those of normal priority.
+ * A post with this priority is called before the handlers of the turn, and a handler before those of normal
+ * priority.
  */
 #define ONELOOP_HIGH 1
 
 /**
- * In a turn that had nothing else to do, one in each. For a handler: after all others of the turn.
+ * A post with this priority is called in a turn that had nothing else to do, one in each. A handler is
+ * called after all others of the turn.
  */
 #define ONELOOP_IDLE 2
 
 /**
- * As a delay or a timeout: for as long as it takes.
+ * A delay or a timeout without a limit.
  */
 #define ONELOOP_NEVER INT64_MAX
 
 /**
- * What a turn reports: nothing is left to do now.
+ * A flag of a turn: nothing is left to do now.
  */
 #define ONELOOP_TURN_IDLE 1
 
 /**
- * What a turn reports: `oneloop_stop` was called.
+ * A flag of a turn: `oneloop_stop` was called.
  */
 #define ONELOOP_TURN_STOPPED 2
 
 /**
- * For `oneloop_host_begin`: the host is done when nothing is left that could call back.
+ * A flag of `oneloop_host_begin`: the host is done when nothing is left that could call back.
  */
 #define ONELOOP_HOST_EXIT_WHEN_EMPTY 1
 
 /**
- * What a host does next: begin to watch the descriptor for reading, and step again.
+ * A host's next action: begin to watch the descriptor for reading, and step again.
  */
 #define ONELOOP_STEP_WATCH 1
 
 /**
- * What a host does next: stop watching the descriptor, and step again. The descriptor may mean another
- * file after that. A host on poll(2), which hands it over with each call, need not do anything.
+ * A host's next action: stop watching the descriptor, and step again. The descriptor may mean another file
+ * after that. A host on poll(2), which passes the descriptor with each call, need not do anything.
  */
 #define ONELOOP_STEP_UNWATCH 2
 
 /**
- * What a host does next: step again when the descriptor is readable.
+ * A host's next action: step again when the descriptor is readable.
  */
 #define ONELOOP_STEP_SLEEP 3
 
 /**
- * What a host does next: let its other work have its turn, and step again without waiting.
+ * A host's next action: let other work run, and step again without waiting.
  */
 #define ONELOOP_STEP_YIELD 4
 
 /**
- * What a host does next: end. `oneloop_stop` was called, or nothing is left. The descriptor is not
- * watched any more.
+ * A host's next action: end. `oneloop_stop` was called, or nothing is left. The descriptor is not watched
+ * any more.
  */
 #define ONELOOP_STEP_DONE 5
 
 /**
- * What `oneloop_count` gives: handlers that are registered.
+ * A number for `oneloop_count`: handlers that are registered.
  */
 #define ONELOOP_COUNT_HANDLERS 0
 
 /**
- * Timers that are pending.
+ * A number for `oneloop_count`: timers that are pending.
  */
 #define ONELOOP_COUNT_TIMERS 1
 
 /**
- * Posts that wait to be called.
+ * A number for `oneloop_count`: posts that wait to be called.
  */
 #define ONELOOP_COUNT_POSTS 2
 
 /**
- * Turns taken.
+ * A number for `oneloop_count`: turns that were taken.
  */
 #define ONELOOP_COUNT_TURNS 3
 
 /**
- * Calls of handlers.
+ * A number for `oneloop_count`: calls of handlers.
  */
 #define ONELOOP_COUNT_HANDLER_CALLS 4
 
 /**
- * Calls of timers.
+ * A number for `oneloop_count`: calls of timers.
  */
 #define ONELOOP_COUNT_TIMER_CALLS 5
 
 /**
- * Calls of posts.
+ * A number for `oneloop_count`: calls of posts.
  */
 #define ONELOOP_COUNT_POST_CALLS 6
 
 /**
- * The clock of CLOCK_MONOTONIC, which nobody sets.
+ * The clock of CLOCK_MONOTONIC, which cannot be set.
  */
 #define ONELOOP_MONOTONIC 1
 
@@ -225,43 +228,44 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_REALTIME 0
 
 /**
- * Names a handler, timer or hook. Stays unique after that is gone: then calls fail with -ENOENT.
- * Never 0.
+ * The id of a handler, timer, hook or post. It stays unique after that is gone, and calls with it then fail
+ * with -ENOENT. It is never 0.
  */
 typedef uint64_t oneloop_id;
 
 /**
- * A handler: what `fd` is ready for is in `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
+ * A handler of `fd`, which has the readiness `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
  * ONELOOP_REMOVE.
  */
 typedef int (*oneloop_handler_fn)(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user);
 
 /**
- * Gives user data back that was passed along with a callback. Called exactly once, when the callback
- * can no longer be called, on the thread that drives, in a turn and never inside the call that removes
- * the callback. If the loop is closed or ends first, it is called by the thread that does that, and
- * functions that it calls with the loop say that it is closed. Not called if registering failed.
+ * Takes back the user data of a callback. It is called exactly once, when the callback can no longer be
+ * called. The driving thread calls it in a turn, never inside the call that removes the callback. If the
+ * loop is closed or ends first, the thread that does this calls it, and calls on the loop then fail with
+ * -ESHUTDOWN. If registering failed, it is not called.
  */
 typedef void (*oneloop_destroy_fn)(void *user);
 
 /**
- * Called in every turn while it is on, or in turns with nothing else to do. Returns as a handler.
+ * A deferred or idle callback. A deferred one is called in every turn while it is on, and an idle one in
+ * turns with nothing else to do. Returns the same values as a handler.
  */
 typedef int (*oneloop_deferred_fn)(oneloop_t *loop, oneloop_id id, void *user);
 
 /**
- * Called after a signal has come. Returns as a handler.
+ * A callback that is called after a signal was sent. Returns the same values as a handler.
  */
 typedef int (*oneloop_signal_fn)(oneloop_t *loop, oneloop_id id, int signal, void *user);
 
 /**
- * Called when a child process has ended: with its status as of waitpid(2), or with a negative errno
- * in `error` if somebody else has reaped it.
+ * A callback that is called when a child process has ended. `status` is the status of waitpid(2). If other
+ * code has reaped the child, `error` is a negative errno.
  */
 typedef void (*oneloop_child_fn)(oneloop_t *loop, int pid, int status, int error, void *user);
 
 /**
- * A timer that is due.
+ * A callback of a timer that is due.
  */
 typedef void (*oneloop_timer_fn)(oneloop_t *loop, oneloop_id id, void *user);
 
@@ -271,18 +275,18 @@ typedef void (*oneloop_timer_fn)(oneloop_t *loop, oneloop_id id, void *user);
 typedef void (*oneloop_post_fn)(oneloop_t *loop, void *user);
 
 /**
- * Called after all callbacks, right before the loop or its host goes to sleep; gives for how many
- * nanoseconds it may: ONELOOP_NEVER for as long as it likes, 0 for not at all.
+ * A hook that is called after all callbacks, right before the loop or its host sleeps. Returns how many
+ * nanoseconds the loop may sleep: ONELOOP_NEVER sets no limit, and 0 forbids sleeping.
  */
 typedef int64_t (*oneloop_prepare_fn)(oneloop_t *loop, void *user);
 
 /**
- * All functions, for plug-ins that are loaded at run time and cannot link the library: whoever
- * loads them passes it on.
+ * A table of all functions, for plug-ins that are loaded at run time and cannot link the library. The
+ * program that loads a plug-in passes the table on.
  */
 typedef struct {
   /**
-   * ONELOOP_API_VERSION of the library.
+   * The library's ONELOOP_API_VERSION.
    */
   uint32_t version;
   /**
@@ -383,47 +387,51 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
+ * Returns the version of the running library: its ONELOOP_VERSION when it was compiled.
  *
  * Threads: any.
  */
 uint32_t oneloop_version(void);
 
 /**
- * What the library does on this system, as ONELOOP_HAS_ bits.
+ * Returns what the library can do on this system, as ONELOOP_HAS_ bits.
  *
  * Threads: any.
  */
 uint32_t oneloop_features(void);
 
 /**
- * The table of all functions, in the given version or a later one; NULL if the library is older.
+ * Returns the table of all functions, in the given version or a later one. Returns NULL if the library is
+ * older.
  *
  * Threads: any.
  */
 const oneloop_api *oneloop_get_api(uint32_t version);
 
 /**
- * What the last call that failed on this thread has to say, naming the call and the descriptor.
- * Valid until the next call that fails on this thread; an empty string if none has, or if the thread
- * is ending (in what pthread_key_create is given).
+ * Returns the text of the last call that failed on this thread, with the call and the descriptor. The text
+ * is valid until the next call that fails on this thread. If no call has failed, or if the thread is ending
+ * (in a destructor of pthread_key_create), it is empty.
  *
- * Threads: any; each has its own.
+ * Threads: any. Each thread has its own text.
  */
 const char *oneloop_strerror(void);
 
 /**
- * Calls `callback` when `fd` is ready for what `interest` says (ONELOOP_READABLE and so on; 0 for
- * nothing yet), in the mode ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. In force when it
- * returns; never calls back itself. Any number of handlers may be on one descriptor. Gives the id in
- * `id`, if that is not NULL, before the callback can be called; so do the other functions that add.
+ * Calls `callback` when `fd` has the readiness in `interest`. `interest` has bits such as ONELOOP_READABLE,
+ * or is 0 for nothing yet. `mode` is ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. The handler is in force
+ * when this returns. This never calls the callback itself. One descriptor can have any number of handlers.
  *
- * The descriptor stays the caller's, its flags as they are. A descriptor that is closed before its
- * handler is removed goes quiet, and its number can be registered again at once. If a dup keeps the
- * file open, in a child process for example, the handler may be called up to 256 times more, until the
- * loop has noticed; it must not use the number then, which may mean another file. So remove first.
+ * If `id` is not NULL, it receives the id before the callback can be called. This holds for all functions
+ * that add something.
  *
- * Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
+ * The descriptor stays the caller's, and its flags do not change. If the descriptor is closed before its
+ * handler is removed, the handler is not called any more, and the number can be registered again at once.
+ * There is one exception: a dup, in a child process for example, may keep the file open. The loop may then
+ * call the handler up to 256 more times until it notices. The handler must not use the number then, because
+ * it may mean another file. Remove the handler before closing.
+ *
+ * Fails with -EBADF if the descriptor is not open, and with -EINVAL for invalid arguments.
  *
  * Threads: any.
  */
@@ -437,40 +445,44 @@ int oneloop_add_handler(oneloop_t *loop,
                         oneloop_id *id);
 
 /**
- * Replaces what a handler waits for; 0 pauses it. For edge and one-shot handlers it also re-arms.
- * Costs nothing within a callback if it is undone there. If it changes nothing, the kernel is asked
- * whether the number still means the same file, and a new one is watched.
+ * Replaces the interest of a handler. 0 pauses it. This also re-arms edge and one-shot handlers. A change
+ * that is undone within the same callback costs nothing. If the call changes nothing, the loop asks the
+ * kernel whether the number still means the same file, and watches a new one.
  *
- * Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
- *
- * Threads: any.
- */
-int oneloop_update_handler(oneloop_t *loop, oneloop_id id, uint32_t interest);
-
-/**
- * Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
- * a socket and open another under the same number inside one call, as libpq does.
+ * Fails with -ENOENT if the id is unknown, and with -EBADF if the descriptor was closed.
  *
  * Threads: any.
  */
-int oneloop_rearm_handler(oneloop_t *loop, oneloop_id id);
+int oneloop_update_handler(oneloop_t *loop,
+                           oneloop_id id,
+                           uint32_t interest);
 
 /**
- * Removes a handler of any kind: of a descriptor, deferred or idle, of a signal or a child. It is
- * not called any more from now on. (If another thread drives, one call may be under way there.) Its
- * destroy function is called later, in a turn.
- *
- * Fails with -ENOENT if the id is unknown, which harms nothing.
+ * Registers the descriptor with the kernel again, even if nothing seems to have changed. Libraries such as
+ * libpq need this: they close a socket and open another under the same number inside one call.
  *
  * Threads: any.
  */
-int oneloop_remove_handler(oneloop_t *loop, oneloop_id id);
+int oneloop_rearm_handler(oneloop_t *loop,
+                          oneloop_id id);
 
 /**
- * Orders a handler of any kind among those that are ready in one turn: ONELOOP_HIGH before ONELOOP_NORMAL, which
- * is what each has at first, and that before ONELOOP_IDLE. All that are ready are called in the turn.
+ * Removes a handler of any kind: of a descriptor, deferred or idle, of a signal or a child. It is not called
+ * any more. If another thread is driving, one call may be running there. The destroy function is called
+ * later, in a turn.
  *
- * Fails with -ENOENT if the id is unknown, with -EINVAL for a priority that does not exist.
+ * Fails with -ENOENT if the id is unknown. That does no harm.
+ *
+ * Threads: any.
+ */
+int oneloop_remove_handler(oneloop_t *loop,
+                           oneloop_id id);
+
+/**
+ * Orders a handler of any kind among those that are ready in one turn: ONELOOP_HIGH, then ONELOOP_NORMAL,
+ * then ONELOOP_IDLE. Every handler starts with ONELOOP_NORMAL. A turn calls all handlers that are ready.
+ *
+ * Fails with -ENOENT if the id is unknown, and with -EINVAL for a priority that does not exist.
  *
  * Threads: any.
  */
@@ -479,11 +491,11 @@ int oneloop_set_priority(oneloop_t *loop,
                          int priority);
 
 /**
- * Limits a handler of any kind to so many `calls` in an interval of `per` nanoseconds; 0 of either lifts the
- * limit. The interval begins with a call. If the handler is ready once more than it may be called, the loop stops
- * watching it until the interval ends, and calls it then if it is still ready.
+ * Limits a handler of any kind to `calls` calls in each interval of `per` nanoseconds. If either is 0, this
+ * lifts the limit. The interval begins with a call. If the handler has used up its calls and is ready again,
+ * the loop stops watching it until the interval ends, and calls it then if it is still ready.
  *
- * Fails with -ENOENT if the id is unknown, with -EINVAL for a negative interval.
+ * Fails with -ENOENT if the id is unknown, and with -EINVAL for a negative interval.
  *
  * Threads: any.
  */
@@ -493,15 +505,15 @@ int oneloop_limit_rate(oneloop_t *loop,
                        int64_t per);
 
 /**
- * The descriptor of a handler.
+ * Returns the descriptor of a handler.
  *
  * Threads: any.
  */
 int oneloop_handler_fd(oneloop_t *loop, oneloop_id id);
 
 /**
- * Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
- * first; `oneloop_enable` switches it.
+ * Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at first, and
+ * `oneloop_enable` switches it.
  *
  * Threads: any.
  */
@@ -512,7 +524,7 @@ int oneloop_add_deferred(oneloop_t *loop,
                          oneloop_id *id);
 
 /**
- * Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
+ * Calls `callback` again and again, but only when a turn has nothing else to do. It is on at first, and
  * `oneloop_enable` switches it.
  *
  * Threads: any.
@@ -531,18 +543,19 @@ int oneloop_add_idle(oneloop_t *loop,
 int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
 
 /**
- * Calls `callback`, in a turn, after a signal has come to the process; several that come before are
- * one call. No signal is blocked, and what handled it before still does. When the last such handler is
- * removed, the signal does nothing: its default action does not come back.
+ * Calls `callback` in a turn after a signal was sent to the process. Several signals of one kind that arrive
+ * before the turn lead to one call. This blocks no signal, and handlers that were installed before are still
+ * called. After the last such handler is removed, the signal does nothing. Its default action does not
+ * return.
  *
- * Nor does it in a child process after a fork: there the signal does nothing either, as long as no
- * other program is executed. Such a child should call `signal(SIGTERM, SIG_DFL)`, and the same for what
- * else it wants to be ended by, or watch the signal by a loop of its own.
+ * In a child process after a fork, the signal does nothing either, unless another program is executed. The
+ * child should call `signal(SIGTERM, SIG_DFL)`, and do so for every other signal that should end it. It may
+ * also watch the signal with a loop of its own.
  *
- * Fails with -ENOTSUP for a signal that cannot be caught, or that says of a fault of the program, which
- * would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -ENOTSUP, too, if
- * every thread of the process blocks the signal, which Linux alone tells; with -EINVAL for one that does
- * not exist.
+ * Fails with -ENOTSUP for a signal that cannot be caught. Fails with -ENOTSUP for signals that report a
+ * fault of the program, which would occur again and again: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS.
+ * On Linux, fails with -ENOTSUP if every thread of the process blocks the signal. Fails with -EINVAL for a
+ * signal that does not exist.
  *
  * Threads: any.
  */
@@ -554,10 +567,10 @@ int oneloop_add_signal(oneloop_t *loop,
                        oneloop_id *id);
 
 /**
- * Calls `callback` once, when a child process of this one has ended; by then it is reaped. Nothing is
- * left to be removed after that.
+ * Calls `callback` once, when a child of this process has ended and was reaped. After that, nothing is left
+ * to be removed.
  *
- * Fails with -ECHILD if it is not a child of this process, or was reaped already.
+ * Fails with -ECHILD if the process is not a child of this one, or was reaped already.
  *
  * Threads: any.
  */
@@ -569,11 +582,11 @@ int oneloop_add_child(oneloop_t *loop,
                       oneloop_id *id);
 
 /**
- * Calls `callback` once, in a turn of its own, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or
- * ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
- * ends without.
+ * Calls `callback` once, in a turn, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or ONELOOP_IDLE. Posts of
+ * one thread and one priority keep their order. The user data is destroyed after the call, or when the loop
+ * ends without a call.
  *
- * Gives the id in `id`, if that is not NULL, for `oneloop_cancel_post`.
+ * If `id` is not NULL, it receives the id for `oneloop_cancel_post`.
  *
  * Threads: any.
  */
@@ -587,7 +600,8 @@ int oneloop_call_soon(oneloop_t *loop,
 /**
  * Cancels a post that was not called yet. Its destroy function is called later, in a turn.
  *
- * Fails with -ENOENT if it was called or cancelled. If another thread drives, the call may be under way there.
+ * Fails with -ENOENT if the post was called or cancelled. If another thread is driving, the call may be
+ * running there.
  *
  * Threads: any.
  */
@@ -595,13 +609,13 @@ int oneloop_cancel_post(oneloop_t *loop,
                         oneloop_id id);
 
 /**
- * Adds a pair of hooks around the loop's sleep, for libraries that may have something to do without
- * any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
- * after. Bear being called more often, and one of them twice in a row.
+ * Adds a pair of hooks around the loop's sleep, for libraries that may have something to do although none of
+ * their descriptors is ready. The loop calls `prepare` right before it sleeps, and `check`, if it is not
+ * NULL, right after. Both must tolerate extra calls, including the same hook twice in a row.
  *
- * Under a host (`oneloop_host_begin`), its own code may run after `prepare`. If that uses the library, it has to
- * call `oneloop_wake` then, or the host `oneloop_ask_hooks` right before it waits. Hold nothing from
- * `prepare` to `check` for which such code may wait.
+ * Under a host (`oneloop_host_begin`), the host's own code may run after `prepare`. If that code uses the
+ * library, it must call `oneloop_wake` afterwards, or the host must call `oneloop_ask_hooks` right before it
+ * waits. A hook must not hold anything from `prepare` to `check` for which such code may wait.
  *
  * Threads: any.
  */
@@ -620,57 +634,56 @@ int oneloop_add_hook(oneloop_t *loop,
 int oneloop_remove_hook(oneloop_t *loop, oneloop_id id);
 
 /**
- * Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
+ * Makes a loop. Returns NULL if the system has no descriptors left. `oneloop_strerror` has the reason.
  *
  * Threads: any.
  */
 oneloop_t *oneloop_new(void);
 
 /**
- * Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
- * it was given.
+ * Adds a handle of the loop and returns the same pointer. `oneloop_free` must be called for it, too.
  *
  * Threads: any.
  */
 oneloop_t *oneloop_hold(oneloop_t *loop);
 
 /**
- * Gives a handle up. With the last one the loop ends: it is closed, what was registered is dropped, and
- * its destroy functions are called. NULL is fine.
+ * Gives up a handle. With the last handle the loop ends: it is closed, everything registered is dropped, and
+ * the destroy functions are called. NULL is allowed.
  *
  * Threads: any. Destroy functions are called on it.
  */
 void oneloop_free(oneloop_t *loop);
 
 /**
- * Removes all that is registered. Later calls fail with -ESHUTDOWN, as does the one that drives now.
+ * Removes all that is registered. Later calls fail with -ESHUTDOWN, and so does the current driver.
  *
  * Threads: any. Destroy functions are called on it.
  */
 int oneloop_close(oneloop_t *loop);
 
 /**
- * Drives the loop until `oneloop_stop`, or until nothing is left that could call back.
+ * Drives the loop until `oneloop_stop` is called, or until nothing is left that could call back.
  *
- * Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
- * calls this. Fails with -ESHUTDOWN if it is closed, or was before.
+ * Fails with -EBUSY if another thread, a host or the calling callback is driving the loop already. Fails
+ * with -ESHUTDOWN if the loop is closed, or was closed before.
  *
  * Threads: any, one at a time. Callbacks are called on it.
  */
 int oneloop_run(oneloop_t *loop);
 
 /**
- * Drives the loop until `oneloop_stop`, even if nothing is left that could call back. Fails as
- * `oneloop_run`.
+ * Drives the loop until `oneloop_stop` is called, even if nothing is left that could call back. Fails in the
+ * same cases as `oneloop_run`.
  *
  * Threads: any, one at a time. Callbacks are called on it.
  */
 int oneloop_run_forever(oneloop_t *loop);
 
 /**
- * One turn: waits for up to `timeout` nanoseconds (0: not at all; ONELOOP_NEVER: as long as it
- * takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
- * not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
+ * Takes one turn: waits for up to `timeout` nanoseconds, then calls what is ready. A timeout of 0 means no
+ * wait, and ONELOOP_NEVER sets no limit. Returns the number of callbacks that were called. If `flags` is not
+ * NULL, it receives the ONELOOP_TURN_ bits. Fails in the same cases as `oneloop_run`.
  *
  * Threads: any, one at a time. Callbacks are called on it.
  */
@@ -679,37 +692,37 @@ int oneloop_turn(oneloop_t *loop,
                  uint32_t *flags);
 
 /**
- * Ends whatever drives the loop, after the callback that is running. What was not called stays due.
- * If nobody drives, the next who does returns at once.
+ * Ends any driver of the loop, after the callback that is running. Callbacks that were not called stay due.
+ * If this is called while the loop is not being driven, the next driving call returns at once.
  *
- * Threads: any. Also in signal handlers, where it may change errno.
+ * Threads: any. Signal handlers may call this, too. It may change errno.
  */
 int oneloop_stop(oneloop_t *loop);
 
 /**
  * Makes the loop take a turn.
  *
- * Threads: any. Also in signal handlers, where it may change errno.
+ * Threads: any. Signal handlers may call this, too. It may change errno.
  */
 int oneloop_wake(oneloop_t *loop);
 
 /**
- * Calls the `prepare` hooks once more. For a host whose own code has run since the last turn, right
- * before it waits for the descriptor. If a hook has something to do, the descriptor becomes readable. Such
- * a host's code may use the library of a hook without calling `oneloop_wake`.
+ * Calls the `prepare` hooks once more. A host calls this right before it waits for the descriptor, if its
+ * own code has run since the last turn. If a hook has something to do, the descriptor becomes readable. The
+ * code of such a host may use a hook's library without calling `oneloop_wake`.
  *
- * Does nothing if the loop is driven, as in a callback, or has no hooks.
+ * Does nothing if the loop is being driven, as in a callback, or has no hooks.
  *
- * Threads: any; rather the one that turns. Hooks are called on it.
+ * Threads: any, but preferably the one that turns. Hooks are called on it.
  */
 int oneloop_ask_hooks(oneloop_t *loop);
 
 /**
- * Claims the loop for another loop, its host, which drives it by `oneloop_step`. Gives a descriptor, which
- * belongs to the loop and stays the same. No other driver can drive until `oneloop_host_end`: they fail with
- * -EBUSY, as does this if there is one.
+ * Claims the loop for another loop, its host, which drives it by `oneloop_step`. Returns a descriptor, which
+ * belongs to the loop and keeps its number. No other driver can drive until `oneloop_host_end`: it fails
+ * with -EBUSY. This fails with -EBUSY if there is a driver already.
  *
- * A complete host is a loop around this; `flags` is 0, or ONELOOP_HOST_EXIT_WHEN_EMPTY:
+ * A complete host is a loop around `oneloop_step`. `flags` is 0 or ONELOOP_HOST_EXIT_WHEN_EMPTY:
  *
  * ```c
  * int fd = oneloop_host_begin(loop, 0);
@@ -731,15 +744,15 @@ int oneloop_host_begin(oneloop_t *loop,
                        uint32_t flags);
 
 /**
- * Takes turns without waiting, and says what the host does next, as one of the ONELOOP_STEP_ values. Step
- * once at the beginning, and then as the last step said.
+ * Takes turns without waiting, and returns the host's next action as one of the ONELOOP_STEP_ values. A host
+ * steps once at the beginning, and then does what each step returns.
  *
- * The turns end when nothing is left to do, or when about `budget` callbacks were called. A hundred is a
- * good budget. With it the host's other work gets its turn, and a busy loop is fast.
+ * The turns end when nothing is left to do, or when about `budget` callbacks were called. A budget of about
+ * a hundred works well: a busy loop is fast, and the host's other work gets its turn.
  *
  * Fails with -ESHUTDOWN if the loop was closed, with -EINVAL without `oneloop_host_begin`, and with -EBUSY
  * in a callback of the loop. After an error the host watches the descriptor as before. If it gives up, it
- * stops watching, and calls `oneloop_host_end`.
+ * must stop watching, and call `oneloop_host_end`.
  *
  * Threads: any, one at a time. Callbacks are called on it.
  */
@@ -747,24 +760,24 @@ int oneloop_step(oneloop_t *loop,
                  uint32_t budget);
 
 /**
- * Gives the claim of `oneloop_host_begin` up. The descriptor must not be watched any more. Another driver
- * may go on with all that is registered.
+ * Gives up the claim of `oneloop_host_begin`. The host must not watch the descriptor any more. Another
+ * driver may continue with all that is registered.
  *
  * Threads: any.
  */
 int oneloop_host_end(oneloop_t *loop);
 
 /**
- * Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. A host, which
- * watches the descriptor, does not need it.
+ * Returns the nanoseconds until the next timer is due, 0 if one is due, and ONELOOP_NEVER if there is none.
+ * A host does not need this, because it watches the descriptor.
  *
  * Threads: any.
  */
 int64_t oneloop_next_timeout(oneloop_t *loop);
 
 /**
- * Says whether a handler or timer keeps `oneloop_run` going. At first each does. One that does not is called
- * all the same, as long as something else keeps the loop going.
+ * Decides whether a handler or timer keeps `oneloop_run` going. At first each one does. The loop still calls
+ * one that does not, as long as something else keeps the loop going.
  *
  * Fails with -ENOENT if the id is unknown.
  *
@@ -775,35 +788,37 @@ int oneloop_set_referenced(oneloop_t *loop,
                            bool is_referenced);
 
 /**
- * Names a handler of any kind, a timer or a pair of hooks. The name is copied, and stands in what
- * `oneloop_dump` prints.
+ * Names a handler of any kind, a timer or a pair of hooks. The name is copied. `oneloop_dump` prints it.
  *
- * Fails with -ENOENT if the id is unknown, with -EINVAL if the name is NULL or no UTF-8.
+ * Fails with -ENOENT if the id is unknown, and with -EINVAL if the name is NULL or not UTF-8.
  *
  * Threads: any.
  */
-int oneloop_set_name(oneloop_t *loop, oneloop_id id, const char *name);
+int oneloop_set_name(oneloop_t *loop,
+                     oneloop_id id,
+                     const char *name);
 
 /**
- * Gives 1 if anything is left that could call back, so that `oneloop_run` would go on; 0 if not.
+ * Returns 1 if anything is left that could call back, so that `oneloop_run` would continue. Returns 0
+ * otherwise.
  *
  * Threads: any.
  */
 int oneloop_is_alive(oneloop_t *loop);
 
 /**
- * Gives one of the numbers of a loop, ONELOOP_COUNT_HANDLERS and so on.
+ * Returns one of the numbers of a loop, such as ONELOOP_COUNT_HANDLERS.
  *
- * Fails with -EINVAL for another `what`.
+ * Fails with -EINVAL for an unknown `what`.
  *
  * Threads: any.
  */
 int64_t oneloop_count(oneloop_t *loop, int what);
 
 /**
- * Writes what `oneloop_dump` prints into `buffer`, of `size` bytes, with a zero byte at its end. What has no
- * room is left out. Gives the length of the whole text, without that byte, as snprintf(3) does. `buffer` may be
- * NULL if `size` is 0.
+ * Writes the text of `oneloop_dump` into `buffer`, which has `size` bytes, with a zero byte at its end. Text
+ * without room is left out. Returns the length of the whole text without that byte, like snprintf(3).
+ * `buffer` may be NULL if `size` is 0.
  *
  * Threads: any.
  */
@@ -812,19 +827,19 @@ int oneloop_dump_text(oneloop_t *loop,
                       size_t size);
 
 /**
- * Prints all that is registered to the standard error output, for people.
+ * Prints all that is registered to the standard error output, as text.
  *
  * Threads: any.
  */
 int oneloop_dump(oneloop_t *loop);
 
 /**
- * Calls `callback` after `delay` nanoseconds (0: in the next turn; ONELOOP_NEVER: not until it is
- * reset), and then, if `period` is not 0 or ONELOOP_NEVER, every `period` nanoseconds, keeping its phase
- * and skipping what was missed. Never early.
+ * Calls `callback` after `delay` nanoseconds. A delay of 0 means the next turn, and ONELOOP_NEVER means not
+ * before a reset. If `period` is neither 0 nor ONELOOP_NEVER, it is then called every `period` nanoseconds.
+ * Such a timer keeps its phase and skips the calls that it missed. Timers are never early.
  *
- * A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
- * does not keep `oneloop_run` going meanwhile.
+ * A timer exists until `oneloop_cancel_timer`. After it has fired, it sleeps until it is reset, and does not
+ * keep `oneloop_run` going meanwhile.
  *
  * Threads: any.
  */
@@ -837,8 +852,8 @@ int oneloop_add_timer(oneloop_t *loop,
                       oneloop_id *id);
 
 /**
- * Moves a timer to `delay` nanoseconds from now; ONELOOP_NEVER puts it to sleep. A periodic one goes
- * on from there. Also in its own callback, where it goes before the period.
+ * Moves a timer to `delay` nanoseconds from now. ONELOOP_NEVER puts it to sleep. A periodic timer continues
+ * from there. In the timer's own callback, the reset takes precedence over the period.
  *
  * Fails with -ENOENT if the id is unknown.
  *
@@ -849,8 +864,9 @@ int oneloop_reset_timer(oneloop_t *loop,
                         int64_t delay);
 
 /**
- * Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
- * One that has passed is due in the next turn. Timers for the same time fire by creation.
+ * Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given like a timespec. If the
+ * time has passed, the timer is due in the next turn. Timers for the same time fire in the order of their
+ * creation.
  *
  * Threads: any.
  */
@@ -861,9 +877,9 @@ int oneloop_reset_timer_at(oneloop_t *loop,
                            int64_t nanoseconds);
 
 /**
- * Cancels a timer, also in its own callback. Its destroy function is called later, in a turn.
+ * Cancels a timer, even in its own callback. The destroy function is called later, in a turn.
  *
- * Fails with -ENOENT if the id is unknown, which harms nothing.
+ * Fails with -ENOENT if the id is unknown. That does no harm.
  *
  * Threads: any.
  */

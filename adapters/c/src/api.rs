@@ -2,17 +2,17 @@ use std::ffi::{c_char, c_int, c_void};
 
 use crate::*;
 
-/// The version of the library: major, minor and patch, a byte each.
+/// The version of the library: major, minor and patch, with a byte for each.
 pub const ONELOOP_VERSION: u32 = 0x00_01_00;
 
-/// What `oneloop_features` says: edge-triggered handlers.
+/// A bit of `oneloop_features`: there are edge-triggered handlers.
 pub const ONELOOP_HAS_EDGE: u32 = 1;
-/// What `oneloop_features` says: timers notice at once when the system clock is set.
+/// A bit of `oneloop_features`: timers notice at once when the system clock is set.
 pub const ONELOOP_HAS_CLOCK_NOTICE: u32 = 2;
-/// What `oneloop_features` says: children are waited for by pidfd, not by SIGCHLD.
+/// A bit of `oneloop_features`: children are waited for by pidfd, not by SIGCHLD.
 pub const ONELOOP_HAS_PIDFD: u32 = 4;
 
-/// The version of the library that is running: that of ONELOOP_VERSION when it was compiled.
+/// Returns the version of the running library: its ONELOOP_VERSION when it was compiled.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -20,7 +20,7 @@ pub extern "C" fn oneloop_version() -> u32 {
     ONELOOP_VERSION
 }
 
-/// What the library does on this system, as ONELOOP_HAS_ bits.
+/// Returns what the library can do on this system, as ONELOOP_HAS_ bits.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -42,7 +42,7 @@ pub extern "C" fn oneloop_features() -> u32 {
     has.fold(0, |bits, (_, bit)| bits | bit)
 }
 
-/// Whether this kernel has them, and lets us: as `Reactor::add_child` asks.
+/// Returns true if this kernel has pidfds and allows them, as `Reactor::add_child` finds out.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn has_pidfd() -> bool {
     use rustix::io::Errno;
@@ -56,16 +56,16 @@ fn has_pidfd() -> bool {
     false
 }
 
-/// The version of `oneloop_api` that this header describes. Later ones only add to its end.
+/// The version of `oneloop_api` that this header describes. Later versions only add to its end.
 pub const ONELOOP_API_VERSION: u32 = 1;
 
-/// All functions, for plug-ins that are loaded at run time and cannot link the library: whoever
-/// loads them passes it on.
+/// A table of all functions, for plug-ins that are loaded at run time and cannot link the library. The
+/// program that loads a plug-in passes the table on.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
 pub struct oneloop_api {
-    /// ONELOOP_API_VERSION of the library.
+    /// The library's ONELOOP_API_VERSION.
     pub version: u32,
     /// The size of the library's table.
     pub size: u32,
@@ -230,7 +230,8 @@ pub(crate) static API: oneloop_api = oneloop_api {
     limit_rate: oneloop_limit_rate,
 };
 
-/// The table of all functions, in the given version or a later one; NULL if the library is older.
+/// Returns the table of all functions, in the given version or a later one. Returns NULL if the library is
+/// older.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]

@@ -1,6 +1,6 @@
-//! More than one copy of oneloop in a process: a program that has it inside, say, and a library that is
-//! linked to the one of the distribution. Each has its own ids and layouts. So a call for a loop of
-//! another copy is handed on to that one, by its table of functions.
+//! Support for several copies of oneloop in a process. For example, a program may contain one, and a library
+//! may be linked to that of the distribution. Each copy has its own ids and layouts. A call for a loop of
+//! another copy is therefore forwarded to that copy, through its table of functions.
 
 use std::ffi::c_int;
 
@@ -9,22 +9,22 @@ use oneloop::bindings::{Head, Maker};
 use crate::error::repeat;
 use crate::{oneloop_api, oneloop_t};
 
-/// Which copy has made a loop.
+/// Returns the copy that made a loop.
 ///
 /// # Safety
 ///
-/// The pointer must be of a loop that is alive.
+/// The pointer must point to a loop that is alive.
 pub(crate) unsafe fn maker(r#loop: *mut oneloop_t) -> Maker {
-    // SAFETY: the caller's promise; all loops begin with a head.
+    // SAFETY: the caller promises that the loop is alive, and all loops begin with a head.
     unsafe { &*r#loop.cast::<Head>() }.maker()
 }
 
-/// The functions of the copy that has made a loop, if it is another, and if they are enough to have
-/// the one that is `offset` bytes from the beginning.
+/// Returns the functions of the copy that made a loop. Returns `None` for this copy, and for a table that is
+/// too short for the function at `offset` bytes.
 ///
 /// # Safety
 ///
-/// The pointer must be null, or of a loop that is alive.
+/// The pointer must be null or point to a loop that is alive.
 pub(crate) unsafe fn functions_of(
     r#loop: *mut oneloop_t,
     offset: usize,
@@ -40,13 +40,13 @@ pub(crate) unsafe fn functions_of(
     if functions.is_null() {
         return None;
     }
-    // SAFETY: it is there for ever, and begins like this in all versions.
+    // SAFETY: the table is never freed, and begins with these fields in all versions.
     let size = unsafe { (*functions).size } as usize;
     (offset + size_of::<fn()>() <= size).then_some(functions)
 }
 
-/// Hands a call on if the loop is of another copy, and returns what comes of it. First this function,
-/// then its name in the table, and the arguments.
+/// Forwards a call and returns its result, if the loop belongs to another copy. The macro takes this
+/// function, its name in the table, and the arguments.
 macro_rules! forward {
     ($this:ident => $name:ident($loop:expr $(, $argument:expr)*)) => {
         let offset = std::mem::offset_of!(crate::oneloop_api, $name);
@@ -54,11 +54,11 @@ macro_rules! forward {
         if let Some(functions) = unsafe { crate::copies::functions_of($loop, offset) } {
             // SAFETY: the table has this entry.
             let function = unsafe { (*functions).$name };
-            // Where the linker has taken this one for it, the call would come back.
+            // If the linker has taken this function for the other one, the call would come back for ever.
             if function as usize != $this as *const () as usize {
-                // SAFETY: it is the same function, and the caller's promise is the same.
+                // SAFETY: it is the corresponding function, to which the caller's promise applies, too.
                 let result = unsafe { function($loop $(, $argument)*) };
-                // SAFETY: it has come from that copy.
+                // SAFETY: the result comes from that copy.
                 return unsafe { crate::copies::heard(functions, result) };
             }
         }
@@ -66,7 +66,7 @@ macro_rules! forward {
 }
 pub(crate) use forward;
 
-/// What a function gives, that tells whether it has failed.
+/// A function's result, which shows whether the call has failed.
 pub(crate) trait Outcome {
     fn has_failed(&self) -> bool;
 }
@@ -95,16 +95,16 @@ impl Outcome for *mut oneloop_t {
     }
 }
 
-/// Has `oneloop_strerror` here say what the other copy would.
+/// Makes `oneloop_strerror` here return the other copy's text.
 ///
 /// # Safety
 ///
-/// A table of another copy.
+/// `functions` must be a table of another copy.
 pub(crate) unsafe fn heard<T: Outcome>(functions: *const oneloop_api, result: T) -> T {
     if result.has_failed() {
-        // SAFETY: the caller's promise; all tables have this.
+        // SAFETY: the caller promises a table, and all tables have this entry.
         let text = unsafe { ((*functions).strerror)() };
-        // SAFETY: it is valid until the next call that fails there.
+        // SAFETY: the text is valid until the next call that fails in that copy.
         unsafe { repeat(text) };
     }
     result

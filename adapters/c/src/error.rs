@@ -6,26 +6,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use oneloop::{Error, ErrorKind};
 
 thread_local! {
-    /// What went wrong last on this thread, in words.
+    /// The text of the last error on this thread.
     static LAST: RefCell<CString> = RefCell::default();
 }
 
-/// What the last call that failed on this thread has to say, naming the call and the descriptor.
-/// Valid until the next call that fails on this thread; an empty string if none has, or if the thread
-/// is ending (in what pthread_key_create is given).
+/// Returns the text of the last call that failed on this thread, with the call and the descriptor. The text
+/// is valid until the next call that fails on this thread. If no call has failed, or if the thread is ending
+/// (in a destructor of pthread_key_create), it is empty.
 ///
-/// Threads: any; each has its own.
+/// Threads: any. Each thread has its own text.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_strerror() -> *const c_char {
-    // It is gone already if the thread is ending.
+    // The text is gone already if the thread is ending.
     let last = LAST.try_with(|last| last.borrow().as_ptr());
     last.unwrap_or(c"".as_ptr())
 }
 
-/// Why a call fails.
+/// The reason why a call fails.
 pub(crate) enum Failure {
     Reactor(Error),
-    /// An argument that cannot be: its name.
+    /// An invalid argument, by its name.
     Argument(&'static str),
     /// The loop was made by another copy of oneloop, and cannot be used from here.
     OtherCopy,
@@ -72,8 +72,8 @@ impl Failure {
     }
 }
 
-/// The body of a function that C calls: 0 or more if it succeeds, a negative errno if it fails. No
-/// panic gets out.
+/// Runs the body of a function that C calls. Returns 0 or more if it succeeds, and a negative errno if it
+/// fails. No panic gets out.
 pub(crate) fn call(name: &str, body: impl FnOnce() -> Result<c_int, Failure>) -> c_int {
     let result = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
@@ -86,18 +86,18 @@ pub(crate) fn call(name: &str, body: impl FnOnce() -> Result<c_int, Failure>) ->
     })
 }
 
-/// Says what another copy of the library has said.
+/// Stores the text of another copy of the library.
 ///
 /// # Safety
 ///
-/// A string that is there during the call.
+/// `text` must be a string that lives during the call.
 pub(crate) unsafe fn repeat(text: *const c_char) {
     // SAFETY: the caller's promise.
     say(unsafe { CStr::from_ptr(text) }.to_owned());
 }
 
 fn say(text: CString) {
-    // Nobody asks a thread that is ending.
+    // A thread that is ending does not ask for the text.
     let _ = LAST.try_with(|last| last.replace(text));
 }
 

@@ -14,33 +14,34 @@ use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// Interest and readiness: data, a connection to accept, or the end of the stream.
 pub const ONELOOP_READABLE: u32 = 1;
-/// Exceptional data, such as TCP's out-of-band byte. ENOTSUP where kqueue is, which does not tell.
+/// Exceptional data, such as TCP's out-of-band byte. ENOTSUP on kqueue, which does not report it.
 pub const ONELOOP_PRIORITY: u32 = 2;
-/// Room to write, or a connect that has ended.
+/// Room to write, or a connection attempt that has ended.
 pub const ONELOOP_WRITABLE: u32 = 4;
-/// Readiness only: an error is pending. Always told to whoever waits for anything.
+/// Readiness only: an error is pending. Every handler that waits for anything is told.
 pub const ONELOOP_ERROR: u32 = 8;
-/// Readiness only: the peer is gone. Always told to whoever waits for anything.
+/// Readiness only: the peer is gone. Every handler that waits for anything is told.
 pub const ONELOOP_HANGUP: u32 = 16;
-/// Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Reported
-/// to handlers that wait for ONELOOP_READABLE, too. ENOTSUP where the poller does not tell.
+/// Interest and readiness: the peer sends nothing more. Bytes may still wait before that end. Handlers that
+/// wait for ONELOOP_READABLE are told, too. ENOTSUP if the poller does not report it.
 pub const ONELOOP_READ_CLOSED: u32 = 32;
 
-/// Called in every turn in which the descriptor is ready. What C libraries expect.
+/// A mode: the handler is called in every turn in which the descriptor is ready. C libraries expect this
+/// mode.
 pub const ONELOOP_LEVEL: c_int = 0;
-/// Called for each new readiness.
+/// A mode: the handler is called for each new readiness.
 pub const ONELOOP_EDGE: c_int = 1;
-/// Called once, then not before `oneloop_update_handler`.
+/// A mode: the handler is called once, and not again before `oneloop_update_handler`.
 pub const ONELOOP_ONESHOT: c_int = 2;
 
-/// What a handler returns: go on.
+/// A handler's result: go on.
 pub const ONELOOP_CONTINUE: c_int = 0;
-/// What a handler returns: call me in the next turn, ready or not.
+/// A handler's result: call the handler in the next turn, even if it is not ready.
 pub const ONELOOP_AGAIN: c_int = 1;
-/// What a handler returns: remove me.
+/// A handler's result: remove the handler.
 pub const ONELOOP_REMOVE: c_int = 2;
 
-/// A handler: what `fd` is ready for is in `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
+/// A handler of `fd`, which has the readiness `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
 /// ONELOOP_REMOVE.
 pub type oneloop_handler_fn = Option<
     unsafe extern "C" fn(
@@ -52,12 +53,13 @@ pub type oneloop_handler_fn = Option<
     ) -> c_int,
 >;
 
-/// Called in every turn while it is on, or in turns with nothing else to do. Returns as a handler.
+/// A deferred or idle callback. A deferred one is called in every turn while it is on, and an idle one in
+/// turns with nothing else to do. Returns the same values as a handler.
 pub type oneloop_deferred_fn = Option<
     unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, user: *mut c_void) -> c_int,
 >;
 
-/// Called after a signal has come. Returns as a handler.
+/// A callback that is called after a signal was sent. Returns the same values as a handler.
 pub type oneloop_signal_fn = Option<
     unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
@@ -67,8 +69,8 @@ pub type oneloop_signal_fn = Option<
     ) -> c_int,
 >;
 
-/// Called when a child process has ended: with its status as of waitpid(2), or with a negative errno
-/// in `error` if somebody else has reaped it.
+/// A callback that is called when a child process has ended. `status` is the status of waitpid(2). If other
+/// code has reaped the child, `error` is a negative errno.
 pub type oneloop_child_fn = Option<
     unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
@@ -86,7 +88,7 @@ fn interest(bits: u32) -> Result<Interest, Failure> {
         (ONELOOP_WRITABLE, Interest::WRITABLE),
         (ONELOOP_READ_CLOSED, Interest::READ_CLOSED),
     ];
-    // Asking for errors and hang-ups is as harmless as with poll(2).
+    // As with poll(2), errors and hang-ups may be part of the interest and have no effect there.
     let mut left = bits & !(ONELOOP_ERROR | ONELOOP_HANGUP);
     let mut interest = Interest::NONE;
     for (bit, one) in known {
@@ -122,17 +124,20 @@ fn action(returned: c_int) -> Action {
     }
 }
 
-/// Calls `callback` when `fd` is ready for what `interest` says (ONELOOP_READABLE and so on; 0 for
-/// nothing yet), in the mode ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. In force when it
-/// returns; never calls back itself. Any number of handlers may be on one descriptor. Gives the id in
-/// `id`, if that is not NULL, before the callback can be called; so do the other functions that add.
+/// Calls `callback` when `fd` has the readiness in `interest`. `interest` has bits such as ONELOOP_READABLE,
+/// or is 0 for nothing yet. `mode` is ONELOOP_LEVEL, ONELOOP_EDGE or ONELOOP_ONESHOT. The handler is in force
+/// when this returns. This never calls the callback itself. One descriptor can have any number of handlers.
 ///
-/// The descriptor stays the caller's, its flags as they are. A descriptor that is closed before its
-/// handler is removed goes quiet, and its number can be registered again at once. If a dup keeps the
-/// file open, in a child process for example, the handler may be called up to 256 times more, until the
-/// loop has noticed; it must not use the number then, which may mean another file. So remove first.
+/// If `id` is not NULL, it receives the id before the callback can be called. This holds for all functions
+/// that add something.
 ///
-/// Fails with -EBADF if the descriptor is not open, -EINVAL for arguments that make no sense.
+/// The descriptor stays the caller's, and its flags do not change. If the descriptor is closed before its
+/// handler is removed, the handler is not called any more, and the number can be registered again at once.
+/// There is one exception: a dup, in a child process for example, may keep the file open. The loop may then
+/// call the handler up to 256 more times until it notices. The handler must not use the number then, because
+/// it may mean another file. Remove the handler before closing.
+///
+/// Fails with -EBADF if the descriptor is not open, and with -EINVAL for invalid arguments.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -164,23 +169,23 @@ pub unsafe extern "C" fn oneloop_add_handler(
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move |event: Event| {
                 let ready = ready(event);
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 let returned =
                     unsafe { callback(user.r#loop(), own.to_bits(), fd, ready, user.pointer()) };
                 action(returned)
             }
         };
-        // SAFETY: the descriptor is C's, and the header says what it has to do before closing it.
+        // SAFETY: the descriptor is C's, and the header says what C must do before closing it.
         unsafe { reactor.add_raw_handler_with(fd, interest, mode, make) }?;
         Ok(0)
     })
 }
 
-/// Replaces what a handler waits for; 0 pauses it. For edge and one-shot handlers it also re-arms.
-/// Costs nothing within a callback if it is undone there. If it changes nothing, the kernel is asked
-/// whether the number still means the same file, and a new one is watched.
+/// Replaces the interest of a handler. 0 pauses it. This also re-arms edge and one-shot handlers. A change
+/// that is undone within the same callback costs nothing. If the call changes nothing, the loop asks the
+/// kernel whether the number still means the same file, and watches a new one.
 ///
-/// Fails with -ENOENT if the id is unknown, with -EBADF if the descriptor was closed.
+/// Fails with -ENOENT if the id is unknown, and with -EBADF if the descriptor was closed.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -198,8 +203,8 @@ pub unsafe extern "C" fn oneloop_update_handler(
     })
 }
 
-/// Makes the kernel take the descriptor anew even if nothing seems changed: for libraries that close
-/// a socket and open another under the same number inside one call, as libpq does.
+/// Registers the descriptor with the kernel again, even if nothing seems to have changed. Libraries such as
+/// libpq need this: they close a socket and open another under the same number inside one call.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -212,11 +217,11 @@ pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: onelo
     })
 }
 
-/// Removes a handler of any kind: of a descriptor, deferred or idle, of a signal or a child. It is
-/// not called any more from now on. (If another thread drives, one call may be under way there.) Its
-/// destroy function is called later, in a turn.
+/// Removes a handler of any kind: of a descriptor, deferred or idle, of a signal or a child. It is not called
+/// any more. If another thread is driving, one call may be running there. The destroy function is called
+/// later, in a turn.
 ///
-/// Fails with -ENOENT if the id is unknown, which harms nothing.
+/// Fails with -ENOENT if the id is unknown. That does no harm.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -229,10 +234,10 @@ pub unsafe extern "C" fn oneloop_remove_handler(r#loop: *mut oneloop_t, id: onel
     })
 }
 
-/// Orders a handler of any kind among those that are ready in one turn: ONELOOP_HIGH before ONELOOP_NORMAL, which
-/// is what each has at first, and that before ONELOOP_IDLE. All that are ready are called in the turn.
+/// Orders a handler of any kind among those that are ready in one turn: ONELOOP_HIGH, then ONELOOP_NORMAL,
+/// then ONELOOP_IDLE. Every handler starts with ONELOOP_NORMAL. A turn calls all handlers that are ready.
 ///
-/// Fails with -ENOENT if the id is unknown, with -EINVAL for a priority that does not exist.
+/// Fails with -ENOENT if the id is unknown, and with -EINVAL for a priority that does not exist.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -250,11 +255,11 @@ pub unsafe extern "C" fn oneloop_set_priority(
     })
 }
 
-/// Limits a handler of any kind to so many `calls` in an interval of `per` nanoseconds; 0 of either lifts the
-/// limit. The interval begins with a call. If the handler is ready once more than it may be called, the loop stops
-/// watching it until the interval ends, and calls it then if it is still ready.
+/// Limits a handler of any kind to `calls` calls in each interval of `per` nanoseconds. If either is 0, this
+/// lifts the limit. The interval begins with a call. If the handler has used up its calls and is ready again,
+/// the loop stops watching it until the interval ends, and calls it then if it is still ready.
 ///
-/// Fails with -ENOENT if the id is unknown, with -EINVAL for a negative interval.
+/// Fails with -ENOENT if the id is unknown, and with -EINVAL for a negative interval.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -274,7 +279,7 @@ pub unsafe extern "C" fn oneloop_limit_rate(
     })
 }
 
-/// The descriptor of a handler.
+/// Returns the descriptor of a handler.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -286,8 +291,8 @@ pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_
     })
 }
 
-/// Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at
-/// first; `oneloop_enable` switches it.
+/// Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at first, and
+/// `oneloop_enable` switches it.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -303,7 +308,7 @@ pub unsafe extern "C" fn oneloop_add_deferred(
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        // Something that is always ready.
+        // A source that is always ready.
         let (source, readiness) = VirtualSource::pair();
         readiness.set(Ready::READABLE);
         let make = |own: HandlerId| {
@@ -312,7 +317,7 @@ pub unsafe extern "C" fn oneloop_add_deferred(
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move |_| {
                 let _always = &readiness;
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 action(unsafe { callback(user.r#loop(), own.to_bits(), user.pointer()) })
             }
         };
@@ -321,7 +326,7 @@ pub unsafe extern "C" fn oneloop_add_deferred(
     })
 }
 
-/// Calls `callback` again and again, but only when a turn had nothing else to do. It is on at first;
+/// Calls `callback` again and again, but only when a turn has nothing else to do. It is on at first, and
 /// `oneloop_enable` switches it.
 ///
 /// Threads: any.
@@ -338,7 +343,7 @@ pub unsafe extern "C" fn oneloop_add_idle(
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
-        // An idle post makes it ready, once; its callback posts the next.
+        // An idle post makes the source ready once. The callback posts the next one.
         let (source, readiness) = VirtualSource::pair();
         let remote = reactor.remote();
         let post = move || {
@@ -354,10 +359,10 @@ pub unsafe extern "C" fn oneloop_add_idle(
             // SAFETY: the caller's promise.
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move |_| {
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 match action(unsafe { callback(user.r#loop(), own.to_bits(), user.pointer()) }) {
                     Action::Remove => Action::Remove,
-                    // It is called again anyway, when there is nothing else.
+                    // The callback is called again anyway, when there is nothing else to do.
                     _ => {
                         post();
                         Action::Continue
@@ -380,18 +385,19 @@ pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, 
     unsafe { oneloop_update_handler(r#loop, id, interest) }
 }
 
-/// Calls `callback`, in a turn, after a signal has come to the process; several that come before are
-/// one call. No signal is blocked, and what handled it before still does. When the last such handler is
-/// removed, the signal does nothing: its default action does not come back.
+/// Calls `callback` in a turn after a signal was sent to the process. Several signals of one kind that arrive
+/// before the turn lead to one call. This blocks no signal, and handlers that were installed before are still
+/// called. After the last such handler is removed, the signal does nothing. Its default action does not
+/// return.
 ///
-/// Nor does it in a child process after a fork: there the signal does nothing either, as long as no
-/// other program is executed. Such a child should call `signal(SIGTERM, SIG_DFL)`, and the same for what
-/// else it wants to be ended by, or watch the signal by a loop of its own.
+/// In a child process after a fork, the signal does nothing either, unless another program is executed. The
+/// child should call `signal(SIGTERM, SIG_DFL)`, and do so for every other signal that should end it. It may
+/// also watch the signal with a loop of its own.
 ///
-/// Fails with -ENOTSUP for a signal that cannot be caught, or that says of a fault of the program, which
-/// would come again and again (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS); with -ENOTSUP, too, if
-/// every thread of the process blocks the signal, which Linux alone tells; with -EINVAL for one that does
-/// not exist.
+/// Fails with -ENOTSUP for a signal that cannot be caught. Fails with -ENOTSUP for signals that report a
+/// fault of the program, which would occur again and again: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS.
+/// On Linux, fails with -ENOTSUP if every thread of the process blocks the signal. Fails with -EINVAL for a
+/// signal that does not exist.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -413,7 +419,7 @@ pub unsafe extern "C" fn oneloop_add_signal(
             // SAFETY: the caller's promise.
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move |signal: c_int| {
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 let returned =
                     unsafe { callback(user.r#loop(), own.to_bits(), signal, user.pointer()) };
                 action(returned)
@@ -424,10 +430,10 @@ pub unsafe extern "C" fn oneloop_add_signal(
     })
 }
 
-/// Calls `callback` once, when a child process of this one has ended; by then it is reaped. Nothing is
-/// left to be removed after that.
+/// Calls `callback` once, when a child of this process has ended and was reaped. After that, nothing is left
+/// to be removed.
 ///
-/// Fails with -ECHILD if it is not a child of this process, or was reaped already.
+/// Fails with -ECHILD if the process is not a child of this one, or was reaped already.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -453,11 +459,11 @@ pub unsafe extern "C" fn oneloop_add_child(
                     Ok(status) => (status.into_raw(), 0),
                     Err(error) => (0, -error.raw_os_error().unwrap_or(libc::ECHILD)),
                 };
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 unsafe { callback(user.r#loop(), pid, status, error, user.pointer()) };
             }
         };
-        // A negative one is nobody's.
+        // A negative number belongs to no process.
         let child = u32::try_from(pid).unwrap_or(0);
         reactor.add_child_with(child, make)?;
         Ok(0)

@@ -1,5 +1,5 @@
-//! The C ABI of [`oneloop`]. C programs include `oneloop.h`, where every function is described; Rust
-//! programs that want to run a C library on a reactor of theirs give it the pointer of [`as_ptr`].
+//! The C ABI of [`oneloop`]. C programs include `oneloop.h`, which describes every function. A Rust program
+//! that runs a C library on its own reactor passes the pointer of [`as_ptr`].
 //!
 //! ```
 //! use oneloop::Reactor;
@@ -48,17 +48,17 @@ pub use posts::*;
 pub use reactor::*;
 pub use timers::*;
 
-/// Names a handler, timer or hook. Stays unique after that is gone: then calls fail with -ENOENT.
-/// Never 0.
+/// The id of a handler, timer, hook or post. It stays unique after that is gone, and calls with it then fail
+/// with -ENOENT. It is never 0.
 pub type oneloop_id = u64;
 
-/// A loop, of which C has pointers only.
+/// A loop, which C knows only by pointers.
 #[repr(C)]
 pub struct oneloop_t {
     opaque: [u8; 0],
 }
 
-/// The pointer by which C knows a reactor. It is good while any handle of the reactor is there.
+/// Returns the pointer by which C knows a reactor. It is valid while any handle of the reactor exists.
 pub fn as_ptr(reactor: &oneloop::Reactor) -> *mut oneloop_t {
     reactor.head().publish(&API);
     reactor.as_raw().cast_mut().cast()

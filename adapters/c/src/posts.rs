@@ -9,11 +9,13 @@ use crate::error::{Failure, call};
 use crate::user::{User, reactor};
 use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
-/// After the handlers and timers of the turn. For a handler: the priority that it has at first.
+/// A post with this priority is called after the handlers and timers of the turn. A handler has it at first.
 pub const ONELOOP_NORMAL: c_int = 0;
-/// Before the handlers of the turn. For a handler: before those of normal priority.
+/// A post with this priority is called before the handlers of the turn, and a handler before those of normal
+/// priority.
 pub const ONELOOP_HIGH: c_int = 1;
-/// In a turn that had nothing else to do, one in each. For a handler: after all others of the turn.
+/// A post with this priority is called in a turn that had nothing else to do, one in each. A handler is
+/// called after all others of the turn.
 pub const ONELOOP_IDLE: c_int = 2;
 
 pub(crate) fn priority(priority: c_int) -> Result<Priority, Failure> {
@@ -28,16 +30,16 @@ pub(crate) fn priority(priority: c_int) -> Result<Priority, Failure> {
 /// A posted callback.
 pub type oneloop_post_fn = Option<unsafe extern "C" fn(r#loop: *mut oneloop_t, user: *mut c_void)>;
 
-/// Called after all callbacks, right before the loop or its host goes to sleep; gives for how many
-/// nanoseconds it may: ONELOOP_NEVER for as long as it likes, 0 for not at all.
+/// A hook that is called after all callbacks, right before the loop or its host sleeps. Returns how many
+/// nanoseconds the loop may sleep: ONELOOP_NEVER sets no limit, and 0 forbids sleeping.
 pub type oneloop_prepare_fn =
     Option<unsafe extern "C" fn(r#loop: *mut oneloop_t, user: *mut c_void) -> i64>;
 
-/// Calls `callback` once, in a turn of its own, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or
-/// ONELOOP_IDLE. In order, from any thread. The user data is destroyed after that, or when the loop
-/// ends without.
+/// Calls `callback` once, in a turn, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or ONELOOP_IDLE. Posts of
+/// one thread and one priority keep their order. The user data is destroyed after the call, or when the loop
+/// ends without a call.
 ///
-/// Gives the id in `id`, if that is not NULL, for `oneloop_cancel_post`.
+/// If `id` is not NULL, it receives the id for `oneloop_cancel_post`.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -56,13 +58,13 @@ pub unsafe extern "C" fn oneloop_call_soon(
         let callback = callback.ok_or(Failure::Argument("the callback"))?;
         let priority = self::priority(priority)?;
         let make = |own: PostId| {
-            // SAFETY: the caller's promise: null, or a place for an id.
+            // SAFETY: the caller promises null or a place for an id.
             if let Some(place) = unsafe { id.as_mut() } {
                 *place = own.to_bits();
             }
             let user = User::of_post(&reactor, user, destroy);
             move || {
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 unsafe { callback(user.r#loop(), user.pointer()) };
             }
         };
@@ -73,7 +75,8 @@ pub unsafe extern "C" fn oneloop_call_soon(
 
 /// Cancels a post that was not called yet. Its destroy function is called later, in a turn.
 ///
-/// Fails with -ENOENT if it was called or cancelled. If another thread drives, the call may be under way there.
+/// Fails with -ENOENT if the post was called or cancelled. If another thread is driving, the call may be
+/// running there.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -86,13 +89,13 @@ pub unsafe extern "C" fn oneloop_cancel_post(r#loop: *mut oneloop_t, id: oneloop
     })
 }
 
-/// Adds a pair of hooks around the loop's sleep, for libraries that may have something to do without
-/// any descriptor showing it. `prepare` is called right before, `check`, if it is not NULL, right
-/// after. Bear being called more often, and one of them twice in a row.
+/// Adds a pair of hooks around the loop's sleep, for libraries that may have something to do although none of
+/// their descriptors is ready. The loop calls `prepare` right before it sleeps, and `check`, if it is not
+/// NULL, right after. Both must tolerate extra calls, including the same hook twice in a row.
 ///
-/// Under a host (`oneloop_host_begin`), its own code may run after `prepare`. If that uses the library, it has to
-/// call `oneloop_wake` then, or the host `oneloop_ask_hooks` right before it waits. Hold nothing from
-/// `prepare` to `check` for which such code may wait.
+/// Under a host (`oneloop_host_begin`), the host's own code may run after `prepare`. If that code uses the
+/// library, it must call `oneloop_wake` afterwards, or the host must call `oneloop_ask_hooks` right before it
+/// waits. A hook must not hold anything from `prepare` to `check` for which such code may wait.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -117,7 +120,7 @@ pub unsafe extern "C" fn oneloop_add_hook(
             let before = user.clone();
             let prepare = move || {
                 let user = &before.0;
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 match unsafe { prepare(user.r#loop(), user.pointer()) } {
                     ONELOOP_NEVER => None,
                     limit => Some(Duration::from_nanos(u64::try_from(limit).unwrap_or(0))),
@@ -126,7 +129,7 @@ pub unsafe extern "C" fn oneloop_add_hook(
             let check = move || {
                 let user = &user.0;
                 if let Some(check) = check {
-                    // SAFETY: C's own function, with its own data, as the header promises.
+                    // SAFETY: C's own function gets its own data, as the header promises.
                     unsafe { check(user.r#loop(), user.pointer()) };
                 }
             };
@@ -137,10 +140,10 @@ pub unsafe extern "C" fn oneloop_add_hook(
     })
 }
 
-/// User data of two callbacks.
+/// The user data of two callbacks.
 struct SendUser(User);
 
-// SAFETY: it is only used by callbacks of one loop, which run one at a time.
+// SAFETY: only callbacks of one loop use it, and they run one at a time.
 unsafe impl Sync for SendUser {}
 
 /// Removes a pair of hooks. Their destroy function is called later, in a turn.

@@ -10,52 +10,52 @@ use crate::error::{Failure, call};
 use crate::user::{hold, reactor};
 use crate::{oneloop_id, oneloop_t};
 
-/// Gives user data back that was passed along with a callback. Called exactly once, when the callback
-/// can no longer be called, on the thread that drives, in a turn and never inside the call that removes
-/// the callback. If the loop is closed or ends first, it is called by the thread that does that, and
-/// functions that it calls with the loop say that it is closed. Not called if registering failed.
+/// Takes back the user data of a callback. It is called exactly once, when the callback can no longer be
+/// called. The driving thread calls it in a turn, never inside the call that removes the callback. If the
+/// loop is closed or ends first, the thread that does this calls it, and calls on the loop then fail with
+/// -ESHUTDOWN. If registering failed, it is not called.
 pub type oneloop_destroy_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
-/// As a delay or a timeout: for as long as it takes.
+/// A delay or a timeout without a limit.
 pub const ONELOOP_NEVER: i64 = i64::MAX;
 
-/// What a turn reports: nothing is left to do now.
+/// A flag of a turn: nothing is left to do now.
 pub const ONELOOP_TURN_IDLE: u32 = 1;
-/// What a turn reports: `oneloop_stop` was called.
+/// A flag of a turn: `oneloop_stop` was called.
 pub const ONELOOP_TURN_STOPPED: u32 = 2;
 
-/// For `oneloop_host_begin`: the host is done when nothing is left that could call back.
+/// A flag of `oneloop_host_begin`: the host is done when nothing is left that could call back.
 pub const ONELOOP_HOST_EXIT_WHEN_EMPTY: u32 = 1;
 
-/// What a host does next: begin to watch the descriptor for reading, and step again.
+/// A host's next action: begin to watch the descriptor for reading, and step again.
 pub const ONELOOP_STEP_WATCH: c_int = 1;
-/// What a host does next: stop watching the descriptor, and step again. The descriptor may mean another
-/// file after that. A host on poll(2), which hands it over with each call, need not do anything.
+/// A host's next action: stop watching the descriptor, and step again. The descriptor may mean another file
+/// after that. A host on poll(2), which passes the descriptor with each call, need not do anything.
 pub const ONELOOP_STEP_UNWATCH: c_int = 2;
-/// What a host does next: step again when the descriptor is readable.
+/// A host's next action: step again when the descriptor is readable.
 pub const ONELOOP_STEP_SLEEP: c_int = 3;
-/// What a host does next: let its other work have its turn, and step again without waiting.
+/// A host's next action: let other work run, and step again without waiting.
 pub const ONELOOP_STEP_YIELD: c_int = 4;
-/// What a host does next: end. `oneloop_stop` was called, or nothing is left. The descriptor is not
-/// watched any more.
+/// A host's next action: end. `oneloop_stop` was called, or nothing is left. The descriptor is not watched
+/// any more.
 pub const ONELOOP_STEP_DONE: c_int = 5;
 
-/// What `oneloop_count` gives: handlers that are registered.
+/// A number for `oneloop_count`: handlers that are registered.
 pub const ONELOOP_COUNT_HANDLERS: c_int = 0;
-/// Timers that are pending.
+/// A number for `oneloop_count`: timers that are pending.
 pub const ONELOOP_COUNT_TIMERS: c_int = 1;
-/// Posts that wait to be called.
+/// A number for `oneloop_count`: posts that wait to be called.
 pub const ONELOOP_COUNT_POSTS: c_int = 2;
-/// Turns taken.
+/// A number for `oneloop_count`: turns that were taken.
 pub const ONELOOP_COUNT_TURNS: c_int = 3;
-/// Calls of handlers.
+/// A number for `oneloop_count`: calls of handlers.
 pub const ONELOOP_COUNT_HANDLER_CALLS: c_int = 4;
-/// Calls of timers.
+/// A number for `oneloop_count`: calls of timers.
 pub const ONELOOP_COUNT_TIMER_CALLS: c_int = 5;
-/// Calls of posts.
+/// A number for `oneloop_count`: calls of posts.
 pub const ONELOOP_COUNT_POST_CALLS: c_int = 6;
 
-/// Makes a loop. NULL if the system has no descriptors left; see `oneloop_strerror`.
+/// Makes a loop. Returns NULL if the system has no descriptors left. `oneloop_strerror` has the reason.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -70,8 +70,7 @@ pub extern "C" fn oneloop_new() -> *mut oneloop_t {
     made
 }
 
-/// Another handle of the loop, for which `oneloop_free` has to be called, too. Gives the pointer that
-/// it was given.
+/// Adds a handle of the loop and returns the same pointer. `oneloop_free` must be called for it, too.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -87,8 +86,8 @@ pub unsafe extern "C" fn oneloop_hold(r#loop: *mut oneloop_t) -> *mut oneloop_t 
     held
 }
 
-/// Gives a handle up. With the last one the loop ends: it is closed, what was registered is dropped, and
-/// its destroy functions are called. NULL is fine.
+/// Gives up a handle. With the last handle the loop ends: it is closed, everything registered is dropped, and
+/// the destroy functions are called. NULL is allowed.
 ///
 /// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
@@ -102,7 +101,7 @@ pub unsafe extern "C" fn oneloop_free(r#loop: *mut oneloop_t) {
     });
 }
 
-/// Removes all that is registered. Later calls fail with -ESHUTDOWN, as does the one that drives now.
+/// Removes all that is registered. Later calls fail with -ESHUTDOWN, and so does the current driver.
 ///
 /// Threads: any. Destroy functions are called on it.
 #[unsafe(no_mangle)]
@@ -115,10 +114,10 @@ pub unsafe extern "C" fn oneloop_close(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// Drives the loop until `oneloop_stop`, or until nothing is left that could call back.
+/// Drives the loop until `oneloop_stop` is called, or until nothing is left that could call back.
 ///
-/// Fails with -EBUSY if it is driven already: by another thread, by a host, or by the callback that
-/// calls this. Fails with -ESHUTDOWN if it is closed, or was before.
+/// Fails with -EBUSY if another thread, a host or the calling callback is driving the loop already. Fails
+/// with -ESHUTDOWN if the loop is closed, or was closed before.
 ///
 /// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
@@ -131,8 +130,8 @@ pub unsafe extern "C" fn oneloop_run(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// Drives the loop until `oneloop_stop`, even if nothing is left that could call back. Fails as
-/// `oneloop_run`.
+/// Drives the loop until `oneloop_stop` is called, even if nothing is left that could call back. Fails in the
+/// same cases as `oneloop_run`.
 ///
 /// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
@@ -145,9 +144,9 @@ pub unsafe extern "C" fn oneloop_run_forever(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// One turn: waits for up to `timeout` nanoseconds (0: not at all; ONELOOP_NEVER: as long as it
-/// takes), then calls what is ready. Gives how many callbacks were called, and in `flags`, if that is
-/// not NULL, the ONELOOP_TURN_ bits. Fails as `oneloop_run`.
+/// Takes one turn: waits for up to `timeout` nanoseconds, then calls what is ready. A timeout of 0 means no
+/// wait, and ONELOOP_NEVER sets no limit. Returns the number of callbacks that were called. If `flags` is not
+/// NULL, it receives the ONELOOP_TURN_ bits. Fails in the same cases as `oneloop_run`.
 ///
 /// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
@@ -164,7 +163,7 @@ pub unsafe extern "C" fn oneloop_turn(
         };
         // SAFETY: the caller's promise.
         let turn = unsafe { hold(r#loop) }?.turn(timeout)?;
-        // SAFETY: the caller's promise: null, or a place for the flags.
+        // SAFETY: the caller promises null or a place for the flags.
         if let Some(place) = unsafe { flags.as_mut() } {
             *place = turn_flags(&turn);
         }
@@ -181,10 +180,10 @@ fn turn_flags(turn: &Turn) -> u32 {
     set.fold(0, |set, (_, flag)| set | flag)
 }
 
-/// Ends whatever drives the loop, after the callback that is running. What was not called stays due.
-/// If nobody drives, the next who does returns at once.
+/// Ends any driver of the loop, after the callback that is running. Callbacks that were not called stay due.
+/// If this is called while the loop is not being driven, the next driving call returns at once.
 ///
-/// Threads: any. Also in signal handlers, where it may change errno.
+/// Threads: any. Signal handlers may call this, too. It may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_stop => stop(r#loop));
@@ -197,7 +196,7 @@ pub unsafe extern "C" fn oneloop_stop(r#loop: *mut oneloop_t) -> c_int {
 
 /// Makes the loop take a turn.
 ///
-/// Threads: any. Also in signal handlers, where it may change errno.
+/// Threads: any. Signal handlers may call this, too. It may change errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_wake => wake(r#loop));
@@ -208,13 +207,13 @@ pub unsafe extern "C" fn oneloop_wake(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// Calls the `prepare` hooks once more. For a host whose own code has run since the last turn, right
-/// before it waits for the descriptor. If a hook has something to do, the descriptor becomes readable. Such
-/// a host's code may use the library of a hook without calling `oneloop_wake`.
+/// Calls the `prepare` hooks once more. A host calls this right before it waits for the descriptor, if its
+/// own code has run since the last turn. If a hook has something to do, the descriptor becomes readable. The
+/// code of such a host may use a hook's library without calling `oneloop_wake`.
 ///
-/// Does nothing if the loop is driven, as in a callback, or has no hooks.
+/// Does nothing if the loop is being driven, as in a callback, or has no hooks.
 ///
-/// Threads: any; rather the one that turns. Hooks are called on it.
+/// Threads: any, but preferably the one that turns. Hooks are called on it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_ask_hooks(r#loop: *mut oneloop_t) -> c_int {
     forward!(oneloop_ask_hooks => ask_hooks(r#loop));
@@ -225,11 +224,11 @@ pub unsafe extern "C" fn oneloop_ask_hooks(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// Claims the loop for another loop, its host, which drives it by `oneloop_step`. Gives a descriptor, which
-/// belongs to the loop and stays the same. No other driver can drive until `oneloop_host_end`: they fail with
-/// -EBUSY, as does this if there is one.
+/// Claims the loop for another loop, its host, which drives it by `oneloop_step`. Returns a descriptor, which
+/// belongs to the loop and keeps its number. No other driver can drive until `oneloop_host_end`: it fails
+/// with -EBUSY. This fails with -EBUSY if there is a driver already.
 ///
-/// A complete host is a loop around this; `flags` is 0, or ONELOOP_HOST_EXIT_WHEN_EMPTY:
+/// A complete host is a loop around `oneloop_step`. `flags` is 0 or ONELOOP_HOST_EXIT_WHEN_EMPTY:
 ///
 /// ```c
 /// int fd = oneloop_host_begin(loop, 0);
@@ -257,15 +256,15 @@ pub unsafe extern "C" fn oneloop_host_begin(r#loop: *mut oneloop_t, flags: u32) 
     })
 }
 
-/// Takes turns without waiting, and says what the host does next, as one of the ONELOOP_STEP_ values. Step
-/// once at the beginning, and then as the last step said.
+/// Takes turns without waiting, and returns the host's next action as one of the ONELOOP_STEP_ values. A host
+/// steps once at the beginning, and then does what each step returns.
 ///
-/// The turns end when nothing is left to do, or when about `budget` callbacks were called. A hundred is a
-/// good budget. With it the host's other work gets its turn, and a busy loop is fast.
+/// The turns end when nothing is left to do, or when about `budget` callbacks were called. A budget of about
+/// a hundred works well: a busy loop is fast, and the host's other work gets its turn.
 ///
 /// Fails with -ESHUTDOWN if the loop was closed, with -EINVAL without `oneloop_host_begin`, and with -EBUSY
 /// in a callback of the loop. After an error the host watches the descriptor as before. If it gives up, it
-/// stops watching, and calls `oneloop_host_end`.
+/// must stop watching, and call `oneloop_host_end`.
 ///
 /// Threads: any, one at a time. Callbacks are called on it.
 #[unsafe(no_mangle)]
@@ -284,8 +283,8 @@ pub unsafe extern "C" fn oneloop_step(r#loop: *mut oneloop_t, budget: u32) -> c_
     })
 }
 
-/// Gives the claim of `oneloop_host_begin` up. The descriptor must not be watched any more. Another driver
-/// may go on with all that is registered.
+/// Gives up the claim of `oneloop_host_begin`. The host must not watch the descriptor any more. Another
+/// driver may continue with all that is registered.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -298,8 +297,8 @@ pub unsafe extern "C" fn oneloop_host_end(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// Nanoseconds until the next timer is due, 0 if one is; ONELOOP_NEVER if there is none. A host, which
-/// watches the descriptor, does not need it.
+/// Returns the nanoseconds until the next timer is due, 0 if one is due, and ONELOOP_NEVER if there is none.
+/// A host does not need this, because it watches the descriptor.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -318,8 +317,8 @@ pub unsafe extern "C" fn oneloop_next_timeout(r#loop: *mut oneloop_t) -> i64 {
     timeout
 }
 
-/// Says whether a handler or timer keeps `oneloop_run` going. At first each does. One that does not is called
-/// all the same, as long as something else keeps the loop going.
+/// Decides whether a handler or timer keeps `oneloop_run` going. At first each one does. The loop still calls
+/// one that does not, as long as something else keeps the loop going.
 ///
 /// Fails with -ENOENT if the id is unknown.
 ///
@@ -334,7 +333,7 @@ pub unsafe extern "C" fn oneloop_set_referenced(
     call("oneloop_set_referenced", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
-        // An id is of one kind only.
+        // An id belongs to one kind only.
         let as_handler = reactor.set_referenced(HandlerId::from_bits(id), is_referenced);
         if as_handler.is_err() {
             reactor.set_referenced(TimerId::from_bits(id), is_referenced)?;
@@ -343,10 +342,9 @@ pub unsafe extern "C" fn oneloop_set_referenced(
     })
 }
 
-/// Names a handler of any kind, a timer or a pair of hooks. The name is copied, and stands in what
-/// `oneloop_dump` prints.
+/// Names a handler of any kind, a timer or a pair of hooks. The name is copied. `oneloop_dump` prints it.
 ///
-/// Fails with -ENOENT if the id is unknown, with -EINVAL if the name is NULL or no UTF-8.
+/// Fails with -ENOENT if the id is unknown, and with -EINVAL if the name is NULL or not UTF-8.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -362,10 +360,10 @@ pub unsafe extern "C" fn oneloop_set_name(
         if name.is_null() {
             return Err(Failure::Argument("the name"));
         }
-        // SAFETY: the caller's promise: a string.
+        // SAFETY: the caller promises a string.
         let name = unsafe { CStr::from_ptr(name) }.to_str();
         let name = name.map_err(|_| Failure::Argument("the name"))?;
-        // An id is of one kind only.
+        // An id belongs to one kind only.
         let as_handler = reactor.set_name(HandlerId::from_bits(id), name);
         let named = as_handler
             .or_else(|_| reactor.set_name(TimerId::from_bits(id), name))
@@ -375,7 +373,8 @@ pub unsafe extern "C" fn oneloop_set_name(
     })
 }
 
-/// Gives 1 if anything is left that could call back, so that `oneloop_run` would go on; 0 if not.
+/// Returns 1 if anything is left that could call back, so that `oneloop_run` would continue. Returns 0
+/// otherwise.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -387,9 +386,9 @@ pub unsafe extern "C" fn oneloop_is_alive(r#loop: *mut oneloop_t) -> c_int {
     })
 }
 
-/// Gives one of the numbers of a loop, ONELOOP_COUNT_HANDLERS and so on.
+/// Returns one of the numbers of a loop, such as ONELOOP_COUNT_HANDLERS.
 ///
-/// Fails with -EINVAL for another `what`.
+/// Fails with -EINVAL for an unknown `what`.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -417,9 +416,9 @@ pub unsafe extern "C" fn oneloop_count(r#loop: *mut oneloop_t, what: c_int) -> i
     }
 }
 
-/// Writes what `oneloop_dump` prints into `buffer`, of `size` bytes, with a zero byte at its end. What has no
-/// room is left out. Gives the length of the whole text, without that byte, as snprintf(3) does. `buffer` may be
-/// NULL if `size` is 0.
+/// Writes the text of `oneloop_dump` into `buffer`, which has `size` bytes, with a zero byte at its end. Text
+/// without room is left out. Returns the length of the whole text without that byte, like snprintf(3).
+/// `buffer` may be NULL if `size` is 0.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -439,7 +438,7 @@ pub unsafe extern "C" fn oneloop_dump_text(
             let most = text.len().min(size - 1);
             let room = (0..=most).rev().find(|&end| text.is_char_boundary(end));
             let room = room.unwrap_or(0);
-            // SAFETY: the caller's promise: `size` bytes, more than are written.
+            // SAFETY: the caller promises `size` bytes, which is more than is written.
             unsafe {
                 ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), room);
                 *buffer.add(room) = 0;
@@ -449,7 +448,7 @@ pub unsafe extern "C" fn oneloop_dump_text(
     })
 }
 
-/// Prints all that is registered to the standard error output, for people.
+/// Prints all that is registered to the standard error output, as text.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]

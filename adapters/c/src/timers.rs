@@ -9,21 +9,21 @@ use crate::error::{Failure, call};
 use crate::user::{User, deadline, reactor};
 use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
-/// A timer that is due.
+/// A callback of a timer that is due.
 pub type oneloop_timer_fn =
     Option<unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, user: *mut c_void)>;
 
-/// The clock of CLOCK_MONOTONIC, which nobody sets.
+/// The clock of CLOCK_MONOTONIC, which cannot be set.
 pub const ONELOOP_MONOTONIC: c_int = 1;
 /// The clock of CLOCK_REALTIME. Timers follow it when it is set.
 pub const ONELOOP_REALTIME: c_int = 0;
 
-/// Calls `callback` after `delay` nanoseconds (0: in the next turn; ONELOOP_NEVER: not until it is
-/// reset), and then, if `period` is not 0 or ONELOOP_NEVER, every `period` nanoseconds, keeping its phase
-/// and skipping what was missed. Never early.
+/// Calls `callback` after `delay` nanoseconds. A delay of 0 means the next turn, and ONELOOP_NEVER means not
+/// before a reset. If `period` is neither 0 nor ONELOOP_NEVER, it is then called every `period` nanoseconds.
+/// Such a timer keeps its phase and skips the calls that it missed. Timers are never early.
 ///
-/// A timer is there until `oneloop_cancel_timer`: one that has fired sleeps until it is reset, and
-/// does not keep `oneloop_run` going meanwhile.
+/// A timer exists until `oneloop_cancel_timer`. After it has fired, it sleeps until it is reset, and does not
+/// keep `oneloop_run` going meanwhile.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn oneloop_add_timer(
             // SAFETY: the caller's promise.
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move || {
-                // SAFETY: C's own function, with its own data, as the header promises.
+                // SAFETY: C's own function gets its own data, as the header promises.
                 unsafe { callback(user.r#loop(), own.to_bits(), user.pointer()) };
                 Action::Continue
             }
@@ -61,8 +61,8 @@ pub unsafe extern "C" fn oneloop_add_timer(
     })
 }
 
-/// Moves a timer to `delay` nanoseconds from now; ONELOOP_NEVER puts it to sleep. A periodic one goes
-/// on from there. Also in its own callback, where it goes before the period.
+/// Moves a timer to `delay` nanoseconds from now. ONELOOP_NEVER puts it to sleep. A periodic timer continues
+/// from there. In the timer's own callback, the reset takes precedence over the period.
 ///
 /// Fails with -ENOENT if the id is unknown.
 ///
@@ -82,8 +82,9 @@ pub unsafe extern "C" fn oneloop_reset_timer(
     })
 }
 
-/// Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given as a timespec is.
-/// One that has passed is due in the next turn. Timers for the same time fire by creation.
+/// Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given like a timespec. If the
+/// time has passed, the timer is due in the next turn. Timers for the same time fire in the order of their
+/// creation.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -102,7 +103,7 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
             .ok()
             .filter(|&n| n < 1_000_000_000);
         let nanoseconds = nanoseconds.ok_or(Failure::Argument("the nanoseconds"))?;
-        // Before the clock's zero is past enough.
+        // A time before the clock's zero counts as the clock's zero, which has passed as well.
         let since_zero = Duration::new(u64::try_from(seconds).unwrap_or(0), nanoseconds);
         let timer = TimerId::from_bits(id);
         match clock {
@@ -119,12 +120,13 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
     })
 }
 
-/// The instant at which CLOCK_MONOTONIC shows a time. Always the same one for a time, so that timers for it
-/// are due together.
+/// Returns the instant at which CLOCK_MONOTONIC shows a time. It is always the same instant for a time, so
+/// that timers for one time are due together.
 fn instant(reactor: &Reactor, since_zero: Duration) -> Instant {
     static BOTH: OnceLock<(Instant, Duration)> = OnceLock::new();
     let (now, shown) = match reactor.has_test_clock() || cfg!(target_vendor = "apple") {
-        // That clock has another pace, or sleeps with the machine: what counts is how long it is from now.
+        // `Instant` uses a clock with another pace, or one that sleeps with the machine. The time from now is
+        // what counts.
         true => (reactor.now(), monotonic_now()),
         false => *BOTH.get_or_init(both_clocks),
     };
@@ -132,20 +134,20 @@ fn instant(reactor: &Reactor, since_zero: Duration) -> Instant {
         Some(left) => now.checked_add(left),
         None => now.checked_sub(shown - since_zero),
     };
-    // Where it cannot be counted it is never, or long ago.
+    // A time outside the range of `Instant` means never, or long ago.
     instant.unwrap_or_else(|| match since_zero > shown {
         true => deadline(reactor, ONELOOP_NEVER),
         false => now,
     })
 }
 
-/// What both clocks show at a time, or CLOCK_MONOTONIC a little before: timers are never early.
+/// Reads both clocks at one moment, or CLOCK_MONOTONIC a little before, so that timers are never early.
 fn both_clocks() -> (Instant, Duration) {
     let look = || {
         let (shown, now) = (monotonic_now(), Instant::now());
         (monotonic_now().saturating_sub(shown), now, shown)
     };
-    // Something may come in between: the quickest look is the best.
+    // The thread may be interrupted between the readings, so the quickest pair of readings is the best.
     let mut best = look();
     for _ in 0..20 {
         let another = look();
@@ -162,14 +164,14 @@ fn monotonic_now() -> Duration {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: writes into a timespec that is there.
+    // SAFETY: writes into a timespec on the stack.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// Cancels a timer, also in its own callback. Its destroy function is called later, in a turn.
+/// Cancels a timer, even in its own callback. The destroy function is called later, in a turn.
 ///
-/// Fails with -ENOENT if the id is unknown, which harms nothing.
+/// Fails with -ENOENT if the id is unknown. That does no harm.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! What C gives along with a callback, and gets back when that is over.
+//! The user data of C's callbacks, and its return to C.
 
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
@@ -11,11 +11,11 @@ use crate::copies::maker;
 use crate::error::Failure;
 use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
 
-/// The reactor that a pointer means, for the time of a call.
+/// Lends the reactor of a pointer for a call.
 ///
 /// # Safety
 ///
-/// As for all functions of the ABI: null, or a loop that is alive.
+/// The pointer must be null or point to a loop that is alive, as for all functions of the ABI.
 pub(crate) unsafe fn reactor(pointer: *mut oneloop_t) -> Result<ManuallyDrop<Reactor>, Failure> {
     if pointer.is_null() {
         return Err(Failure::Argument("the loop"));
@@ -24,34 +24,34 @@ pub(crate) unsafe fn reactor(pointer: *mut oneloop_t) -> Result<ManuallyDrop<Rea
     if unsafe { maker(pointer) } != Maker::This {
         return Err(Failure::OtherCopy);
     }
-    // SAFETY: the pointer is of a loop that is alive, and what is made of it is never dropped.
+    // SAFETY: the pointer points to a loop that is alive, and the handle is never dropped.
     Ok(ManuallyDrop::new(unsafe {
         Reactor::from_raw(pointer.cast())
     }))
 }
 
-/// The same, with a handle of its own, for calls during which callbacks may give up the last one.
+/// Takes a handle of the pointer's reactor, for calls during which callbacks may give up the last handle.
 ///
 /// # Safety
 ///
-/// As [`reactor`].
+/// The pointer must be null or point to a loop that is alive.
 pub(crate) unsafe fn hold(pointer: *mut oneloop_t) -> Result<Reactor, Failure> {
     // SAFETY: the caller's promise.
     Ok(Reactor::clone(&*unsafe { reactor(pointer) }?))
 }
 
-/// User data of a callback, which owns this. It is destroyed along with the callback: by a turn, or by
-/// the end of the loop. Only what was registered has one: else the user data stays the caller's.
+/// The user data of a callback, which owns this. A turn or the end of the loop destroys it along with the
+/// callback. If registering fails, the user data stays the caller's.
 pub(crate) struct User {
     r#loop: *mut oneloop_t,
-    /// 0 for a post, which is never dropped inside a call that cancels it.
+    /// The id, or 0 for a post, which is never dropped inside the call that cancels it.
     id: oneloop_id,
     pointer: *mut c_void,
     destroy: oneloop_destroy_fn,
 }
 
-// SAFETY: the pointer is C's, which has been told on which thread it is used: `oneloop.h` says that
-// callbacks and destroy functions run on the thread that drives.
+// SAFETY: the pointer is C's. `oneloop.h` tells C that callbacks and destroy functions run on the driving
+// thread.
 unsafe impl Send for User {}
 
 impl User {
@@ -68,12 +68,12 @@ impl User {
         }
     }
 
-    /// Gives the id to C, too, if it asked for it. Under the loop's lock: the callback, once it is called,
-    /// may free the place.
+    /// Notes the id, and stores it for C if C asked for it. This happens under the loop's lock, because the
+    /// callback may free the place as soon as it is called.
     ///
     /// # Safety
     ///
-    /// `place` must be null, or a place for an id.
+    /// `place` must be null or a place for an id.
     pub(crate) unsafe fn registered(
         reactor: &Reactor,
         pointer: *mut c_void,
@@ -99,7 +99,7 @@ impl User {
         self.pointer
     }
 
-    /// The loop. It is there inside its callbacks: the driver has a handle.
+    /// Returns the loop. It exists inside its callbacks, because the driver has a handle.
     pub(crate) fn r#loop(&self) -> *mut oneloop_t {
         self.r#loop
     }
@@ -110,16 +110,17 @@ impl Drop for User {
         let Some(destroy) = self.destroy else {
             return;
         };
-        // SAFETY: the loop drops its callbacks while it is there.
+        // SAFETY: the loop drops its callbacks while it still exists.
         if let Ok(reactor) = unsafe { reactor(self.r#loop) } {
             reactor.drop_lingering(self.id);
         }
-        // SAFETY: C's own function and its own data, once.
+        // SAFETY: C's own function gets its own data, once.
         unsafe { destroy(self.pointer) };
     }
 }
 
-/// The instant of a delay in nanoseconds: a negative one is due now, `ONELOOP_NEVER` never.
+/// Returns the instant of a delay in nanoseconds. A negative delay is due now, and `ONELOOP_NEVER` never
+/// comes.
 pub(crate) fn deadline(reactor: &Reactor, delay: i64) -> Instant {
     let now = reactor.now();
     let delay = match delay {
@@ -129,5 +130,5 @@ pub(crate) fn deadline(reactor: &Reactor, delay: i64) -> Instant {
     now.checked_add(delay).unwrap_or(now)
 }
 
-/// Longer than the loop can count: a timer so far away does not keep it going.
+/// A delay longer than the loop can count. A timer so far away does not keep the loop going.
 pub(crate) const NEVER: Duration = Duration::from_secs(700 * 365 * 24 * 3600);

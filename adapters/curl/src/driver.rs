@@ -14,35 +14,34 @@ use crate::easy::Request;
 use crate::error::{Cause, Error};
 use crate::watches::Watches;
 
-/// Calls libcurl, and hands out what it has finished.
+/// The driver of a multi handle: it calls libcurl and returns the finished transfers.
 ///
-/// libcurl is called in callbacks of the loop only, which run one at a time: nobody ever waits for
-/// the lock.
+/// Only callbacks of the loop call libcurl, and they run one at a time. The lock is therefore always free.
 pub(crate) struct Driver {
     state: Mutex<State>,
     reactor: WeakReactor<Shared>,
-    /// The loop has dropped its callbacks: nothing will come any more.
+    /// True if the loop has dropped its callbacks, so that nothing will happen any more.
     over: AtomicBool,
 }
 
 struct State {
-    // In this order, in which they are dropped: the easy handles before the multi handle that they
-    // belong to, and what libcurl reports to after that.
+    // The fields are dropped in this order. The easy handles come before the multi handle that they belong
+    // to, and the receivers of libcurl's reports after it.
     running: HashMap<usize, Box<dyn Running>>,
     multi: Multi,
     watches: Arc<Mutex<Watches>>,
-    /// There are handles, through which more may come.
+    /// True while there are handles through which more transfers may come.
     open: bool,
     /// An easy handle without an address.
     nowhere: Easy,
 }
 
-// SAFETY: libcurl's handles may be used on any thread, by one at a time. All easy handles that belong
-// to the multi handle are in `running`, what they carry is `Send` (`Request`), and the mutex around
-// this lets in one thread at a time.
+// SAFETY: libcurl's handles may be used on any thread, by one thread at a time. All easy handles of the multi
+// handle are in `running`, and their contents are `Send` (`Request`). The mutex around this admits one thread
+// at a time.
 unsafe impl Send for State {}
 
-/// To be called when a transfer is over, outside of libcurl.
+/// A callback for a transfer that is over, which is called outside of libcurl.
 type Done = Box<dyn FnOnce() + Send>;
 
 /// A transfer that libcurl has.
@@ -50,7 +49,7 @@ trait Running {
     fn result(&self, message: &Message) -> Option<Result<(), curl::Error>>;
     fn raw(&self) -> *mut CURL;
     fn unpause(&self);
-    /// Takes it away from libcurl.
+    /// Removes it from libcurl.
     fn finish(self: Box<Self>, multi: &Multi, result: Result<(), Cause>) -> Done;
 }
 
@@ -88,7 +87,7 @@ where
 }
 
 impl Driver {
-    /// The driver of a multi handle. A timer on the loop owns it, until [`closed`](Self::closed).
+    /// Makes the driver of a multi handle. A timer on the loop owns it until [`closed`](Self::closed).
     pub(crate) fn new(reactor: &Reactor, multi: Multi) -> oneloop::Result<Arc<Driver>> {
         let driver = Arc::new_cyclic(|driver| {
             let watches = Watches::new(reactor.downgrade(), driver.clone());
@@ -116,7 +115,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Gives a transfer to libcurl.
+    /// Adds a transfer to libcurl.
     pub(crate) fn start<E, F>(&self, key: usize, easy: E, done: F)
     where
         E: Request,
@@ -139,7 +138,7 @@ impl Driver {
         self.with(|state| self.finish(state, key, Err(Cause::Cancelled)));
     }
 
-    /// Goes on with a transfer that is paused.
+    /// Continues a transfer that is paused.
     pub(crate) fn unpause(&self, key: usize) {
         self.with(|state| {
             if let Some(transfer) = state.running.get(&key) {
@@ -148,7 +147,7 @@ impl Driver {
         });
     }
 
-    /// The last handle is gone: what is running comes to its end, and then so does this.
+    /// Notes that the last handle is gone. Running transfers come to their end, and then the driver does.
     pub(crate) fn closed(&self) {
         self.with(|state| state.open = false);
     }
@@ -157,7 +156,7 @@ impl Driver {
     pub(crate) fn enter(&self, call: impl FnOnce(&Multi) -> Result<(), MultiError>) {
         self.with(|state| {
             if let Err(error) = call(&state.multi) {
-                // Nothing goes on if it cannot be called.
+                // If it cannot be called, no transfer can continue.
                 let keys: Vec<usize> = state.running.keys().copied().collect();
                 for key in keys {
                     self.finish(state, key, Err(Cause::Multi(error.clone())));
@@ -177,7 +176,7 @@ impl Driver {
         }
     }
 
-    /// Hands out what is finished.
+    /// Returns the finished transfers to their owners.
     fn settle(&self, state: &mut State) {
         let mut over = Vec::new();
         state.multi.messages(|message| {
@@ -190,7 +189,7 @@ impl Driver {
         });
         let failed = lock(&state.watches).take_failed();
         for (easy, error) in failed {
-            // Not there if it is one that libcurl uses for itself.
+            // libcurl's own internal transfers are not in the list.
             let found = state.running.iter().find(|(_, one)| one.raw() == easy);
             if let Some((&key, _)) = found {
                 over.push((key, Err(Cause::Watch(error))));
@@ -200,7 +199,7 @@ impl Driver {
             self.finish(state, key, result);
         }
         if let Some(panic) = take_panic(&state.nowhere) {
-            // Not from here, where it would cost the loop a handler that libcurl counts on.
+            // Not done here, where a panic would cost the loop a handler that libcurl needs.
             self.post(move || resume_unwind(panic));
         }
         if !state.open && state.running.is_empty() {
@@ -214,17 +213,17 @@ impl Driver {
         }
     }
 
-    /// Calls back in a callback of its own: what panics there harms nobody. False if the loop has
+    /// Calls `callback` in a post of its own, where a panic harms nothing else. Returns false if the loop has
     /// ended.
     pub(crate) fn post(&self, callback: impl FnOnce() + Send + 'static) -> bool {
         let reactor = self.reactor.upgrade();
         reactor.is_some_and(|reactor| reactor.call_soon(callback).is_ok())
     }
 
-    /// The loop has ended, and with it all transfers.
+    /// Ends all transfers, because the loop has ended.
     fn end(&self) {
         self.over.store(true, SeqCst);
-        // Else whoever is inside does it when leaving.
+        // Otherwise the callback inside does this when it leaves.
         if let Ok(mut state) = self.state.try_lock() {
             let running = std::mem::take(&mut state.running);
             drop(running);
@@ -232,7 +231,7 @@ impl Driver {
     }
 }
 
-/// Tells a driver that the loop has dropped its callbacks.
+/// A guard that tells a driver when the loop has dropped its callbacks.
 struct Owner {
     driver: Arc<Driver>,
     process: u32,
@@ -240,8 +239,8 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // In a child process the connections are the parent's, and libcurl would take leave of the
-        // servers. Also, another thread may have been inside.
+        // In a child process, the connections belong to the parent, and libcurl would say goodbye to the
+        // servers. Another thread may also have been inside libcurl during the fork.
         if std::process::id() != self.process {
             return std::mem::forget(self.driver.clone());
         }
@@ -249,10 +248,10 @@ impl Drop for Owner {
     }
 }
 
-/// What a callback of the user's has panicked with, inside libcurl.
+/// Takes the panic of a user's callback inside libcurl.
 ///
-/// The crate `curl` keeps it for the thread, calls nobody there from then on, and gives it out at the
-/// end of `Easy::perform` only. One without an address takes half a microsecond.
+/// The crate `curl` keeps the panic for the thread and calls no callback there from then on. Only the end of
+/// `Easy::perform` returns it. A call for a handle without an address takes half a microsecond.
 fn take_panic(nowhere: &Easy) -> Option<Box<dyn Any + Send>> {
     let perform = AssertUnwindSafe(|| drop(nowhere.perform()));
     catch_unwind(perform).err()

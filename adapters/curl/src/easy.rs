@@ -2,13 +2,13 @@ use curl::MultiError;
 use curl::easy::{Easy, Easy2, Handler};
 use curl::multi::{Easy2Handle, EasyHandle, Message, Multi};
 
-/// What can be transferred: an [`Easy`], or an [`Easy2`] whose handler may go to another thread.
+/// A request that can be transferred: an [`Easy`], or an [`Easy2`] whose handler may go to another thread.
 pub trait Request: Attach + Send + 'static {}
 
 impl Request for Easy {}
 impl<H: Handler + Send + 'static> Request for Easy2<H> {}
 
-/// What the two kinds of easy handle have in common, while they belong to a multi handle and else.
+/// The operations that both kinds of easy handle share, inside a multi handle and outside.
 pub trait Attach: Sized {
     type Attached: 'static;
 
@@ -25,7 +25,7 @@ macro_rules! attach {
 
         fn attach(self, multi: &Multi, token: usize) -> Result<$attached, MultiError> {
             let mut attached = multi.$add(self)?;
-            // Cannot fail: it stores a pointer.
+            // This cannot fail, because it stores a pointer.
             let _ = attached.set_token(token);
             Ok(attached)
         }
@@ -43,7 +43,7 @@ macro_rules! attach {
         }
 
         fn unpause(attached: &$attached) {
-            // What goes wrong with the transfer in there is its result.
+            // An error of the transfer inside is the transfer's result.
             let _ = attached.unpause_read();
             let _ = attached.unpause_write();
         }

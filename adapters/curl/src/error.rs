@@ -1,24 +1,24 @@
 use std::sync::{Mutex, PoisonError};
 use std::{error, fmt};
 
-/// A transfer that failed, with its easy handle, if that is still there.
+/// A transfer that failed, with its easy handle if that still exists.
 pub struct Error<E> {
     cause: Cause,
-    // In a mutex to be `Sync`, so that `?` works in functions that return any error.
+    // The mutex makes it `Sync`, so that `?` works in functions that return any error.
     easy: Mutex<Option<E>>,
 }
 
-/// Why a transfer failed.
+/// The reason why a transfer failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {
-    /// libcurl's result of the transfer: no connection, a time-out, a callback that refused.
+    /// libcurl's result of the transfer: no connection, a time-out, or a callback that refused.
     Transfer(curl::Error),
-    /// libcurl could not take it, or go on with any.
+    /// libcurl could not start it, or could not continue any transfer.
     Multi(curl::MultiError),
-    /// A socket of it could not be watched.
+    /// One of its sockets could not be watched.
     Watch(oneloop::Error),
-    /// It was ended by [`Control::cancel`](crate::Control::cancel).
+    /// [`Control::cancel`](crate::Control::cancel) ended it.
     Cancelled,
     /// The loop is closed or gone.
     Closed,
@@ -30,13 +30,13 @@ impl<E> Error<E> {
         Error { cause, easy }
     }
 
-    /// Why it failed.
+    /// Returns the reason.
     pub fn cause(&self) -> &Cause {
         &self.cause
     }
 
-    /// The easy handle, with all that was set and that arrived before it failed. `None` if the loop
-    /// ended during the transfer, or libcurl had no memory to begin it.
+    /// Returns the easy handle, with its options and the data that arrived before the failure. Returns `None`
+    /// if the loop ended during the transfer, or if libcurl had no memory to begin it.
     pub fn into_easy(self) -> Option<E> {
         self.easy
             .into_inner()

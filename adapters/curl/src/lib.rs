@@ -1,5 +1,5 @@
-//! libcurl's transfers on a [`oneloop`] reactor, and so on its built-in loop, on tokio, on async-io, or
-//! on whatever else drives it: as futures that any executor awaits, and as callbacks.
+//! libcurl's transfers on a [`oneloop`] reactor, and thus on its built-in loop, on tokio, on async-io and on
+//! any other driver. Transfers are futures that any executor can await, or callbacks.
 //!
 //! ```
 //! use curl::easy::Easy;
@@ -31,21 +31,20 @@
 //! # }
 //! ```
 //!
-//! On tokio it is `oneloop_tokio::drive(&reactor)`, spawned, and `curl.transfer(easy).await` in any
-//! task.
+//! On tokio, spawn `oneloop_tokio::drive(&reactor)` and await `curl.transfer(easy)` in any task.
 //!
 //! # Threads
 //!
-//! libcurl, and with it all callbacks of the easy handles, runs on the thread that drives the loop;
-//! transfers may be begun and awaited on any. A callback holds the loop up while it runs: give what it
-//! receives away, or pause. A panic in one goes on through whoever drives the loop, and ends its
-//! transfer with an error; so it does others to which libcurl attends in the same call.
+//! libcurl and all callbacks of the easy handles run on the driving thread. Any thread may begin and await
+//! transfers. A callback delays the loop while it runs, so it should hand on the data that it receives, or
+//! pause. A panic in a callback reaches the driver and ends the transfer with an error. It also ends other
+//! transfers that libcurl serves in the same call.
 //!
 //! # What libcurl can do
 //!
-//! TLS, HTTP/2 and the rest are features of the crate `curl`, which takes the system's libcurl if there
-//! is one. A resolver without threads (`curl` says which: `curl::Version`) holds the loop up while it
-//! looks a name up.
+//! TLS, HTTP/2 and other protocols are features of the crate `curl`, which uses the system's libcurl if there
+//! is one. If libcurl's resolver has no threads, it delays the loop while it looks up a name. `curl::Version`
+//! reports which resolver it has.
 
 #[cfg(not(unix))]
 compile_error!("libcurl's descriptors are watched by their numbers, as on Unix");
@@ -69,10 +68,10 @@ pub use error::{Cause, Error};
 pub use options::Options;
 pub use transfer::{Control, Transfer};
 
-/// libcurl on a reactor: transfers that share connections, and the loop with all else.
+/// libcurl on a reactor. Its transfers share connections, and they share the loop with everything else.
 ///
-/// A clone is another handle of the same. When the last is gone, transfers under way come to their
-/// end, and connections that are kept for later ones are closed.
+/// Clones are handles of the same instance. When the last one is dropped, running transfers come to their
+/// end, and connections that were kept for later transfers are closed.
 #[derive(Clone)]
 pub struct Curl {
     shared: Arc<Shared>,
@@ -85,20 +84,20 @@ struct Shared {
 }
 
 impl Curl {
-    /// libcurl on `reactor`.
+    /// Makes a handle of libcurl on `reactor`.
     ///
     /// # Errors
     ///
-    /// If the loop is closed.
+    /// Returns an error if the loop is closed.
     pub fn new(reactor: &Reactor) -> oneloop::Result<Curl> {
         Curl::with_options(reactor, Options::new())
     }
 
-    /// libcurl on `reactor`, with options.
+    /// Makes a handle of libcurl on `reactor`, with options.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// Returns an error if the loop is closed.
     pub fn with_options(reactor: &Reactor, options: Options) -> oneloop::Result<Curl> {
         let driver = Driver::new(reactor, options.multi)?;
         let next = AtomicUsize::new(0);
@@ -106,18 +105,19 @@ impl Curl {
         Ok(Curl { shared })
     }
 
-    /// A transfer to be awaited, from any executor and thread. Gives the easy handle back, also with
-    /// the error.
+    /// Returns a transfer that any executor and thread can await. Its result contains the easy handle, even
+    /// after an error.
     pub fn transfer<E: Request>(&self, easy: E) -> Transfer<E> {
         Transfer::new(self.clone(), easy)
     }
 
-    /// Begins a transfer, and calls `done` when it is over, on the thread that drives the loop. From
-    /// any thread, also from callbacks of transfers.
+    /// Begins a transfer. When it is over, the driving thread calls `done`. Any thread may call this, also in
+    /// callbacks of transfers.
     ///
     /// # Errors
     ///
-    /// If the loop is closed. (If it ends during the transfer, `done` is dropped with it.)
+    /// Returns an error if the loop is closed. If the loop ends during the transfer, `done` is dropped with
+    /// it.
     pub fn start<E, F>(&self, easy: E, done: F) -> Result<Control, Error<E>>
     where
         E: Request,
@@ -141,7 +141,7 @@ impl Curl {
         F: FnOnce(Result<E, Error<E>>) + Send + 'static,
     {
         let driver = &self.shared.driver;
-        // Outside of the callback, to be there if the loop does not take that.
+        // Kept outside of the callback, so that it still exists if the loop refuses the callback.
         let parts = Arc::new(Mutex::new(Some((easy, done))));
         let (started, taken) = (driver.clone(), parts.clone());
         let start = move || {

@@ -1,48 +1,48 @@
 use curl::MultiError;
 use curl::multi::Multi;
 
-/// What transfers share: how many connections and streams there may be.
+/// The limits that transfers share: the numbers of connections and streams.
 ///
-/// More wait until there is room. All errors are libcurl's, which may be too old for an option.
+/// Further transfers wait until there is room. All errors are libcurl's, which may be too old for an option.
 #[derive(Debug)]
 pub struct Options {
-    // Not given in by the user, who could keep easy handles of it.
+    // The multi handle does not come from the user, who could keep easy handles of it.
     pub(crate) multi: Multi,
 }
 
 impl Options {
-    /// libcurl's defaults: no limits.
+    /// Returns libcurl's defaults, which set no limits.
     pub fn new() -> Options {
         Options {
             multi: Multi::new(),
         }
     }
 
-    /// At most so many connections at once.
+    /// Limits the number of connections at one time.
     pub fn max_total_connections(mut self, count: usize) -> Result<Options, MultiError> {
         self.multi.set_max_total_connections(count)?;
         Ok(self)
     }
 
-    /// At most so many connections at once to one host.
+    /// Limits the number of connections to one host at one time.
     pub fn max_host_connections(mut self, count: usize) -> Result<Options, MultiError> {
         self.multi.set_max_host_connections(count)?;
         Ok(self)
     }
 
-    /// At most so many connections are kept for later transfers.
+    /// Limits the number of connections that are kept for later transfers.
     pub fn max_kept_connections(mut self, count: usize) -> Result<Options, MultiError> {
         self.multi.set_max_connects(count)?;
         Ok(self)
     }
 
-    /// At most so many streams at once on one connection of HTTP/2.
+    /// Limits the number of streams on one HTTP/2 connection at one time.
     pub fn max_concurrent_streams(mut self, count: usize) -> Result<Options, MultiError> {
         self.multi.set_max_concurrent_streams(count)?;
         Ok(self)
     }
 
-    /// Whether transfers may share a connection of HTTP/2. They do by default.
+    /// Decides whether transfers may share an HTTP/2 connection. They do by default.
     pub fn multiplex(mut self, on: bool) -> Result<Options, MultiError> {
         self.multi.pipelining(false, on)?;
         Ok(self)

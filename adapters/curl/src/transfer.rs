@@ -11,13 +11,13 @@ use crate::driver::Driver;
 use crate::easy::Request;
 use crate::error::{Cause, Error};
 
-/// A transfer as a future, made by [`Curl::transfer`]. It begins when it is first polled.
+/// A transfer as a future. [`Curl::transfer`] makes it, and it begins when it is first polled.
 ///
-/// It may be awaited on any executor and thread. Dropping it ends the transfer.
+/// Any executor and thread may await it. Dropping it ends the transfer.
 ///
 /// # Panics
 ///
-/// If polled after it has given its result.
+/// Panics if it is polled after it has returned its result.
 #[must_use = "a transfer does not begin before it is polled"]
 pub struct Transfer<E: Request> {
     state: State<E>,
@@ -37,7 +37,7 @@ impl<E: Request> Transfer<E> {
         Transfer { state, control }
     }
 
-    /// What goes on with it when it is paused, and can end it, from elsewhere.
+    /// Returns a handle that can continue the transfer when it is paused, and that can end it.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
@@ -64,7 +64,7 @@ impl<E: Request> Future for Transfer<E> {
         };
         match Pin::new(&mut receiver).poll(cx) {
             Poll::Ready(Ok(result)) => Poll::Ready(result),
-            // Dropped by the loop.
+            // The loop has dropped it.
             Poll::Ready(Err(_)) => Poll::Ready(Err(Error::new(Cause::Closed, None))),
             Poll::Pending => {
                 self.state = State::Running(receiver);
@@ -93,8 +93,8 @@ impl<E: Request> fmt::Debug for Transfer<E> {
     }
 }
 
-/// Goes on with a transfer that is paused, or ends it, from any thread. Nothing happens if it is
-/// over.
+/// A handle that continues a paused transfer, or ends a transfer, from any thread. It does nothing if the
+/// transfer is over.
 #[derive(Clone)]
 pub struct Control {
     pub(crate) driver: Weak<Driver>,
@@ -102,9 +102,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Goes on with a transfer that a callback paused, with
-    /// [`WriteError::Pause`](curl::easy::WriteError::Pause) or
-    /// [`ReadError::Pause`](curl::easy::ReadError::Pause). The callback is called again soon.
+    /// Continues a transfer that a callback paused, with [`WriteError::Pause`](curl::easy::WriteError::Pause)
+    /// or [`ReadError::Pause`](curl::easy::ReadError::Pause). The callback is called again soon.
     pub fn unpause(&self) {
         self.post(Driver::unpause);
     }

@@ -9,22 +9,22 @@ use oneloop::{Event, HandlerId, Interest, Mode, Shared, TimerId, WeakReactor};
 
 use crate::driver::{Driver, lock};
 
-/// Longer than the loop can count: a timer so far away does not keep it going.
+/// A delay longer than the loop can count. A timer so far away does not keep the loop going.
 const NEVER: Duration = Duration::from_secs(700 * 365 * 24 * 3600);
 
-/// What libcurl wants to be called for: its sockets and its one timer, as they are on the loop.
+/// The reasons for which libcurl wants to be called: its sockets and its one timer, as they are on the loop.
 ///
-/// Apart from the rest because libcurl changes it from inside its own calls.
+/// This is separate from the rest, because libcurl changes it inside its own calls.
 pub(crate) struct Watches {
     reactor: WeakReactor<Shared>,
     driver: Weak<Driver>,
     handlers: HashMap<Socket, HandlerId>,
     timer: Option<TimerId>,
-    /// Whose sockets could not be watched.
+    /// The handles whose sockets could not be watched.
     failed: Vec<(*mut CURL, oneloop::Error)>,
 }
 
-// SAFETY: the pointers in `failed` are compared and nothing else.
+// SAFETY: the pointers in `failed` are only compared.
 unsafe impl Send for Watches {}
 
 impl Watches {
@@ -38,10 +38,11 @@ impl Watches {
         }
     }
 
-    /// Has libcurl report to `watches`, which must live until the multi handle is gone.
+    /// Makes libcurl report to `watches`, which must live until the multi handle is gone.
     ///
-    /// Not by what the crate `curl` has for it: that calls nobody on a thread on which a callback of
-    /// the user's has panicked, and leaves sockets unwatched for good. Nor does it say whose a socket is.
+    /// This does not use the functions of the crate `curl`. Those call no callback on a thread on which a
+    /// user's callback has panicked, which leaves sockets unwatched for good. They also do not report which
+    /// handle a socket belongs to.
     pub(crate) fn install(watches: &Arc<Mutex<Watches>>, multi: &Multi) {
         let data = Arc::as_ptr(watches).cast_mut().cast::<c_void>();
         let socket: curl_sys::curl_socket_callback = socket_changed;
@@ -53,30 +54,30 @@ impl Watches {
             (curl_sys::CURLMOPT_TIMERDATA, data),
         ];
         for (option, value) in options {
-            // SAFETY: the handle is alive, and each option takes a pointer of this kind. It cannot
-            // fail: these are as old as the functions that `curl` calls.
+            // SAFETY: the handle is alive, and each option takes a pointer of this kind. The calls cannot
+            // fail, because these options are as old as the functions that `curl` calls.
             unsafe { curl_sys::curl_multi_setopt(multi.raw(), option, value) };
         }
     }
 
-    /// Adds the timer, which sleeps until libcurl asks for it. `fire` is called when it is due.
+    /// Adds the timer, which sleeps until libcurl asks for it. The loop calls `fire` when it is due.
     pub(crate) fn add_timer(&mut self, fire: impl FnMut() + Send + 'static) -> oneloop::Result<()> {
         let Some(reactor) = self.reactor.upgrade() else {
-            return Ok(()); // Whoever made this has it.
+            return Ok(()); // Not reached: the caller has a handle of the reactor.
         };
         self.timer = Some(reactor.add_timer(fire)?);
         Ok(())
     }
 
-    /// Takes the timer, and what it owns, off the loop.
+    /// Takes the timer and everything that it owns off the loop.
     pub(crate) fn cancel_timer(&mut self) {
         if let (Some(id), Some(reactor)) = (self.timer.take(), self.reactor.upgrade()) {
-            // Unknown if the loop is closed.
+            // The id is unknown if the loop is closed.
             let _ = reactor.cancel_timer(id);
         }
     }
 
-    /// Whose sockets could not be watched, once.
+    /// Takes the handles whose sockets could not be watched.
     pub(crate) fn take_failed(&mut self) -> Vec<(*mut CURL, oneloop::Error)> {
         std::mem::take(&mut self.failed)
     }
@@ -84,7 +85,7 @@ impl Watches {
     fn set_timer(&mut self, delay: Duration) {
         if let (Some(id), Some(reactor)) = (self.timer, self.reactor.upgrade()) {
             let now = reactor.now();
-            // Unknown if the loop is closed.
+            // The id is unknown if the loop is closed.
             let _ = reactor.reset_timer(id, now.checked_add(delay).unwrap_or(now));
         }
     }
@@ -110,7 +111,7 @@ impl Watches {
             if reactor.update_handler(id, interest).is_ok() {
                 return;
             }
-            // Closed meanwhile, and another opened under its number.
+            // The socket was closed meanwhile, and another was opened under its number.
             let _ = reactor.remove_handler(id);
         }
         let driver = self.driver.clone();
@@ -120,7 +121,7 @@ impl Watches {
                 driver.enter(|multi| multi.action(socket, &events).map(drop));
             }
         };
-        // SAFETY: libcurl says so before it closes a socket, or right after.
+        // SAFETY: libcurl reports this before it closes a socket, or right after.
         match unsafe { reactor.add_raw_handler(socket, interest, Mode::Level, ready) } {
             Ok(id) => drop(self.handlers.insert(socket, id)),
             Err(error) => {
@@ -140,7 +141,7 @@ fn events(event: &Event) -> Events {
     events
 }
 
-/// libcurl wants to watch a socket for something else.
+/// Handles libcurl's request to watch a socket for another readiness.
 extern "C" fn socket_changed(
     easy: *mut CURL,
     socket: Socket,
@@ -148,13 +149,14 @@ extern "C" fn socket_changed(
     watches: *mut c_void,
     _: *mut c_void,
 ) -> c_int {
-    // SAFETY: what `install` gave to libcurl, which lives until the multi handle is gone.
+    // SAFETY: `install` gave this pointer to libcurl, and it lives until the multi handle is gone.
     let watches = unsafe { &*watches.cast::<Mutex<Watches>>() };
     lock(watches).set_socket(easy, socket, what);
     0
 }
 
-/// libcurl wants to be called after some time: after none in a turn of its own, never in here.
+/// Handles libcurl's request to be called after some time. A time of zero means a later turn, never a call
+/// inside this one.
 extern "C" fn timer_changed(_: *mut CURLM, milliseconds: c_long, watches: *mut c_void) -> c_int {
     // SAFETY: as above.
     let watches = unsafe { &*watches.cast::<Mutex<Watches>>() };

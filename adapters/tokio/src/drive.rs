@@ -15,28 +15,27 @@ use crate::park::Sleep;
 
 /// Drives `reactor` inside tokio until [`Reactor::stop`] is called.
 ///
-/// It ends on that or on an error. To end when nothing is left that could call back, use [`run`]. A
-/// `stop` that came before ends it at once.
+/// It ends only then or with an error. To end when nothing is left that could call back, use [`run`]. If
+/// `stop` was called before, it ends at once.
 ///
-/// Spawn the future, or await it beside others. If the reactor is a [`LocalReactor`](oneloop::LocalReactor),
-/// which is not `Send`, spawn it on a `LocalSet`. After the future was dropped, the reactor can be driven
-/// on, here or elsewhere. Callbacks run inside the runtime's context, so that they may spawn. They run
-/// outside its cooperative budget, so that tokio's channels work in them without limit.
+/// Spawn the future, or await it beside others. A [`LocalReactor`](oneloop::LocalReactor) is not `Send`, so
+/// spawn its future on a `LocalSet`. After the future was dropped, another driver can continue. Callbacks run
+/// inside the runtime's context, so that they may spawn. They run outside its cooperative budget, so that
+/// tokio's channels work in them without limit.
 ///
 /// The future may be polled in one runtime and then in another.
 ///
 /// # Hooks
 ///
-/// Hooks of the reactor ([`Reactor::add_hook`]) are asked after its turns, and tokio's tasks run after that.
-/// Build the runtime with [`before_park`](crate::before_park) if tasks use the library of a hook.
-/// Otherwise they have to call [`Reactor::wake`] after each use.
+/// The reactor asks its hooks ([`Reactor::add_hook`]) after its turns, and tokio's tasks run after that. If
+/// tasks use the library of a hook, build the runtime with [`before_park`](crate::before_park). Otherwise
+/// they must call [`Reactor::wake`] after each use.
 ///
 /// # Paused time
 ///
-/// `tokio::time::pause` has no influence on the timers of a reactor, which run on a clock of their own.
-/// While the reactor sleeps, paused time leaps to the next timer of tokio's, over those of the
-/// reactor. In a test, give the reactor a [`TestClock`](oneloop::TestClock) as well, and advance both
-/// by the same time:
+/// `tokio::time::pause` does not affect the timers of a reactor, which have their own clock. While the
+/// reactor sleeps, paused time jumps to tokio's next timer and skips those of the reactor. In a test, give
+/// the reactor a [`TestClock`](oneloop::TestClock) as well, and advance both by the same time:
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,14 +65,15 @@ use crate::park::Sleep;
 ///
 /// # Errors
 ///
-/// If something else drives the reactor already, if the reactor is [closed](Reactor::close), if the kernel
-/// fails, or if the future is polled outside a tokio runtime. The error has a [`oneloop::Error`]
-/// inside, and hence no code of its own. [`oneloop::Error::of`] finds it, with the call that failed and the
-/// system's code; there is an example.
+/// Returns an error if the reactor has another driver, if it is [closed](Reactor::close), if the kernel
+/// fails, or if the future is polled outside a tokio runtime. The error contains a [`oneloop::Error`] and
+/// therefore has no code of its own. [`oneloop::Error::of`] finds it, with the failed call and the system's
+/// code, and has an example.
 ///
 /// # Panics
 ///
-/// If a callback does; another `drive` goes on. And in a runtime without an I/O driver (`enable_io`).
+/// Panics if a callback does. Another `drive` can continue. Also panics in a runtime without an I/O driver
+/// (`enable_io`).
 pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     Drive {
         sleep: Sleep::new(reactor),
@@ -81,8 +81,8 @@ pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     }
 }
 
-/// Drives `reactor` inside tokio until nothing is left that could call back, as [`Reactor::run`] does, or
-/// until [`Reactor::stop`] is called. All else is as with [`drive`].
+/// Drives `reactor` inside tokio until nothing is left that could call back, like [`Reactor::run`], or until
+/// [`Reactor::stop`] is called. Everything else is as with [`drive`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -99,11 +99,11 @@ pub fn drive<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
 ///
 /// # Errors
 ///
-/// As [`drive`].
+/// Returns an error in the same cases as [`drive`].
 ///
 /// # Panics
 ///
-/// As [`drive`].
+/// Panics in the same cases as [`drive`].
 pub fn run<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     Drive {
         sleep: Sleep::new(reactor),
@@ -111,7 +111,7 @@ pub fn run<M: Threading>(reactor: &Reactor<M>) -> Drive<M> {
     }
 }
 
-/// The future that [`drive`] and [`run`] make.
+/// The future that [`drive`] and [`run`] return.
 #[must_use = "a reactor is driven only while this is polled"]
 pub struct Drive<M: Threading> {
     sleep: Sleep<M>,
@@ -148,8 +148,8 @@ impl<M: Threading> Watch<M> for Watched<M> {
 
     fn new(descriptor: Descriptor<M>) -> Result<Watched<M>> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        // The descriptor owns a handle of the reactor. It stays open, and means the same file while it is
-        // watched. (The function that says so by being unsafe would need tokio 1.53.3.)
+        // The descriptor owns a handle of the reactor, so it stays open. It means the same file while it is
+        // watched. (The unsafe function that states this would need tokio 1.53.3.)
         #[allow(deprecated)]
         let fd = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
         Ok(Watched {

@@ -6,12 +6,13 @@ use pin_project::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-/// tokio's [`AsyncRead`] and [`AsyncWrite`] over those of futures-io, such as
-/// [`oneloop::futures::Async`] has them: what is written for tokio's traits, hyper among it, then
-/// runs on a oneloop reactor, whoever drives that and without a tokio runtime.
+/// tokio's [`AsyncRead`] and [`AsyncWrite`] over those of futures-io, which [`oneloop::futures::Async`] has.
+/// Code for tokio's traits, such as hyper, then runs on a oneloop reactor, with any driver and without a
+/// tokio runtime.
 ///
-/// In a task of tokio, each read and write takes from the task's cooperative budget, as tokio's own
-/// sockets do. A connection that always has something to read thus leaves the other tasks their turn.
+/// In a task of tokio, each read and write counts against the task's cooperative budget, like those of
+/// tokio's own sockets. A connection that always has something to read therefore does not starve the other
+/// tasks.
 ///
 /// ```
 /// use oneloop::{Reactor, futures::Async};
@@ -46,17 +47,17 @@ impl<T> Io<T> {
         Io { inner }
     }
 
-    /// Borrows the stream that is inside.
+    /// Borrows the stream inside.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// Borrows the stream that is inside, to change it.
+    /// Borrows the stream inside mutably.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// Gives back the stream that is inside. An `Io` keeps no bytes of its own, so that nothing is lost.
+    /// Returns the stream inside. An `Io` keeps no bytes of its own, so nothing is lost.
     ///
     /// ```
     /// use oneloop::{Reactor, futures::Async};
@@ -108,7 +109,7 @@ impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
         })
     }
 
-    /// What does not write several buffers at once writes the first, and is asked again.
+    /// A stream that cannot write several buffers at once writes the first, and is called again.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -122,8 +123,8 @@ impl<T: futures_io::AsyncWrite> AsyncWrite for Io<T> {
     }
 }
 
-/// Polls if the task has budget left, and takes from it unless that is pending. Outside of tokio's
-/// tasks there is no limit but what is inside has, as an `Async` does.
+/// Polls if the task has budget left, and counts the poll unless it is pending. Outside of tokio's tasks,
+/// only the stream inside has a limit, such as that of an `Async`.
 fn within_budget<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,

@@ -1,5 +1,5 @@
-//! Drives a [`oneloop`] reactor inside tokio ([`drive`], [`run`]), and gives what is written for tokio's
-//! traits sockets of a oneloop reactor ([`Io`]).
+//! Drives a [`oneloop`] reactor inside tokio ([`drive`], [`run`]), and lets code for tokio's traits use
+//! sockets of a oneloop reactor ([`Io`]).
 //!
 //! ```
 //! use oneloop::Reactor;

@@ -6,19 +6,18 @@ use std::task::{Context, Poll};
 
 use oneloop::{Reactor, Threading};
 
-/// Not on this system: its poller is no descriptor that tokio could watch. The future ends with an
-/// error of the kind [`Unsupported`](io::ErrorKind::Unsupported). [`Reactor::run`] drives, on a thread
-/// of its own.
+/// Returns a future that ends with an error of the kind [`Unsupported`](io::ErrorKind::Unsupported). On this
+/// system, the poller is no descriptor that tokio could watch. Use [`Reactor::run`] on a thread of its own.
 pub fn drive<M: Threading>(_: &Reactor<M>) -> Drive<M> {
     Drive(PhantomData)
 }
 
-/// Not on this system, as [`drive`].
+/// Returns a future that ends with an error, like [`drive`].
 pub fn run<M: Threading>(_: &Reactor<M>) -> Drive<M> {
     Drive(PhantomData)
 }
 
-/// The future that [`drive`] and [`run`] make.
+/// The future that [`drive`] and [`run`] return.
 #[must_use = "a reactor is driven only while this is polled"]
 #[derive(Debug)]
 pub struct Drive<M: Threading>(PhantomData<M>);

@@ -1,4 +1,4 @@
-//! Hooks are asked once more before a thread of tokio's parks: tasks have run since the last turn.
+//! Asks hooks once more before one of tokio's threads parks, because tasks have run since the last turn.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oneloop::{Error, ErrorKind, Reactor, Threading, WeakReactor};
 
-/// Asks the hooks of the reactors that are driven on this thread once more. Give it to
+/// Asks the hooks of the reactors that are driven on this thread once more. Pass it to
 /// [`Builder::on_thread_park`](tokio::runtime::Builder::on_thread_park).
 ///
-/// A hook ([`Reactor::add_hook`]) is asked after each turn of its reactor. A task that runs after that, and
-/// sends on a socket of ZeroMQ's, makes an xcb request or starts a call of sd-bus', leaves work that no
-/// descriptor shows. With this function the hook is asked again before the thread sleeps, and so sees it.
+/// The loop asks a hook ([`Reactor::add_hook`]) after each turn. A task that runs later may leave work that
+/// no descriptor shows: it sends on a ZeroMQ socket, makes an xcb request, or starts an sd-bus call. With
+/// this function, the hook is asked again before the thread sleeps, and sees the work.
 ///
-/// It works for tasks on the thread on which [`drive`](crate::drive) was polled last. Elsewhere the
-/// task has to call [`Reactor::wake`]: on another worker of a multi-threaded runtime, and on a thread that is
-/// no worker, such as the one in its `block_on`.
+/// It works for tasks on the thread on which [`drive`](crate::drive) was last polled. Tasks elsewhere must
+/// call [`Reactor::wake`]. Examples are another worker of a multi-threaded runtime, and a thread that is no
+/// worker, such as the one in its `block_on`.
 ///
 /// ```
 /// use oneloop::Reactor;
@@ -50,35 +50,36 @@ use oneloop::{Error, ErrorKind, Reactor, Threading, WeakReactor};
 /// # }
 /// ```
 pub fn before_park() {
-    // Not while the thread ends.
+    // A thread that is ending asks no hooks.
     let _ = HERE.try_with(Here::ask);
 }
 
-/// Whether [`before_park`] was called on this thread, as it is each time before a worker sleeps. If not,
-/// and the worker has slept already, the runtime was built without it, or this thread is no worker.
+/// Returns true if [`before_park`] was called on this thread, as it is each time before a worker sleeps. If
+/// it was not, although the worker has slept already, the runtime was built without it, or this thread is no
+/// worker.
 pub fn is_asked_before_park() -> bool {
     HERE.try_with(|here| here.parks.get()).unwrap_or(false)
 }
 
-/// A reactor whose drive sleeps, as the thread knows it that parks.
+/// A reactor whose drive sleeps, as the parking thread knows it.
 struct Sleeper<M: Threading> {
     reactor: WeakReactor<M>,
-    /// The thread on which the drive was polled last. None if it is gone.
+    /// The thread on which the drive was last polled. `GONE` if there is none.
     thread: AtomicU64,
     has_failed: AtomicBool,
     failure: Mutex<Option<Failure>>,
 }
 
-/// A drive's hold on its sleeper.
+/// A drive's handle of its sleeper.
 pub(crate) struct Sleep<M: Threading>(Arc<Sleeper<M>>);
 
-/// Why the hooks could not be asked. Whoever polls the drive is told.
+/// The reason why the hooks could not be asked. The drive returns it when it is polled.
 enum Failure {
     Error(Error),
     Panic(Box<dyn Any + Send>),
 }
 
-/// No thread.
+/// Stands for no thread.
 const GONE: u64 = 0;
 
 impl<M: Threading> Sleep<M> {
@@ -91,7 +92,7 @@ impl<M: Threading> Sleep<M> {
         }))
     }
 
-    /// The drive goes to sleep on this thread.
+    /// Notes that the drive goes to sleep on this thread.
     pub(crate) fn begin(&self) {
         let sleeper = &self.0;
         let _ = HERE.try_with(|here| {
@@ -102,7 +103,8 @@ impl<M: Threading> Sleep<M> {
         });
     }
 
-    /// The drive is polled again. An error, or a panic, if a hook that was asked meanwhile failed.
+    /// Notes that the drive is polled again. Returns an error, or panics, if a hook failed that was asked
+    /// meanwhile.
     pub(crate) fn end(&self) -> Result<(), Error> {
         if !self.0.has_failed.swap(false, Ordering::Acquire) {
             return Ok(());
@@ -127,7 +129,7 @@ impl<M: Threading> Sleeper<M> {
     }
 }
 
-/// Of reactors of both kinds.
+/// A sleeper of either kind of reactor.
 trait Ask {
     fn is_on(&self, thread: u64) -> bool;
     fn ask(&self);
@@ -142,10 +144,10 @@ impl<M: Threading> Ask for Sleeper<M> {
         let Some(reactor) = self.reactor.upgrade() else {
             return;
         };
-        // A panic that came through here would take one of tokio's workers with it.
+        // A panic that passed through here would take down one of tokio's workers.
         let failure = match catch_unwind(AssertUnwindSafe(|| reactor.ask_hooks())) {
             Ok(Ok(())) => return,
-            // That ends the drive without an error.
+            // A stop ends the drive without an error.
             Ok(Err(error)) if error.kind() == ErrorKind::Closed => return,
             Ok(Err(error)) => Failure::Error(error),
             Err(panic) => Failure::Panic(panic),
@@ -156,10 +158,10 @@ impl<M: Threading> Ask for Sleeper<M> {
     }
 }
 
-/// What a thread knows.
+/// The state of a thread.
 struct Here {
     thread: u64,
-    /// It calls `before_park`.
+    /// True if the thread calls `before_park`.
     parks: Cell<bool>,
     sleepers: RefCell<Vec<Arc<dyn Ask>>>,
 }
@@ -180,7 +182,7 @@ impl Here {
         let mut sleepers = self.sleepers.borrow_mut();
         if sleepers.len() == sleepers.capacity() {
             sleepers.retain(|sleeper| sleeper.is_on(self.thread));
-            // Some may have been here before.
+            // Some of the sleepers may be in the list already.
             sleepers.sort_by_key(|sleeper| Arc::as_ptr(sleeper).cast::<()>());
             sleepers.dedup_by(|one, other| Arc::ptr_eq(one, other));
         }
