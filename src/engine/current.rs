@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
 
-use super::Core;
+use super::core::Core;
 
 #[cfg(not(loom))]
 thread_local! {

@@ -7,8 +7,7 @@
 use std::mem;
 use std::sync::{Arc, TryLockError};
 
-use super::kept::Kept;
-use super::{Core, State, handlers, hooks, timers};
+use super::core::Core;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -35,6 +34,24 @@ impl Core {
         }
     }
 
+    /// Drops all that is registered.
+    pub(crate) fn close(&self) {
+        // Twice is once; and a child must not take the parent's handlers out of the kernel's set.
+        let Ok(mut state) = self.enter("close") else {
+            return;
+        };
+        state.closed = true;
+        let handlers = state.handlers.clear(&self.poller);
+        let timers = mem::take(&mut state.timers);
+        let hooks = mem::take(&mut state.hooks);
+        let kept = mem::take(&mut state.kept);
+        drop(state);
+        self.inbox.stop();
+        let observers = self.observers.clear();
+        // The values last, since the others may use them in their drop.
+        drop((handlers, timers, hooks, self.inbox.close(), observers, kept));
+    }
+
     /// Drops all that is registered. Callers from in there are told that the loop is closed.
     ///
     /// The kernel is told nothing. It forgets the descriptors when they or the poller are closed.
@@ -59,18 +76,6 @@ impl Core {
             mem::forget(self.clone());
         }
         drop((registered, left_over, posts));
-    }
-}
-
-type Registered = (handlers::Handlers, timers::Timers, hooks::Hooks, Kept);
-
-impl State {
-    fn take_registered(&mut self) -> Registered {
-        let handlers = self.handlers.take();
-        let timers = mem::take(&mut self.timers);
-        let hooks = mem::take(&mut self.hooks);
-        // The values last, since the others may use them in their drop.
-        (handlers, timers, hooks, mem::take(&mut self.kept))
     }
 }
 

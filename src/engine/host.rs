@@ -1,70 +1,25 @@
-//! A host's claim on the loop, and the steps it is told to take.
-//!
-//! A rebuild puts another set under the number of the loop's descriptor. Whatever watches the old set
-//! would be deaf after that. So a claim knows whether its host watches: while it does, no one rebuilds,
-//! and the host is told to stop watching first.
+//! The steps that a host is told to take.
 
 use std::sync::Arc;
 use std::{io, mem};
 
-use super::turn::Driver;
-use super::{Core, NO_WAIT, State};
+use super::claim::{Claim, Stage};
+use super::core::Core;
+use super::deadline::NO_WAIT;
+use super::driver::Driver;
+use super::state::State;
 use crate::error::{Cause, failed};
 use crate::poller::PollSet;
-use crate::sync::atomic::Ordering;
 use crate::{Error, Result, Step, Turn};
 
-/// A host that drives, from turn to turn.
-pub(super) struct Claim {
-    /// For error messages.
-    pub(super) name: &'static str,
-    /// It ends when nothing is left that could call back.
-    pub(super) exits_when_empty: bool,
-    stage: Stage,
-    /// The primary set is stale, and is rebuilt once the host watches no more.
-    needs_rebuild: bool,
-}
-
-/// How far the host has come with what it was told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// It does not watch the descriptor.
-    Unwatched,
-    /// It watches, or was told to.
-    Watching,
-    /// It was told to stop watching, and has done so by the time it comes back. If `ends`, it is told that
-    /// it is done.
-    ToldToUnwatch { ends: bool },
-}
-
-impl Claim {
-    pub(super) fn new(name: &'static str) -> Claim {
-        Claim {
-            name,
-            exits_when_empty: false,
-            stage: Stage::Unwatched,
-            needs_rebuild: false,
-        }
-    }
-
-    /// Whether the descriptor must keep its meaning now.
-    pub(super) fn watches(&self) -> bool {
-        self.stage != Stage::Unwatched
-    }
-
-    pub(super) fn ask_for_rebuild(&mut self) {
-        self.needs_rebuild = true;
-    }
-}
-
-/// What a host's turns came to.
+/// Result of a host's turns.
 #[derive(Debug)]
 pub(crate) struct Turns {
     pub(crate) called: usize,
     pub(crate) next: Next,
 }
 
-/// What a host is to do after its turns.
+/// Next action of a host after its turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// End: `stop` was called, or nothing is left.
@@ -82,7 +37,7 @@ pub(crate) enum Next {
 
 impl Core {
     pub(crate) fn claim_host(self: &Arc<Self>, name: &'static str) -> Result<()> {
-        // Fails if somebody is in the middle of driving, or is a host already.
+        // Fails if a driver is at work, or there is a host already.
         let driving = self.drive("host", None)?;
         self.state().host = Some(Claim::new(name));
         drop(driving);
@@ -90,8 +45,8 @@ impl Core {
     }
 
     pub(crate) fn release_host(&self) {
-        self.watched.store(false, Ordering::SeqCst);
         if let Some(mut state) = self.try_state() {
+            state.sleep.is_watched = false;
             state.host = None;
         }
     }
@@ -229,15 +184,6 @@ impl Driver<'_> {
         if host.is_some_and(|host| mem::take(&mut host.needs_rebuild)) {
             let poller = &self.core.poller;
             let _ = state.handlers.rebuild_set(poller, PollSet::Primary);
-        }
-    }
-
-    /// An error if the loop was closed meanwhile, which ends all drivers alike.
-    pub(super) fn check_open(&self) -> Result<()> {
-        let closed = !self.core.inbox.is_forked() && self.core.state().closed;
-        match closed {
-            true => Err(Error::new(self.call, Cause::Closed)),
-            false => Ok(()),
         }
     }
 }

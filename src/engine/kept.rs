@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::Core;
+use super::core::Core;
 use crate::id::Key;
 use crate::{Error, Result};
 

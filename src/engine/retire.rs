@@ -2,7 +2,8 @@
 
 use std::panic::Location;
 
-use super::{Core, State, known};
+use super::core::{Core, known};
+use super::state::State;
 use crate::id::Key;
 use crate::{PostId, Priority, Result};
 

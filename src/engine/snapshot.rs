@@ -1,16 +1,21 @@
 //! Snapshots. What is there is copied under the lock, some at a time, so that the loop goes on meanwhile.
 
 use std::ops::Range;
+use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
+use super::core::Core;
+use super::deadline::NEVER;
 use super::details::Details;
 use super::handlers::{Descriptor, Handler, Limit, ReadySource};
 use super::hooks::Hook;
+use super::state::State;
 use super::timers::Entry;
-use super::{Core, NEVER, State};
+#[cfg(all(feature = "futures", feature = "tracing"))]
+use crate::sync::atomic::Ordering;
 use crate::{
-    DriverInfo, HandlerId, HandlerInfo, HookId, HookInfo, Priority, RateLimit, ReadinessBy, Result,
-    Snapshot, TimerId, TimerInfo,
+    DriverInfo, HandlerId, HandlerInfo, HookId, HookInfo, Mode, Priority, RateLimit, ReadinessBy,
+    Result, Snapshot, Stats, TimerId, TimerInfo,
 };
 
 /// For so many the lock is held at a time.
@@ -66,6 +71,44 @@ impl Core {
             hooks,
             posts,
         })
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let Some(state) = self.try_state() else {
+            return Stats::default();
+        };
+        let kernel_changes = self.poller.changes();
+        let [level, edge, oneshot] =
+            [Mode::Level, Mode::Edge, Mode::Oneshot].map(|mode| state.handlers.len(mode));
+        Stats {
+            kernel_changes,
+            kernel_changes_saved: state.handlers.changes().saturating_sub(kernel_changes),
+            handlers: level + edge + oneshot,
+            level_handlers: level,
+            edge_handlers: edge,
+            oneshot_handlers: oneshot,
+            pending_timers: state.timers.len(),
+            pending_posts: self.inbox.waiting(),
+            longest_callback: self.observers.longest(),
+            ..state.stats.clone()
+        }
+    }
+
+    /// Something is left that could ever call back.
+    pub(crate) fn is_alive(&self) -> bool {
+        let Some(state) = self.try_state() else {
+            return false;
+        };
+        if state.can_call() || self.inbox.waiting() > 0 {
+            return true;
+        }
+        drop(state);
+        match self.turn_state.try_lock() {
+            Ok(turn_state) => turn_state.has_calls_left(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().has_calls_left(),
+            // What a turn has taken up is called by that turn.
+            Err(TryLockError::WouldBlock) => false,
+        }
     }
 
     /// None for a deadline that never comes.
@@ -134,6 +177,25 @@ impl Core {
             time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),
             last_called: detail.and_then(|detail| detail.last_called),
         }
+    }
+
+    /// A future is about to wait for a loop that may never turn.
+    #[cfg(all(feature = "futures", feature = "tracing"))]
+    pub(crate) fn warn_if_not_driven(&self) {
+        let expected = self.expected_drives.load(Ordering::Relaxed) > 0;
+        if !expected && !self.is_driven() && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "oneloop",
+                "a future waits on a loop that nobody drives: it will wait until somebody does"
+            );
+        }
+    }
+
+    /// A driver is at work, or a host has a claim.
+    #[cfg(all(feature = "futures", feature = "tracing"))]
+    fn is_driven(&self) -> bool {
+        let state = self.try_state();
+        state.is_some_and(|state| state.driver.is_some() || state.host.is_some())
     }
 
     /// Has `copy` copy what is in some places after the others, with the lock, until there are no more.

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use slab::Slab;
 
-use super::NEVER;
+use super::deadline::NEVER;
 use super::heap::{self, Heap};
 use crate::Action;
 use crate::id::{Key, Serial};

@@ -1,0 +1,370 @@
+//! The second half of a turn: calling hooks, handlers, timers and posts.
+
+use std::mem;
+use std::panic::Location;
+
+use super::deadline::NEVER;
+use super::driver::Driver;
+use super::handlers::{self, Outcome};
+use super::hooks::Hook;
+use super::inbox::Post;
+use super::observe::{self, Observed};
+use super::state::{State, StateGuard};
+use super::timers;
+use super::turn_state::{Cut, TurnState};
+use crate::id::Key;
+use crate::os;
+use crate::outcome::Failure;
+use crate::poller::BATCH;
+use crate::{
+    Action, CallbackKind, FailedCallback, HandlerId, HookId, Id, Priority, Result, TimerId, Turn,
+};
+
+impl<'c> Driver<'c> {
+    /// Check hooks, and urgent posts.
+    #[inline(never)]
+    pub(super) fn call_first(
+        &mut self,
+        mut state: StateGuard<'c>,
+        turn: &mut Turn,
+        cut: Option<Cut>,
+    ) -> Result<StateGuard<'c>> {
+        if cut.is_none() && !state.hooks.is_empty() {
+            state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
+        }
+        let (inbox, most) = (&self.core.inbox, self.most);
+        let TurnState { posts, left, .. } = &mut *self.turn_state;
+        let urgent = &mut posts[Priority::High as usize];
+        match cut {
+            None if inbox.take_urgent(urgent) => *left = urgent.len(),
+            Some(Cut::Urgent) => inbox.take_first(Priority::High, most.min(*left), urgent),
+            _ => return Ok(state),
+        }
+        self.call_posts(state, turn, Cut::Urgent, Priority::High)
+    }
+
+    pub(super) fn call_handlers(
+        &mut self,
+        mut state: StateGuard<'c>,
+        turn: &mut Turn,
+    ) -> Result<StateGuard<'c>> {
+        let core = self.core;
+        // What one wait fetches is bounded already.
+        let end = turn.called.saturating_add(self.most.max(BATCH));
+        while let Some(key) = core.unless_stopped(|| self.turn_state.batch.next()) {
+            let poller = &core.poller;
+            let Some(call) = state.handlers.start(poller, key, &core.clock) else {
+                continue;
+            };
+            let handlers::Call {
+                mut callback,
+                event,
+                location,
+            } = call;
+            state.stats.handler_calls += 1;
+            let (kind, id) = (CallbackKind::Handler, HandlerId(key).into());
+            let mut observed = core.observers.begin(kind, id, location, &state.details);
+            drop(state);
+            turn.called += 1;
+            let guard = OnPanic(|| drop(core.remove_handler(key)));
+            let outcome = observe::call(&mut observed, || callback(event));
+            mem::forget(guard);
+            state = self.state()?;
+            let mut failed = None;
+            let action = match outcome {
+                Outcome::Done(action) => action,
+                Outcome::Replaced(action, fd) => {
+                    state.handlers.follow(poller, key, fd);
+                    action
+                }
+                Outcome::Failed(error) => {
+                    failed = Some(self.failed_handler(&mut state, key, location, error));
+                    Action::Remove
+                }
+            };
+            let dead = state.handlers.finish(poller, key, callback, action);
+            if dead.is_some() | observed.is_some() {
+                state = self.after_call(state, dead, observed, failed)?;
+            }
+            if turn.called >= end && self.turn_state.has_left_overs() {
+                self.turn_state.cut = Some(Cut::Handlers);
+                break;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Timers, then posts.
+    #[inline(never)]
+    pub(super) fn call_last(
+        &mut self,
+        mut state: StateGuard<'c>,
+        turn: &mut Turn,
+        cut: Option<Cut>,
+        quiet: bool,
+        limit: u64,
+    ) -> Result<StateGuard<'c>> {
+        if quiet && turn.called == 0 && !self.has_work(&state) {
+            self.advance_clock(limit.min(state.next_deadline()));
+        }
+        if !self.is_cut() && cut != Some(Cut::Posts) {
+            if cut != Some(Cut::Timers) && state.next_deadline() != NEVER {
+                let now = self.core.clock.now();
+                state.timers.take_due(now);
+                let poller = &self.core.poller;
+                state.handlers.release_due(poller, now);
+            }
+            state = self.call_due(state, turn)?;
+        }
+        if !self.is_cut() {
+            state = self.call_posted(state, turn, cut)?;
+        }
+        // Also beside events that concern nobody, which may come again and again.
+        if cut.is_none() && turn.called == 0 && !self.is_busy(&state) {
+            self.turn_state.left = 1;
+            state = self.call_posts(state, turn, Cut::Posts, Priority::Idle)?;
+        }
+        Ok(state)
+    }
+
+    /// The timers that were taken as due.
+    fn call_due(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
+        let core = self.core;
+        let end = turn.called.saturating_add(self.most);
+        while let Some(key) = core.unless_stopped(|| state.timers.pop_due()) {
+            if let Some(time) = state.timers.system_time(key) {
+                // The two clocks may disagree by a little, or the one has just been set.
+                if core.clock.system() < time {
+                    // It alone: whoever else is due by that clock stays so.
+                    let deadline = core.clock.later_deadline_of(time);
+                    state.timers.reset(key, deadline, Some(time));
+                    continue;
+                }
+            }
+            let Some(timers::Call {
+                mut callback,
+                location,
+            }) = state.timers.start(key)
+            else {
+                continue;
+            };
+            state.stats.timer_calls += 1;
+            let (kind, id) = (CallbackKind::Timer, TimerId(key).into());
+            let mut observed = core.observers.begin(kind, id, location, &state.details);
+            drop(state);
+            turn.called += 1;
+            let guard = OnPanic(|| drop(core.cancel_timer(key)));
+            let result = observe::call(&mut observed, &mut callback);
+            mem::forget(guard);
+            state = self.state()?;
+            let (action, failed) = match result {
+                Ok(action) => (action, None),
+                Err(error) => (
+                    Action::Remove,
+                    Some(Box::new(FailedCallback {
+                        kind: CallbackKind::Timer,
+                        id: TimerId(key).into(),
+                        name: state.details.name(TimerId(key).into()).cloned(),
+                        fd: None,
+                        location,
+                        error,
+                    })),
+                ),
+            };
+            let now = || core.clock.now();
+            let dead = state.timers.finish(key, callback, action, now);
+            if dead.is_some() | observed.is_some() {
+                state = self.after_call(state, dead, observed, failed)?;
+            }
+            if turn.called >= end && state.timers.has_due() {
+                self.turn_state.cut = Some(Cut::Timers);
+                break;
+            }
+        }
+        Ok(state)
+    }
+
+    /// All that was posted when this phase began.
+    fn call_posted(
+        &mut self,
+        state: StateGuard<'c>,
+        turn: &mut Turn,
+        cut: Option<Cut>,
+    ) -> Result<StateGuard<'c>> {
+        let (inbox, most) = (&self.core.inbox, self.most);
+        let TurnState { posts, left, .. } = &mut *self.turn_state;
+        let normal = Priority::Normal as usize;
+        if cut == Some(Cut::Posts) {
+            inbox.take_first(Priority::Normal, most.min(*left), &mut posts[normal]);
+        } else if inbox.take(posts) {
+            *left = posts[normal].len();
+        } else {
+            return Ok(state);
+        }
+        self.call_posts(state, turn, Cut::Posts, Priority::Normal)
+    }
+
+    /// Calls the posts of a priority that are left in this phase.
+    #[inline(never)]
+    fn call_posts(
+        &mut self,
+        state: StateGuard<'c>,
+        turn: &mut Turn,
+        phase: Cut,
+        priority: Priority,
+    ) -> Result<StateGuard<'c>> {
+        let core = self.core;
+        let now = self.most.min(self.turn_state.left);
+        if now == 0 || self.turn_state.posts[priority as usize].is_empty() {
+            return Ok(state);
+        }
+        drop(state);
+        let (inbox, observers) = (&core.inbox, &core.observers);
+        let mut next = inbox.begun(priority as usize);
+        let (mut taken, mut cancelled) = (0, 0);
+        while taken < now {
+            // Both are looked for at once, before each post.
+            let is_interfered = inbox.is_interfered();
+            if is_interfered && inbox.is_stopped() || inbox.is_forked() {
+                break;
+            }
+            let posts = &mut self.turn_state.posts[priority as usize];
+            let Some(post) = posts.pop_front() else {
+                break;
+            };
+            taken += 1;
+            let id = next;
+            next = id.plus(1);
+            inbox.begin(priority, id);
+            if is_interfered && inbox.take_cancelled(id) {
+                cancelled += 1;
+                continue;
+            }
+            turn.called += 1;
+            let Post { callback, location } = post;
+            let mut observed = observers.begin_post(id, location);
+            let result = observe::call(&mut observed, callback);
+            let run = observed.as_ref().map(Observed::run);
+            if let Some(run) = run.filter(|run| observers.wants(run)) {
+                observers.report(run);
+            }
+            if let Err(error) = result {
+                observers.fail(&FailedCallback {
+                    kind: CallbackKind::Post,
+                    id: id.into(),
+                    name: None,
+                    fd: None,
+                    location,
+                    error,
+                });
+            }
+        }
+        let mut state = self.state()?;
+        state.stats.post_calls += (taken - cancelled) as u64;
+        self.turn_state.left -= taken;
+        // If it was stopped, the left-overs are for the next turn.
+        if taken == now && self.turn_state.left > 0 {
+            self.turn_state.cut = Some(phase);
+        }
+        Ok(state)
+    }
+
+    /// Calls one of the two callbacks of each hook.
+    pub(super) fn call_hooks<C>(
+        &self,
+        mut state: StateGuard<'c>,
+        which: fn(&mut Hook) -> &mut Option<C>,
+        mut call: impl FnMut(&mut C),
+    ) -> Result<StateGuard<'c>> {
+        let core = self.core;
+        // Those who are there now: what a hook adds waits for the next time.
+        let (mut next, last) = (state.hooks.first(), state.hooks.last());
+        while let Some(key) = next {
+            next = state.hooks.after(key, last);
+            let Some(hook) = state.hooks.get(key) else {
+                continue;
+            };
+            let location = hook.location;
+            let Some(mut callback) = which(hook).take() else {
+                continue;
+            };
+            hook.calls += 1;
+            let (kind, id) = (CallbackKind::Hook, HookId(key).into());
+            let mut observed = core.observers.begin(kind, id, location, &state.details);
+            drop(state);
+            let guard = OnPanic(|| drop(core.remove_hook(key)));
+            observe::call(&mut observed, || call(&mut callback));
+            mem::forget(guard);
+            state = self.state()?;
+            let mut dead = Some(callback);
+            if let Some(hook) = state.hooks.get(key) {
+                *which(hook) = dead.take();
+            }
+            if dead.is_some() | observed.is_some() {
+                state = self.after_call(state, dead, observed, None)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Drops a callback that was removed, tells the observers of the call, and reports an error.
+    #[cold]
+    #[inline(never)]
+    fn after_call<T>(
+        &self,
+        mut state: StateGuard<'c>,
+        dead: Option<T>,
+        observed: Option<Observed>,
+        failed: Option<Box<FailedCallback>>,
+    ) -> Result<StateGuard<'c>> {
+        let run = observed.as_ref().map(Observed::run);
+        if let Some(run) = run {
+            if let Some(detail) = state.detail(run.id) {
+                detail.add(run);
+            }
+        }
+        let run = run.filter(|run| self.core.observers.wants(run));
+        if dead.is_none() && run.is_none() && failed.is_none() {
+            return Ok(state);
+        }
+        drop(state);
+        drop(dead);
+        if let Some(run) = run {
+            self.core.observers.report(run);
+        }
+        if let Some(failed) = failed {
+            self.core.observers.fail(&failed);
+        }
+        self.state()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn failed_handler(
+        &self,
+        state: &mut State,
+        key: Key,
+        location: &'static Location<'static>,
+        error: Failure,
+    ) -> Box<FailedCallback> {
+        let fd = state.handlers.fd_of(key);
+        let id = Id::Handler(HandlerId(key));
+        Box::new(FailedCallback {
+            kind: CallbackKind::Handler,
+            id,
+            name: state.details.name(id).cloned(),
+            fd: fd.filter(|&fd| fd != os::NO_FD),
+            location,
+            error,
+        })
+    }
+}
+
+/// Runs when a callback unwinds.
+struct OnPanic<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

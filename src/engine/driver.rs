@@ -1,0 +1,125 @@
+//! The right to drive, and the loop as seen by the driver.
+
+use std::time::Duration;
+
+use super::core::Core;
+use super::current::Entered;
+use super::deadline::{NEVER, NO_WAIT};
+use super::sleep::Phase;
+use super::state::{State, StateGuard};
+use super::turn_state::TurnState;
+use crate::error::Cause;
+use crate::sync::MutexGuard;
+use crate::{Error, Result};
+
+/// The right to drive.
+pub(crate) struct Driver<'a> {
+    pub(super) core: &'a Core,
+    pub(super) _entered: Entered<'a>,
+    pub(super) turn_state: MutexGuard<'a, TurnState>,
+    /// The loop is left as its host must find it.
+    pub(super) resting: bool,
+    /// Name of the call that drives.
+    pub(super) call: &'static str,
+    /// Real time to wait while a test's clock stands still.
+    pub(super) real_timeout: Option<Duration>,
+    /// It does not wait when nothing is left that could call back.
+    pub(super) exits_when_empty: bool,
+    /// The loop's own wait drives: there is no host to tell anything.
+    pub(super) built_in: bool,
+    /// Number of callbacks of a phase after which the turn is broken off, so that a host's own tasks get their
+    /// share.
+    pub(super) most: usize,
+}
+
+impl<'c> Driver<'c> {
+    /// Takes the state again, after user code. If that has forked, the child has to leave everything
+    /// alone: the kernel's sets are the parent's, and a thread which is not here may have the lock.
+    pub(super) fn state(&self) -> Result<StateGuard<'c>> {
+        match self.core.inbox.is_forked() {
+            true => Err(Error::new(self.call, Cause::Forked)),
+            false => Ok(self.core.state()),
+        }
+    }
+
+    /// Whether something is left that could ever call back.
+    pub(super) fn is_alive(&self, state: &State) -> bool {
+        // Not `has_work`: a handler that is to be called next may have been taken out of the count.
+        state.can_call()
+            || self.turn_state.has_calls_left()
+            || self.core.inbox.has_posts()
+            || self.core.inbox.is_stopped()
+    }
+
+    /// Whether there is something to call without waiting.
+    pub(super) fn has_work(&self, state: &State) -> bool {
+        self.turn_state.has_idle() | self.is_busy(state)
+    }
+
+    /// Whether there is something to call without waiting, idle posts apart.
+    pub(super) fn is_busy(&self, state: &State) -> bool {
+        let signalled = self.core.inbox.is_signalled();
+        signalled | state.handlers.has_next() | self.turn_state.has_left_overs()
+    }
+
+    /// Timeout of a wait until a deadline.
+    #[inline]
+    pub(super) fn timeout(&self, until: u64) -> Option<Duration> {
+        let clock = &self.core.clock;
+        match until {
+            NO_WAIT => Some(Duration::ZERO),
+            NEVER => self.real_timeout,
+            _ => match clock.test() {
+                None => Some(clock.until(until)),
+                // It stands still: sleep until it is moved, unless that is enough already.
+                Some(test) if !test.is_eager() && clock.now() < until => self.real_timeout,
+                Some(_) => Some(Duration::ZERO),
+            },
+        }
+    }
+
+    /// Whether the turn is broken off. A later call goes on with it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.turn_state.cut.is_some()
+    }
+
+    /// Returns an error if the loop was closed meanwhile, which ends all drivers alike.
+    pub(super) fn check_open(&self) -> Result<()> {
+        let closed = !self.core.inbox.is_forked() && self.core.state().closed;
+        match closed {
+            true => Err(Error::new(self.call, Cause::Closed)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Driver<'_> {
+    /// Leaves the loop so that the next to drive, or a host that watches the descriptor, finds all
+    /// that is left to do: after an error, a stop and a panic, too.
+    fn drop(&mut self) {
+        let core = self.core;
+        // What is the parent's is left alone.
+        if core.inbox.is_forked() {
+            return;
+        }
+        let mut state = core.state();
+        state.driver = None;
+        if self.resting {
+            return;
+        }
+        let closed = core.inbox.put_back(self.turn_state.take_posts());
+        // A hook has to be asked before the loop sleeps.
+        let ask =
+            !state.hooks.is_empty() && state.sleep.prepared.is_none_or(|until| until == NO_WAIT);
+        let failed = state.handlers.tell_kernel(&core.poller);
+        let work = ask || failed || self.has_work(&state);
+        state.begin(Phase::Resting);
+        // The wake tells of a turn that was broken off, and costs less than to set the alarm.
+        let work = self.is_cut() || core.set_alarm(&mut state).is_err() || work;
+        drop(state);
+        if !core.inbox.fall_asleep() || work {
+            core.inbox.wake();
+        }
+        drop(closed);
+    }
+}

@@ -1,0 +1,270 @@
+//! Drivers: the right to drive, and the loop's own ways to do so.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, TryLockError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use super::core::Core;
+use super::current::Entered;
+use super::deadline::{NEVER, NO_WAIT};
+use super::driver::Driver;
+use super::inbox::Inbox;
+use super::sleep::Phase;
+use crate::error::Cause;
+use crate::host::Turn;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::{Error, ErrorKind, Result};
+
+/// How long a call inside a callback that wants to drive takes to fail.
+const NESTED: Duration = Duration::from_millis(1);
+
+const ASK_HOOKS: &str = "ask_hooks";
+
+impl Core {
+    /// The right to drive, until the result is dropped. `host`: who claimed the reactor before.
+    pub(crate) fn drive(
+        self: &Arc<Self>,
+        call: &'static str,
+        host: Option<&'static str>,
+    ) -> Result<Driver<'_>> {
+        let mut state = self.enter(call)?;
+        let driver = state.driver;
+        let is_here = || driver.is_some_and(|(_, thread)| thread == thread::current().id());
+        if let Some(claim) = state.host.as_ref().filter(|claim| host != Some(claim.name)) {
+            let by = format!("the host {}", claim.name);
+            drop(state);
+            return Err(driven(call, by, is_here()));
+        }
+        let turn_state = match self.turn_state.try_lock() {
+            Ok(turn_state) => turn_state,
+            // A callback panicked. What it left behind is whole: see `TurnState`.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let here = is_here();
+                if state.asks_hooks && !here {
+                    // A host has come from that thread to this, and will not have to wait for long.
+                    drop(state);
+                    drop(self.turn_state.lock());
+                    return self.drive(call, host);
+                }
+                let by = match driver {
+                    Some((by, _)) if here => {
+                        format!("{by}, one of whose callbacks this call comes from")
+                    }
+                    Some((by, _)) => format!("{by} on another thread"),
+                    None => "another thread".into(),
+                };
+                drop(state);
+                return Err(driven(call, by, here));
+            }
+        };
+        state.driver = Some((host.unwrap_or(call), thread::current().id()));
+        state.asks_hooks = call == ASK_HOOKS;
+        Ok(Driver {
+            core: self,
+            _entered: Entered::new(self),
+            turn_state,
+            resting: false,
+            call: host.unwrap_or(call),
+            real_timeout: None,
+            exits_when_empty: false,
+            built_in: false,
+            most: usize::MAX,
+        })
+    }
+
+    pub(crate) fn run(self: &Arc<Self>) -> Result<()> {
+        let mut driving = self.drive("run", None)?;
+        driving.exits_when_empty = true;
+        driving.built_in = true;
+        let mut state = self.state();
+        let mut turn = Turn::default();
+        while !turn.stopped && driving.is_alive(&state) {
+            state = driving.turn(state, NEVER, &mut turn)?;
+        }
+        // Before `driving`, whose drop takes the lock.
+        drop(state);
+        driving.check_open()
+    }
+
+    pub(crate) fn run_forever(self: &Arc<Self>) -> Result<()> {
+        let mut driving = self.drive("run_forever", None)?;
+        driving.built_in = true;
+        let mut state = self.state();
+        let mut turn = Turn::default();
+        while !turn.stopped {
+            state = driving.turn(state, NEVER, &mut turn)?;
+        }
+        drop(state);
+        driving.check_open()
+    }
+
+    pub(crate) fn turn(self: &Arc<Self>, timeout: Option<Duration>) -> Result<Turn> {
+        let mut driving = self.drive("turn", None)?;
+        let until = match timeout {
+            None => NEVER,
+            Some(Duration::ZERO) => NO_WAIT,
+            Some(timeout) if self.clock.test().is_none() => self.clock.deadline_in(timeout),
+            // Its time and that of the clock are not the same.
+            Some(timeout) => {
+                driving.real_timeout = Some(timeout);
+                NEVER
+            }
+        };
+        let mut turn = Turn::default();
+        drop(driving.turn(self.state(), until, &mut turn)?);
+        // Whoever calls this may sleep next, whatever it says.
+        let may_sleep = !turn.stopped && driving.rest()?;
+        turn.idle &= may_sleep;
+        driving.check_open()?;
+        Ok(turn)
+    }
+
+    pub(crate) fn block_on<F: Future>(self: &Arc<Self>, future: F) -> Result<F::Output> {
+        const CALL: &str = "block_on";
+        struct Woken(AtomicBool, Arc<Inbox>);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.wake_by_ref();
+            }
+            fn wake_by_ref(self: &Arc<Self>) {
+                if !self.0.swap(true, Ordering::SeqCst) {
+                    self.1.wake();
+                }
+            }
+        }
+
+        let mut driving = self.drive(CALL, None)?;
+        driving.built_in = true;
+        let woken = Arc::new(Woken(AtomicBool::new(true), self.inbox.clone()));
+        let waker = Waker::from(woken.clone());
+        let mut future = pin!(future);
+        let mut turn = Turn::default();
+        loop {
+            if woken.0.swap(false, Ordering::SeqCst) {
+                let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+                if let Poll::Ready(output) = polled {
+                    // A stop that came by now was for this call. Left over it would end the next one.
+                    self.inbox.take_stop();
+                    return Ok(output);
+                }
+            }
+            drop(driving.turn(driving.state()?, NEVER, &mut turn)?);
+            if turn.stopped {
+                driving.check_open()?;
+                return Err(Error::new(CALL, Cause::Stopped));
+            }
+        }
+    }
+
+    /// Asks the prepare hooks once more if the loop's host is about to sleep. If they, or anything else, want
+    /// a turn, the descriptor becomes readable.
+    pub(crate) fn ask_hooks(self: &Arc<Self>) -> Result<()> {
+        let state = self.enter(ASK_HOOKS)?;
+        let host = state.host.as_ref().map(|host| host.name);
+        let asks = !state.hooks.is_empty();
+        let asks = asks && state.sleep.phase == Phase::Resting;
+        drop(state);
+        if !asks {
+            return Ok(());
+        }
+        match self.drive(ASK_HOOKS, host) {
+            Ok(mut driving) => driving.rest().map(drop),
+            // Whoever drives asks before anybody sleeps.
+            Err(error) if error.kind() == ErrorKind::AlreadyDriven => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// `here`: by a callback on this thread.
+fn driven(call: &'static str, by: String, here: bool) -> Error {
+    // It may run the host's loop, as for a modal dialogue. The descriptor may be readable all the while, and
+    // that loop must not spin.
+    if here {
+        thread::sleep(NESTED);
+    }
+    Error::new(call, Cause::AlreadyDriven(by))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{Interest, Mode, Reactor, TestClock};
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// Posts to the loop if this is not dropped for long, so that a turn without end fails its test.
+    fn wake_after_long(reactor: &Reactor) -> Sender<()> {
+        let (sender, ended) = channel();
+        let reactor = reactor.downgrade();
+        thread::spawn(move || {
+            let waited = ended.recv_timeout(Duration::from_secs(10));
+            if waited == Err(RecvTimeoutError::Timeout) {
+                reactor.upgrade().unwrap().call_soon(|| {}).unwrap();
+            }
+        });
+        sender
+    }
+
+    #[test]
+    fn a_turn_waits_no_longer_than_its_timeout_for_a_later_timer() {
+        let reactor = Reactor::new().unwrap();
+        let later = Duration::from_secs(3600);
+        reactor.call_later(later, || {}).unwrap();
+        let _late = wake_after_long(&reactor);
+        let start = Instant::now();
+        assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 0);
+        assert!(start.elapsed() >= SHORT);
+    }
+
+    #[test]
+    fn a_turn_waits_for_its_timeout_by_the_real_clock() {
+        for clock in [TestClock::new(), TestClock::eager()] {
+            let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+            let _late = wake_after_long(&reactor);
+            let (start, shown) = (Instant::now(), clock.now());
+            assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 0);
+            assert!(start.elapsed() >= SHORT);
+            assert_eq!(clock.now(), shown);
+        }
+    }
+
+    #[test]
+    fn a_turn_sleeps_while_a_test_clock_has_not_come_to_a_timer() {
+        let clock = TestClock::new();
+        let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+        let later = Duration::from_secs(3600);
+        reactor.call_later(later, || {}).unwrap();
+        let start = Instant::now();
+        assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 0);
+        assert!(start.elapsed() >= SHORT);
+        clock.advance(later);
+        assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 1);
+    }
+
+    #[test]
+    fn a_turn_with_an_event_is_not_idle() {
+        let reactor = Reactor::new().unwrap();
+        let (a, mut b) = UnixStream::pair().unwrap();
+        b.write_all(b"xy").unwrap();
+        let read = |stream: &mut UnixStream, _| stream.read_exact(&mut [0]).unwrap();
+        reactor
+            .add_handler(a, Interest::READABLE, Mode::Level, read)
+            .unwrap();
+        let idle = [(); 3].map(|()| {
+            let turn = reactor.turn(Some(Duration::ZERO)).unwrap();
+            (turn.called, turn.idle)
+        });
+        assert_eq!(idle, [(1, false), (1, false), (0, true)]);
+    }
+}

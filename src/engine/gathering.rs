@@ -1,0 +1,168 @@
+//! The first half of a turn: waiting, and gathering the handlers to call.
+
+use std::time::Duration;
+use std::{io, thread};
+
+use super::deadline::{NEVER, NO_WAIT};
+use super::driver::Driver;
+use super::sleep::Phase;
+use super::state::{State, StateGuard};
+use super::turn_state::TurnState;
+use crate::id::Key;
+use crate::poller::PollSet;
+use crate::{Error, Result};
+
+/// Time for which the loop's own wait does nothing, if a stale set cannot be rebuilt for want of descriptors.
+const STUCK: Duration = Duration::from_millis(1);
+
+impl<'c> Driver<'c> {
+    /// Waits, and gathers the handlers to call. Gives whether no descriptor is ready, and until when the loop could
+    /// have slept.
+    #[inline(always)]
+    pub(super) fn gather(
+        &mut self,
+        mut state: StateGuard<'c>,
+        until: u64,
+    ) -> Result<(StateGuard<'c>, bool, u64)> {
+        let core = self.core;
+        state.stats.turns += 1;
+        let turn = state.stats.turns as u16;
+        let batch = &mut self.turn_state.batch;
+        state.handlers.begin_turn(turn, batch);
+        // One branch here, and one below, for all that is rare.
+        let mut limit = NEVER;
+        let held = state.handlers.next_release() != NEVER;
+        let rare = !state.hooks.is_empty() | state.handlers.is_dirty() | held;
+        if rare | core.clock.is_test() {
+            (state, limit) = self.prepare(state, until)?;
+        }
+
+        // Wait.
+        let work = self.has_work(&state) || self.exits_when_empty && !self.is_alive(&state);
+        let until = match work {
+            true => NO_WAIT,
+            false => until.min(limit).min(state.timers.next_deadline()),
+        };
+        let mut timeout = self.timeout(until);
+        if until != NO_WAIT {
+            state.begin(Phase::Waiting(until));
+        }
+        drop(state);
+        if until != NO_WAIT && !core.inbox.fall_asleep() {
+            timeout = Some(Duration::ZERO);
+        }
+        let waited = core.poller.wait(&mut self.turn_state.events, timeout);
+        core.inbox.wake_up();
+
+        // Gather. What was found is left over for the next turn if something fails.
+        let mut gathered = waited;
+        let mut state = core.state();
+        state.begin(Phase::Calling);
+        let noticed = self.turn_state.events.found.notices.any();
+        if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
+            gathered = gathered.and(self.gather_unseen(&mut state));
+        }
+        let TurnState {
+            events,
+            batch,
+            unclaimed,
+            ..
+        } = &mut *self.turn_state;
+        let quiet = events.found.events.is_empty();
+        let mut met = [None; 2];
+        for fired in &events.found.events {
+            if !state.handlers.gather(&core.poller, *fired, batch) {
+                unclaimed[fired.set as usize].meet(fired.key, &mut met[fired.set as usize]);
+            }
+        }
+        let has_priorities = state.handlers.has_priorities();
+        if has_priorities
+            | (met != [None; 2])
+            | !unclaimed.iter().all(|unclaimed| unclaimed.is_none())
+        {
+            state = self.look_at_batch(state, met);
+        }
+        gathered.map_err(|error| Error::os(self.call, error))?;
+        Ok((state, quiet, limit))
+    }
+
+    /// Gathers readiness that does not come as an event of a descriptor.
+    #[inline(never)]
+    fn gather_unseen(&mut self, state: &mut State) -> io::Result<()> {
+        let core = self.core;
+        let TurnState {
+            events,
+            ready_sources,
+            batch,
+            ..
+        } = &mut *self.turn_state;
+        if events.found.notices.alarm {
+            state.sleep.alarm_rang();
+        }
+        let watched = match events.found.notices.clock {
+            true => core.poller.watch_clock(),
+            false => Ok(()),
+        };
+        core.follow_system_clock(state, events.found.notices.clock);
+        if core.inbox.take_ready_sources(ready_sources) {
+            let poller = &core.poller;
+            state
+                .handlers
+                .take_ready_sources(poller, ready_sources, batch);
+        }
+        if state.handlers.has_next() {
+            state.handlers.gather_next(batch);
+        }
+        watched
+    }
+
+    /// Puts the batch in order if there are priorities, and looks after events that concern no handler.
+    #[cold]
+    #[inline(never)]
+    fn look_at_batch(&mut self, state: StateGuard<'c>, met: [Option<Key>; 2]) -> StateGuard<'c> {
+        if state.handlers.has_priorities() {
+            state.handlers.sort(&mut self.turn_state.batch);
+        }
+        self.rebuild_stale_sets(state, met)
+    }
+
+    /// Rebuilds a set whose unclaimed events come again and again.
+    fn rebuild_stale_sets(
+        &mut self,
+        mut state: StateGuard<'c>,
+        met: [Option<Key>; 2],
+    ) -> StateGuard<'c> {
+        let core = self.core;
+        let mut is_stuck = false;
+        for set in [PollSet::Primary, PollSet::Edge] {
+            let unclaimed = &mut self.turn_state.unclaimed[set as usize];
+            if !unclaimed.end_turn(met[set as usize]) {
+                continue;
+            }
+            // A host that watches the descriptor has to stop that first. No host watches the second set.
+            let host = state.host.as_mut().filter(|host| host.watches());
+            if let Some(host) = host.filter(|_| set == PollSet::Primary) {
+                host.ask_for_rebuild();
+                continue;
+            }
+            if state.handlers.rebuild_set(&core.poller, set).is_err() {
+                // For want of descriptors: all else goes on. It is tried again with the next such event.
+                unclaimed.ask_again(met[set as usize]);
+                is_stuck = self.built_in;
+            }
+        }
+        // Until then no wait sleeps. An event that comes meanwhile is late by that much, and the loop does not spin.
+        if is_stuck && self.turn_state.batch.is_empty() {
+            drop(state);
+            thread::sleep(STUCK);
+            state = core.state();
+        }
+        state
+    }
+
+    /// Whether a timer is due by now: to sleep until then would cost a host more than the next turn.
+    pub(super) fn is_overdue(&self, state: &mut State) -> bool {
+        let next = state.next_deadline();
+        next != NEVER && next <= self.core.clock.now()
+    }
+}

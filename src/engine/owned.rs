@@ -1,0 +1,42 @@
+//! Callbacks of handlers that own their source.
+
+use super::handlers::{Callback, Outcome};
+use crate::os::{self, AsRawFd, RawFd};
+use crate::{Event, IntoAction, Source, SourceKind};
+
+trait SourceFd {
+    /// Returns its descriptor, or none.
+    fn fd(&self) -> RawFd;
+}
+
+impl<S: Source> SourceFd for S {
+    fn fd(&self) -> RawFd {
+        match self.kind() {
+            SourceKind::Descriptor(fd) => fd.as_raw_fd(),
+            SourceKind::Virtual(_) => os::NO_FD,
+        }
+    }
+}
+
+/// Boxes the callback of a handler together with its source.
+pub(crate) fn boxed<S, F, A>(mut source: S, mut callback: F) -> Callback
+where
+    S: 'static,
+    S: Source,
+    F: FnMut(&mut S, Event) -> A + 'static,
+    A: IntoAction,
+{
+    let mut registered = source.fd();
+    Box::new(move |event| {
+        let action = match callback(&mut source, event).into_action() {
+            Ok(action) => action,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+        let fd = source.fd();
+        if fd == registered {
+            return Outcome::Done(action);
+        }
+        registered = fd;
+        Outcome::Replaced(action, fd)
+    })
+}

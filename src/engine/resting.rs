@@ -1,0 +1,81 @@
+//! Before the sleep: hooks, changes for the kernel, and the alarm.
+
+use std::time::Duration;
+
+use super::deadline::{NEVER, NO_WAIT};
+use super::driver::Driver;
+use super::sleep::Phase;
+use super::state::{State, StateGuard};
+use crate::{Error, Result};
+
+impl<'c> Driver<'c> {
+    /// Calls hooks, then tells the kernel of changes. Gives the time until which the loop may sleep.
+    #[inline(never)]
+    pub(super) fn prepare(
+        &self,
+        mut state: StateGuard<'c>,
+        until: u64,
+    ) -> Result<(StateGuard<'c>, u64)> {
+        let mut limit = NEVER;
+        if !state.hooks.is_empty() {
+            // The hooks' answer after the last turn serves if nothing can have happened since.
+            let sleeps = until != NO_WAIT && !self.has_work(&state);
+            match state.sleep.prepared.take() {
+                Some(said) if !sleeps => limit = said,
+                _ => (state, limit) = self.call_prepare(state)?,
+            }
+        }
+        self.flush(&mut state)?;
+        self.core.follow_system_clock(&mut state, false);
+        limit = limit.min(state.handlers.next_release());
+        Ok((state, limit))
+    }
+
+    fn flush(&self, state: &mut State) -> Result<()> {
+        let flushed = state.handlers.flush(&self.core.poller);
+        flushed.map_err(|(fd, error)| Error::os(self.call, error).with_fd(fd))
+    }
+
+    fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
+        let mut limit = NEVER;
+        state = self.call_hooks(
+            state,
+            |hook| &mut hook.prepare,
+            |prepare| {
+                limit = limit.min(match prepare() {
+                    None => NEVER,
+                    Some(Duration::ZERO) => NO_WAIT,
+                    Some(wish) => self.core.clock.deadline_in(wish),
+                });
+            },
+        )?;
+        Ok((state, limit))
+    }
+
+    /// Prepares a host's sleep after the last turn: calls hooks, tells the kernel of changes, sets the alarm.
+    /// False if the host must not sleep.
+    pub(super) fn rest(&mut self) -> Result<bool> {
+        let core = self.core;
+        let (mut state, limit) = self.call_prepare(self.state()?)?;
+        state.sleep.prepared = (!state.hooks.is_empty()).then_some(limit);
+        self.flush(&mut state)?;
+        if limit == NO_WAIT || self.has_work(&state) {
+            return Ok(false);
+        }
+        state.begin(Phase::Resting);
+        let set = core.set_alarm(&mut state);
+        drop(state);
+        set.map_err(|error| Error::os(self.call, error))?;
+        self.resting = core.inbox.fall_asleep();
+        Ok(self.resting)
+    }
+
+    /// Moves an eager test clock to the next deadline, since there is nothing else to do.
+    #[cold]
+    pub(super) fn advance_clock(&self, next: u64) {
+        let clock = &self.core.clock;
+        if let Some(test) = clock.test().filter(|test| test.is_eager() && next != NEVER) {
+            test.advance(clock.until(next));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! State of a loop behind one lock, which is never held while user code runs.
+
+use std::mem;
+use std::thread::ThreadId;
+
+use super::claim::Claim;
+use super::details::{Detail, Details};
+use super::handlers::Handlers;
+use super::hooks::{Hook, Hooks};
+use super::kept::Kept;
+use super::sleep::{Phase, Sleep};
+use super::system::SystemWatch;
+use super::timers::Timers;
+use crate::id::Key;
+use crate::sync::MutexGuard;
+use crate::{Id, Stats};
+
+pub(super) struct State {
+    pub(super) handlers: Handlers,
+    pub(super) timers: Timers,
+    pub(super) system: SystemWatch,
+    pub(super) hooks: Hooks,
+    pub(super) details: Details,
+    pub(super) kept: Kept,
+    pub(super) sleep: Sleep,
+    /// The call that drives now, and its thread.
+    pub(super) driver: Option<(&'static str, ThreadId)>,
+    /// The driver does nothing but ask the hooks.
+    pub(super) asks_hooks: bool,
+    pub(super) host: Option<Claim>,
+    pub(super) closed: bool,
+    pub(super) stats: Stats,
+}
+
+pub(super) type StateGuard<'a> = MutexGuard<'a, State>;
+
+pub(super) type Registered = (Handlers, Timers, Hooks, Kept);
+
+impl State {
+    pub(super) fn new(handlers: Handlers) -> State {
+        State {
+            handlers,
+            timers: Timers::default(),
+            system: SystemWatch::default(),
+            hooks: Hooks::default(),
+            details: Details::default(),
+            kept: Kept::default(),
+            sleep: Sleep::default(),
+            driver: None,
+            asks_hooks: false,
+            host: None,
+            closed: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Begins a phase. While callbacks are called, changes for the kernel are gathered.
+    #[inline]
+    pub(super) fn begin(&mut self, phase: Phase) {
+        self.sleep.phase = phase;
+        self.handlers.set_deferred(phase == Phase::Calling);
+    }
+
+    /// Something is registered that could call back, and is not taken out of the count.
+    pub(super) fn can_call(&self) -> bool {
+        self.handlers.active() > 0 || self.timers.active() > 0
+    }
+
+    /// The earliest time at which there is something to do: a timer, or the end of a handler's interval.
+    #[inline]
+    pub(super) fn next_deadline(&mut self) -> u64 {
+        let release = self.handlers.next_release();
+        self.timers.next_deadline().min(release)
+    }
+
+    /// Details of a registration, if that is there.
+    pub(super) fn detail(&mut self, id: Id) -> Option<&mut Detail> {
+        let is_there = match id {
+            Id::Handler(id) => self.handlers.contains(id.0),
+            Id::Timer(id) => self.timers.contains(id.0),
+            Id::Hook(id) => self.hooks.get(id.0).is_some(),
+            Id::Post(_) => false,
+        };
+        is_there.then(|| self.details.entry(id))
+    }
+
+    /// Takes a hook out, for the caller to drop.
+    pub(super) fn remove_hook(&mut self, key: Key) -> Option<Hook> {
+        let removed = self.hooks.remove(key);
+        if self.hooks.is_empty() {
+            self.sleep.prepared = None;
+        }
+        removed
+    }
+
+    /// Takes out all registrations, for the caller to drop. The kernel is told nothing.
+    pub(super) fn take_registered(&mut self) -> Registered {
+        let handlers = self.handlers.take();
+        let timers = mem::take(&mut self.timers);
+        let hooks = mem::take(&mut self.hooks);
+        // The values last, since the others may use them in their drop.
+        (handlers, timers, hooks, mem::take(&mut self.kept))
+    }
+}

@@ -1,0 +1,129 @@
+//! State of the driver. It stays beside the loop when a driver ends, so that the next one goes on with it.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use super::handlers::Batch;
+use super::inbox::Post;
+use super::unclaimed::Unclaimed;
+use crate::Priority;
+use crate::id::Key;
+use crate::poller::Events;
+
+/// Left-overs of a turn that was stopped, or in which a callback panicked, stay here for the next.
+pub(super) struct TurnState {
+    pub(super) events: Events,
+    /// Virtual sources that became ready. Empty except while they are gathered.
+    pub(super) ready_sources: Vec<Key>,
+    /// The handlers to be called in this turn.
+    pub(super) batch: Batch,
+    /// Phase in which a host's budget broke the turn off.
+    pub(super) cut: Option<Cut>,
+    /// Number of posts left in that phase.
+    pub(super) left: usize,
+    /// Posts that were taken from the inbox, by priority.
+    pub(super) posts: [VecDeque<Post>; 3],
+    /// Events that concern no handler, in each set.
+    pub(super) unclaimed: [Unclaimed; 2],
+}
+
+/// The phase in which a turn was broken off, and in which it goes on. Left-overs stay where they are, except for
+/// posts, which go back to the head of the inbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    Urgent,
+    Handlers,
+    Timers,
+    Posts,
+}
+
+impl TurnState {
+    pub(super) fn new() -> TurnState {
+        TurnState {
+            events: Events::new(),
+            ready_sources: Vec::new(),
+            batch: Batch::default(),
+            cut: None,
+            left: 0,
+            posts: Default::default(),
+            unclaimed: [Unclaimed::default(); 2],
+        }
+    }
+
+    /// Takes the posts that were taken from the inbox and not called.
+    pub(super) fn take_posts(&mut self) -> [VecDeque<Post>; 3] {
+        mem::take(&mut self.posts)
+    }
+
+    /// Whether it has taken calls over that no turn has made yet.
+    pub(super) fn has_calls_left(&self) -> bool {
+        self.has_left_overs() || self.has_idle()
+    }
+
+    /// Whether idle posts were taken and are left.
+    #[inline]
+    pub(super) fn has_idle(&self) -> bool {
+        !self.posts[Priority::Idle as usize].is_empty()
+    }
+
+    /// Whether a turn has left something over: it was stopped or broken off, or a callback panicked.
+    #[inline]
+    pub(super) fn has_left_overs(&self) -> bool {
+        self.batch.is_left() | self.cut.is_some()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Interest, Mode, Reactor, Step};
+
+    #[test]
+    fn turns_that_are_stopped_early_leave_no_more_over_than_there_is_to_call() {
+        let reactor = Reactor::new_local().unwrap();
+        let (a, b) = UnixStream::pair().unwrap();
+        (&b).write_all(b"x").unwrap();
+        let added = reactor.add_handler(a, Interest::READABLE, Mode::Edge, |_, _| {});
+        let id = added.unwrap();
+        for _ in 0..100 {
+            let weak = reactor.downgrade();
+            let early = move || {
+                let reactor = weak.upgrade().unwrap();
+                reactor.update_handler(id, Interest::READABLE).unwrap();
+                reactor.stop();
+            };
+            reactor.call_soon_with(Priority::High, early).unwrap();
+            assert!(reactor.turn(Some(Duration::ZERO)).unwrap().stopped);
+            let turn_state = reactor.core.turn_state.lock().unwrap();
+            assert!(turn_state.batch.len() <= 1);
+        }
+    }
+
+    #[test]
+    fn a_burst_of_posts_keeps_no_memory() {
+        let reactor = Reactor::new_local().unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        while host.step(1).unwrap() != Step::Sleep {}
+        for one_turn in [true, false] {
+            for (count, priority) in [(100_000, Priority::Normal), (100_000, Priority::High)] {
+                for _ in 0..count {
+                    reactor.call_soon_with(priority, || {}).unwrap();
+                }
+                let budget = if one_turn { usize::MAX } else { 128 };
+                while host.step(budget).unwrap() != Step::Sleep {}
+                for _ in 0..3 {
+                    reactor.call_soon_with(priority, || {}).unwrap();
+                    while host.step(budget).unwrap() != Step::Sleep {}
+                }
+            }
+            let turn_state = reactor.core.turn_state.lock().unwrap();
+            let taken: usize = turn_state.posts.iter().map(VecDeque::capacity).sum();
+            let room = taken + reactor.core.inbox.room();
+            assert!(room < 10_000, "for {room} posts");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Events that concern no handler.
+
+use crate::id::Key;
+
+/// Consecutive turns with unclaimed events of one key after which the set is rebuilt. They are of a descriptor that
+/// cannot be removed.
+const REBUILD_AFTER: u32 = 8;
+
+/// The key that had unclaimed events in one set, and the number of consecutive turns with them.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unclaimed {
+    by: Option<Key>,
+    turns: u32,
+}
+
+impl Unclaimed {
+    /// Whether the last turn had none.
+    #[inline]
+    pub(super) fn is_none(self) -> bool {
+        self.by.is_none()
+    }
+
+    /// Notes an unclaimed event of this turn in `met_now`: one of the key that was there before, if it is, or
+    /// else any.
+    #[cold]
+    pub(super) fn meet(&self, key: Key, met_now: &mut Option<Key>) {
+        if met_now.is_none() || self.by == Some(key) {
+            *met_now = Some(key);
+        }
+    }
+
+    /// Counts the turn. True if the set is to be rebuilt, which begins the count again.
+    pub(super) fn end_turn(&mut self, met_now: Option<Key>) -> bool {
+        // Each handler that another thread has just removed may have one such event.
+        self.turns = match met_now {
+            Some(_) if self.by == met_now => self.turns + 1,
+            _ => u32::from(met_now.is_some()),
+        };
+        self.by = met_now;
+        let is_stale = self.turns >= REBUILD_AFTER;
+        if is_stale {
+            *self = Unclaimed::default();
+        }
+        is_stale
+    }
+
+    /// The set could not be rebuilt. The next such event asks for it again.
+    pub(super) fn ask_again(&mut self, met_now: Option<Key>) {
+        self.by = met_now;
+        self.turns = REBUILD_AFTER - 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_events_of_one_key_ask_for_a_rebuild() {
+        let [a, b] = [1, 2].map(|index| Some(Key::new(index)));
+        let mut unclaimed = Unclaimed::default();
+        for key in [a, b, a, b, a, b, a, b, a, b] {
+            assert!(!unclaimed.end_turn(key));
+        }
+        assert!(!unclaimed.end_turn(None) && unclaimed.is_none());
+        let turns = [(); 8].map(|()| unclaimed.end_turn(a));
+        assert_eq!(turns.map(u8::from), [0, 0, 0, 0, 0, 0, 0, 1]);
+        unclaimed.ask_again(a);
+        assert!(!unclaimed.end_turn(b) && !unclaimed.end_turn(a));
+        unclaimed.ask_again(a);
+        assert!(unclaimed.end_turn(a));
+    }
+}
