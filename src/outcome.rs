@@ -34,7 +34,7 @@ use crate::{Action, CallbackKind, Id};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a callback cannot return `{Self}`",
-    note = "it returns nothing, an `Action`, or a `Result` with either whose error can be displayed"
+    note = "it can return `()`, an `Action`, or a `Result` of either, with an error that implements `Display`"
 )]
 pub trait IntoAction: sealed::IntoAction {}
 
@@ -43,7 +43,7 @@ pub trait IntoAction: sealed::IntoAction {}
 /// The results are those of [`IntoAction`] without [`Action`], since there is no next call to decide about.
 #[diagnostic::on_unimplemented(
     message = "a callback that is called once cannot return `{Self}`",
-    note = "it returns nothing, or a `Result` with nothing in it whose error can be displayed"
+    note = "it can return `()` or a `Result<(), E>`, with an error that implements `Display`"
 )]
 pub trait IntoResult: sealed::IntoResult {}
 

@@ -38,7 +38,7 @@ impl<M: Threading> Reactor<M> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let reactor = oneloop::Reactor::new()?;
     /// reactor.add_signal(libc::SIGHUP, |_signal| {
-    ///     println!("reading the configuration anew");
+    ///     println!("reading the configuration again");
     ///     oneloop::Action::Remove
     /// })?;
     /// # unsafe { libc::raise(libc::SIGHUP) };

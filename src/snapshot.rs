@@ -225,7 +225,7 @@ pub struct PostInfo {
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.driver {
-            None => write!(f, "nobody is driving")?,
+            None => write!(f, "no driver")?,
             Some(driver) => write!(f, "{driver}")?,
         }
         writeln!(f, "; {} turns so far", self.stats.turns)?;

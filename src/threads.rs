@@ -31,7 +31,7 @@ impl Threading for Local {}
 /// impl oneloop::MaybeSend<oneloop::Shared> for NotSend {}
 /// ```
 #[diagnostic::on_unimplemented(
-    note = "what a `Reactor` calls has to be `Send`; for anything else there is `LocalReactor`"
+    note = "callbacks and sources of a `Reactor` must be `Send`; a `LocalReactor` takes any others"
 )]
 pub trait MaybeSend<M: Threading>: sealed::SendUnlessLocalReactor<M> {}
 

@@ -123,7 +123,7 @@ fn the_dump_names_all_that_is_there_and_where_it_came_from() {
         assert!(found, "{words:?} is not in a line of\n{dump}");
     };
     let here = |line| format!("tests/seeing.rs:{line}:");
-    has(&["nobody is driving"]);
+    has(&["no driver"]);
     has(&[
         &format!("descriptor {fd} (Unix socket),"),
         "Level",

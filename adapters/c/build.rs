@@ -1,5 +1,5 @@
 //! Gives the shared library the name that `install.sh` installs it under, and makes it stay when it
-//! is closed, since it has handlers of signals and forks, which nobody can take back. Its functions call
+//! is closed, since it has handlers of signals and forks, which cannot be removed. Its functions call
 //! each other, and are in its table, even if the program has functions of these names. Tells the build
 //! scripts of dependents where the headers are, in DEP_ONELOOP_INCLUDE.
 

@@ -45,7 +45,7 @@ static inline void oneloop_avahi_release(struct oneloop_avahi *avahi) {
         free(avahi);
 }
 
-/* Watches. Who waits for anything is told of hang-ups and errors, too; kqueue cannot tell of them
+/* Watches. Every watch that waits for anything is told of hang-ups and errors, too; kqueue cannot tell of them
  * alone. */
 
 static inline uint32_t oneloop_avahi_interest(AvahiWatchEvent events) {

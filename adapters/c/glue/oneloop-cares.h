@@ -50,7 +50,7 @@ struct oneloop_ares {
     int inside, cancel, over;
 };
 
-/* Called when the channel is not in use any more, or inside it by whoever closes the loop there. */
+/* Called when the channel is not in use any more, or inside it by a callback that closes the loop. */
 static inline void oneloop_ares_end(void *user) {
     struct oneloop_ares *ares = (struct oneloop_ares *)user;
     ares->loop = NULL;

@@ -1,4 +1,4 @@
-/* hiredis on a oneloop loop: for 0.14 as well as 1.x, whose timeouts work, too.
+/* hiredis on a oneloop loop: for 0.14 as well as 1.x. The timeouts of 1.x work, too.
  *
  *   #include <oneloop-hiredis.h>
  *

@@ -180,7 +180,7 @@ static inline int oneloop_pg_watch(struct oneloop_pg *pg, uint32_t interest) {
 }
 
 /* Goes on connecting. libpq may close its socket and open another, under the same number even, and
- * go on wanting the same: the kernel has to be told anew. */
+ * go on wanting the same: the kernel has to be told again. */
 static inline void oneloop_pg_connecting(struct oneloop_pg *pg, PostgresPollingStatusType status) {
     if (status == PGRES_POLLING_FAILED || PQsocket(pg->conn) < 0) {
         oneloop_pg_fail(pg);

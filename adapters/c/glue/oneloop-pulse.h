@@ -6,7 +6,7 @@
  *   pa_context_unref(context);
  *   oneloop_pulse_free(api);
  *
- * Whoever asks the table to quit stops the loop; oneloop_pulse_result() has what was given along.
+ * A call of the table's quit stops the loop. oneloop_pulse_result() returns its argument.
  *
  * Threads: all of it on the thread that drives the loop. Free before the loop ends.
  *
@@ -84,7 +84,7 @@ static inline void *oneloop_pulse_made(struct oneloop_pulse_event *event, int re
 static inline uint32_t oneloop_pulse_interest(pa_io_event_flags_t flags) {
     uint32_t interest = (flags & PA_IO_EVENT_INPUT ? ONELOOP_READABLE : 0) |
                         (flags & PA_IO_EVENT_OUTPUT ? ONELOOP_WRITABLE : 0);
-    /* Who waits for anything is told of hang-ups and errors; kqueue cannot tell of them alone. */
+    /* Every handler that waits for anything is told of hang-ups and errors. kqueue cannot report them alone. */
 #ifdef __linux__
     if (!interest && flags != PA_IO_EVENT_NULL)
         return ONELOOP_PRIORITY;
@@ -253,7 +253,7 @@ static inline void oneloop_pulse_quit(pa_mainloop_api *api, int result) {
     oneloop_stop(pulse->loop);
 }
 
-/* What somebody has quit with. */
+/* Returns the argument of the call to quit. */
 static inline int oneloop_pulse_result(pa_mainloop_api *api) {
     return ((struct oneloop_pulse *)api)->result;
 }

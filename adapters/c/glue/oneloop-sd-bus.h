@@ -9,7 +9,7 @@
  *   sd_bus_flush_close_unref(bus);
  *
  * What it waits for, and until when, is asked before every sleep, so that messages which were read
- * while somebody waited for a reply (sd_bus_call) are not forgotten. Code outside of the loop's
+ * while other code waited for a reply (sd_bus_call) are not forgotten. Code outside of the loop's
  * callbacks, such as a task of its host, calls oneloop_sd_bus_wake after it has used the bus. `lost` is
  * called once if the connection is.
  *

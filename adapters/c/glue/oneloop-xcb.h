@@ -64,14 +64,14 @@ static inline int oneloop_xcb_ready(oneloop_t *loop, oneloop_id id, int fd, uint
     return ONELOOP_CONTINUE;
 }
 
-/* Before the loop sleeps: what was read while somebody waited for something else. */
+/* Before the loop sleeps: handles events that were read while other code waited for a reply. */
 static inline int64_t oneloop_xcb_prepare(oneloop_t *loop, void *user) {
     struct oneloop_xcb *x = (struct oneloop_xcb *)user;
     int called = oneloop_xcb_events(x, xcb_poll_for_queued_event);
     (void)loop;
     if (x->connection)
         xcb_flush(x->connection);
-    /* Flushing reads if it cannot write; and who was called may have something for others. */
+    /* Flushing reads if it cannot write, and a callback may have caused further events. */
     called += oneloop_xcb_events(x, xcb_poll_for_queued_event);
     return called ? 0 : ONELOOP_NEVER;
 }

@@ -25,7 +25,7 @@ struct ring {
 
 struct context {
     oneloop_t *loop;
-    pid_t pid;              /* whose loop it is */
+    pid_t pid;              /* the process that owns the loop */
     int users;              /* the context itself, and posts that are under way */
     struct ring events;     /* all but idle ones */
     struct ring idle;
@@ -120,7 +120,7 @@ static uint32_t interest(const verto_ev *ev) {
 static void set_state(verto_ev *ev, bool readable, bool writable, bool error, bool hangup) {
     verto_ev_flag flags = verto_get_flags(ev);
     verto_ev_flag state = VERTO_EV_FLAG_NONE;
-    /* Before a hang-up there may be bytes to read; but nobody is left to write to. */
+    /* Before a hang-up there may be bytes to read, but writing is over. */
     if ((readable || hangup) && flags & VERTO_EV_FLAG_IO_READ)
         state |= VERTO_EV_FLAG_IO_READ;
     if (writable && flags & VERTO_EV_FLAG_IO_WRITE)
@@ -292,7 +292,7 @@ static bool move_to_child(struct context *ctx) {
         /* A child of the parent is none of ours, and is not heard of. */
         arm(EVENT(link, all));
     }
-    /* Nobody calls the posts of the other loop any more. */
+    /* The posts of the other loop are not called any more. */
     ctx->calling_due = ctx->calling_idle = false;
     post(ctx, ONELOOP_NORMAL, call_due, &ctx->calling_due);
     if (!is_alone(&ctx->idle))
@@ -413,7 +413,7 @@ static void make_stale(struct ring *ring) {
 }
 
 static void oneloop_ctx_reinitialize(verto_mod_ctx *ctx) {
-    /* libverto has deleted all events, but for one that is being called. 0.3.1 adds that anew before
+    /* libverto has deleted all events, but for one that is being called. 0.3.1 adds that again before
      * it deletes it, later ones delete what it was. */
     make_stale(&ctx->events);
     make_stale(&ctx->idle);

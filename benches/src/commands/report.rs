@@ -36,8 +36,8 @@ const CHAPTERS: [Chapter; 11] = [
         events: None,
         limits: Some(
             "\
-What is left beside the bare loop is spread thin: two short locks, the look whether anything rare is to be
-done, the boxed closure. `tests/counts.txt` has the instructions of an event, its read and its write included.",
+The remaining difference to the bare loop is small and spread out: two short locks, the check for rare
+work, the boxed closure. `tests/counts.txt` has the instructions of an event, its read and its write included.",
         ),
     },
     Chapter {
@@ -54,7 +54,7 @@ With one core and one connection the server falls asleep after each message, and
 inside another: the other's wait, its own, and the one that finds nothing, before which it must not be let
 asleep. Written by hand that is the row *bare epoll, nested*, with nothing else in it: the limit of whatever
 is shown to a host by one descriptor. What is above it is what the host does for a sleep, as the row of an `AsyncFd` or `Async`
-of its own shows (async-io makes five calls of the kernel more: its descriptors armed anew, its timer set, its
+of its own shows (async-io makes five calls of the kernel more: its descriptors armed again, its timer set, its
 wake read), and the code of two loops instead of one, which the processor has forgotten between two messages.
 With more connections a sleep is shared.",
         ),
@@ -123,7 +123,7 @@ is the limit: a lock, an id to be checked and a store, in a table of the same si
         events: None,
         limits: Some(
             "\
-The built-in loop sleeps in epoll_pwait2, as the yardstick does, whose timer the kernel may put off by the thread's
+The built-in loop sleeps in epoll_pwait2, like the yardstick. The kernel may delay that call's timer by the thread's
 timer slack (50 µs, unless it is set by prctl) or a thousandth of the wait, to wake for several at once. Under hosts a
 timerfd wakes it, as it does calloop, which knows no slack and takes one more call of the kernel.",
         ),
@@ -171,7 +171,7 @@ wakes the thread: an event is one such round.",
 pub struct Options<'a> {
     rounds: &'a str,
     c_peers: bool,
-    /// Nothing is measured: it is drawn anew what was.
+    /// Draws the stored figures again and measures nothing.
     redraw: bool,
 }
 

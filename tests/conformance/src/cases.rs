@@ -37,8 +37,8 @@ macro_rules! __cases {
         $crate::__tests! { $host, $poller, $crate::Sources::Descriptors,
             registering:
                 a_ready_descriptor_is_reported
-                added_by_another_thread_while_the_loop_sleeps
-                added_by_the_hosts_own_code_while_the_loop_sleeps
+                a_handler_added_by_another_thread_while_the_loop_sleeps_is_called
+                a_handler_added_by_host_code_while_the_loop_sleeps_is_called
                 a_closed_descriptor_is_refused_and_leaves_no_trace
                 a_negative_descriptor_is_refused
                 the_descriptors_flags_stay_as_they_are
@@ -48,47 +48,47 @@ macro_rules! __cases {
                 a_regular_file_is_one_edge
                 a_oneshot_on_a_regular_file_is_called_once
                 a_regular_file_can_be_paused
-                a_regular_file_added_while_the_loop_sleeps
+                a_regular_file_added_while_the_loop_sleeps_is_reported
                 two_handlers_on_one_descriptor_are_both_called
                 read_and_write_handlers_are_separate
                 removing_one_of_two_leaves_the_other
                 an_edge_handler_stays_one_when_its_neighbours_go
                 level_and_edge_on_one_descriptor_are_both_exact
                 three_modes_on_one_descriptor
-                a_hundred_handlers_on_one_descriptor
+                a_hundred_handlers_on_one_descriptor_are_all_called
                 update_replaces_the_interest
                 update_rearms_an_edge_handler
                 update_rearms_a_oneshot
-                update_by_another_thread_while_the_loop_sleeps
+                an_update_by_another_thread_while_the_loop_sleeps_takes_effect
                 update_inside_a_callback_takes_effect
                 a_change_and_its_undoing_cost_no_kernel_call
                 many_changes_in_a_turn_cost_one_kernel_call
                 a_paused_handler_hears_no_hangup
                 a_handler_can_be_added_paused
-                paused_by_a_neighbour_it_is_not_called_in_that_turn
-                paused_and_resumed_in_one_turn
+                a_handler_paused_by_a_neighbour_is_not_called_in_that_turn
+                a_handler_paused_and_resumed_in_one_turn_is_still_called
                 an_update_that_changes_nothing_silences_no_handler
                 removal_drops_closure_and_source_once
                 a_handler_can_remove_itself_by_call
                 a_handler_can_remove_itself_by_action
-                removed_by_a_neighbour_in_the_same_batch
-                removed_and_its_number_reused_in_the_same_batch
+                a_handler_removed_by_a_neighbour_in_the_batch_is_not_called
+                a_handler_removed_in_the_batch_misses_the_new_file_under_its_number
                 the_kernel_lets_go_although_a_dup_is_open
                 the_drop_of_a_source_may_use_the_reactor
                 removed_by_another_thread_while_it_runs
-                closed_behind_the_back_it_goes_quiet
+                a_handler_whose_descriptor_was_closed_goes_quiet
                 a_reused_number_is_really_armed
                 a_closed_handler_stays_quiet_when_its_number_is_registered_again
                 a_handler_whose_number_is_taken_in_the_batch_is_not_called
-                a_number_reused_after_a_oneshot_has_fired
+                a_number_reused_after_a_oneshot_has_fired_is_watched
                 a_stale_handler_cannot_take_the_number_back
                 a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep
-                edge_and_level_handlers_closed_with_a_living_dup_cost_no_kernel_changes
+                edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes
                 a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep
                 an_update_that_finds_a_new_file_leaves_the_old_one
                 a_number_reused_across_kinds_of_files
                 a_regular_file_takes_the_number_inside_a_callback
-                remove_and_add_of_one_number_in_one_callback
+                remove_and_add_of_one_number_in_one_callback_works
                 the_new_file_is_added_before_the_old_handler_is_removed
                 an_update_finds_the_new_file_under_the_number
                 a_removal_finds_the_new_file_under_the_number
@@ -101,7 +101,7 @@ macro_rules! __cases {
                 an_id_of_another_reactor_is_unknown
                 accepted_connections_are_added_in_the_callback;
             stale:
-                closed_with_a_living_dup_it_soon_goes_quiet
+                a_handler_closed_with_a_living_dup_soon_goes_quiet
                 the_first_calls_after_a_close_are_few
                 a_stranger_under_the_number_is_not_watched
                 a_rebuilt_set_watches_no_stranger
@@ -126,7 +126,7 @@ macro_rules! __cases {
                 a_neighbour_that_rearms_calls_no_oneshot_twice
                 a_hangup_reaches_a_reader
                 a_hangup_reaches_a_writer
-                a_hangup_reaches_everybody
+                a_hangup_reaches_every_handler
                 an_error_reaches_reader_and_writer
                 bytes_before_a_hangup_are_read_first
                 a_half_close_is_readable_and_no_hangup
@@ -137,8 +137,8 @@ macro_rules! __cases {
                 priority_data_comes_as_priority
                 priority_data_is_not_reported_unless_asked_for
                 the_end_of_a_pipe_is_seen
-                added_in_a_callback_it_is_called_in_a_later_turn
-                rearmed_in_a_callback_it_is_called_in_a_later_turn
+                a_handler_added_in_a_callback_is_called_in_a_later_turn
+                a_handler_rearmed_in_a_callback_is_called_in_a_later_turn
                 again_calls_in_the_next_turn_though_nothing_is_ready
                 again_does_not_starve_the_others
                 again_is_kept_when_the_interest_changes
@@ -174,13 +174,13 @@ macro_rules! __cases {
                 the_end_of_an_interval_is_no_edge
                 a_oneshot_armed_while_it_is_held_fires_once
                 again_waits_for_the_interval_to_end
-                paused_while_it_is_held_it_stays_so
+                a_handler_paused_while_it_is_held_stays_paused
                 an_update_does_not_get_around_a_limit
                 a_limit_is_lifted_while_the_loop_sleeps
                 a_new_limit_takes_the_place_of_the_old
                 a_limit_does_not_concern_the_neighbours
                 a_held_handler_can_be_removed
-                held_across_a_change_of_drivers
+                a_handler_stays_held_across_a_change_of_drivers
                 the_end_of_an_interval_wakes_a_loop_that_sleeps
                 a_limited_handler_may_panic
                 a_held_handler_comes_to_watch_no_stranger;
@@ -191,11 +191,11 @@ macro_rules! __cases {
                 a_thousand_timers_due_at_once_fire_in_order
                 timers_that_a_stop_left_over_fire_by_deadline
                 short_timers_are_good_to_well_under_a_millisecond
-                a_timer_set_by_another_thread_while_the_loop_sleeps
-                a_timer_set_by_the_hosts_own_code_while_the_loop_sleeps
-                a_timer_pulled_forward_while_the_loop_sleeps
+                a_timer_set_by_another_thread_while_the_loop_sleeps_fires
+                a_timer_set_by_host_code_while_the_loop_sleeps_fires
+                a_timer_moved_forward_while_the_loop_sleeps_fires_at_its_new_deadline
                 a_timer_in_the_past_fires_at_once
-                the_longest_delay_is_taken
+                the_longest_delay_is_accepted
                 a_timer_put_off_for_ever_does_not_keep_run_going
                 a_zero_delay_timer_set_in_a_timer_fires_in_the_next_turn
                 a_zero_delay_timer_that_returns_starves_no_other
@@ -220,7 +220,7 @@ macro_rules! __cases {
                 a_post_can_be_cancelled_by_another
                 a_post_is_cancelled_on_its_own_loop_only
                 a_post_by_another_thread_wakes_the_loop
-                a_post_by_the_hosts_own_code_wakes_the_loop
+                a_post_by_host_code_wakes_the_loop
                 a_stop_by_another_thread_wakes_the_loop
                 no_post_is_lost_and_each_threads_are_in_order
                 no_wake_is_lost_between_looking_and_sleeping
@@ -235,14 +235,14 @@ macro_rules! __cases {
                 after_close_in_a_callback_no_other_callback_is_called
                 close_drops_the_posts_that_were_not_called;
             hosting:
-                resumed_by_the_hosts_own_code_while_the_loop_sleeps
-                bytes_that_come_while_the_loop_sleeps
-                a_long_conversation_with_sleeps_in_between
-                driven_again_after_each_stop_nothing_is_lost
+                a_handler_resumed_by_host_code_while_the_loop_sleeps_is_called
+                bytes_that_arrive_while_the_loop_sleeps_are_reported
+                a_long_conversation_with_sleeps_in_between_loses_nothing
+                a_loop_driven_again_after_each_stop_loses_nothing
                 a_close_ends_every_driver_with_an_error
                 a_host_may_end_when_nothing_is_left
                 a_host_ends_when_another_thread_takes_the_last_thing_away
-                driven_on_another_thread_and_back
+                a_loop_driven_on_another_thread_and_back_loses_nothing
                 callbacks_left_due_by_a_stop_are_called_by_the_next_host
                 run_returns_when_nothing_is_left
                 run_returns_when_the_last_thing_is_taken_away
@@ -272,7 +272,7 @@ macro_rules! __cases {
                 a_turn_that_failed_shows_on_the_descriptor
                 a_reactor_hosts_a_reactor;
             faults:
-                any_calls_from_any_threads
+                any_calls_from_any_threads_do_no_harm
                 the_last_handle_may_go_while_callbacks_are_pending
                 after_a_fork_the_child_is_told
                 a_callback_may_fork;
@@ -311,14 +311,14 @@ macro_rules! __cases {
                 a_clock_that_stands_still_loses_no_timer
                 a_storm_of_signals_loses_nothing;
             virtual_sources:
-                set_by_another_thread_while_the_loop_sleeps
+                a_source_set_by_another_thread_while_the_loop_sleeps_is_reported
                 readiness_set_before_the_handler_was_added_is_reported
                 readiness_cleared_before_the_loop_looked_calls_no_handler
                 sets_from_many_threads_are_not_lost
                 many_sets_cost_one_wake
-                set_in_its_own_callback_it_is_called_in_a_later_turn
-                one_source_on_two_loops
-                an_error_of_a_virtual_source_reaches_everybody
+                a_source_set_in_its_own_callback_is_called_in_a_later_turn
+                one_source_on_two_loops_is_reported_on_both
+                an_error_of_a_virtual_source_reaches_every_handler
                 the_last_readiness_that_goes_is_a_hangup
                 a_readiness_may_outlive_the_reactor;
             libraries:
@@ -343,30 +343,30 @@ macro_rules! __virtual_cases {
         $crate::__tests! { $host, $poller, $crate::Sources::Virtual,
             registering:
                 a_ready_descriptor_is_reported
-                added_by_another_thread_while_the_loop_sleeps
-                added_by_the_hosts_own_code_while_the_loop_sleeps
+                a_handler_added_by_another_thread_while_the_loop_sleeps_is_called
+                a_handler_added_by_host_code_while_the_loop_sleeps_is_called
                 two_handlers_on_one_descriptor_are_both_called
                 read_and_write_handlers_are_separate
                 removing_one_of_two_leaves_the_other
                 an_edge_handler_stays_one_when_its_neighbours_go
                 level_and_edge_on_one_descriptor_are_both_exact
                 three_modes_on_one_descriptor
-                a_hundred_handlers_on_one_descriptor
+                a_hundred_handlers_on_one_descriptor_are_all_called
                 update_replaces_the_interest
                 update_rearms_an_edge_handler
                 update_rearms_a_oneshot
-                update_by_another_thread_while_the_loop_sleeps
+                an_update_by_another_thread_while_the_loop_sleeps_takes_effect
                 update_inside_a_callback_takes_effect
                 a_change_and_its_undoing_cost_no_kernel_call
                 a_paused_handler_hears_no_hangup
                 a_handler_can_be_added_paused
-                paused_by_a_neighbour_it_is_not_called_in_that_turn
-                paused_and_resumed_in_one_turn
+                a_handler_paused_by_a_neighbour_is_not_called_in_that_turn
+                a_handler_paused_and_resumed_in_one_turn_is_still_called
                 an_update_that_changes_nothing_silences_no_handler
                 removal_drops_closure_and_source_once
                 a_handler_can_remove_itself_by_call
                 a_handler_can_remove_itself_by_action
-                removed_by_a_neighbour_in_the_same_batch
+                a_handler_removed_by_a_neighbour_in_the_batch_is_not_called
                 the_drop_of_a_source_may_use_the_reactor
                 removed_by_another_thread_while_it_runs
                 rearm_arms_edges_and_oneshots
@@ -386,12 +386,12 @@ macro_rules! __virtual_cases {
                 a_neighbour_that_rearms_calls_no_oneshot_twice
                 a_hangup_reaches_a_reader
                 a_hangup_reaches_a_writer
-                a_hangup_reaches_everybody
+                a_hangup_reaches_every_handler
                 bytes_before_a_hangup_are_read_first
                 nothing_is_delivered_that_was_not_asked_for
                 one_call_carries_all_that_is_ready
-                added_in_a_callback_it_is_called_in_a_later_turn
-                rearmed_in_a_callback_it_is_called_in_a_later_turn
+                a_handler_added_in_a_callback_is_called_in_a_later_turn
+                a_handler_rearmed_in_a_callback_is_called_in_a_later_turn
                 again_calls_in_the_next_turn_though_nothing_is_ready
                 again_does_not_starve_the_others
                 again_is_kept_when_the_interest_changes
@@ -420,26 +420,26 @@ macro_rules! __virtual_cases {
                 the_end_of_an_interval_is_no_edge
                 a_oneshot_armed_while_it_is_held_fires_once
                 again_waits_for_the_interval_to_end
-                paused_while_it_is_held_it_stays_so
+                a_handler_paused_while_it_is_held_stays_paused
                 an_update_does_not_get_around_a_limit
                 a_limit_is_lifted_while_the_loop_sleeps
                 a_new_limit_takes_the_place_of_the_old
                 a_limit_does_not_concern_the_neighbours
                 a_held_handler_can_be_removed
-                held_across_a_change_of_drivers
+                a_handler_stays_held_across_a_change_of_drivers
                 the_end_of_an_interval_wakes_a_loop_that_sleeps
                 a_limited_handler_may_panic;
             posting:
                 urgent_posts_run_before_the_handlers
                 idle_posts_have_turns_of_their_own;
             hosting:
-                resumed_by_the_hosts_own_code_while_the_loop_sleeps
-                bytes_that_come_while_the_loop_sleeps
-                a_long_conversation_with_sleeps_in_between
-                driven_again_after_each_stop_nothing_is_lost
+                a_handler_resumed_by_host_code_while_the_loop_sleeps_is_called
+                bytes_that_arrive_while_the_loop_sleeps_are_reported
+                a_long_conversation_with_sleeps_in_between_loses_nothing
+                a_loop_driven_again_after_each_stop_loses_nothing
                 a_host_may_end_when_nothing_is_left
                 a_host_ends_when_another_thread_takes_the_last_thing_away
-                driven_on_another_thread_and_back
+                a_loop_driven_on_another_thread_and_back_loses_nothing
                 run_returns_when_nothing_is_left
                 run_returns_when_the_last_thing_is_taken_away
                 an_unreferenced_handler_or_timer_does_not_keep_run_going
@@ -450,7 +450,7 @@ macro_rules! __virtual_cases {
                 all_that_is_to_do_shows_on_the_descriptor
                 a_reactor_hosts_a_reactor;
             faults:
-                any_calls_from_any_threads
+                any_calls_from_any_threads_do_no_harm
                 after_a_fork_the_child_is_told;
             libraries:
                 two_watches_on_one_descriptor_are_toggled_apart

@@ -258,7 +258,7 @@ pub fn a_hangup_reaches_a_writer(stage: &mut Stage) {
 }
 
 /// A hang-up reaches every handler that has an interest.
-pub fn a_hangup_reaches_everybody(stage: &mut Stage) {
+pub fn a_hangup_reaches_every_handler(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, b) = sources.pair();
     let handlers = [
@@ -534,7 +534,7 @@ pub fn the_end_of_a_pipe_is_seen(stage: &mut Stage) {
 // Clause 11.
 
 /// A handler added by a callback is first called in a later turn.
-pub fn added_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
+pub fn a_handler_added_in_a_callback_is_called_in_a_later_turn(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.readable();
     let log = Log::default();
@@ -558,7 +558,7 @@ pub fn added_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
 }
 
 /// Re-armed by a callback, it is called in a later turn.
-pub fn rearmed_in_a_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
+pub fn a_handler_rearmed_in_a_callback_is_called_in_a_later_turn(stage: &mut Stage) {
     let sources = stage.sources;
     for mode in stage.some_of(&[Mode::Edge, Mode::Oneshot]) {
         let (a, _b) = sources.readable();

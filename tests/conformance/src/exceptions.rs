@@ -20,7 +20,7 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "the polling crate gives no way to make its set anew",
     },
     Exception {
-        case: "edge_and_level_handlers_closed_with_a_living_dup_cost_no_kernel_changes",
+        case: "edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes",
         poller: PollerKind::Polling,
         reason: "the polling crate gives no way to make its set anew",
     },
@@ -81,7 +81,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
         "poll(2) knows numbers, and does not notice that one has come to mean another file",
         &[
             "a_number_reused_across_kinds_of_files",
-            "a_number_reused_after_a_oneshot_has_fired",
+            "a_number_reused_after_a_oneshot_has_fired_is_watched",
             "a_rebuilt_set_watches_no_stranger",
             "a_reused_number_is_really_armed",
             "a_stranger_under_the_number_is_not_watched",

@@ -19,7 +19,7 @@ const READ: Interest = Interest::READABLE;
 
 /// Ids and calls in any order from many threads, while the loop is driven: no panic, no deadlock,
 /// and every closure is dropped exactly once.
-pub fn any_calls_from_any_threads(stage: &mut Stage) {
+pub fn any_calls_from_any_threads_do_no_harm(stage: &mut Stage) {
     let on = (stage.sources, stage.modes());
     let drops = Drops::default();
     let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));

@@ -20,7 +20,7 @@ const MS: Duration = Duration::from_millis(1);
 // Clause 22.
 
 /// A handler resumed by the host's own code while the loop sleeps.
-pub fn resumed_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_handler_resumed_by_host_code_while_the_loop_sleeps_is_called(stage: &mut Stage) {
     let sources = stage.sources;
     for &mode in stage.modes() {
         let (a, b) = sources.readable();
@@ -40,7 +40,7 @@ pub fn resumed_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
 }
 
 /// Bytes come while the loop sleeps.
-pub fn bytes_that_come_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn bytes_that_arrive_while_the_loop_sleeps_are_reported(stage: &mut Stage) {
     let sources = stage.sources;
     for &mode in stage.modes() {
         let (a, mut b) = sources.pair();
@@ -64,7 +64,7 @@ pub fn bytes_that_come_while_the_loop_sleeps(stage: &mut Stage) {
 }
 
 /// A long conversation, in which the loop sleeps between any two messages.
-pub fn a_long_conversation_with_sleeps_in_between(stage: &mut Stage) {
+pub fn a_long_conversation_with_sleeps_in_between_loses_nothing(stage: &mut Stage) {
     let sources = stage.sources;
     const ROUNDS: u8 = 200;
     for mode in stage.some_of(&[Mode::Level, Mode::Edge]) {
@@ -105,7 +105,7 @@ pub fn a_long_conversation_with_sleeps_in_between(stage: &mut Stage) {
 // Clause 23.
 
 /// Stopped and driven again, again and again, on the same host: nothing is lost.
-pub fn driven_again_after_each_stop_nothing_is_lost(stage: &mut Stage) {
+pub fn a_loop_driven_again_after_each_stop_loses_nothing(stage: &mut Stage) {
     let sources = stage.sources;
     let log = Log::default();
     let peers: Vec<_> = (0..20)
@@ -132,7 +132,7 @@ pub fn driven_again_after_each_stop_nothing_is_lost(stage: &mut Stage) {
 }
 
 /// Driven on by the built-in loop on another thread, and back.
-pub fn driven_on_another_thread_and_back(stage: &mut Stage) {
+pub fn a_loop_driven_on_another_thread_and_back_loses_nothing(stage: &mut Stage) {
     let sources = stage.sources;
     let log = Log::default();
     let (a, mut b) = sources.pair();

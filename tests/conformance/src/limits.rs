@@ -230,7 +230,7 @@ pub fn again_waits_for_the_interval_to_end(stage: &mut Stage) {
 }
 
 /// A held handler can be paused: the end of the interval resumes nothing.
-pub fn paused_while_it_is_held_it_stays_so(stage: &mut Stage) {
+pub fn a_handler_paused_while_it_is_held_stays_paused(stage: &mut Stage) {
     for &mode in stage.modes() {
         let (a, mut b) = stage.sources.readable();
         let calls = stage.watch(a, READ, mode);
@@ -374,7 +374,7 @@ pub fn a_held_handler_can_be_removed(stage: &mut Stage) {
 }
 
 /// A handler that is held when the driver leaves is watched again under the next.
-pub fn held_across_a_change_of_drivers(stage: &mut Stage) {
+pub fn a_handler_stays_held_across_a_change_of_drivers(stage: &mut Stage) {
     let (a, _b) = stage.sources.readable();
     let stopper = stage.reactor.clone();
     let is_last = Arc::new(AtomicBool::new(false));

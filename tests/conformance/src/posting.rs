@@ -126,7 +126,7 @@ pub fn a_post_by_another_thread_wakes_the_loop(stage: &mut Stage) {
 }
 
 /// A post by the host's own code, outside a turn, wakes it.
-pub fn a_post_by_the_hosts_own_code_wakes_the_loop(stage: &mut Stage) {
+pub fn a_post_by_host_code_wakes_the_loop(stage: &mut Stage) {
     let reactor = stage.reactor.clone();
     stage.run_beside(move || {
         let stopper = reactor.clone();

@@ -29,7 +29,7 @@ pub fn a_ready_descriptor_is_reported(stage: &mut Stage) {
 }
 
 /// A handler added by another thread while the loop sleeps is called.
-pub fn added_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_handler_added_by_another_thread_while_the_loop_sleeps_is_called(stage: &mut Stage) {
     let sources = stage.sources;
     let reactor = stage.reactor.clone();
     stage.run_beside(move || {
@@ -47,7 +47,7 @@ pub fn added_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
 }
 
 /// A handler added on the host's own thread, outside a turn, is called.
-pub fn added_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_handler_added_by_host_code_while_the_loop_sleeps_is_called(stage: &mut Stage) {
     let sources = stage.sources;
     let reactor = stage.reactor.clone();
     stage.run_beside(move || {
@@ -199,7 +199,7 @@ pub fn a_regular_file_can_be_paused(stage: &mut Stage) {
 }
 
 /// A regular file added while the loop sleeps wakes it.
-pub fn a_regular_file_added_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_regular_file_added_while_the_loop_sleeps_is_reported(stage: &mut Stage) {
     let reactor = stage.reactor.clone();
     stage.run_beside(move || {
         let stopper = reactor.clone();
@@ -346,7 +346,7 @@ pub fn three_modes_on_one_descriptor(stage: &mut Stage) {
 }
 
 /// A hundred handlers on one descriptor.
-pub fn a_hundred_handlers_on_one_descriptor(stage: &mut Stage) {
+pub fn a_hundred_handlers_on_one_descriptor_are_all_called(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.readable();
     let all: Vec<_> = (0..100)
@@ -414,7 +414,7 @@ pub fn update_rearms_a_oneshot(stage: &mut Stage) {
 }
 
 /// Update while the loop sleeps takes effect.
-pub fn update_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn an_update_by_another_thread_while_the_loop_sleeps_takes_effect(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.pair();
     let stopper = stage.reactor.clone();
@@ -519,7 +519,7 @@ pub fn a_handler_can_be_added_paused(stage: &mut Stage) {
 }
 
 /// Paused by a neighbour in the same batch, it is not called in that turn.
-pub fn paused_by_a_neighbour_it_is_not_called_in_that_turn(stage: &mut Stage) {
+pub fn a_handler_paused_by_a_neighbour_is_not_called_in_that_turn(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, b) = (sources.readable(), sources.readable());
     let log = Log::default();
@@ -543,7 +543,7 @@ pub fn paused_by_a_neighbour_it_is_not_called_in_that_turn(stage: &mut Stage) {
 }
 
 /// Paused and resumed in one turn: at most one call in that turn, and none lost.
-pub fn paused_and_resumed_in_one_turn(stage: &mut Stage) {
+pub fn a_handler_paused_and_resumed_in_one_turn_is_still_called(stage: &mut Stage) {
     let sources = stage.sources;
     for &mode in stage.modes() {
         let (a, _b) = sources.readable();
@@ -660,7 +660,7 @@ pub fn a_handler_can_remove_itself_by_action(stage: &mut Stage) {
 }
 
 /// Removed by a neighbour in the same batch, it is not called.
-pub fn removed_by_a_neighbour_in_the_same_batch(stage: &mut Stage) {
+pub fn a_handler_removed_by_a_neighbour_in_the_batch_is_not_called(stage: &mut Stage) {
     let sources = stage.sources;
     let sources = [sources.readable(), sources.readable(), sources.readable()];
     let ids = Log::default();
@@ -687,7 +687,7 @@ pub fn removed_by_a_neighbour_in_the_same_batch(stage: &mut Stage) {
 }
 
 /// The number of a handler removed in the batch may belong to another file at once.
-pub fn removed_and_its_number_reused_in_the_same_batch(stage: &mut Stage) {
+pub fn a_handler_removed_in_the_batch_misses_the_new_file_under_its_number(stage: &mut Stage) {
     let (victim, _v) = readable();
     let (quiet, _q) = pair();
     let number = Arc::new(Number::of(&victim));
@@ -835,7 +835,7 @@ pub fn removed_by_another_thread_while_it_runs(stage: &mut Stage) {
 // Clause 7.
 
 /// A descriptor closed behind the reactor's back goes quiet, and nobody else is harmed.
-pub fn closed_behind_the_back_it_goes_quiet(stage: &mut Stage) {
+pub fn a_handler_whose_descriptor_was_closed_goes_quiet(stage: &mut Stage) {
     let (a, _b) = readable();
     let number = Number::of(&a);
     drop(a);
@@ -967,7 +967,7 @@ pub fn a_handler_whose_number_is_taken_in_the_batch_is_not_called(stage: &mut St
 
 /// A one-shot that has fired is still in the kernel's set, mute. Who comes to its number is not taken
 /// for its neighbour, even if he wants nothing yet.
-pub fn a_number_reused_after_a_oneshot_has_fired(stage: &mut Stage) {
+pub fn a_number_reused_after_a_oneshot_has_fired_is_watched(stage: &mut Stage) {
     for (mode, first_interest) in [(Mode::Level, Interest::NONE), (Mode::Edge, READ)] {
         let (a, _b) = readable();
         let (c, mut d) = pair();
@@ -1062,7 +1062,7 @@ pub fn a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep(stage: &mut Sta
 
 /// Closes a descriptor with an edge and a level handler while a dup keeps it open. Only the second set, in
 /// which both meet, is rebuilt.
-pub fn edge_and_level_handlers_closed_with_a_living_dup_cost_no_kernel_changes(stage: &mut Stage) {
+pub fn edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes(stage: &mut Stage) {
     let (a, mut b) = readable();
     let number = Number::of(&a);
     let edge = stage.watch_number(number.get(), READ, Mode::Edge);
@@ -1221,7 +1221,7 @@ pub fn a_regular_file_takes_the_number_inside_a_callback(stage: &mut Stage) {
 }
 
 /// Removed, closed, reopened under the same number and added, all in one callback.
-pub fn remove_and_add_of_one_number_in_one_callback(stage: &mut Stage) {
+pub fn remove_and_add_of_one_number_in_one_callback_works(stage: &mut Stage) {
     let (a, _b) = readable();
     let number = Number::of(&a);
     drop(a);

@@ -20,7 +20,7 @@ const WRITE: Interest = Interest::WRITABLE;
 const BOUND: usize = 20;
 
 /// A dup keeps a closed descriptor's file open and ready: its handler is called a few times at most.
-pub fn closed_with_a_living_dup_it_soon_goes_quiet(stage: &mut Stage) {
+pub fn a_handler_closed_with_a_living_dup_soon_goes_quiet(stage: &mut Stage) {
     let (a, _b) = readable();
     let number = Number::of(&a);
     let calls = stage.watch_number(number.get(), READ, Mode::Level);

@@ -141,7 +141,7 @@ pub fn short_timers_are_good_to_well_under_a_millisecond(stage: &mut Stage) {
 }
 
 /// A timer set by another thread while the loop sleeps wakes it in time.
-pub fn a_timer_set_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_timer_set_by_another_thread_while_the_loop_sleeps_fires(stage: &mut Stage) {
     stage
         .reactor
         .call_later(LONG, || panic!("far away"))
@@ -158,7 +158,7 @@ pub fn a_timer_set_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
 }
 
 /// So does one set by the host's own code.
-pub fn a_timer_set_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_timer_set_by_host_code_while_the_loop_sleeps_fires(stage: &mut Stage) {
     stage
         .reactor
         .call_later(LONG, || panic!("far away"))
@@ -173,7 +173,7 @@ pub fn a_timer_set_by_the_hosts_own_code_while_the_loop_sleeps(stage: &mut Stage
 }
 
 /// A timer pulled forward while the loop sleeps wakes it in time.
-pub fn a_timer_pulled_forward_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_timer_moved_forward_while_the_loop_sleeps_fires_at_its_new_deadline(stage: &mut Stage) {
     let (reactor, stopper) = (stage.reactor.clone(), stage.reactor.clone());
     let timer = stage
         .reactor
@@ -200,7 +200,7 @@ pub fn a_timer_in_the_past_fires_at_once(stage: &mut Stage) {
 }
 
 /// A delay beyond all clocks overflows nothing.
-pub fn the_longest_delay_is_taken(stage: &mut Stage) {
+pub fn the_longest_delay_is_accepted(stage: &mut Stage) {
     let far = stage
         .reactor
         .call_later(Duration::MAX, || panic!("too soon"))

@@ -15,7 +15,7 @@ const READ: Interest = Interest::READABLE;
 // Clause 9.
 
 /// Set by another thread while the loop sleeps.
-pub fn set_by_another_thread_while_the_loop_sleeps(stage: &mut Stage) {
+pub fn a_source_set_by_another_thread_while_the_loop_sleeps_is_reported(stage: &mut Stage) {
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let (source, readiness) = VirtualSource::pair();
         let stopper = stage.reactor.clone();
@@ -99,7 +99,7 @@ pub fn many_sets_cost_one_wake(stage: &mut Stage) {
 }
 
 /// Set by its own handler, which an edge handler is told in a later turn.
-pub fn set_in_its_own_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
+pub fn a_source_set_in_its_own_callback_is_called_in_a_later_turn(stage: &mut Stage) {
     let (source, readiness) = VirtualSource::pair();
     let (log, reactor) = (Log::default(), stage.reactor.clone());
     readiness.set(Ready::READABLE);
@@ -120,7 +120,7 @@ pub fn set_in_its_own_callback_it_is_called_in_a_later_turn(stage: &mut Stage) {
 }
 
 /// One source on two reactors.
-pub fn one_source_on_two_loops(stage: &mut Stage) {
+pub fn one_source_on_two_loops_is_reported_on_both(stage: &mut Stage) {
     let other = Reactor::new().expect("a reactor");
     let (source, readiness) = VirtualSource::pair();
     let ours = stage.watch(source.clone(), READ, Mode::Edge);
@@ -138,7 +138,7 @@ pub fn one_source_on_two_loops(stage: &mut Stage) {
 // Clause 10.
 
 /// An error reaches everybody, priority who asked for it.
-pub fn an_error_of_a_virtual_source_reaches_everybody(stage: &mut Stage) {
+pub fn an_error_of_a_virtual_source_reaches_every_handler(stage: &mut Stage) {
     let (source, readiness) = VirtualSource::pair();
     let interests = [READ, Interest::WRITABLE, Interest::PRIORITY];
     let handlers = interests.map(|interest| stage.watch(source.clone(), interest, Mode::Oneshot));
