@@ -102,10 +102,10 @@ impl<M: Threading> Host<M> {
 
     /// Takes turns without waiting, and returns the host's next action.
     ///
-    /// The turns end when there is nothing more to do, when a callback woke a task of the host's, or when
-    /// about `budget` callbacks were called. A turn that calls nothing counts as one callback. A turn is
-    /// broken off after `budget` posts or timers, and after about a thousand handlers. The next step
-    /// continues there.
+    /// The turns end when there is nothing more to do, or when about `budget` callbacks were called. They
+    /// also end when a callback woke a task of the host's. A turn that calls nothing counts as one callback.
+    /// A turn is broken off after `budget` posts or timers, and after about a thousand handlers. The next
+    /// step continues there.
     ///
     /// Several turns in a step make a busy loop fast. The budget keeps the loop from starving the host's
     /// other work. A budget of about a hundred works well.

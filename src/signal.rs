@@ -62,8 +62,8 @@ impl<M: Threading> Reactor<M> {
     /// # Errors
     ///
     /// Returns [`Unsupported`](crate::ErrorKind::Unsupported) for a signal that cannot be caught, and for one
-    /// that every thread blocks. The same error is returned for signals that report a fault of the program,
-    /// which would occur again and again: `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`, `SIGTRAP` and `SIGSYS`.
+    /// that every thread blocks. This also applies to signals that report a fault of the program, because the
+    /// fault would occur again and again: `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`, `SIGTRAP` and `SIGSYS`.
     /// Returns the operating system's error if the signal does not exist, or if there are no descriptors
     /// left.
     #[track_caller]

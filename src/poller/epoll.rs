@@ -36,7 +36,7 @@ pub(super) struct Epoll {
     /// The wake. A second set has neither a wake nor an alarm.
     wake: Option<Arc<EventFd>>,
     timers: Timers,
-    /// Whether the kernel takes timeouts in nanoseconds.
+    /// `UNKNOWN` until the first wait with a timeout has found out whether the kernel takes nanoseconds.
     pwait2: AtomicU8,
 }
 

@@ -238,7 +238,7 @@ impl<M: Threading> Reactor<M> {
     /// lifts the limit.
     ///
     /// The interval begins with a call. If the handler has used up its calls and is ready again, the loop
-    /// stops watching it until the interval ends, and calls it then if it is still ready. An edge that
+    /// stops watching it until the interval ends. It is called then if it is still ready. An edge that
     /// arrives meanwhile leads to a call then, and so does [`Action::Again`](crate::Action::Again).
     ///
     /// A handler that waits for its interval still counts for [`run`](Self::run). An update or a

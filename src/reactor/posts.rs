@@ -60,9 +60,9 @@ impl<M: Threading> Reactor<M> {
 
     /// Cancels a post that was not called yet, and drops its callback.
     ///
-    /// If the current turn has already taken up the post, for example because another post of the turn calls
-    /// this, the loop drops the callback where it would have called it. If another thread is driving, the
-    /// callback may be running there.
+    /// The current turn may have taken up the post already, for example if another post of the turn calls
+    /// this. The loop then drops the callback where it would have called it. If another thread is driving,
+    /// the callback may be running there.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -132,10 +132,10 @@ fn action(returned: c_int) -> Action {
 /// that add something.
 ///
 /// The descriptor stays the caller's, and its flags do not change. If the descriptor is closed before its
-/// handler is removed, the handler is not called any more, and the number can be registered again at once.
-/// There is one exception: a dup, in a child process for example, may keep the file open. The loop may then
-/// call the handler up to 256 more times until it notices. The handler must not use the number then, because
-/// it may mean another file. Remove the handler before closing.
+/// handler is removed, the handler is not called any more. The number can be registered again at once. There
+/// is one exception: a dup, in a child process for example, may keep the file open. The loop may then call
+/// the handler up to 256 more times until it notices. The handler must not use the number then, because it
+/// may mean another file. Remove the handler before closing.
 ///
 /// Fails with -EBADF if the descriptor is not open, and with -EINVAL for invalid arguments.
 ///
@@ -257,7 +257,7 @@ pub unsafe extern "C" fn oneloop_set_priority(
 
 /// Limits a handler of any kind to `calls` calls in each interval of `per` nanoseconds. If either is 0, this
 /// lifts the limit. The interval begins with a call. If the handler has used up its calls and is ready again,
-/// the loop stops watching it until the interval ends, and calls it then if it is still ready.
+/// the loop stops watching it until the interval ends. It is called then if it is still ready.
 ///
 /// Fails with -ENOENT if the id is unknown, and with -EINVAL for a negative interval.
 ///

@@ -27,7 +27,7 @@
 //! ```
 
 #![allow(non_camel_case_types)]
-#![allow(clippy::missing_safety_doc)] // What each function asks for is said in the header's words.
+#![allow(clippy::missing_safety_doc)] // The header states the conditions of each function.
 
 #[cfg(not(unix))]
 compile_error!("the C ABI deals in descriptors, signals and processes of Unix");

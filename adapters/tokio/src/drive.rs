@@ -65,10 +65,10 @@ use crate::park::Sleep;
 ///
 /// # Errors
 ///
-/// Returns an error if the reactor has another driver, if it is [closed](Reactor::close), if the kernel
-/// fails, or if the future is polled outside a tokio runtime. The error contains a [`oneloop::Error`] and
-/// therefore has no code of its own. [`oneloop::Error::of`] finds it, with the failed call and the system's
-/// code, and has an example.
+/// Returns an error if the reactor has another driver, if it is [closed](Reactor::close), or if the kernel
+/// fails. Polling the future outside a tokio runtime is an error, too. The error contains a
+/// [`oneloop::Error`] and therefore has no code of its own. [`oneloop::Error::of`] finds it, with the failed
+/// call and the system's code, and has an example.
 ///
 /// # Panics
 ///

@@ -12,8 +12,8 @@ use oneloop::{Error, ErrorKind, Reactor, Threading, WeakReactor};
 /// [`Builder::on_thread_park`](tokio::runtime::Builder::on_thread_park).
 ///
 /// The loop asks a hook ([`Reactor::add_hook`]) after each turn. A task that runs later may leave work that
-/// no descriptor shows: it sends on a ZeroMQ socket, makes an xcb request, or starts an sd-bus call. With
-/// this function, the hook is asked again before the thread sleeps, and sees the work.
+/// no descriptor shows. Examples are a send on a ZeroMQ socket, an xcb request, and an sd-bus call. With this
+/// function, the hook is asked again before the thread sleeps, and sees the work.
 ///
 /// It works for tasks on the thread on which [`drive`](crate::drive) was last polled. Tasks elsewhere must
 /// call [`Reactor::wake`]. Examples are another worker of a multi-threaded runtime, and a thread that is no
