@@ -54,7 +54,7 @@ fn posts_of_one_thread_in_order() {
 #[test]
 fn a_post_that_another_thread_cancels() {
     explore_both("a_post_that_another_thread_cancels", |until| {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (count, calls) = (Count::default(), Count::default());
         let (called, held) = (calls.clone(), Arc::new(()));
         let in_post = held.clone();
