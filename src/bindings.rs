@@ -25,8 +25,8 @@ use crate::engine::{Fired, Outcome, Target, When, boxed};
 use crate::os::AsRawFd;
 use crate::os::RawFd;
 use crate::{
-    Action, Event, HandlerId, HookId, Interest, Mode, PostId, Priority, Reactor, Result, TimerId,
-    VirtualSource,
+    Action, Error, Event, HandlerId, HookId, Interest, Mode, PostError, PostId, Priority, Reactor,
+    Result, TimerId, VirtualSource,
 };
 
 /// The data that [`Reactor::as_raw`] points to. A pointer may reach another copy of oneloop in the process,
@@ -247,24 +247,20 @@ impl Reactor {
         added.map(TimerId)
     }
 
-    /// Posts a callback like [`Reactor::call_soon_with`].
+    /// Posts a callback like [`Reactor::call_soon_with`]. Gives the callback back beside the error, so that a
+    /// callback of another language need not be dropped.
     #[track_caller]
-    pub fn post_with<F>(&self, priority: Priority, make: impl FnOnce(PostId) -> F) -> Result<PostId>
+    pub fn post_with<F>(
+        &self,
+        priority: Priority,
+        make: impl FnOnce(PostId) -> F,
+    ) -> std::result::Result<PostId, (Error, F)>
     where
         F: FnOnce() + Send + 'static,
     {
-        let make = |(), id| {
-            let callback = make(id);
-            Box::new(move || {
-                callback();
-                Ok(())
-            }) as _
-        };
-        let posted = self
-            .core
-            .inbox
-            .post_with("call_soon", Location::caller(), priority, (), make);
-        posted.map_err(|(error, ())| error)
+        let inbox = &self.core.inbox;
+        let posted = inbox.post_with("call_soon", Location::caller(), priority, make);
+        posted.map_err(PostError::into_parts)
     }
 
     /// Adds a pair of hooks like [`Reactor::add_hook`].

@@ -312,6 +312,10 @@ impl<F> PostError<F> {
         &self.error
     }
 
+    pub(crate) fn into_parts(self) -> (Error, F) {
+        (self.error, self.callback)
+    }
+
     /// Returns the callback, which was not called.
     pub fn into_callback(self) -> F {
         self.callback

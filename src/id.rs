@@ -1,3 +1,4 @@
+use std::cmp;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,7 +144,10 @@ pub struct PostId(pub(crate) u64);
 impl PostId {
     const PRIORITY_BITS: u32 = 2;
     const LOOP_BITS: u32 = 22;
-    const OTHER_BITS: u32 = Self::PRIORITY_BITS + Self::LOOP_BITS;
+    /// The next id is the sum of an id and this.
+    pub(crate) const STEP: u64 = 1 << (Self::PRIORITY_BITS + Self::LOOP_BITS);
+    /// No post has this id.
+    pub(crate) const NONE: PostId = PostId(0);
 
     /// Returns the ids of the first posts of a loop, by priority.
     pub(crate) fn first_of_each() -> [PostId; 3] {
@@ -153,27 +157,9 @@ impl PostId {
         [0, 1, 2].map(|priority| PostId(number << Self::PRIORITY_BITS | priority))
     }
 
-    /// Returns the id of the post that comes `count` posts later.
-    #[inline]
-    pub(crate) fn plus(self, count: u64) -> PostId {
-        PostId(self.0.wrapping_add(count << Self::OTHER_BITS))
-    }
-
-    /// Returns the id of the post that came `count` posts before.
-    pub(crate) fn minus(self, count: u64) -> PostId {
-        PostId(self.0.wrapping_sub(count << Self::OTHER_BITS))
-    }
-
-    /// Returns how many posts after `other` it is. Returns `None` if the other is of another loop or
-    /// priority.
-    pub(crate) fn since(self, other: PostId) -> Option<u64> {
-        let difference = self.0.wrapping_sub(other.0);
-        let is_alike = difference & ((1 << Self::OTHER_BITS) - 1) == 0;
-        is_alike.then_some(difference >> Self::OTHER_BITS)
-    }
-
-    pub(crate) fn is_before(self, other: PostId) -> bool {
-        (self.0.wrapping_sub(other.0) as i64) < 0
+    /// Compares two ids of one loop and priority by age: the older one is less.
+    pub(crate) fn cmp_age(self, other: PostId) -> cmp::Ordering {
+        (self.0.wrapping_sub(other.0) as i64).cmp(&0)
     }
 
     #[inline]
@@ -238,25 +224,26 @@ impl From<TimerId> for Id {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
-    fn the_id_of_a_post_is_that_of_one_loop_and_one_priority() {
+    fn ids_of_posts_tell_loops_and_priorities_apart_and_are_ordered_by_age() {
         let [ours, theirs] = [(); 2].map(|()| PostId::first_of_each());
-        let first = ours[1];
-        for count in [0, 1, 1 << 39] {
-            let id = first.plus(count);
-            assert_eq!((id.since(first), id.priority()), (Some(count), 1));
-            assert_eq!(id.minus(count), first);
-            assert!(id.is_before(id.plus(1)) && !id.is_before(id));
-            for other in [ours[0], ours[2], theirs[1], PostId(0)] {
-                assert_eq!(id.since(other), None);
+        let mut seen = HashSet::from([PostId::NONE]);
+        for first in [ours, theirs].as_flattened() {
+            for count in 0..3 {
+                let id = PostId(first.0 + count * PostId::STEP);
+                assert_eq!(id.priority(), first.priority());
+                assert!(seen.insert(id));
             }
         }
-        // After a trillion posts, the numbers begin again.
-        assert_eq!(first.plus((1 << 40) + 1), first.plus(1));
-        assert!(first.minus(1).is_before(first));
-        assert_eq!(first.since(first.minus(1)), Some(1));
+        // They wrap.
+        let last = PostId(ours[1].0.wrapping_sub(PostId::STEP));
+        assert_eq!(last.cmp_age(ours[1]), cmp::Ordering::Less);
+        assert_eq!(ours[1].cmp_age(last), cmp::Ordering::Greater);
+        assert_eq!(last.cmp_age(last), cmp::Ordering::Equal);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::deadline::NEVER;
 use super::driver::Driver;
 use super::handlers::{self, Outcome};
 use super::hooks::Hook;
-use super::inbox::Post;
 use super::observe::{self, Observed};
+use super::posts::Post;
 use super::state::{State, StateGuard};
 use super::timers;
-use super::turn_state::{Cut, TurnState};
+use super::turn_state::Cut;
 use crate::id::Key;
 use crate::os;
 use crate::outcome::Failure;
@@ -32,13 +32,13 @@ impl<'c> Driver<'c> {
         if cut.is_none() && !state.hooks.is_empty() {
             state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
         }
-        let (inbox, most) = (&self.core.inbox, self.most);
-        let TurnState { posts, left, .. } = &mut *self.turn_state;
-        let urgent = &mut posts[Priority::High as usize];
         match cut {
-            None if inbox.take_urgent(urgent) => *left = urgent.len(),
-            Some(Cut::Urgent) => inbox.take_first(Priority::High, most.min(*left), urgent),
-            _ => return Ok(state),
+            None => match self.core.inbox.take_urgent() {
+                Some(waiting) => self.turn_state.left = waiting,
+                None => return Ok(state),
+            },
+            Some(Cut::Urgent) => {}
+            Some(_) => return Ok(state),
         }
         self.call_posts(state, turn, Cut::Urgent, Priority::High)
     }
@@ -191,15 +191,11 @@ impl<'c> Driver<'c> {
         turn: &mut Turn,
         cut: Option<Cut>,
     ) -> Result<StateGuard<'c>> {
-        let (inbox, most) = (&self.core.inbox, self.most);
-        let TurnState { posts, left, .. } = &mut *self.turn_state;
-        let normal = Priority::Normal as usize;
-        if cut == Some(Cut::Posts) {
-            inbox.take_first(Priority::Normal, most.min(*left), &mut posts[normal]);
-        } else if inbox.take(posts) {
-            *left = posts[normal].len();
-        } else {
-            return Ok(state);
+        if cut != Some(Cut::Posts) {
+            match self.core.inbox.take_posts() {
+                Some(waiting) => self.turn_state.left = waiting,
+                None => return Ok(state),
+            }
         }
         self.call_posts(state, turn, Cut::Posts, Priority::Normal)
     }
@@ -214,36 +210,26 @@ impl<'c> Driver<'c> {
         priority: Priority,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
+        let (inbox, observers) = (&core.inbox, &core.observers);
         let now = self.most.min(self.turn_state.left);
-        if now == 0 || self.turn_state.posts[priority as usize].is_empty() {
+        if now == 0 || !inbox.is_waiting(priority) {
             return Ok(state);
         }
         drop(state);
-        let (inbox, observers) = (&core.inbox, &core.observers);
-        let mut next = inbox.begun(priority as usize);
-        let (mut taken, mut cancelled) = (0, 0);
-        while taken < now {
-            // Both are looked for at once, before each post.
-            let is_interfered = inbox.is_interfered();
-            if is_interfered && inbox.is_stopped() || inbox.is_forked() {
-                break;
-            }
-            let posts = &mut self.turn_state.posts[priority as usize];
-            let Some(post) = posts.pop_front() else {
+        let (mut left, mut called) = (now, 0);
+        while left > 0 && !inbox.is_stopped() && !inbox.is_forked() {
+            let Some(post) = inbox.next_post(priority, &mut left) else {
                 break;
             };
-            taken += 1;
-            let id = next;
-            next = id.plus(1);
-            inbox.begin(priority, id);
-            if is_interfered && inbox.take_cancelled(id) {
-                cancelled += 1;
-                continue;
-            }
+            called += 1;
             turn.called += 1;
-            let Post { callback, location } = post;
+            let Post {
+                id,
+                location,
+                callback,
+            } = post;
             let mut observed = observers.begin_post(id, location);
-            let result = observe::call(&mut observed, callback);
+            let result = observe::call(&mut observed, || callback.run());
             let run = observed.as_ref().map(Observed::run);
             if let Some(run) = run.filter(|run| observers.wants(run)) {
                 observers.report(run);
@@ -260,10 +246,10 @@ impl<'c> Driver<'c> {
             }
         }
         let mut state = self.state()?;
-        state.stats.post_calls += (taken - cancelled) as u64;
-        self.turn_state.left -= taken;
+        state.stats.post_calls += called;
+        self.turn_state.left -= now - left;
         // If it was stopped, the left-overs are for the next turn.
-        if taken == now && self.turn_state.left > 0 {
+        if left == 0 && self.turn_state.left > 0 {
             self.turn_state.cut = Some(phase);
         }
         Ok(state)

@@ -10,7 +10,7 @@ use super::state::{State, StateGuard};
 use super::turn_state::TurnState;
 use crate::error::Cause;
 use crate::sync::MutexGuard;
-use crate::{Error, Result};
+use crate::{Error, Priority, Result};
 
 /// The right to drive.
 pub(crate) struct Driver<'a> {
@@ -46,14 +46,14 @@ impl<'c> Driver<'c> {
     pub(super) fn is_alive(&self, state: &State) -> bool {
         // Not `has_work`: a handler that is to be called next may have been taken out of the count.
         state.can_call()
-            || self.turn_state.has_calls_left()
+            || self.turn_state.has_left_overs()
             || self.core.inbox.has_posts()
             || self.core.inbox.is_stopped()
     }
 
     /// Whether there is something to call without waiting.
     pub(super) fn has_work(&self, state: &State) -> bool {
-        self.turn_state.has_idle() | self.is_busy(state)
+        self.core.inbox.is_waiting(Priority::Idle) | self.is_busy(state)
     }
 
     /// Whether there is something to call without waiting, idle posts apart.
@@ -107,7 +107,7 @@ impl Drop for Driver<'_> {
         if self.resting {
             return;
         }
-        let closed = core.inbox.put_back(self.turn_state.take_posts());
+        core.inbox.leave_posts();
         // A hook has to be asked before the loop sleeps.
         let ask =
             !state.hooks.is_empty() && state.sleep.prepared.is_none_or(|until| until == NO_WAIT);
@@ -120,6 +120,5 @@ impl Drop for Driver<'_> {
         if !core.inbox.fall_asleep() || work {
             core.inbox.wake();
         }
-        drop(closed);
     }
 }

@@ -70,12 +70,11 @@ impl Core {
     /// was forked, and have left what is behind it half changed. That is never freed.
     fn end_in_child(self: &Arc<Self>) {
         let registered = try_lock(&self.state).map(|mut state| state.take_registered());
-        let left_over = try_lock(&self.turn_state).map(|mut turn_state| turn_state.take_posts());
         let posts = self.inbox.try_close();
-        if registered.is_none() || left_over.is_none() || posts.is_none() {
+        if registered.is_none() || posts.is_none() {
             mem::forget(self.clone());
         }
-        drop((registered, left_over, posts));
+        drop((registered, posts));
     }
 }
 

@@ -26,6 +26,7 @@ mod inbox;
 mod kept;
 mod observe;
 mod owned;
+mod posts;
 mod registration;
 mod resting;
 mod retire;

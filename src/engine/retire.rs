@@ -27,11 +27,9 @@ impl Core {
         // Under the lock, as below.
         let state = self.enter(CALL)?;
         let cancelled = self.inbox.cancel(CALL, id);
-        let posted = cancelled.map(|callback| {
+        let posted = cancelled.map(|dead| {
             let inbox = &self.inbox;
-            callback.map(|dead| {
-                inbox.post(CALL, Location::caller(), Priority::High, move || drop(dead))
-            })
+            inbox.post(CALL, Location::caller(), Priority::High, move || drop(dead))
         });
         drop(state);
         posted.map(drop)

@@ -104,8 +104,8 @@ impl Core {
         }
         drop(state);
         match self.turn_state.try_lock() {
-            Ok(turn_state) => turn_state.has_calls_left(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().has_calls_left(),
+            Ok(turn_state) => turn_state.has_left_overs(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().has_left_overs(),
             // What a turn has taken up is called by that turn.
             Err(TryLockError::WouldBlock) => false,
         }

@@ -4,7 +4,7 @@ use super::deadline::NEVER;
 use super::driver::Driver;
 use super::sleep::Phase;
 use super::state::StateGuard;
-use crate::{Result, Turn};
+use crate::{Priority, Result, Turn};
 
 impl<'c> Driver<'c> {
     /// Takes one turn, and says in `turn` what it did. Waits no longer than until `until`, the next timer, or the
@@ -39,7 +39,7 @@ impl<'c> Driver<'c> {
         if !self.is_cut() {
             state = self.call_handlers(state, turn)?;
         }
-        let posts = core.inbox.is_signalled() | self.turn_state.has_idle();
+        let posts = core.inbox.is_signalled() | core.inbox.is_waiting(Priority::Idle);
         let held = state.handlers.next_release() != NEVER;
         if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() | held {
             state = self.call_last(state, turn, cut, quiet, limit)?;

@@ -1,12 +1,7 @@
 //! State of the driver. It stays beside the loop when a driver ends, so that the next one goes on with it.
 
-use std::collections::VecDeque;
-use std::mem;
-
 use super::handlers::Batch;
-use super::inbox::Post;
 use super::unclaimed::Unclaimed;
-use crate::Priority;
 use crate::id::Key;
 use crate::poller::Events;
 
@@ -21,14 +16,11 @@ pub(super) struct TurnState {
     pub(super) cut: Option<Cut>,
     /// Number of posts left in that phase.
     pub(super) left: usize,
-    /// Posts that were taken from the inbox, by priority.
-    pub(super) posts: [VecDeque<Post>; 3],
     /// Events that concern no handler, in each set.
     pub(super) unclaimed: [Unclaimed; 2],
 }
 
-/// The phase in which a turn was broken off, and in which it goes on. Left-overs stay where they are, except for
-/// posts, which go back to the head of the inbox.
+/// The phase in which a turn was broken off, and in which it goes on. Left-overs stay where they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
     Urgent,
@@ -45,25 +37,8 @@ impl TurnState {
             batch: Batch::default(),
             cut: None,
             left: 0,
-            posts: Default::default(),
             unclaimed: [Unclaimed::default(); 2],
         }
-    }
-
-    /// Takes the posts that were taken from the inbox and not called.
-    pub(super) fn take_posts(&mut self) -> [VecDeque<Post>; 3] {
-        mem::take(&mut self.posts)
-    }
-
-    /// Whether it has taken calls over that no turn has made yet.
-    pub(super) fn has_calls_left(&self) -> bool {
-        self.has_left_overs() || self.has_idle()
-    }
-
-    /// Whether idle posts were taken and are left.
-    #[inline]
-    pub(super) fn has_idle(&self) -> bool {
-        !self.posts[Priority::Idle as usize].is_empty()
     }
 
     /// Whether a turn has left something over: it was stopped or broken off, or a callback panicked.
@@ -79,8 +54,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
-    use super::*;
-    use crate::{Interest, Mode, Reactor, Step};
+    use crate::{Interest, Mode, Priority, Reactor, Step};
 
     #[test]
     fn turns_that_are_stopped_early_leave_no_more_over_than_there_is_to_call() {
@@ -120,9 +94,7 @@ mod tests {
                     while host.step(budget).unwrap() != Step::Sleep {}
                 }
             }
-            let turn_state = reactor.core.turn_state.lock().unwrap();
-            let taken: usize = turn_state.posts.iter().map(VecDeque::capacity).sum();
-            let room = taken + reactor.core.inbox.room();
+            let room = reactor.core.inbox.room();
             assert!(room < 10_000, "for {room} posts");
         }
     }

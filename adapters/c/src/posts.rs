@@ -1,4 +1,5 @@
 use std::ffi::{c_int, c_void};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +69,13 @@ pub unsafe extern "C" fn oneloop_call_soon(
                 unsafe { callback(user.r#loop(), user.pointer()) };
             }
         };
-        reactor.post_with(priority, make)?;
+        reactor
+            .post_with(priority, make)
+            .map_err(|(error, callback)| {
+                // The user data stays the caller's, and the callback owns nothing else.
+                mem::forget(callback);
+                error
+            })?;
         Ok(0)
     })
 }
