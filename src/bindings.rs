@@ -20,7 +20,7 @@ use std::{io, process::ExitStatus};
 use crate::Step;
 #[cfg(all(unix, feature = "signal"))]
 use crate::child::ExitWatch;
-use crate::engine::{Fired, Outcome, Target, When, boxed};
+use crate::engine::{Fired, Outcome, Target, When, boxed, repeated};
 #[cfg(pollable)]
 use crate::os::AsRawFd;
 use crate::os::RawFd;
@@ -240,7 +240,7 @@ impl Reactor {
         let location = Location::caller();
         let make = |key| {
             let mut callback = make(TimerId(key));
-            Box::new(move || Ok(callback())) as _
+            repeated(move || Ok(callback()))
         };
         let add = "add_timer";
         let added = (self.core).add_timer_with(add, when, Fired::Kept, location, make);

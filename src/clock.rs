@@ -316,6 +316,8 @@ fn deadline_at(time: SystemTime, ahead: i128) -> u64 {
 }
 
 /// Saturates after five centuries.
+#[inline]
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    let seconds = duration.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(u64::from(duration.subsec_nanos()))
 }

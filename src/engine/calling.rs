@@ -7,13 +7,12 @@ use super::deadline::NEVER;
 use super::driver::Driver;
 use super::handlers::{self, Outcome};
 use super::hooks::Hook;
-use super::observe::{self, Observed};
+use super::observe::{self, Observed, kind_of};
 use super::posts::Post;
 use super::state::{State, StateGuard};
 use super::timers;
 use super::turn_state::Cut;
-use crate::id::Key;
-use crate::os;
+use crate::os::{self, RawFd};
 use crate::outcome::Failure;
 use crate::poller::BATCH;
 use crate::{
@@ -62,8 +61,8 @@ impl<'c> Driver<'c> {
                 location,
             } = call;
             state.stats.handler_calls += 1;
-            let (kind, id) = (CallbackKind::Handler, HandlerId(key).into());
-            let mut observed = core.observers.begin(kind, id, location, &state.details);
+            let id = HandlerId(key).into();
+            let mut observed = core.observers.begin(id, location, &state.details);
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.remove_handler(key)));
@@ -78,7 +77,8 @@ impl<'c> Driver<'c> {
                     action
                 }
                 Outcome::Failed(error) => {
-                    failed = Some(self.failed_handler(&mut state, key, location, error));
+                    let fd = state.handlers.fd_of(key);
+                    failed = Some(failure(&state, HandlerId(key).into(), fd, location, error));
                     Action::Remove
                 }
             };
@@ -135,7 +135,7 @@ impl<'c> Driver<'c> {
             if let Some(time) = state.timers.system_time(key) {
                 // The two clocks may disagree by a little, or the one has just been set.
                 if core.clock.system() < time {
-                    // It alone: whoever else is due by that clock stays so.
+                    // Reschedule only this timer: others that are due by that clock still fire.
                     let deadline = core.clock.later_deadline_of(time);
                     state.timers.reset(key, deadline, Some(time));
                     continue;
@@ -144,36 +144,34 @@ impl<'c> Driver<'c> {
             let Some(timers::Call {
                 mut callback,
                 location,
+                is_last,
             }) = state.timers.start(key)
             else {
                 continue;
             };
             state.stats.timer_calls += 1;
-            let (kind, id) = (CallbackKind::Timer, TimerId(key).into());
-            let mut observed = core.observers.begin(kind, id, location, &state.details);
+            let id = TimerId(key).into();
+            let mut observed = core.observers.begin(id, location, &state.details);
             drop(state);
             turn.called += 1;
             let guard = OnPanic(|| drop(core.cancel_timer(key)));
-            let result = observe::call(&mut observed, &mut callback);
+            let (result, left) = if is_last {
+                let result = observe::call(&mut observed, || callback.call_last());
+                (result, None)
+            } else {
+                let result = observe::call(&mut observed, || callback.call());
+                (result, Some(callback))
+            };
             mem::forget(guard);
             state = self.state()?;
-            let (action, failed) = match result {
-                Ok(action) => (action, None),
-                Err(error) => (
-                    Action::Remove,
-                    Some(Box::new(FailedCallback {
-                        kind: CallbackKind::Timer,
-                        id: TimerId(key).into(),
-                        name: state.details.name(TimerId(key).into()).cloned(),
-                        fd: None,
-                        location,
-                        error,
-                    })),
-                ),
-            };
+            let mut failed = None;
+            let action = result.unwrap_or_else(|error| {
+                failed = Some(failure(&state, TimerId(key).into(), None, location, error));
+                Action::Remove
+            });
             let now = || core.clock.now();
-            let dead = state.timers.finish(key, callback, action, now);
-            if dead.is_some() | observed.is_some() {
+            let dead = left.and_then(|left| state.timers.finish(key, left, action, now));
+            if dead.is_some() | observed.is_some() | failed.is_some() {
                 state = self.after_call(state, dead, observed, failed)?;
             }
             if turn.called >= end && state.timers.has_due() {
@@ -275,8 +273,8 @@ impl<'c> Driver<'c> {
                 continue;
             };
             hook.calls += 1;
-            let (kind, id) = (CallbackKind::Hook, HookId(key).into());
-            let mut observed = core.observers.begin(kind, id, location, &state.details);
+            let id = HookId(key).into();
+            let mut observed = core.observers.begin(id, location, &state.details);
             drop(state);
             let guard = OnPanic(|| drop(core.remove_hook(key)));
             observe::call(&mut observed, || call(&mut callback));
@@ -323,27 +321,26 @@ impl<'c> Driver<'c> {
         }
         self.state()
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn failed_handler(
-        &self,
-        state: &mut State,
-        key: Key,
-        location: &'static Location<'static>,
-        error: Failure,
-    ) -> Box<FailedCallback> {
-        let fd = state.handlers.fd_of(key);
-        let id = Id::Handler(HandlerId(key));
-        Box::new(FailedCallback {
-            kind: CallbackKind::Handler,
-            id,
-            name: state.details.name(id).cloned(),
-            fd: fd.filter(|&fd| fd != os::NO_FD),
-            location,
-            error,
-        })
-    }
+/// Makes the report of a callback that has returned an error.
+#[cold]
+#[inline(never)]
+fn failure(
+    state: &State,
+    id: Id,
+    fd: Option<RawFd>,
+    location: &'static Location<'static>,
+    error: Failure,
+) -> Box<FailedCallback> {
+    Box::new(FailedCallback {
+        kind: kind_of(id),
+        id,
+        name: state.details.name(id).cloned(),
+        fd: fd.filter(|&fd| fd != os::NO_FD),
+        location,
+        error,
+    })
 }
 
 /// Runs when a callback unwinds.

@@ -1,11 +1,10 @@
 //! Facts about registrations that no call needs: names, and what observers have measured. Few registrations
 //! have any, so they lie apart.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::hash::SlotMap;
 use crate::id::Key;
 use crate::{CallbackRun, Id, LoopEvent};
 
@@ -29,7 +28,7 @@ impl Detail {
 /// Details by kind and slot. The detail of a registration that is gone stays until another has its slot, and
 /// is recognised by its key: so nothing has to be done here when something is removed.
 #[derive(Default)]
-pub(super) struct Details(HashMap<u64, (Key, Detail), BuildHasherDefault<PlaceHasher>>);
+pub(super) struct Details(SlotMap<u64, (Key, Detail)>);
 
 impl Details {
     pub(super) fn get(&self, id: Id) -> Option<&Detail> {
@@ -65,28 +64,6 @@ fn place(id: Id) -> (u64, Key) {
         Id::Post(id) => (3, Key::from_u64(id.0)),
     };
     (u64::from(key.index()) << 2 | kind, key)
-}
-
-/// Places are small numbers, which nobody outside of the process chooses.
-#[derive(Default)]
-pub(super) struct PlaceHasher(u64);
-
-impl Hasher for PlaceHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, place: u64) {
-        // Fibonacci hashing: both the high and the low bits count in a table.
-        let hash = (self.0 ^ place).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = hash ^ hash >> 32;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[cfg(test)]

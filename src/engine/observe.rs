@@ -92,14 +92,13 @@ impl Observers {
     #[inline]
     pub(super) fn begin(
         &self,
-        kind: CallbackKind,
         id: Id,
         location: &'static Location<'static>,
         details: &Details,
     ) -> Option<Observed> {
         match self.is_observed() {
             false => None,
-            true => Some(Observed::new(kind, id, location, details)),
+            true => Some(Observed::new(id, location, details)),
         }
     }
 
@@ -113,8 +112,8 @@ impl Observers {
         match self.is_observed() {
             false => None,
             true => {
-                let (kind, none) = (CallbackKind::Post, Details::default());
-                Some(Observed::new(kind, id.into(), location, &none))
+                let none = Details::default();
+                Some(Observed::new(id.into(), location, &none))
             }
         }
     }
@@ -169,19 +168,23 @@ impl Observers {
     }
 }
 
+pub(super) fn kind_of(id: Id) -> CallbackKind {
+    match id {
+        Id::Handler(_) => CallbackKind::Handler,
+        Id::Timer(_) => CallbackKind::Timer,
+        Id::Hook(_) => CallbackKind::Hook,
+        Id::Post(_) => CallbackKind::Post,
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Observed {
     #[cold]
-    fn new(
-        kind: CallbackKind,
-        id: Id,
-        location: &'static Location<'static>,
-        details: &Details,
-    ) -> Observed {
-        let name = details.name(id).cloned();
+    fn new(id: Id, location: &'static Location<'static>, details: &Details) -> Observed {
+        let (kind, name) = (kind_of(id), details.name(id).cloned());
         #[cfg(feature = "tracing")]
         let span = match &name {
             Some(name) => {

@@ -14,6 +14,7 @@ use super::state::State;
 use super::target::Target;
 use super::timers::{Callback as TimerCallback, Fired};
 use super::when::When;
+use crate::clock::nanoseconds;
 use crate::id::Key;
 use crate::os::{self, RawFd};
 use crate::poller::Poller;
@@ -145,9 +146,20 @@ impl Core {
         let mut state = self.enter(call)?;
         Key::is_left(state.timers.len()).map_err(|error| Error::os(call, error))?;
         let deadline = self.deadline(call, &mut state, when)?;
-        let key = state
-            .timers
-            .insert(deadline, when.schedule(fired), location, make);
+        let key = state.timers.insert(deadline, fired, location, make);
+        match when {
+            When::At(_) | When::After(_) => {}
+            When::Every(_, period) => {
+                let every = Some(nanoseconds(period));
+                state
+                    .timers
+                    .schedule(key, |schedule| schedule.every = every);
+            }
+            When::System(time) => {
+                let at = Some(time);
+                state.timers.schedule(key, |schedule| schedule.at = at);
+            }
+        }
         self.changed(state);
         Ok(key)
     }

@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::timers::{Fired, Schedule};
-use crate::clock::nanoseconds;
-
 /// Time at which a timer is to fire.
 #[derive(Clone, Copy)]
 pub(crate) enum When {
@@ -17,17 +14,6 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// Schedule of a timer for this time.
-    pub(super) fn schedule(self, fired: Fired) -> Schedule {
-        let mut schedule = Schedule::new(fired);
-        match self {
-            When::At(_) | When::After(_) => {}
-            When::Every(_, period) => schedule.every = Some(nanoseconds(period)),
-            When::System(_) => schedule.at = self.system_time(),
-        }
-        schedule
-    }
-
     pub(super) fn system_time(self) -> Option<SystemTime> {
         match self {
             When::System(time) => Some(time),

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
-use crate::engine::{Fired, When};
+use crate::engine::{Fired, When, once};
 use crate::id::Key;
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Action, Reactor, Shared, Threading};
+use crate::{Reactor, Shared, Threading};
 
 /// A timer of a loop as a future, or as a stream of ticks.
 ///
@@ -149,12 +149,12 @@ impl<M: Threading> Timer<M> {
             }
         }
         let task = self.task.clone();
-        let wake = Box::new(move || {
+        let wake = once(move || {
             let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(task) = task {
                 task.wake();
             }
-            Ok(Action::Continue)
+            Ok(())
         });
         let when = When::At(deadline);
         let core = &self.reactor.core;

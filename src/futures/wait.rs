@@ -29,7 +29,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::set_nonblocking;
-use crate::engine::{Core, Fired, Inbox, Outcome, Target, When};
+use crate::engine::{Core, Fired, Inbox, Outcome, Target, When, once};
 use crate::id::Key;
 use crate::os::{AsRawFd, RawFd};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -485,11 +485,11 @@ impl<M: Threading> Registration<M> {
         if state.retry.is_none() {
             let (core, tasks) = (Arc::downgrade(core), Arc::downgrade(&self.tasks));
             let key = self.key;
-            let retry = Box::new(move || {
+            let retry = once(move || {
                 if let (Some(core), Some(tasks)) = (core.upgrade(), tasks.upgrade()) {
                     tasks.retry(&core, key);
                 }
-                Ok(Action::Continue)
+                Ok(())
             });
             let longer = u32::try_from(vain).map_or(LONGEST, |vain| vain.min(LONGEST));
             let when = When::After(PAUSE * 4_u32.pow(longer));

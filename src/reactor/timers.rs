@@ -3,8 +3,8 @@ use std::panic::Location;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Reactor;
-use crate::engine::{Fired, When};
-use crate::{Action, IntoAction, IntoResult, MaybeSend, Result, Threading, TimerId};
+use crate::engine::{Fired, When, once, repeated};
+use crate::{IntoAction, IntoResult, MaybeSend, Result, Threading, TimerId};
 
 /// # Timers
 ///
@@ -68,7 +68,7 @@ impl<M: Threading> Reactor<M> {
     /// Adds a timer that sleeps until [`reset_timer`](Self::reset_timer) gives it a deadline.
     ///
     /// When the timer has fired, it sleeps until it is reset again. Its own callback may reset it. The timer
-    /// exists until it is cancelled, or until its callback returns [`Action::Remove`]. While it sleeps, it does
+    /// exists until it is cancelled, or until its callback returns [`Action::Remove`](crate::Action::Remove). While it sleeps, it does
     /// not keep [`run`](Self::run) going. A reset to more than 480 years from now puts it to sleep.
     ///
     /// A reset costs much less than cancelling one timer and adding another. One use is a limit to
@@ -112,7 +112,7 @@ impl<M: Threading> Reactor<M> {
     /// Calls `callback` every `period`, for the first time after one period.
     ///
     /// The timer keeps its phase and skips the calls that it missed because the loop was busy. A period of
-    /// zero means every turn. The timer ends when its callback returns [`Action::Remove`] or an error. It goes
+    /// zero means every turn. The timer ends when its callback returns [`Action::Remove`](crate::Action::Remove) or an error. It goes
     /// on for `()` and every other result.
     ///
     /// ```
@@ -254,13 +254,7 @@ impl<M: Threading> Reactor<M> {
         F: FnOnce() -> R + 'static,
         R: IntoResult,
     {
-        let mut callback = Some(callback);
-        let callback = Box::new(move || {
-            if let Some(callback) = callback.take() {
-                callback().into_result()?;
-            }
-            Ok(Action::Remove)
-        });
+        let callback = once(move || callback().into_result());
         let location = Location::caller();
         let added = (self.core).add_timer(call, when, Fired::Gone, location, callback);
         added.map(TimerId)
@@ -277,7 +271,7 @@ impl<M: Threading> Reactor<M> {
         F: FnMut() -> A + 'static,
         A: IntoAction,
     {
-        let callback = Box::new(move || callback().into_action());
+        let callback = repeated(move || callback().into_action());
         let location = Location::caller();
         let added = (self.core).add_timer(call, when, Fired::Kept, location, callback);
         added.map(TimerId)

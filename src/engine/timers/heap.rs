@@ -1,5 +1,5 @@
-//! Numbers by deadline, in a heap that knows where it has each, so that none is left behind that somebody
-//! would have to clear away.
+//! 4-ary min-heap of numbers by deadline. `positions` locates each number, so one that is removed leaves no
+//! tombstone that would have to be cleared away.
 
 /// They lie beside each other, mostly in one cache line, and make the heap half as deep as two would.
 const CHILDREN: usize = 4;

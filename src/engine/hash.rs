@@ -1,0 +1,34 @@
+//! Hash tables by slot, which is a small number that no stranger chooses.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+pub(super) type SlotMap<K, V> = HashMap<K, V, BuildHasherDefault<SlotHasher>>;
+
+/// Fibonacci hashing: both the high and the low bits count in a table.
+#[derive(Default)]
+pub(super) struct SlotHasher(u64);
+
+impl Hasher for SlotHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn write_u32(&mut self, slot: u32) {
+        self.write_u64(u64::from(slot));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, slot: u64) {
+        let hash = (self.0 ^ slot).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = hash ^ hash >> 32;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
