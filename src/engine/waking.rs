@@ -25,8 +25,7 @@ impl Core {
             // The driver of the turn that this asks for hears of an error.
             Notice::Alarm => {
                 wake |= self.set_alarm(&mut state).is_err();
-                let host = state.host.as_ref();
-                wake |= host.is_some_and(|host| host.exits_when_empty) && !state.can_call();
+                wake |= ends_host(&state);
             }
         }
         // Not before: the loop would wake up only to wait for the lock.
@@ -69,8 +68,69 @@ impl Core {
             return;
         }
         state.handlers.nest(&self.poller);
-        if state.sleep.phase == Phase::Resting && self.set_alarm(&mut state).is_err() {
+        // Another thread may have removed the last registration since the turn, and woken no host.
+        if state.sleep.phase == Phase::Resting
+            && (self.set_alarm(&mut state).is_err() || ends_host(&state))
+        {
             self.inbox.wake();
+        }
+    }
+}
+
+/// Returns true if the host ends now, because nothing is left that could call back.
+fn ends_host(state: &State) -> bool {
+    let host = state.host.as_ref();
+    host.is_some_and(|host| host.exits_when_empty) && !state.can_call()
+}
+
+#[cfg(all(test, pollable))]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use crate::engine::Next;
+    use crate::{Host, Reactor, Shared, TimerId};
+
+    fn is_readable(reactor: &Reactor) -> bool {
+        let fd = reactor.core.as_fd();
+        let mut watched = [PollFd::new(&fd, PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec::default())) == Ok(1)
+    }
+
+    /// A reactor with a timer of an hour, whose host has taken its turns and is about to watch.
+    fn about_to_watch(exits_when_empty: bool) -> (Reactor, Host<Shared>, TimerId) {
+        let reactor = Reactor::new().unwrap();
+        let timer = reactor
+            .call_later(Duration::from_secs(3600), || {})
+            .unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        if exits_when_empty {
+            host = host.exit_when_empty();
+        }
+        let turns = reactor.core.host_turns("a test", 1).unwrap();
+        assert_eq!(turns.next, Next::Sleep);
+        (reactor, host, timer)
+    }
+
+    #[test]
+    fn a_host_that_begins_to_watch_learns_that_nothing_is_left() {
+        for (exits, removes) in [(true, true), (true, false), (false, true)] {
+            let (reactor, _host, timer) = about_to_watch(exits);
+            if removes {
+                reactor.cancel_timer(timer).unwrap();
+            }
+            assert_eq!(is_readable(&reactor), exits && removes);
+        }
+    }
+
+    #[test]
+    fn a_host_that_watches_learns_that_nothing_is_left() {
+        for exits in [true, false] {
+            let (reactor, _host, timer) = about_to_watch(exits);
+            assert!(!is_readable(&reactor));
+            reactor.cancel_timer(timer).unwrap();
+            assert_eq!(is_readable(&reactor), exits);
         }
     }
 }
