@@ -54,8 +54,12 @@ fn in_order(log: &Receiver<usize>) {
 
 #[test]
 fn posts_of_each_priority() {
-    for priority in [Priority::High, Priority::Normal, Priority::Idle] {
+    let priorities = [Priority::High, Priority::Normal, Priority::Idle];
+    for (priority, has_hook) in priorities.iter().flat_map(|&it| [(it, false), (it, true)]) {
         let reactor = Reactor::new().unwrap();
+        if has_hook {
+            reactor.add_hook(|| None, || {}).unwrap();
+        }
         let mut host = reactor.host("a test").unwrap();
         let (sender, called) = log();
         for n in 0..MANY {

@@ -396,6 +396,25 @@ fn an_observer_may_use_the_loop() {
 }
 
 #[test]
+fn the_last_call_of_a_hook_that_removes_itself_is_observed() {
+    let reactor = Reactor::new_local().unwrap();
+    let id = Rc::new(Cell::new(None));
+    let (weak, own) = (reactor.downgrade(), id.clone());
+    let check = move || {
+        let reactor = weak.upgrade().unwrap();
+        reactor.remove_hook(own.get().unwrap()).unwrap();
+    };
+    let hook = reactor.add_hook(|| None, check).unwrap();
+    id.set(Some(hook));
+    let (sender, runs) = channel();
+    let report = move |run: &CallbackRun| sender.send(run.id).unwrap();
+    reactor.observe_callbacks(Duration::ZERO, report).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let runs: Vec<Id> = runs.try_iter().collect();
+    assert_eq!(runs, [hook.into(); 2], "prepare and check");
+}
+
+#[test]
 fn a_closed_loop_drops_its_observers_and_takes_no_other() {
     let reactor = Reactor::new_local().unwrap();
     let held = Rc::new(());

@@ -122,3 +122,33 @@ impl Drop for Driver<'_> {
         }
     }
 }
+
+#[cfg(all(test, pollable))]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+    use crate::{Interest, Mode, Reactor, Ready, VirtualSource};
+
+    #[test]
+    fn handlers_that_a_stop_left_over_show_on_the_descriptor_beside_others() {
+        let reactor = Reactor::new().unwrap();
+        // The first one is to be called again, and the second one is left over.
+        for _ in 0..2 {
+            let (source, readiness) = VirtualSource::pair();
+            let remote = reactor.remote();
+            let stop = move |_: &mut VirtualSource, _| remote.stop();
+            let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, stop);
+            added.unwrap();
+            readiness.set(Ready::READABLE);
+            std::mem::forget(readiness);
+        }
+        for _ in 0..3 {
+            let turn = reactor.turn(Some(Duration::ZERO)).unwrap();
+            assert!(turn.stopped && turn.called == 1);
+            let fd = reactor.core.as_fd();
+            let mut watched = [PollFd::new(&fd, PollFlags::IN)];
+            assert_eq!(poll(&mut watched, Some(&Timespec::default())), Ok(1));
+        }
+    }
+}

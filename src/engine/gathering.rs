@@ -166,3 +166,27 @@ impl<'c> Driver<'c> {
         next != NEVER && next <= self.core.clock.now()
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{Interest, Mode, Priority, Reactor};
+
+    #[test]
+    fn turns_that_find_nothing_do_not_sleep_beside_a_handler_with_a_priority() {
+        let reactor = Reactor::new().unwrap();
+        let (a, _b) = UnixStream::pair().unwrap();
+        let added = reactor.add_handler(a, Interest::READABLE, Mode::Level, |_, _| {});
+        reactor
+            .set_priority(added.unwrap(), Priority::High)
+            .unwrap();
+        let start = Instant::now();
+        for _ in 0..500 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(start.elapsed() < STUCK * 500);
+    }
+}

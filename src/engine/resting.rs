@@ -79,3 +79,32 @@ impl<'c> Driver<'c> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use crate::{Reactor, Step};
+
+    #[test]
+    fn hooks_are_asked_once_for_each_sleep_of_a_host() {
+        let reactor = Reactor::new_local().unwrap();
+        let asked = Rc::new(Cell::new(0));
+        let counted = asked.clone();
+        let prepare = move || {
+            counted.set(counted.get() + 1);
+            None::<Duration>
+        };
+        reactor.add_hook(prepare, || {}).unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        while host.step(10).unwrap() != Step::Sleep {}
+        asked.set(0);
+        for times in 1..4 {
+            reactor.call_soon(|| {}).unwrap();
+            assert_eq!(host.step(10).unwrap(), Step::Sleep);
+            assert_eq!(asked.get(), times);
+        }
+    }
+}
