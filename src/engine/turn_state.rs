@@ -16,6 +16,9 @@ pub(super) struct TurnState {
     pub(super) cut: Option<Cut>,
     /// Number of posts left in that phase.
     pub(super) left: usize,
+    /// Nothing that was found in this turn would be found again by the next one. Level-triggered handlers may have left
+    /// something, and so may a wait that was full.
+    pub(super) is_settled: bool,
     /// Events that concern no handler, in each set.
     pub(super) unclaimed: [Unclaimed; 2],
 }
@@ -37,6 +40,7 @@ impl TurnState {
             batch: Batch::default(),
             cut: None,
             left: 0,
+            is_settled: false,
             unclaimed: [Unclaimed::default(); 2],
         }
     }

@@ -276,9 +276,9 @@ impl<M: Threading> Registration<M> {
             tasks: tasks.clone(),
         };
         let make = |(), _| -> Box<dyn FnMut(Event) -> Outcome> {
-            Box::new(move |event| {
-                handler.call(event);
-                Outcome::Done(Action::Continue)
+            Box::new(move |event| match handler.call(event) {
+                true => Outcome::Settled,
+                false => Outcome::Done(Action::Continue),
             })
         };
         let on = Target::from(source.kind());
@@ -610,6 +610,10 @@ impl Tasks {
         if let (true, Some(known)) = (arm, known) {
             // What is ready is reported now, and nobody else has to ask.
             known.report.store(REFUTED, Ordering::Relaxed);
+        } else if is_asked && core.has_host() && known.is_some_and(Known::may_be_ready) {
+            // The host may sleep since a task was woken for this. If the task has not read all of it, the next turn
+            // reports it again.
+            core.inbox.wake();
         }
         Ok(())
     }
@@ -674,16 +678,21 @@ struct Handler {
 }
 
 impl Handler {
-    fn call(&self, event: Event) {
+    /// Wakes the tasks that wait. True if each direction that is ready had one, and is such that a task can find out
+    /// that it is no longer ready: see [`Tasks::watch`].
+    fn call(&self, event: Event) -> bool {
         let mut state = self.tasks.lock();
         let mut wakers = Wakers::default();
         let mut vain = Interest::NONE;
+        let mut is_settled = true;
         for direction in Direction::ALL {
             if !direction.is_in(event) {
                 continue;
             }
             let interest = direction.interest();
-            if !state.ways[direction as usize].is_awaited() && state.interest.contains(interest) {
+            let is_awaited = state.ways[direction as usize].is_awaited();
+            is_settled &= is_awaited && self.tasks.known.get(direction as usize).is_some();
+            if !is_awaited && state.interest.contains(interest) {
                 // An edge may come while a task is busy; if the one before was not looked at
                 // either, nobody cares.
                 let known = self.tasks.known.get(direction as usize);
@@ -712,8 +721,11 @@ impl Handler {
                 known.budget.set_spent(0);
             }
             self.inbox.set_woken();
+        } else {
+            is_settled = false;
         }
         wakers.wake();
+        is_settled
     }
 
     /// Sees to it that what nobody waits for is not reported without end.
