@@ -90,7 +90,7 @@ impl<'c> Driver<'c> {
                 }
             };
             let dead = state.handlers.finish(poller, key, callback, action);
-            self.turn_state.is_settled &= is_settled | dead.is_some();
+            self.turn_state.is_settled &= is_settled;
             if dead.is_some() | observed.is_some() {
                 state = self.after_call(state, dead, observed, failed)?;
             }

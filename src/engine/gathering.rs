@@ -58,6 +58,7 @@ impl<'c> Driver<'c> {
         let mut gathered = waited;
         let mut state = core.state();
         state.begin(Phase::Calling);
+        state.handlers.look();
         let noticed = self.turn_state.events.found.notices.any();
         if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
             gathered = gathered.and(self.gather_unseen(&mut state));

@@ -59,7 +59,8 @@ impl<'c> Driver<'c> {
         let (mut state, limit) = self.call_prepare(self.state()?)?;
         state.sleep.prepared = (!state.hooks.is_empty()).then_some(limit);
         self.flush(&mut state)?;
-        if limit == NO_WAIT || self.has_work(&state) {
+        let is_unseen = self.turn_state.is_settled && state.handlers.is_unseen();
+        if limit == NO_WAIT || self.has_work(&state) || is_unseen {
             return Ok(false);
         }
         state.begin(Phase::Resting);

@@ -51,6 +51,7 @@ impl<'c> Driver<'c> {
         if turn.stopped {
             self.turn_state.cut = None;
         }
+        self.turn_state.is_settled &= !quiet;
         turn.idle = (quiet | self.turn_state.is_settled) && !turn.stopped && !self.has_work(&state);
         if turn.idle && turn.called > 0 {
             turn.idle = !self.is_overdue(&mut state);

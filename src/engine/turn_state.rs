@@ -16,8 +16,7 @@ pub(super) struct TurnState {
     pub(super) cut: Option<Cut>,
     /// Number of posts left in that phase.
     pub(super) left: usize,
-    /// Nothing that was found in this turn would be found again by the next one. Level-triggered handlers may have left
-    /// something, and so may a wait that was full.
+    /// The turn has found something, and the next one would not find it again: no handler may have left something.
     pub(super) is_settled: bool,
     /// Events that concern no handler, in each set.
     pub(super) unclaimed: [Unclaimed; 2],

@@ -159,6 +159,8 @@ struct Known {
     unread: AtomicBool,
     /// No operation has succeeded since the last report.
     untried: AtomicBool,
+    /// The report after which the loop was asked to look again.
+    asked: AtomicUsize,
     /// How many reports in a row were refuted by the first attempt.
     vain: AtomicUsize,
     /// Of the attempts since a task that had to wait was last woken.
@@ -175,6 +177,7 @@ impl Known {
             report: AtomicUsize::new(REFUTED + 1),
             unread: AtomicBool::new(false),
             untried: AtomicBool::new(false),
+            asked: AtomicUsize::new(REFUTED),
             vain: AtomicUsize::new(0),
             budget: Budget::default(),
         }
@@ -187,6 +190,12 @@ impl Known {
 
     fn may_be_ready(&self) -> bool {
         self.seen() != REFUTED
+    }
+
+    /// True once after each report that no attempt has refuted.
+    fn is_unasked(&self) -> bool {
+        let seen = self.seen();
+        seen != self.asked.swap(seen, Ordering::Relaxed) && seen != REFUTED
     }
 
     fn report(&self, number: usize) {
@@ -610,7 +619,7 @@ impl Tasks {
         if let (true, Some(known)) = (arm, known) {
             // What is ready is reported now, and nobody else has to ask.
             known.report.store(REFUTED, Ordering::Relaxed);
-        } else if is_asked && core.has_host() && known.is_some_and(Known::may_be_ready) {
+        } else if is_asked && core.has_host() && known.is_some_and(Known::is_unasked) {
             // The host may sleep since a task was woken for this. If the task has not read all of it, the next turn
             // reports it again.
             core.inbox.wake();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_lite::AsyncReadExt;
 use futures_lite::future::{self, zip};
 use oneloop::futures::{Async, Timer};
-use oneloop::{Interest, Mode, Reactor, Source, SourceKind};
+use oneloop::{Host, Interest, Mode, Reactor, Shared, Source, SourceKind, Step};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{MS, look, pair, wakes};
@@ -344,4 +344,109 @@ fn a_refusal_of_the_system_is_its_own_error() {
     let error = future::block_on(source.readable()).unwrap_err();
     let error = oneloop::Error::of(&error).unwrap();
     assert_eq!(error.kind(), oneloop::ErrorKind::Closed);
+}
+
+/// Steps until the host may sleep. Gives how many turns that took.
+fn step_until_sleep(host: &mut Host<Shared>) -> u64 {
+    let before = host.reactor().stats().turns;
+    while host.step(100).unwrap() != Step::Sleep {}
+    host.reactor().stats().turns - before
+}
+
+fn is_readable(fd: RawFd) -> bool {
+    let mut asked = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive during the call.
+    unsafe { libc::poll(&mut asked, 1, 0) == 1 }
+}
+
+/// What the task has not read would otherwise be found by another look.
+#[test]
+fn a_host_takes_one_turn_for_a_message_to_a_task() {
+    let reactor = Reactor::new().unwrap();
+    let mut host = reactor.host("a test").unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let (woken, waker) = wakes();
+    let mut cx = Context::from_waker(&waker);
+    for _ in 0..3 {
+        let mut wait = pin!(stream.readable());
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+        step_until_sleep(&mut host);
+        peer.write_all(b"x").unwrap();
+        assert_eq!(step_until_sleep(&mut host), 1);
+        assert_eq!(woken.take(), 1);
+        assert!(wait.as_mut().poll(&mut cx).is_ready());
+        let mut buffer = [0; 8];
+        assert_eq!((&*stream.get_ref()).read(&mut buffer).unwrap(), 1);
+        assert!(
+            stream
+                .try_io(Interest::READABLE, |mut io| io.read(&mut buffer))
+                .is_err()
+        );
+    }
+}
+
+#[test]
+fn a_task_that_waits_for_what_it_has_not_read_is_told_by_a_host_that_sleeps() {
+    let reactor = Reactor::new().unwrap();
+    let mut host = reactor.host("a test").unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let (woken, waker) = wakes();
+    let mut cx = Context::from_waker(&waker);
+    let mut first = Box::pin(stream.readable());
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    step_until_sleep(&mut host);
+    peer.write_all(b"x").unwrap();
+    step_until_sleep(&mut host);
+    assert_eq!(woken.take(), 1);
+    assert!(first.as_mut().poll(&mut cx).is_ready());
+    // It has read nothing, and waits again.
+    for _ in 0..2 {
+        let mut again = Box::pin(stream.readable());
+        assert!(again.as_mut().poll(&mut cx).is_pending());
+        assert!(is_readable(host.as_raw_fd()));
+        step_until_sleep(&mut host);
+        assert_eq!(woken.take(), 1);
+        assert!(again.as_mut().poll(&mut cx).is_ready());
+    }
+}
+
+/// The kernel is not told of a handler that wants what it reports already.
+#[test]
+fn a_handler_beside_a_task_that_was_told_is_called_by_a_host_that_sleeps() {
+    for resumed in [false, true] {
+        let reactor = Reactor::new().unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        let (stream, mut peer) = pair(&reactor);
+        let (_, waker) = wakes();
+        let mut wait = pin!(stream.readable());
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let fd = stream.get_ref().as_raw_fd();
+        let add = |interest| {
+            let counted = counted.clone();
+            let handler = move |_| drop(counted.fetch_add(1, SeqCst));
+            // SAFETY: the stream is open until the end of this.
+            unsafe { reactor.add_raw_handler(fd, interest, Mode::Level, handler) }.unwrap()
+        };
+        let paused = resumed.then(|| add(Interest::NONE));
+        assert!(
+            wait.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        step_until_sleep(&mut host);
+        peer.write_all(b"x").unwrap();
+        step_until_sleep(&mut host);
+        match paused {
+            Some(id) => reactor.update_handler(id, Interest::READABLE).unwrap(),
+            None => drop(add(Interest::READABLE)),
+        }
+        assert!(is_readable(host.as_raw_fd()), "resumed: {resumed}");
+        let _ = host.step(1).unwrap();
+        assert_eq!(calls.load(SeqCst), 1);
+    }
 }
