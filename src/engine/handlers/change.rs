@@ -25,7 +25,7 @@ struct Change {
 
 impl Change {
     /// Arms a handler, and gives it an interest if there is one. The kernel is not told yet.
-    #[inline]
+    #[inline(always)]
     fn begin(synced: &mut Synced, key: Key, interest: Option<Interest>) -> Option<Change> {
         let handler = synced.table.get(key)?;
         let mut change = Change {
