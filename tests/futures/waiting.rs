@@ -380,7 +380,7 @@ fn a_host_takes_one_turn_for_a_message_to_a_task() {
         assert_eq!(woken.take(), 1);
         assert!(wait.as_mut().poll(&mut cx).is_ready());
         let mut buffer = [0; 8];
-        assert_eq!((&*stream.get_ref()).read(&mut buffer).unwrap(), 1);
+        assert_eq!(stream.get_ref().read(&mut buffer).unwrap(), 1);
         assert!(
             stream
                 .try_io(Interest::READABLE, |mut io| io.read(&mut buffer))
@@ -428,7 +428,9 @@ fn a_handler_beside_a_task_that_was_told_is_called_by_a_host_that_sleeps() {
         let fd = stream.get_ref().as_raw_fd();
         let add = |interest| {
             let counted = counted.clone();
-            let handler = move |_| drop(counted.fetch_add(1, SeqCst));
+            let handler = move |_| {
+                counted.fetch_add(1, SeqCst);
+            };
             // SAFETY: the stream is open until the end of this.
             unsafe { reactor.add_raw_handler(fd, interest, Mode::Level, handler) }.unwrap()
         };
@@ -443,7 +445,9 @@ fn a_handler_beside_a_task_that_was_told_is_called_by_a_host_that_sleeps() {
         step_until_sleep(&mut host);
         match paused {
             Some(id) => reactor.update_handler(id, Interest::READABLE).unwrap(),
-            None => drop(add(Interest::READABLE)),
+            None => {
+                add(Interest::READABLE);
+            }
         }
         assert!(is_readable(host.as_raw_fd()), "resumed: {resumed}");
         let _ = host.step(1).unwrap();
