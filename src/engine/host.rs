@@ -198,3 +198,20 @@ impl Driver<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Reactor, Step};
+
+    #[test]
+    fn only_a_host_that_watches_is_told_to_stop_watching_before_the_end() {
+        let reactor = Reactor::new_local().unwrap();
+        let mut host = reactor.host("a test").unwrap();
+        reactor.stop();
+        assert_eq!(host.step(10).unwrap(), Step::Done);
+        assert_eq!(host.step(10).unwrap(), Step::Watch);
+        reactor.stop();
+        assert_eq!(host.step(10).unwrap(), Step::Unwatch);
+        assert_eq!(host.step(10).unwrap(), Step::Done);
+    }
+}

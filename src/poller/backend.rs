@@ -208,3 +208,25 @@ impl Events {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_notice_of_a_wait_is_told_alone_and_with_the_other() {
+        for keys in [&[ALARM][..], &[CLOCK], &[ALARM, CLOCK]] {
+            let mut found = Events::new().found;
+            assert!(!found.notices.any());
+            for &key in keys {
+                found.push(key, Ready::NONE);
+            }
+            let Notices { alarm, clock, .. } = found.notices;
+            assert_eq!(
+                (alarm, clock),
+                (keys.contains(&ALARM), keys.contains(&CLOCK))
+            );
+            assert!(found.notices.any() && found.events.is_empty());
+        }
+    }
+}
