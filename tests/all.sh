@@ -116,6 +116,9 @@ step "byte strings as programs"
 tests/fuzz.sh
 discard fuzz
 
+step "mutants of the library, a sample: some test has to fail for each"
+tests/mutants.sh
+
 step "races, in all orders that loom can think of"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom
 discard loom

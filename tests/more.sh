@@ -1,0 +1,90 @@
+#!/bin/sh
+# Runs at full length the tests of which tests/all.sh runs a share. Run tests/all.sh first: it installs what these need.
+#
+# tests/more.sh [PART]...: runs these parts, or all, one after the other. The output of each is in target/more. Fails
+# if one of them does, after the others.
+#
+# part         here                                                       in tests/all.sh
+# contract     the cases on all hosts 50 times, by twice as many threads  once
+#              as there are processors
+# model        50 million steps of random programs, others each time      1.5 million, always the same
+# fuzz         an hour of byte strings, others each time                  a minute, always the same
+# loom         orders with three preemptions of each thread               with two
+# stress       each test for two minutes                                  1.5 seconds
+# sanitizers   the contract on all hosts                                  on two
+# soak         each of four ways to drive, for half an hour               a minute of all in turn
+# benches      all rounds                                                 one
+# mutants      all, one twentieth after the other                         a sample
+#
+# ONELOOP_STRESS_SECONDS, ONELOOP_FUZZ_SECONDS, ONELOOP_MODEL_STEPS, ONELOOP_SOAK_MINUTES, ONELOOP_ROUNDS (of the
+# contract) and ONELOOP_MUTANTS=K/N shorten or prolong a part.
+set -u
+cd "$(dirname "$0")/.."
+logs=$PWD/target/more
+mkdir -p "$logs"
+
+# Lines suffice for backtraces, and are built and linked faster.
+export CARGO_PROFILE_DEV_DEBUG=line-tables-only
+export CARGO_INCREMENTAL=0
+
+contract() {
+    for _ in $(seq "${ONELOOP_ROUNDS:-50}"); do
+        cargo test -q -p oneloop --all-features --test hosts -- --test-threads $((2 * $(nproc)))
+    done
+}
+
+model() {
+    export ONELOOP_MODEL_SEED=random ONELOOP_MODEL_STEPS="${ONELOOP_MODEL_STEPS:-50000000}"
+    cargo test -p oneloop-model --all-features --test programs
+}
+
+fuzz() {
+    export ONELOOP_FUZZ_SEED=0 ONELOOP_FUZZ_SECONDS="${ONELOOP_FUZZ_SECONDS:-3600}"
+    tests/fuzz.sh
+}
+
+loom() {
+    LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+        cargo test --release -p oneloop-loom -- --nocapture
+}
+
+stress() {
+    export ONELOOP_STRESS_SECONDS="${ONELOOP_STRESS_SECONDS:-120}"
+    cargo test -p oneloop --all-features --test stress
+}
+
+sanitizers() {
+    ONELOOP_SANITIZED_HOSTS='' tests/sanitizers.sh
+}
+
+soak() {
+    cargo build --release -p oneloop-soak
+    for host in builtin tokio async-io moving; do
+        target/release/oneloop-soak --minutes "${ONELOOP_SOAK_MINUTES:-30}" --host $host
+    done
+}
+
+benches() {
+    cargo bench -p oneloop-benches --all-features
+}
+
+mutants() {
+    # One share after the other, so that something is known after an hour.
+    code=0
+    for share in ${ONELOOP_MUTANTS:-$(seq -f %g/20 0 19)}; do
+        ONELOOP_MUTANTS=$share tests/mutants.sh || code=$?
+    done
+    rm -rf target/mutants/build target/mutants/tree
+    return $code
+}
+
+failed=
+for part in ${*:-contract model fuzz loom stress sanitizers soak benches mutants}; do
+    start=$(date +%s)
+    # Not as a condition, in which `set -e` does not count.
+    (set -e; "$part") >"$logs/$part" 2>&1
+    code=$?
+    echo "$part: $([ $code = 0 ] && echo passed || echo "FAILED, see $logs/$part"), $(($(date +%s) - start)) s"
+    [ $code = 0 ] || failed=yes
+done
+[ -z "$failed" ]
