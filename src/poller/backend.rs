@@ -38,6 +38,7 @@ pub(crate) struct ReadyEvent {
 // Keys of the poller's own descriptors. Table indices stay below 2^32 - 16, so no handler has one of these.
 /// The first of those keys.
 pub const OURS: u64 = u64::MAX - 15;
+#[cfg(epoll)]
 pub(super) const WAKE: u64 = u64::MAX - 1;
 /// The key under which a set reports that its alarm went off.
 pub const ALARM: u64 = u64::MAX - 2;
