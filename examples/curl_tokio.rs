@@ -133,7 +133,7 @@ fn answer(mut client: TcpStream) -> std::io::Result<()> {
     )?;
     for _ in 0..10 * size {
         client.write_all(&[b'.'; 100_000])?;
-        // Nobody could watch it otherwise.
+        // It could not be watched otherwise.
         thread::sleep(Duration::from_millis(5));
     }
     Ok(())

@@ -31,7 +31,7 @@ type Text = Rc<[u8]>;
 struct Chat {
     /// For its callbacks, which own it.
     this: Weak<RefCell<Chat>>,
-    /// By handler: ids are never used twice, so that a late timer cannot meet somebody else here.
+    /// Members by handler. Ids are never used twice, so a late timer cannot meet another member.
     peers: HashMap<HandlerId, Peer>,
     rooms: HashMap<Text, Vec<HandlerId>>,
     /// Who has got output in this turn.
@@ -195,7 +195,7 @@ impl Chat {
             .iter()
             .filter_map(|id| self.peers[id].member.as_ref());
         if others.any(|(_, other)| *other == name) {
-            return self.dismiss(id, "somebody in that room has that name already");
+            return self.dismiss(id, "that name is taken in the room");
         }
         members.push(id);
         let welcome = format!("* joined, members: {}\n", members.len());

@@ -42,7 +42,7 @@ async fn talk(
     reactor: &LocalReactor,
     figures: &Figures,
 ) -> io::Result<()> {
-    // From callbacks to async: a timer of the reactor's wakes whoever awaits the notification.
+    // From callbacks to async: a timer of the reactor's wakes the task that awaits the notification.
     let time = Rc::new(Notify::new());
     let timer = time.clone();
     reactor.call_every(period, move || timer.notify_one())?;
@@ -118,7 +118,7 @@ impl SetReadiness for Async<TcpStream> {
     }
 }
 
-/// The same on the shared reactor: a one-shot handler, armed each time somebody waits.
+/// A watch on the shared reactor: a one-shot handler, which is armed for each wait.
 struct Watched {
     stream: Rc<TcpStream>,
     reactor: LocalReactor,

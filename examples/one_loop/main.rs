@@ -76,7 +76,7 @@ fn run(args: Args) -> io::Result<()> {
         format!("{lines}, {back} of the async client came back")
     };
     report::watchdog(&reactor, LIMIT + SECOND, missing)?;
-    // tokio's channels need no runtime: they wake whoever waits, under any host.
+    // tokio's channels need no runtime: they wake the waiting task under any host.
     let (sender, outcome) = tokio::sync::oneshot::channel();
     let its_progress = progress.clone();
     let run_load = move || drop(sender.send(load::run(args, chat, page, its_progress)));
@@ -134,7 +134,7 @@ async fn without_end<T>(serving: impl Future<Output = ()>) -> T {
     future::pending().await
 }
 
-/// Driving ends only by a failure: nobody here stops the loop.
+/// Driving ends only by a failure, since nothing here stops the loop.
 async fn failure<T>(driving: impl Future<Output = io::Result<()>>) -> io::Result<T> {
     driving.await?;
     future::pending().await

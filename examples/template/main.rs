@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         reactor.call_later(Duration::from_secs(60), || panic!("not done"))?,
         false,
     )?;
-    reactor.run()?; // until nobody is left to be called
+    reactor.run()?; // until nothing is left that could call back
     std::fs::remove_file(&path)?;
     writing.join().unwrap()?;
 

@@ -21,7 +21,7 @@ pub struct RpcSocket {
 impl RpcSocket {
     pub fn new(service: &Service) -> RpcSocket {
         let (answer, delivery) = arrivals();
-        // Whoever waits for the answer has to read once, which makes the call.
+        // The task that waits for the answer has to read once, which makes the call.
         answer.look();
         RpcSocket {
             calls: service.calls.clone(),

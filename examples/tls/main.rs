@@ -90,12 +90,12 @@ fn transfer() -> Result<()> {
     Ok(())
 }
 
-/// Serves whoever comes, until Ctrl-C.
+/// Serves clients until Ctrl-C.
 fn serve_openssl() -> Result<()> {
     let reactor = Reactor::new_local()?;
     let config = Config::new(ALL_VERSIONS)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    // Whoever made it readable may be gone again when it comes to `accept`.
+    // The client may be gone again when it comes to `accept`.
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     println!("Try `openssl s_client -quiet -connect {address}`. Ctrl-C ends it.");

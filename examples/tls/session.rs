@@ -122,7 +122,7 @@ impl Session {
             return Err(failure);
         }
         if self.paused {
-            // The loop keeps the `Again` until somebody resumes the handler.
+            // The loop keeps the `Again` until the handler is resumed.
             return Ok((Interest::NONE, Action::Again));
         }
         let wants_write = self.tls.wants_write();
@@ -191,7 +191,7 @@ impl Session {
         self.closed = true;
     }
 
-    /// Lets the session sleep, in both directions, until somebody resumes it.
+    /// Lets the session sleep, in both directions, until it is resumed.
     pub fn pause(&mut self) {
         self.paused = true;
     }

@@ -127,7 +127,7 @@ impl<'c> Driver<'c> {
         if !self.is_cut() {
             state = self.call_posted(state, turn, cut)?;
         }
-        // Also beside events that concern nobody, which may come again and again.
+        // Also beside events that concern no handler, which may come again and again.
         if cut.is_none() && turn.called == 0 && !self.is_busy(&state) {
             self.turn_state.left = 1;
             state = self.call_posts(state, turn, Cut::Posts, Priority::Idle)?;

@@ -116,7 +116,7 @@ impl Core {
         };
         let mut turn = Turn::default();
         drop(driving.turn(self.state(), until, &mut turn)?);
-        // Whoever calls this may sleep next, whatever it says.
+        // The caller may sleep next, whatever the result says.
         let may_sleep = !turn.stopped && driving.rest()?;
         turn.idle &= may_sleep;
         driving.check_open()?;
@@ -173,7 +173,7 @@ impl Core {
         }
         match self.drive(ASK_HOOKS, host) {
             Ok(mut driving) => driving.rest().map(drop),
-            // Whoever drives asks before anybody sleeps.
+            // The driver asks before the loop sleeps.
             Err(error) if error.kind() == ErrorKind::AlreadyDriven => Ok(()),
             Err(error) => Err(error),
         }

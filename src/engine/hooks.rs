@@ -104,7 +104,7 @@ mod tests {
         assert!(hooks.remove(d).is_some());
         let e = add(&mut hooks);
         assert_eq!(all(&hooks), [a, c, e]);
-        assert!(hooks.get(d).is_none(), "whoever has its slot now");
+        assert!(hooks.get(d).is_none(), "another hook has its slot");
         assert_eq!(hooks.after(b, hooks.last()), Some(c));
     }
 }

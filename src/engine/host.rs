@@ -145,7 +145,7 @@ impl Core {
             }
             state = driving.turn(state, NO_WAIT, &mut turn)?;
             turns.called += turn.called;
-            // A turn that calls nobody is not for nothing.
+            // A turn that calls nothing has its cost, too.
             spent += turn.called.max(1);
             // After all callbacks, so not when a turn is broken off.
             let ended = !turn.stopped && !driving.is_cut();

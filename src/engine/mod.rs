@@ -32,6 +32,7 @@ mod resting;
 mod retire;
 mod sleep;
 mod snapshot;
+mod stack;
 mod state;
 mod system;
 mod target;

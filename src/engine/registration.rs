@@ -1,5 +1,6 @@
 //! Registrations: handlers, timers, hooks, posts, names and observers.
 
+use std::any::Any;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
@@ -242,6 +243,22 @@ impl Core {
         const CALL: &str = "cancel_post";
         self.check_process(CALL)?;
         self.inbox.cancel(CALL, id).map(drop)
+    }
+
+    /// Keeps a value until [`let_go`](Self::let_go), or until the loop is closed or ends.
+    pub(crate) fn keep(&self, call: &'static str, value: Arc<dyn Any>) -> Result<Key> {
+        let kept = self.enter(call)?.kept.add(value);
+        kept.map_err(|error| Error::os(call, error))
+    }
+
+    /// Returns a value that is kept. To be called by the driver, on whose thread it is used and dropped.
+    pub(crate) fn kept(&self, key: Key) -> Option<Arc<dyn Any>> {
+        self.try_state()?.kept.get(key).cloned()
+    }
+
+    /// Gives a value back, for the caller to drop with no lock held. To be called by the driver.
+    pub(crate) fn let_go(&self, key: Key) -> Option<Arc<dyn Any>> {
+        self.try_state()?.kept.remove(key)
     }
 
     pub(crate) fn set_name(&self, id: Id, name: Arc<str>) -> Result<()> {

@@ -186,7 +186,7 @@ impl Core {
         if !expected && !self.is_driven() && !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 target: "oneloop",
-                "a future waits on a loop that nobody drives: it will wait until somebody does"
+                "a future waits on a loop that is not driven, and will wait until it is"
             );
         }
     }

@@ -1,22 +1,22 @@
-//! How tasks wait: one handler for each [`Async`](super::Async), which wakes them.
+//! Waiting tasks. Each [`Async`](super::Async) has one handler, which wakes them.
 //!
-//! It begins level-triggered, so that no readiness can be lost: what a task has left unread is
-//! reported again. The interest stays in the kernel's set from wait to wait. A conversation that goes
-//! to and fro thus costs no call to the kernel but its own reads and writes.
+//! The handler is level-triggered at first, so that no readiness can be lost: the kernel reports again what
+//! a task has left unread. The interest stays in the kernel's set from wait to wait. A conversation
+//! therefore costs no calls of the kernel but its own reads and writes.
 //!
-//! It becomes edge-triggered, for good, when reports turn out to be in vain: a read says that it would
-//! block, although it was reported ready just before; or often nobody waits for a report, as when tasks
-//! run on other threads. Level-triggered, these would be repeated without end, or switched off and
-//! on. From then on:
+//! The handler becomes edge-triggered, for good, when reports turn out to be in vain. A read may say that it
+//! would block although the kernel reported it ready just before. Or often no task waits for a report, as
+//! when tasks run on other threads. A level-triggered handler would be called without end, or would be
+//! switched off and on. From then on:
 //!
-//! - A short read is no longer taken for the last one, since nobody would report the rest again.
+//! - A short read does not count as the last one, since the kernel would not report the rest again.
 //! - Reports have numbers. An attempt that would block refutes the report that it knew of, and no
 //!   later one.
-//! - Who waits without such an attempt has the handler armed again, which reports what is ready now.
+//! - If a task waits without such an attempt, the handler is armed again, which reports what is ready now.
 //!
 //! A write that would block although it was reported ready is tried again after a while. No edge can
-//! be relied on: a full Unix socket that others have filled gives none, and each attempt makes one of
-//! its own. The same goes for reads where the poller has no edges.
+//! be relied on: a full Unix socket that others have filled gives none, and each attempt makes an edge of
+//! its own. Reads are treated alike where the poller has no edges.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -45,17 +45,18 @@ const PAUSE: Duration = Duration::from_micros(12);
 /// ...and no more after so many: 50 milliseconds.
 const LONGEST: u32 = 6;
 
-/// What a report counts for which nobody waits, if one for which somebody does takes one off...
+/// The weight of a report for which no task waits. A report for which one does takes off one.
 const VAIN: u32 = 4;
-/// ...and with how many they are not one now and then, but the rule.
+/// The weight from which on reports in vain are the rule, and not an exception.
 const UNHEARD: u32 = 24;
 
-/// Counts what a task does without having to wait, so that it leaves the loop and other tasks their turn.
+/// Counts the operations of a task that did not have to wait, so that the task leaves the loop and other
+/// tasks their turn.
 #[derive(Default)]
 pub(crate) struct Budget(AtomicUsize);
 
 impl Budget {
-    /// As many as a task of tokio has.
+    /// The limit, which is that of a task of tokio.
     const MOST: usize = 128;
 
     /// Spends one. Pending if there is none left: the task is woken at once, and has all of them again.
@@ -113,7 +114,7 @@ impl Direction {
         }
     }
 
-    /// Whether an event is for those who wait for this.
+    /// Returns whether an event is for the tasks that wait for this direction.
     fn is_in(self, event: Event) -> bool {
         match self {
             Direction::Read => event.is_readable(),
@@ -128,7 +129,7 @@ fn is_fault(event: Event) -> bool {
     event.is_hangup() || event.is_error()
 }
 
-/// The handler, until it is dropped.
+/// The registration of an `Async`'s handler, which ends when this is dropped.
 pub(super) struct Registration<M: Threading> {
     reactor: Reactor<M>,
     key: Key,
@@ -140,7 +141,7 @@ pub(super) struct Registration<M: Threading> {
     location: &'static Location<'static>,
 }
 
-/// What is known, and who waits.
+/// The readiness that is known, and the tasks that wait.
 struct Tasks {
     known: [Known; 2],
     /// The peer has closed, or there was an error: a short read may have an end behind it.
@@ -150,10 +151,10 @@ struct Tasks {
     state: Mutex<State>,
 }
 
-/// What is known of reading, or of writing. Read without the lock by those who do not wait; the
-/// handler changes it under the lock, so that those who are about to wait do not miss it.
+/// The known readiness of one direction. Tasks that need not wait read it without the lock. The handler
+/// changes it under the lock, so that a task that is about to wait does not miss a change.
 struct Known {
-    /// The number of the last report, which nobody has refuted yet; otherwise [`REFUTED`].
+    /// The number of the last report, or [`REFUTED`] if an attempt has refuted it.
     report: AtomicUsize,
     /// It was reported ready, and no poll has said so yet.
     unread: AtomicBool,
@@ -161,7 +162,7 @@ struct Known {
     untried: AtomicBool,
     /// The report after which the loop was asked to look again.
     asked: AtomicUsize,
-    /// How many reports in a row were refuted by the first attempt.
+    /// Number of reports in a row that the first attempt refuted.
     vain: AtomicUsize,
     /// Of the attempts since a task that had to wait was last woken.
     budget: Budget,
@@ -173,7 +174,7 @@ const REFUTED: usize = 0;
 impl Known {
     fn new() -> Known {
         Known {
-            // Nobody has found out yet that it is not ready.
+            // No attempt has shown yet that it is not ready.
             report: AtomicUsize::new(REFUTED + 1),
             unread: AtomicBool::new(false),
             untried: AtomicBool::new(false),
@@ -231,30 +232,30 @@ struct State {
     /// What the handler is registered for.
     interest: Interest,
     ways: [Waiters; 4],
-    /// How many reports there were.
+    /// Number of reports.
     reports: usize,
-    /// How often nobody waited for one; see [`VAIN`].
+    /// The weight of the reports for which no task waited; see [`VAIN`].
     unheard: u32,
-    /// Operations are to be tried again then.
+    /// The timer after which operations are tried again.
     retry: Option<Key>,
-    /// What is not to be watched until then.
+    /// The interest that is not watched until then.
     muted: Interest,
     /// There was an error at the last report, which may be all there was.
     faulty: bool,
-    /// The handler is gone: the loop was closed, or somebody's waker panicked.
+    /// The handler is gone: the loop was closed, or a waker panicked.
     gone: bool,
 }
 
-/// Who waits for one direction.
+/// The tasks that wait for one direction.
 #[derive(Default)]
 struct Waiters {
     /// The last task that polled.
     poller: Option<Waker>,
     /// Futures. Each report takes all of them out.
     waiters: Slab<Waker>,
-    /// How many reports there were, by which futures find out that they were taken out...
+    /// Number of reports, by which futures find out that they were taken out.
     reports: u32,
-    /// ...and what the last of them said.
+    /// Readiness of the last report.
     told: Ready,
 }
 
@@ -375,7 +376,7 @@ impl<M: Threading> Registration<M> {
         known.budget.poll_spend(cx)
     }
 
-    /// Attempts whatever may be ready until it would not block.
+    /// Attempts an operation that may be ready, until it does not block.
     pub(super) fn poll_with<R>(
         &self,
         direction: Direction,
@@ -396,9 +397,8 @@ impl<M: Threading> Registration<M> {
         }
     }
 
-    /// The same for an operation that says how much it has done of `wanted`. Less than that means
-    /// that there is no more to be had for now, which saves the attempt that would say so; see
-    /// [`Source::is_direct`].
+    /// Like `poll_with`, for an operation that says how much it has done of `wanted`. If it has done less, there is
+    /// no more for now, and the attempt that would say so is saved; see [`Source::is_direct`].
     pub(super) fn poll_some(
         &self,
         direction: Direction,
@@ -427,7 +427,7 @@ impl<M: Threading> Registration<M> {
         done
     }
 
-    /// One attempt, and what it shows of a direction.
+    /// Makes one attempt, and learns from it.
     pub(super) fn attempt<R>(
         &self,
         direction: Direction,
@@ -439,7 +439,7 @@ impl<M: Threading> Registration<M> {
         result
     }
 
-    /// The same of reading, of writing, or of both.
+    /// Like `attempt`, for an operation that reads, writes, or does both.
     pub(super) fn try_io<R>(
         &self,
         interest: Interest,
@@ -456,7 +456,7 @@ impl<M: Threading> Registration<M> {
         result
     }
 
-    /// What the result of an attempt shows that was made when `seen` was the last report.
+    /// Learns from the result of an attempt. `seen` was the last report when it was made.
     fn learn<R>(&self, direction: Direction, seen: usize, result: &io::Result<R>) {
         let known = &self.tasks.known[direction as usize];
         match result {
@@ -474,7 +474,7 @@ impl<M: Threading> Registration<M> {
         }
     }
 
-    /// The loop calls it ready, and the operation says that it is not.
+    /// The loop has reported a direction ready, and the operation says that it is not.
     #[cold]
     fn disagree(&self, direction: Direction, vain: usize) {
         let core = &self.reactor.core;
@@ -572,7 +572,7 @@ impl<M: Threading> Drop for Registration<M> {
     }
 }
 
-/// Why somebody waits.
+/// The reason for which a task waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
     /// It was asked whether it is ready now.
@@ -590,7 +590,8 @@ impl Tasks {
         self.edges.load(Ordering::Relaxed)
     }
 
-    /// Somebody waits: has the handler registered for it. If that is gone, the loop says why.
+    /// Has the handler registered for a direction for which a task waits. If the handler is gone, the loop's
+    /// error says why.
     fn watch(
         &self,
         state: &mut State,
@@ -617,7 +618,7 @@ impl Tasks {
             self.use_edges(state, core, key);
         }
         if let (true, Some(known)) = (arm, known) {
-            // What is ready is reported now, and nobody else has to ask.
+            // The kernel reports now what is ready, and no other task has to ask.
             known.report.store(REFUTED, Ordering::Relaxed);
         } else if is_asked && core.has_host() && known.is_some_and(Known::is_unasked) {
             // The host may sleep since a task was woken for this. If the task has not read all of it, the next turn
@@ -635,7 +636,7 @@ impl Tasks {
         used
     }
 
-    /// Asks the kernel again for what it was not asked for meanwhile, if somebody waits for it.
+    /// Asks the kernel again for the directions that were muted, if tasks wait for them.
     fn retry(&self, core: &Core, key: Key) {
         let mut state = self.lock();
         state.retry = None;
@@ -663,8 +664,8 @@ impl Tasks {
     }
 }
 
-/// Whether a read or a write would do anything but say that there is an error elsewhere, such as in a
-/// socket's queue of them, which stays until it is read.
+/// Returns whether a read or a write would do more than say that there is an error elsewhere. A socket's error
+/// queue is such an error, which stays until the queue is read.
 #[cfg(epoll)]
 fn is_ready_beside_errors(core: &Core, key: Key, direction: Direction) -> bool {
     let Ok(fd) = core.handler_fd(key) else {
@@ -673,13 +674,13 @@ fn is_ready_beside_errors(core: &Core, key: Key, direction: Direction) -> bool {
     crate::poller::is_ready(fd, direction.interest())
 }
 
-/// Nothing but Linux has such a queue.
+/// Only Linux has such a queue.
 #[cfg(not(epoll))]
 fn is_ready_beside_errors(_: &Core, _: Key, _: Direction) -> bool {
     true
 }
 
-/// What is registered with the loop.
+/// The callback that is registered with the loop.
 struct Handler {
     core: Weak<Core>,
     inbox: Arc<Inbox>,
@@ -702,8 +703,8 @@ impl Handler {
             let is_awaited = state.ways[direction as usize].is_awaited();
             is_settled &= is_awaited && self.tasks.known.get(direction as usize).is_some();
             if !is_awaited && state.interest.contains(interest) {
-                // An edge may come while a task is busy; if the one before was not looked at
-                // either, nobody cares.
+                // An edge may come while a task is busy. If the task has not looked at the edge before
+                // either, it does not care.
                 let known = self.tasks.known.get(direction as usize);
                 let is_idle = known.is_none_or(|known| known.untried.load(Ordering::Relaxed));
                 if is_idle || !self.tasks.has_edges() {
@@ -725,7 +726,7 @@ impl Handler {
         }
         drop(state);
         if wakers.one.is_some() {
-            // Who waits for the one has given way for the other, too.
+            // A task that waits for one direction has given way for the other, too.
             for known in &self.tasks.known {
                 known.budget.set_spent(0);
             }
@@ -737,7 +738,7 @@ impl Handler {
         is_settled
     }
 
-    /// Sees to it that what nobody waits for is not reported without end.
+    /// Keeps the kernel from reporting without end a direction for which no task waits.
     #[cold]
     fn hush(&self, state: &mut State, key: Key, vain: Interest) {
         let Some(core) = self.core.upgrade() else {
@@ -753,7 +754,7 @@ impl Handler {
         }
         // Edges end by themselves, most often.
         if !has_edges || is_rule {
-            // The next who waits for it will see that it is asked for again.
+            // The next task that waits for it asks again.
             let rest = state.interest - vain;
             if core.update_handler(key, rest).is_ok() {
                 state.interest = rest;
@@ -763,7 +764,7 @@ impl Handler {
 }
 
 impl Drop for Handler {
-    /// The loop was closed, or the handler removed: nobody will wake those who wait but this.
+    /// The loop was closed, or the handler removed. Nothing else would wake the tasks that wait.
     fn drop(&mut self) {
         // In a child process another thread may have had the lock, for ever.
         if self.inbox.is_forked() {
@@ -794,7 +795,7 @@ struct Wakers {
 }
 
 impl Wakers {
-    /// All who wait for one direction, and tells them so.
+    /// Takes all tasks that wait for one direction, and counts the report.
     fn take(&mut self, way: &mut Waiters) {
         way.reports = way.reports.wrapping_add(1);
         for waker in way.poller.take().into_iter().chain(way.waiters.drain()) {
@@ -805,7 +806,7 @@ impl Wakers {
         }
     }
 
-    /// One that panics keeps none of the others asleep.
+    /// Wakes them. A waker that panics keeps none of the others asleep.
     fn wake(self) {
         let mut panicked = None;
         for waker in self.one.into_iter().chain(self.more) {
@@ -819,7 +820,7 @@ impl Wakers {
     }
 }
 
-/// Waits until the next report.
+/// Future that waits until the next report.
 pub(super) struct Wait<'a> {
     core: &'a Core,
     key: Key,
@@ -837,7 +838,7 @@ struct Waiter {
 }
 
 impl Wait<'_> {
-    /// The same, with what was reported.
+    /// Polls, and gives the readiness that was reported.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         self.core.check_process(CALL)?;
         let mut state = self.tasks.lock();
@@ -910,7 +911,7 @@ impl Drop for Wait<'_> {
             return;
         }
         let waker = way.waiters.remove(slot);
-        // What nobody waits for does not keep the loop going.
+        // A direction for which no task waits does not keep the loop going.
         let interest = self.direction.interest();
         if !way.is_awaited() && state.interest.contains(interest) {
             let rest = state.interest - interest;
@@ -923,7 +924,7 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// Waits for several directions at once.
+/// Future that waits for several directions at once.
 pub(super) struct WaitForAny<'a> {
     interest: Interest,
     waits: [Option<Wait<'a>>; 4],

@@ -213,7 +213,7 @@ impl Diverted for Polled {
 
 impl Drop for Polled {
     fn drop(&mut self) {
-        // A child process has no such thread, and somebody may have had the lock.
+        // A child process has no such thread, and a thread of the parent may have held the lock.
         if self.polls.forks != fork::seen() {
             return;
         }
@@ -337,7 +337,7 @@ impl Polls {
         match POLLS.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(polls),
             Err(_) => {
-                // SAFETY: it was leaked above, and nobody else has come to know it.
+                // SAFETY: it was leaked above, and no other code knows it.
                 drop(unsafe { Box::from_raw(new) });
                 Polls::get()
             }

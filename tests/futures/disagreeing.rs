@@ -1,19 +1,20 @@
-//! Readiness that an operation does not confirm: nobody spins, and nothing is lost.
+//! Readiness that an operation does not confirm: no task spins, and nothing is lost.
 
 use std::future::Future;
-use std::io::{ErrorKind, Result, Write};
+use std::io::{ErrorKind, Read, Result, Write};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_lite::AsyncReadExt;
 use futures_lite::future::{self, zip};
 use oneloop::futures::{Async, Timer};
 use oneloop::{Interest, PollerKind, Reactor};
 
-use crate::{MS, on_each_host};
+use crate::{MS, on_each_host, pair, wakes};
 
 /// Counts how often a future is polled.
 struct Polls<F>(F, usize);
@@ -304,4 +305,29 @@ fn on_the_polling_crate_no_task_spins() {
         full.sender.send_to(b"y", &full.path).await.unwrap();
     };
     reactor.block_on(test).unwrap();
+}
+
+/// Level-triggered, the handler is called once more before its interest is taken out. As that goes on, it becomes
+/// edge-triggered.
+#[test]
+fn reports_for_which_no_task_waits_end_soon_and_become_edges() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let (_, waker) = wakes();
+    let mut cx = Context::from_waker(&waker);
+    let mut calls_for_a_message = || {
+        let before = reactor.stats().handler_calls;
+        let mut wait = pin!(stream.readable());
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+        peer.write_all(b"x").unwrap();
+        for _ in 0..10 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(wait.poll(&mut cx).is_ready());
+        assert_eq!(stream.get_ref().read(&mut [0; 8]).unwrap(), 1);
+        reactor.stats().handler_calls - before
+    };
+    assert_eq!(calls_for_a_message(), 2);
+    let calls: Vec<u64> = (0..20).map(|_| calls_for_a_message()).collect();
+    assert_eq!(calls.last(), Some(&1), "{calls:?}");
 }

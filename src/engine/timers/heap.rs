@@ -10,7 +10,7 @@ pub(super) struct Heap {
     /// By number: where in `entries` it is, if it is there. A step of an entry changes one of these,
     /// at random, so they are small and lie by themselves.
     positions: Vec<u32>,
-    /// Still there until another takes its place or somebody looks, whichever is sooner. It is mostly
+    /// Still there until another takes its place or the heap is asked, whichever is sooner. It is mostly
     /// the former, and then nothing else has moved.
     removed: Option<u32>,
 }

@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             stage.report.print(&stage.soak.books);
             eprintln!("{error}");
             if stage.driver.has_ended() {
-                eprintln!("nobody drives any more: {:?}", stage.driver.end());
+                eprintln!("the loop is no longer driven: {:?}", stage.driver.end());
             }
             process::exit(1);
         }
