@@ -1,5 +1,7 @@
 //! A loop of one's own, on epoll, that hosts a reactor beside a socket that only the loop knows.
 
+mod help;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -11,8 +13,16 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 const HOST: u64 = 0;
 const SOCKET: u64 = 1;
 
+const HELP: &str = "\
+Runs a reactor inside an epoll loop, beside a socket of the loop's own.
+
+Usage: cargo run --release --example host_epoll
+
+  --help   this text";
+
 /// Reads what the reactor's timer writes, until the reactor is stopped.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+    help::print_if_asked(HELP);
     let (mut ours, mut theirs) = UnixStream::pair()?;
     let reactor = Reactor::new()?;
     let stopper = reactor.remote();

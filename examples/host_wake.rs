@@ -3,6 +3,8 @@
 //! Here a channel takes the part of the GUI's queue of events, and its sender that of the proxy by which other
 //! threads reach the queue.
 
+mod help;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
@@ -17,8 +19,16 @@ enum Event {
     Key(char),
 }
 
+const HELP: &str = "\
+Runs a reactor inside a loop that can only be woken, as that of a GUI.
+
+Usage: cargo run --release --example host_wake
+
+  --help   this text";
+
 /// Shows what is typed, until that is "quit".
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+    help::print_if_asked(HELP);
     let (proxy, events) = channel();
     let keyboard = proxy.clone();
     thread::spawn(move || {

@@ -222,7 +222,7 @@ for host in builtin tokio async-io; do
     cargo run --release --example one_loop -- --host $host
 done
 
-for example in per_core template tls workers; do
+for example in host_epoll host_wake per_core template tls workers; do
     step "the example $example"
     cargo run --release --example $example -- --help | grep -q Usage:
     cargo run --release --example $example

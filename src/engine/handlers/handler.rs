@@ -15,6 +15,7 @@ pub(crate) enum Outcome {
     Done(Action),
     /// Tasks were woken for all that was reported. A task that waits again for what it has not read asks the loop to
     /// look again, so the handler need not be called again before.
+    #[cfg_attr(not(feature = "futures"), allow(dead_code))]
     Settled,
     /// The callback has replaced its source by another, which has this descriptor.
     Replaced(Action, RawFd),
