@@ -12,15 +12,42 @@
 //! let driving = tokio::spawn(oneloop_tokio::drive(&reactor));
 //!
 //! let (sender, receiver) = tokio::sync::oneshot::channel();
-//! let mut sender = Some(sender);
 //! reactor.call_later(Duration::from_millis(1), move || {
-//!     sender.take().unwrap().send("from a callback").unwrap();
+//!     sender.send("from a callback").unwrap();
 //! })?;
 //! assert_eq!(receiver.await?, "from a callback");
 //!
 //! reactor.stop();
 //! driving.await??;
 //! # Ok(()) })
+//! # }
+//! ```
+//!
+//! # Tasks from callbacks
+//!
+//! Callbacks run inside the task that drives, so a callback may call `tokio::spawn`. If that task is in a
+//! `LocalSet`, a callback may also call `spawn_local`, and share an `Rc` with the new task:
+//!
+//! ```
+//! use oneloop::Reactor;
+//! use std::{cell::Cell, rc::Rc};
+//! use tokio::task::{LocalSet, spawn_local, yield_now};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+//! let reactor = Reactor::new_local()?;
+//! let seen = Rc::new(Cell::new(false));
+//! let (stopper, in_callback) = (reactor.remote(), seen.clone());
+//! reactor.call_soon(move || {
+//!     spawn_local(async move {
+//!         yield_now().await;
+//!         in_callback.set(true);
+//!         stopper.stop();
+//!     });
+//! })?;
+//! runtime.block_on(LocalSet::new().run_until(oneloop_tokio::drive(&reactor)))?;
+//! assert!(seen.get());
+//! # Ok(())
 //! # }
 //! ```
 
