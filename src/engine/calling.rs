@@ -218,13 +218,13 @@ impl<'c> Driver<'c> {
         let core = self.core;
         let (inbox, observers) = (&core.inbox, &core.observers);
         let now = self.most.min(self.turn_state.left);
-        if now == 0 || !inbox.is_waiting(priority) {
+        if now == 0 || !inbox.posts.is_waiting(priority) {
             return Ok(state);
         }
         drop(state);
         let (mut left, mut called) = (now, 0);
         while left > 0 && !inbox.is_stopped() && !inbox.is_forked() {
-            let Some(post) = inbox.next_post(priority, &mut left) else {
+            let Some(post) = inbox.posts.pop(priority, &mut left) else {
                 break;
             };
             called += 1;

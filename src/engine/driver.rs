@@ -53,7 +53,7 @@ impl<'c> Driver<'c> {
 
     /// Whether there is something to call without waiting.
     pub(super) fn has_work(&self, state: &State) -> bool {
-        self.core.inbox.is_waiting(Priority::Idle) | self.is_busy(state)
+        self.core.inbox.posts.is_waiting(Priority::Idle) | self.is_busy(state)
     }
 
     /// Whether there is something to call without waiting, idle posts apart.

@@ -49,7 +49,14 @@ impl Core {
         self.inbox.stop();
         let observers = self.observers.clear();
         // The values last, since the others may use them in their drop.
-        drop((handlers, timers, hooks, self.inbox.close(), observers, kept));
+        drop((
+            handlers,
+            timers,
+            hooks,
+            self.inbox.posts.close(),
+            observers,
+            kept,
+        ));
     }
 
     /// Drops all that is registered. Callers from in there are told that the loop is closed.
@@ -63,14 +70,14 @@ impl Core {
         state.closed = true;
         let registered = state.take_registered();
         drop(state);
-        drop((registered, self.inbox.close(), self.observers.clear()));
+        drop((registered, self.inbox.posts.close(), self.observers.clear()));
     }
 
     /// The same in a child process. A thread that is not here may have had a lock when the process
     /// was forked, and have left what is behind it half changed. That is never freed.
     fn end_in_child(self: &Arc<Self>) {
         let registered = try_lock(&self.state).map(|mut state| state.take_registered());
-        let posts = self.inbox.try_close();
+        let posts = self.inbox.posts.try_close();
         if registered.is_none() || posts.is_none() {
             mem::forget(self.clone());
         }

@@ -4,14 +4,14 @@ use std::mem;
 use std::panic::Location;
 use std::sync::{PoisonError, Weak};
 
-use super::posts::{Closed, Post, Posts, Run};
+use super::posts::{Posts, Run};
 use crate::error::Cause;
 use crate::id::Key;
 use crate::poller::{Report, Wake};
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::atomic::{AtomicBool, AtomicU8};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Error, IntoResult, PostError, PostId, PostInfo, Priority, fork};
+use crate::{Error, IntoResult, PostError, PostId, Priority, fork};
 
 // The flags of an inbox.
 /// Posts of normal or idle priority came.
@@ -38,7 +38,7 @@ const SIGNAL_OF: [u8; 3] = [URGENT, POSTS, POSTS];
 pub(crate) struct Inbox {
     /// Weak, so that a `Remote` that outlives its loop keeps no descriptor of it open.
     wake: Weak<dyn Wake>,
-    posts: Posts,
+    pub(super) posts: Posts,
     /// Descriptors of virtual sources that became ready.
     ready_sources: Mutex<Vec<Key>>,
     /// In one word: a thread that sets a signal and a loop that falls asleep each write first and look then, so that
@@ -233,7 +233,10 @@ impl Inbox {
 
     /// Returns whether posts came, or wait.
     pub(super) fn has_posts(&self) -> bool {
-        self.has(POSTS | URGENT) || PRIORITIES.iter().any(|&priority| self.is_waiting(priority))
+        self.has(POSTS | URGENT)
+            || PRIORITIES
+                .iter()
+                .any(|&priority| self.posts.is_waiting(priority))
     }
 
     #[inline]
@@ -257,18 +260,6 @@ impl Inbox {
     pub(super) fn take_urgent(&self) -> Option<usize> {
         let told = self.take_flags(URGENT) != 0;
         told.then(|| self.posts.gather(Priority::High))
-    }
-
-    /// Takes the next post of a priority, of the `left` ones. Takes from `left` how far it got.
-    #[inline]
-    pub(super) fn next_post(&self, priority: Priority, left: &mut usize) -> Option<Post> {
-        self.posts.pop(priority, left)
-    }
-
-    /// Returns whether gathered posts of a priority wait. To be asked by the driver.
-    #[inline]
-    pub(super) fn is_waiting(&self, priority: Priority) -> bool {
-        self.posts.is_waiting(priority)
     }
 
     /// Sets the signals of the posts that wait, for the next driver.
@@ -303,38 +294,6 @@ impl Inbox {
             0 => 0,
             _ => self.flags.fetch_and(!flags, AcqRel) & flags,
         }
-    }
-
-    /// Returns for how many posts there is memory.
-    #[cfg(test)]
-    pub(super) fn room(&self) -> usize {
-        self.posts.room()
-    }
-
-    /// Copies up to `count` posts of a priority, from one on. Gives the one to go on from, if there are more.
-    pub(super) fn copy(
-        &self,
-        priority: Priority,
-        from: Option<PostId>,
-        count: usize,
-        copied: &mut Vec<PostInfo>,
-    ) -> Option<PostId> {
-        self.posts.copy(priority, from, count, copied)
-    }
-
-    /// Returns how many posts wait to be called.
-    pub(super) fn waiting(&self) -> usize {
-        self.posts.waiting()
-    }
-
-    /// Lets no post in from now on. Gives back what will not be called.
-    pub(super) fn close(&self) -> Closed {
-        self.posts.close()
-    }
-
-    /// Like `close`. `None` if that is not possible in a child process.
-    pub(super) fn try_close(&self) -> Option<Closed> {
-        self.posts.try_close()
     }
 
     #[inline]

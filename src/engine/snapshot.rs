@@ -51,7 +51,7 @@ impl Core {
             let mut from = None;
             loop {
                 posts.reserve(SOME);
-                from = self.inbox.copy(priority, from, SOME, &mut posts);
+                from = self.inbox.posts.copy(priority, from, SOME, &mut posts);
                 if from.is_none() {
                     break;
                 }
@@ -88,7 +88,7 @@ impl Core {
             edge_handlers: edge,
             oneshot_handlers: oneshot,
             pending_timers: state.timers.len(),
-            pending_posts: self.inbox.waiting(),
+            pending_posts: self.inbox.posts.waiting(),
             longest_callback: self.observers.longest(),
             ..state.stats.clone()
         }
@@ -99,7 +99,7 @@ impl Core {
         let Some(state) = self.try_state() else {
             return false;
         };
-        if state.can_call() || self.inbox.waiting() > 0 {
+        if state.can_call() || self.inbox.posts.waiting() > 0 {
             return true;
         }
         drop(state);

@@ -42,7 +42,7 @@ impl<'c> Driver<'c> {
         if !self.is_cut() {
             state = self.call_handlers(state, turn)?;
         }
-        let posts = core.inbox.is_signalled() | core.inbox.is_waiting(Priority::Idle);
+        let posts = core.inbox.is_signalled() | core.inbox.posts.is_waiting(Priority::Idle);
         let held = state.handlers.next_release() != NEVER;
         if cut.is_some() | !state.timers.is_empty() | posts | core.clock.is_test() | held {
             state = self.call_last(state, turn, cut, quiet, limit)?;

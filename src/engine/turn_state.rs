@@ -97,7 +97,7 @@ mod tests {
                     while host.step(budget).unwrap() != Step::Sleep {}
                 }
             }
-            let room = reactor.core.inbox.room();
+            let room = reactor.core.inbox.posts.room();
             assert!(room < 10_000, "for {room} posts");
         }
     }
