@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::Async;
-use super::wait::{Direction, Registration, number};
+use super::known::Direction;
+use super::wait::{Registration, number};
 use crate::os::RawFd;
 use crate::{Source, SourceKind, Threading};
 

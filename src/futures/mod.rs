@@ -29,11 +29,14 @@
 //! ```
 
 mod io;
+mod known;
 mod net;
+mod tasks;
 mod timer;
 #[cfg(unix)]
 mod unix;
 mod wait;
+mod waiters;
 
 use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Result};
@@ -45,12 +48,13 @@ use std::panic::Location;
 use std::task::{Context, Poll};
 use std::{fmt, result};
 
+pub(crate) use known::Budget;
+use known::Direction;
 pub use net::IncomingTcp;
 pub use timer::Timer;
 #[cfg(unix)]
 pub use unix::IncomingUnix;
-pub(crate) use wait::Budget;
-use wait::{Direction, Registration};
+use wait::Registration;
 
 use crate::os::AsRawFd;
 use crate::{AddError, Error, Interest, Reactor, Ready, Shared, Source, SourceKind, Threading};

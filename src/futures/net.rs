@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
 use rustix::net::{AddressFamily, SocketType};
 
-use super::wait::Direction;
+use super::known::Direction;
 use super::{Async, refused};
 use crate::os::AsFd;
 use crate::{Reactor, Shared, Source, Threading};
