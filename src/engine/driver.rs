@@ -134,6 +134,7 @@ mod tests {
     fn handlers_that_a_stop_left_over_show_on_the_descriptor_beside_others() {
         let reactor = Reactor::new().unwrap();
         // The first one is to be called again, and the second one is left over.
+        let mut kept = Vec::new();
         for _ in 0..2 {
             let (source, readiness) = VirtualSource::pair();
             let remote = reactor.remote();
@@ -141,7 +142,7 @@ mod tests {
             let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, stop);
             added.unwrap();
             readiness.set(Ready::READABLE);
-            std::mem::forget(readiness);
+            kept.push(readiness);
         }
         for _ in 0..3 {
             let turn = reactor.turn(Some(Duration::ZERO)).unwrap();

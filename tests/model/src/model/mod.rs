@@ -254,6 +254,8 @@ impl Model {
         self.drives += 1;
         self.catch_up(turn);
         let is_left = match self.phase {
+            // In C, posts of high priority that destroy what was cancelled may be left.
+            Phase::Prepare | Phase::Check | Phase::Urgent if self.drops_later => true,
             Phase::Urgent => !self.urgent[0].is_empty(),
             Phase::Timers => self.has_timers_left(),
             Phase::Posts => !self.normal[0].is_empty(),
