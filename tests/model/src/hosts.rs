@@ -459,13 +459,13 @@ fn future_host(
         let polls = !last && driving.woken.is.swap(false, SeqCst);
         if polls {
             let waker = Waker::from(driving.woken.clone());
-            let before = calls(&reactor);
+            let before = calls(reactor);
             let polled = driving
                 .future
                 .as_mut()
                 .poll(&mut Context::from_waker(&waker));
             // So many calls are the budget of an adapter, which may break a turn off.
-            let called = calls(&reactor) - before;
+            let called = calls(reactor) - before;
             cut = polled.is_pending() && called >= BUDGET;
             let mut model = play.model();
             match cut {
