@@ -1,5 +1,8 @@
 //! The examples of hosts are whole programs. They have to end.
 
+// Each of them has `help.rs`.
+#![allow(clippy::duplicate_mod)]
+
 #[path = "../../examples/host_epoll.rs"]
 mod host_epoll;
 #[path = "../../examples/host_wake.rs"]
