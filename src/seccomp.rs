@@ -18,9 +18,16 @@ static TRYING: AtomicU32 = AtomicU32::new(0);
 static TRIED: AtomicI32 = AtomicI32::new(-1);
 static THREAD: AtomicUsize = AtomicUsize::new(0);
 static TRAPPED: AtomicBool = AtomicBool::new(false);
-/// The previous action on SIGSYS. It is never freed, because a thread that is trapped at the same time may
-/// still read it after it was restored.
-static BEFORE: AtomicPtr<sigaction> = AtomicPtr::new(ptr::null_mut());
+/// The previous action on SIGSYS.
+static BEFORE: AtomicPtr<Before> = AtomicPtr::new(ptr::null_mut());
+
+/// An action on SIGSYS. It is never freed, because a thread that is trapped at the same time may still read it after
+/// it was restored.
+struct Before {
+    action: sigaction,
+    /// The action before this one, so that a tool that looks for leaks finds it.
+    _earlier: *const Before,
+}
 
 /// Returns true if a filter traps the system call `number`. `try_it` makes the call in a way that has no
 /// effect.
@@ -69,15 +76,20 @@ fn remember(ours: usize) -> *const sigaction {
         libc::sigaction(libc::SIGSYS, ptr::null(), now.as_mut_ptr());
         let now = now.assume_init();
         let kept = BEFORE.load(SeqCst);
-        let known = kept.as_ref().is_some_and(|kept| {
-            let is_same = (kept.sa_sigaction, kept.sa_flags) == (now.sa_sigaction, now.sa_flags);
-            now.sa_sigaction == ours || is_same
-        });
-        if !known {
-            BEFORE.store(Box::into_raw(Box::new(now)), SeqCst);
+        if let Some(Before { action, .. }) = kept.as_ref() {
+            let is_same =
+                (action.sa_sigaction, action.sa_flags) == (now.sa_sigaction, now.sa_flags);
+            if now.sa_sigaction == ours || is_same {
+                return action;
+            }
         }
+        let before = Box::leak(Box::new(Before {
+            action: now,
+            _earlier: kept,
+        }));
+        BEFORE.store(before, SeqCst);
+        &before.action
     }
-    BEFORE.load(SeqCst)
 }
 
 /// The right to try a call, which one thread of a process has at a time. A child does not wait for a thread
@@ -139,7 +151,7 @@ extern "C" fn on_trap(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     // was set before this handler was installed, and its target is never freed. The flags of each handler say
     // which kind of function it is.
     unsafe {
-        let before = ptr::read(BEFORE.load(SeqCst));
+        let before = (*BEFORE.load(SeqCst)).action;
         match before.sa_sigaction {
             libc::SIG_DFL | libc::SIG_IGN => {
                 libc::signal(signal, libc::SIG_DFL);
