@@ -53,14 +53,12 @@ impl<'c> Driver<'c> {
         while let Some(key) = core.unless_stopped(|| self.turn_state.batch.next()) {
             let poller = &core.poller;
             let Some(call) = state.handlers.start(poller, key, &core.clock) else {
-                self.turn_state.is_settled = false;
                 continue;
             };
             let handlers::Call {
                 mut callback,
                 event,
                 location,
-                is_level,
             } = call;
             state.stats.handler_calls += 1;
             let id = HandlerId(key).into();
@@ -72,13 +70,8 @@ impl<'c> Driver<'c> {
             mem::forget(guard);
             state = self.state()?;
             let mut failed = None;
-            let mut is_settled = !is_level;
             let action = match outcome {
                 Outcome::Done(action) => action,
-                Outcome::Settled => {
-                    is_settled = true;
-                    Action::Continue
-                }
                 Outcome::Replaced(action, fd) => {
                     state.handlers.follow(poller, key, fd);
                     action
@@ -90,7 +83,6 @@ impl<'c> Driver<'c> {
                 }
             };
             let dead = state.handlers.finish(poller, key, callback, action);
-            self.turn_state.is_settled &= is_settled;
             if dead.is_some() | observed.is_some() {
                 state = self.after_call(state, dead, observed, failed)?;
             }

@@ -15,7 +15,9 @@ use crate::clock::{Clock, ClockSource};
 use crate::error::Cause;
 use crate::poller::Poller;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicUsize};
+#[cfg(all(feature = "futures", feature = "tracing"))]
+use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::AtomicUsize;
 use crate::{Error, Result};
 
 /// A loop, which all its handles share.
@@ -32,8 +34,6 @@ pub(crate) struct Core {
     pub(super) turn_state: Mutex<TurnState>,
     pub(crate) clock: Clock,
     pub(super) observers: Observers,
-    /// A host has claimed the loop. Tasks look at this without the lock.
-    pub(super) has_host: AtomicBool,
     /// Number of drives that were not polled yet.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     pub(crate) expected_drives: AtomicUsize,
@@ -73,7 +73,6 @@ impl Core {
             turn_state: Mutex::new(TurnState::new()),
             poller,
             inbox,
-            has_host: AtomicBool::new(false),
             #[cfg(all(feature = "futures", feature = "tracing"))]
             expected_drives: AtomicUsize::new(0),
             #[cfg(feature = "futures")]

@@ -9,7 +9,7 @@ use super::sleep::Phase;
 use super::state::{State, StateGuard};
 use super::turn_state::TurnState;
 use crate::id::Key;
-use crate::poller::{BATCH, PollSet};
+use crate::poller::PollSet;
 use crate::{Error, Result};
 
 /// Time for which the loop's own wait does nothing, if a stale set cannot be rebuilt for want of descriptors.
@@ -58,7 +58,6 @@ impl<'c> Driver<'c> {
         let mut gathered = waited;
         let mut state = core.state();
         state.begin(Phase::Calling);
-        state.handlers.look();
         let noticed = self.turn_state.events.found.notices.any();
         if noticed | state.handlers.has_next() | core.inbox.is_signalled() | core.clock.is_test() {
             gathered = gathered.and(self.gather_unseen(&mut state));
@@ -67,11 +66,9 @@ impl<'c> Driver<'c> {
             events,
             batch,
             unclaimed,
-            is_settled,
             ..
         } = &mut *self.turn_state;
         let quiet = events.found.events.is_empty();
-        *is_settled = events.found.events.len() < BATCH;
         let mut met = [None; 2];
         for fired in &events.found.events {
             if !state.handlers.gather(&core.poller, *fired, batch) {
@@ -83,7 +80,6 @@ impl<'c> Driver<'c> {
             | (met != [None; 2])
             | !unclaimed.iter().all(|unclaimed| unclaimed.is_none())
         {
-            self.turn_state.is_settled &= met == [None; 2];
             state = self.look_at_batch(state, met);
         }
         gathered.map_err(|error| Error::os(self.call, error))?;

@@ -10,7 +10,6 @@ use super::driver::Driver;
 use super::state::State;
 use crate::error::{Cause, failed};
 use crate::poller::PollSet;
-use crate::sync::atomic::Ordering;
 use crate::{Error, Result, Step, Turn};
 
 /// Result of a host's turns.
@@ -41,8 +40,6 @@ impl Core {
         // Fails if a driver is at work, or there is a host already.
         let driving = self.drive("host", None)?;
         self.state().host = Some(Claim::new(name));
-        // Before the host's first turn.
-        self.has_host.store(true, Ordering::Relaxed);
         drop(driving);
         Ok(())
     }
@@ -51,15 +48,7 @@ impl Core {
         if let Some(mut state) = self.try_state() {
             state.sleep.is_watched = false;
             state.host = None;
-            self.has_host.store(false, Ordering::Relaxed);
         }
-    }
-
-    /// Returns whether a host has claimed the loop, and may be asleep although a level-triggered descriptor is ready
-    /// of which tasks were told.
-    #[cfg(feature = "futures")]
-    pub(crate) fn has_host(&self) -> bool {
-        self.has_host.load(Ordering::Relaxed)
     }
 
     /// From now on the host's turns end when nothing is left that could call back.

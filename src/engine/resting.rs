@@ -59,8 +59,7 @@ impl<'c> Driver<'c> {
         let (mut state, limit) = self.call_prepare(self.state()?)?;
         state.sleep.prepared = (!state.hooks.is_empty()).then_some(limit);
         self.flush(&mut state)?;
-        let is_unseen = self.turn_state.is_settled && state.handlers.is_unseen();
-        if limit == NO_WAIT || self.has_work(&state) || is_unseen {
+        if limit == NO_WAIT || self.has_work(&state) {
             return Ok(false);
         }
         state.begin(Phase::Resting);

@@ -31,10 +31,7 @@ impl<'c> Driver<'c> {
         let mut limit = NEVER;
         match cut {
             None => (state, quiet, limit) = self.gather(state, until)?,
-            Some(_) => {
-                quiet = false;
-                self.turn_state.is_settled = false;
-            }
+            Some(_) => quiet = false,
         }
         if cut.is_some() | !state.hooks.is_empty() | core.inbox.is_signalled() {
             state = self.call_first(state, turn, cut)?;
@@ -51,8 +48,7 @@ impl<'c> Driver<'c> {
         if turn.stopped {
             self.turn_state.cut = None;
         }
-        self.turn_state.is_settled &= !quiet;
-        turn.idle = (quiet | self.turn_state.is_settled) && !turn.stopped && !self.has_work(&state);
+        turn.idle = quiet && !turn.stopped && !self.has_work(&state);
         if turn.idle && turn.called > 0 {
             turn.idle = !self.is_overdue(&mut state);
         }

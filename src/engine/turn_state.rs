@@ -16,8 +16,6 @@ pub(super) struct TurnState {
     pub(super) cut: Option<Cut>,
     /// Number of posts left in that phase.
     pub(super) left: usize,
-    /// The turn has found something, and the next one would not find it again: no handler may have left something.
-    pub(super) is_settled: bool,
     /// Events that concern no handler, in each set.
     pub(super) unclaimed: [Unclaimed; 2],
 }
@@ -39,7 +37,6 @@ impl TurnState {
             batch: Batch::default(),
             cut: None,
             left: 0,
-            is_settled: false,
             unclaimed: [Unclaimed::default(); 2],
         }
     }

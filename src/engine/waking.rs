@@ -25,8 +25,6 @@ impl Core {
             // The driver of the turn that this asks for hears of an error.
             Notice::Alarm => {
                 wake |= self.set_alarm(&mut state).is_err();
-                // The last turn may have ended without a look that found nothing.
-                wake |= state.handlers.is_unseen();
                 wake |= ends_host(&state);
             }
         }

@@ -93,8 +93,6 @@ pub(super) struct Known {
     pub(super) unread: AtomicBool,
     /// No operation has succeeded since the last report.
     pub(super) untried: AtomicBool,
-    /// The report after which the loop was asked to look again.
-    pub(super) asked: AtomicUsize,
     /// Number of reports in a row that the first attempt refuted.
     pub(super) vain: AtomicUsize,
     /// Of the attempts since a task that had to wait was last woken.
@@ -111,7 +109,6 @@ impl Known {
             report: AtomicUsize::new(REFUTED + 1),
             unread: AtomicBool::new(false),
             untried: AtomicBool::new(false),
-            asked: AtomicUsize::new(REFUTED),
             vain: AtomicUsize::new(0),
             budget: Budget::default(),
         }
@@ -124,12 +121,6 @@ impl Known {
 
     pub(super) fn may_be_ready(&self) -> bool {
         self.seen() != REFUTED
-    }
-
-    /// True once after each report that no attempt has refuted.
-    pub(super) fn is_unasked(&self) -> bool {
-        let seen = self.seen();
-        seen != self.asked.swap(seen, Ordering::Relaxed) && seen != REFUTED
     }
 
     pub(super) fn report(&self, number: usize) {

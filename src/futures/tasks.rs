@@ -127,10 +127,6 @@ impl Tasks {
         if let (true, Some(known)) = (arm, known) {
             // The kernel reports now what is ready, and no other task has to ask.
             known.report.store(REFUTED, Ordering::Relaxed);
-        } else if is_asked && core.has_host() && known.is_some_and(Known::is_unasked) {
-            // The host may sleep since a task was woken for this. If the task has not read all of it, the next turn
-            // reports it again.
-            core.inbox.wake();
         }
         Ok(())
     }
@@ -201,20 +197,16 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    /// Wakes the tasks that wait. True if each direction that is ready had one, and is such that a task can find out
-    /// that it is no longer ready: see [`Tasks::watch`].
-    pub(super) fn call(&self, event: Event) -> bool {
+    pub(super) fn call(&self, event: Event) {
         let mut state = self.tasks.lock();
         let mut wakers = Wakers::default();
         let mut vain = Interest::NONE;
-        let mut is_settled = true;
         for direction in Direction::ALL {
             if !direction.is_in(event) {
                 continue;
             }
             let interest = direction.interest();
             let is_awaited = state.ways[direction as usize].is_awaited();
-            is_settled &= is_awaited && self.tasks.known.get(direction as usize).is_some();
             if !is_awaited && state.interest.contains(interest) {
                 // An edge may come while a task is busy. If the task has not looked at the edge before
                 // either, it does not care.
@@ -244,11 +236,8 @@ impl Handler {
                 known.budget.set_spent(0);
             }
             self.inbox.set_woken();
-        } else {
-            is_settled = false;
         }
         wakers.wake();
-        is_settled
     }
 
     /// Keeps the kernel from reporting without end a direction for which no task waits.

@@ -52,9 +52,9 @@ impl<M: Threading> Registration<M> {
             tasks: tasks.clone(),
         };
         let make = |(), _| -> Box<dyn FnMut(Event) -> Outcome> {
-            Box::new(move |event| match handler.call(event) {
-                true => Outcome::Settled,
-                false => Outcome::Done(Action::Continue),
+            Box::new(move |event| {
+                handler.call(event);
+                Outcome::Done(Action::Continue)
             })
         };
         let on = Target::from(source.kind());

@@ -346,11 +346,9 @@ fn a_refusal_of_the_system_is_its_own_error() {
     assert_eq!(error.kind(), oneloop::ErrorKind::Closed);
 }
 
-/// Steps until the host may sleep. Gives how many turns that took.
-fn step_until_sleep(host: &mut Host<Shared>) -> u64 {
-    let before = host.reactor().stats().turns;
+/// Steps until the host may sleep.
+fn step_until_sleep(host: &mut Host<Shared>) {
     while host.step(100).unwrap() != Step::Sleep {}
-    host.reactor().stats().turns - before
 }
 
 fn is_readable(fd: RawFd) -> bool {
@@ -361,32 +359,6 @@ fn is_readable(fd: RawFd) -> bool {
     };
     // SAFETY: one pollfd, alive during the call.
     unsafe { libc::poll(&mut asked, 1, 0) == 1 }
-}
-
-/// What the task has not read would otherwise be found by another look.
-#[test]
-fn a_host_takes_one_turn_for_a_message_to_a_task() {
-    let reactor = Reactor::new().unwrap();
-    let mut host = reactor.host("a test").unwrap();
-    let (stream, mut peer) = pair(&reactor);
-    let (woken, waker) = wakes();
-    let mut cx = Context::from_waker(&waker);
-    for _ in 0..3 {
-        let mut wait = pin!(stream.readable());
-        assert!(wait.as_mut().poll(&mut cx).is_pending());
-        step_until_sleep(&mut host);
-        peer.write_all(b"x").unwrap();
-        assert_eq!(step_until_sleep(&mut host), 1);
-        assert_eq!(woken.take(), 1);
-        assert!(wait.as_mut().poll(&mut cx).is_ready());
-        let mut buffer = [0; 8];
-        assert_eq!(stream.get_ref().read(&mut buffer).unwrap(), 1);
-        assert!(
-            stream
-                .try_io(Interest::READABLE, |mut io| io.read(&mut buffer))
-                .is_err()
-        );
-    }
 }
 
 #[test]

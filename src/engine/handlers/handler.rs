@@ -13,10 +13,6 @@ pub(crate) type Callback = Box<dyn FnMut(Event) -> Outcome>;
 /// Result of one call of a handler.
 pub(crate) enum Outcome {
     Done(Action),
-    /// Tasks were woken for all that was reported. A task that waits again for what it has not read asks the loop to
-    /// look again, so the handler need not be called again before.
-    #[cfg_attr(not(feature = "futures"), allow(dead_code))]
-    Settled,
     /// The callback has replaced its source by another, which has this descriptor.
     Replaced(Action, RawFd),
     Failed(Failure),
@@ -132,7 +128,6 @@ impl Handler {
             callback,
             event: Event::new(HandlerId(self.key), ready),
             location: self.location,
-            is_level: self.mode == Mode::Level,
         })
     }
 
@@ -177,5 +172,4 @@ pub(crate) struct Call {
     pub(crate) callback: Callback,
     pub(crate) event: Event,
     pub(crate) location: &'static Location<'static>,
-    pub(crate) is_level: bool,
 }

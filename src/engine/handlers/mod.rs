@@ -293,18 +293,6 @@ impl Handlers {
         self.attached.synced.is_dirty()
     }
 
-    /// The kernel has just been asked what is ready.
-    #[inline]
-    pub(super) fn look(&mut self) {
-        self.attached.synced.is_unseen = false;
-    }
-
-    /// Returns whether the kernel has to be asked again, since a handler may be ready for what was ready at the last
-    /// look, and changed since.
-    pub(super) fn is_unseen(&self) -> bool {
-        self.attached.synced.is_unseen
-    }
-
     pub(super) fn flush(&mut self, poller: &Poller) -> Changed {
         self.attached.synced.flush(poller)
     }

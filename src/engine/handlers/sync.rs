@@ -27,9 +27,6 @@ pub(super) struct Synced {
     pub(super) defer: bool,
     /// The number of the turn.
     pub(super) turn: u16,
-    /// Since the last look, something changed of which the kernel need not be told. It does not report again what
-    /// was ready then.
-    pub(super) is_unseen: bool,
 }
 
 impl Synced {
@@ -44,7 +41,6 @@ impl Synced {
             },
             defer: false,
             turn: 0,
-            is_unseen: false,
         }
     }
 
@@ -68,9 +64,7 @@ impl Synced {
     pub(super) fn sync(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
         let wanted = self.table.wanted(d);
         let descriptor = self.table.descriptor(d);
-        let told = poller.changes();
         let result = descriptor.sync(poller, &self.place, wanted, force, OnStale::Repair);
-        self.is_unseen |= poller.changes() == told;
         if descriptor.is_always_ready() {
             self.call_if_ready_on(d);
         }
