@@ -97,13 +97,11 @@ impl Inbox {
         F: FnOnce() -> R + 'static,
         R: IntoResult,
     {
-        let is_forked = self.is_forked();
-        let pushed = match is_forked {
-            // Nothing is pushed onto what may be the parent's.
-            true => Err(make(PostId::NONE)),
-            false => self.posts.push(priority, location, make),
-        };
-        match pushed {
+        if self.is_forked() {
+            let error = Error::new(call, Cause::Forked);
+            return Err(PostError::new(error, make(PostId::NONE)));
+        }
+        match self.posts.push(priority, location, make) {
             Ok(posted) => {
                 // The poster of the first one tells the driver of those above it, too. It may have tried in vain to
                 // wake the loop, or not come to it yet.
@@ -112,14 +110,7 @@ impl Inbox {
                 }
                 Ok(posted.id)
             }
-            Err(callback) => {
-                let cause = if is_forked {
-                    Cause::Forked
-                } else {
-                    Cause::Closed
-                };
-                Err(PostError::new(Error::new(call, cause), callback))
-            }
+            Err(callback) => Err(PostError::new(Error::new(call, Cause::Closed), callback)),
         }
     }
 
@@ -127,15 +118,12 @@ impl Inbox {
     /// begun, or cancelled before.
     pub(super) fn cancel(&self, call: &'static str, id: PostId) -> Result<Box<dyn Run>, Error> {
         self.posts.cancel(id).ok_or_else(|| {
-            let is_closed = self.posts.is_closed();
-            Error::new(
-                call,
-                if is_closed {
-                    Cause::Closed
-                } else {
-                    Cause::UnknownId
-                },
-            )
+            let cause = if self.posts.is_closed() {
+                Cause::Closed
+            } else {
+                Cause::UnknownId
+            };
+            Error::new(call, cause)
         })
     }
 
