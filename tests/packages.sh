@@ -34,6 +34,10 @@ for manifest in $(git ls-files Cargo.toml '*/Cargo.toml'); do
 done
 [ -z "$failed" ]
 
+# cargo unpacks each archive into its home, in a folder named after the path of this checkout, and does not look there
+# again while the version stays. An earlier run would leave its sources for this one to build.
+rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/oneloop*
+
 # That tests and examples are not packaged is on purpose.
 cargo publish --dry-run --workspace --allow-dirty 2>"${CARGO_TARGET_DIR:-target}/packages.log" || {
     cat "${CARGO_TARGET_DIR:-target}/packages.log" >&2
