@@ -47,9 +47,10 @@ impl Connection {
     fn send(&self) {
         let mut duty = self.duty.lock().unwrap();
         duty.sent += 1;
-        match duty.sent <= MESSAGES {
-            true => (&self.peer).write_all(&duty.sent.to_ne_bytes()).unwrap(),
-            false => self.peer.shutdown(Shutdown::Both).unwrap(),
+        if duty.sent <= MESSAGES {
+            (&self.peer).write_all(&duty.sent.to_ne_bytes()).unwrap()
+        } else {
+            self.peer.shutdown(Shutdown::Both).unwrap()
         }
     }
 

@@ -240,10 +240,11 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
 
     fn unwatch(&mut self) {
         if let Some(watch) = self.watch.take() {
-            match self.host.reactor().is_forked() {
+            if self.host.reactor().is_forked() {
                 // The runtime's registration in the kernel belongs to the parent, which must not lose it.
-                true => mem::forget(watch),
-                false => drop(watch),
+                mem::forget(watch)
+            } else {
+                drop(watch)
             }
             self.host.reactor().core.host_watches(false);
         }

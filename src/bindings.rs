@@ -303,25 +303,28 @@ impl Reactor {
 
     /// Removes a handler like [`Reactor::remove_handler`].
     pub fn retire_handler(&self, id: HandlerId) -> Result<()> {
-        match self.lingers("remove_handler", id.to_bits())? {
-            true => self.core.retire_handler(id.0),
-            false => self.core.remove_handler(id.0),
+        if self.lingers("remove_handler", id.to_bits())? {
+            self.core.retire_handler(id.0)
+        } else {
+            self.core.remove_handler(id.0)
         }
     }
 
     /// Cancels a timer like [`Reactor::cancel_timer`].
     pub fn retire_timer(&self, id: TimerId) -> Result<()> {
-        match self.lingers("cancel_timer", id.to_bits())? {
-            true => self.core.retire_timer(id.0),
-            false => self.core.cancel_timer(id.0),
+        if self.lingers("cancel_timer", id.to_bits())? {
+            self.core.retire_timer(id.0)
+        } else {
+            self.core.cancel_timer(id.0)
         }
     }
 
     /// Removes a pair of hooks like [`Reactor::remove_hook`].
     pub fn retire_hook(&self, id: HookId) -> Result<()> {
-        match self.lingers("remove_hook", id.to_bits())? {
-            true => self.core.retire_hook(id.0),
-            false => self.core.remove_hook(id.0),
+        if self.lingers("remove_hook", id.to_bits())? {
+            self.core.retire_hook(id.0)
+        } else {
+            self.core.remove_hook(id.0)
         }
     }
 

@@ -332,9 +332,10 @@ fn write_bits(f: &mut fmt::Formatter<'_>, name: &str, bits: u8) -> fmt::Result {
         .filter(|bit| bits & 1 << bit != 0)
         .map(|bit| names[bit])
         .collect();
-    match set.is_empty() {
-        true => write!(f, "{name}(NONE)"),
-        false => write!(f, "{name}({})", set.join(" | ")),
+    if set.is_empty() {
+        write!(f, "{name}(NONE)")
+    } else {
+        write!(f, "{name}({})", set.join(" | "))
     }
 }
 

@@ -21,9 +21,10 @@ impl Key {
     /// Returns an error if a table with this many entries is full.
     #[inline]
     pub(crate) fn is_left(entries: usize) -> io::Result<()> {
-        match entries < Key::MOST {
-            true => Ok(()),
-            false => Err(io::ErrorKind::OutOfMemory.into()),
+        if entries < Key::MOST {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::OutOfMemory.into())
         }
     }
 

@@ -84,9 +84,10 @@ impl<M: Threading> WakeHost<M> {
                 Step::Unwatch => self.lookout.recall(|| self.host.reactor().wake()),
                 // If there is more to do, the descriptor is readable.
                 Step::Sleep | Step::Yield => {
-                    return match self.lookout.send() {
-                        true => Ok(ControlFlow::Continue(())),
-                        false => Err(Error::os("step", io::Error::other(PANICKED))),
+                    return if self.lookout.send() {
+                        Ok(ControlFlow::Continue(()))
+                    } else {
+                        Err(Error::os("step", io::Error::other(PANICKED)))
                     };
                 }
                 Step::Done => return Ok(ControlFlow::Break(())),

@@ -456,9 +456,10 @@ mod a_real_clock {
                 asleep.recv().unwrap();
                 set(time);
             });
-            match hosted {
-                true => async_io::block_on(oneloop_async_io::drive(&reactor)).unwrap(),
-                false => reactor.run().unwrap(),
+            if hosted {
+                async_io::block_on(oneloop_async_io::drive(&reactor)).unwrap()
+            } else {
+                reactor.run().unwrap()
             }
             jump.join().unwrap();
             drop(setter);

@@ -140,9 +140,10 @@ fn compare(old: &str, new: &str) -> (usize, usize) {
     for line in &old {
         let before = common.clone();
         for n in 0..new.len() {
-            common[n + 1] = match *line == new[n] {
-                true => before[n] + 1,
-                false => before[n + 1].max(common[n]),
+            common[n + 1] = if *line == new[n] {
+                before[n] + 1
+            } else {
+                before[n + 1].max(common[n])
             };
         }
     }

@@ -176,9 +176,10 @@ fn the_end_of_the_loop_drops_the_value_and_asking_is_an_error_then() {
         let mut context = Context::from_waker(Waker::noop());
         let mut asked = pin!(cell.with(|_| ()));
         assert!(asked.as_mut().poll(&mut context).is_pending());
-        match closed {
-            true => reactor.close(),
-            false => drop(reactor),
+        if closed {
+            reactor.close()
+        } else {
+            drop(reactor)
         }
         assert_eq!(dropped.try_recv(), Ok(thread::current().id()));
         let error = block_on(asked).unwrap_err();

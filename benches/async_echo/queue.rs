@@ -50,9 +50,10 @@ impl Queue {
                 runnable.run();
             }
             let mut shared = lock(&self.shared);
-            match shared.ready.is_empty() {
-                true => shared.waker = Some(cx.waker().clone()),
-                false => cx.waker().wake_by_ref(),
+            if shared.ready.is_empty() {
+                shared.waker = Some(cx.waker().clone())
+            } else {
+                cx.waker().wake_by_ref()
             }
             drop(shared);
             over.as_mut().poll(cx)

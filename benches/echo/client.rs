@@ -76,9 +76,10 @@ pub fn talk(sockets: Vec<TcpStream>, messages: u64, server: CpuClock) -> io::Res
                 continue;
             }
             let now = Instant::now();
-            match log.note(now, now - caller.sent_at)? {
-                true => caller.send(&mut page, number, now)?,
-                false => under_way -= 1,
+            if log.note(now, now - caller.sent_at)? {
+                caller.send(&mut page, number, now)?
+            } else {
+                under_way -= 1
             }
             number += 1;
         }

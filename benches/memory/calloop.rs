@@ -13,9 +13,10 @@ use crate::Number;
 const MOST: usize = 100_000;
 
 fn empty(room: usize) -> io::Result<EventLoop<'static, ()>> {
-    match room > MOST {
-        true => Err(io::ErrorKind::Unsupported.into()),
-        false => Ok(EventLoop::try_new()?),
+    if room > MOST {
+        Err(io::ErrorKind::Unsupported.into())
+    } else {
+        Ok(EventLoop::try_new()?)
     }
 }
 

@@ -22,8 +22,9 @@ pub fn libuv(mut stations: Vec<Station>, stopwatch: &Arc<Stopwatch>) -> io::Resu
 
 fn handle(station: &Station, stopwatch: &Stopwatch) -> io::Result<Next> {
     pass(&station.source, &station.next)?;
-    Ok(match stopwatch.count() {
-        true => Next::Go(Watch::READ),
-        false => Next::Stop,
+    Ok(if stopwatch.count() {
+        Next::Go(Watch::READ)
+    } else {
+        Next::Stop
     })
 }

@@ -62,9 +62,10 @@ impl Witness {
                 found += 1;
             }
         }
-        match found == self.tokens {
-            true => Ok(()),
-            false => Err(io::Error::other(format!("{found} tokens are left"))),
+        if found == self.tokens {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("{found} tokens are left")))
         }
     }
 }

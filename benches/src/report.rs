@@ -12,23 +12,20 @@ impl Report {
     }
 
     pub(crate) fn print(&self, bench: &str, workload: &str, results: &Results) {
-        match self.json {
-            true => {
-                for row in results.tables.iter().flatten() {
-                    println!("{}", object(workload, row));
-                }
+        if self.json {
+            for row in results.tables.iter().flatten() {
+                println!("{}", object(workload, row));
             }
-            false => {
-                let Results { rounds, events, .. } = results;
-                match events {
-                    Some(events) => println!(
-                        "{bench}, {workload} (medians of {rounds} rounds of {events} events)"
-                    ),
-                    None => println!("{bench}, {workload}"),
+        } else {
+            let Results { rounds, events, .. } = results;
+            match events {
+                Some(events) => {
+                    println!("{bench}, {workload} (medians of {rounds} rounds of {events} events)")
                 }
-                results.tables.iter().for_each(|rows| table(rows));
-                println!();
+                None => println!("{bench}, {workload}"),
             }
+            results.tables.iter().for_each(|rows| table(rows));
+            println!();
         }
     }
 }

@@ -145,20 +145,22 @@ fn share_of<W>(workload: &W, peer: &Peer<W>, events: u64) -> io::Result<Option<u
     let time = trial.time.unwrap_or_default();
     let all = time.as_secs_f64() / trial.events.unwrap_or(few) as f64 * events as f64;
     let part = MOST.as_secs_f64() / all;
-    Ok(Some(match part < 1.0 {
-        true => (events as f64 * part).ceil() as u64,
-        false => events,
+    Ok(Some(if part < 1.0 {
+        (events as f64 * part).ceil() as u64
+    } else {
+        events
     }))
 }
 
 /// How many rounds there are to be in all, of which so many took so long.
 fn wanted(asked: usize, rounds: usize, took: Duration) -> usize {
     let long = took.as_secs_f64() / LONG.as_secs_f64();
-    match rounds as f64 >= long {
-        true => asked,
-        false => ((asked * rounds) as f64 / long)
+    if rounds as f64 >= long {
+        asked
+    } else {
+        ((asked * rounds) as f64 / long)
             .ceil()
-            .max(FEWEST.min(asked) as f64) as usize,
+            .max(FEWEST.min(asked) as f64) as usize
     }
 }
 

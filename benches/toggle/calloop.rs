@@ -31,10 +31,7 @@ pub fn run(players: Vec<Player>, stopwatch: &Arc<Stopwatch>) -> io::Result<u64> 
         let (stopwatch, signal) = (stopwatch.clone(), events.get_signal());
         let inserted = handle.insert_source(source, move |_, socket, client| {
             let sent = play.ready(socket, |on| {
-                wanted.set(match on {
-                    true => Interest::BOTH,
-                    false => Interest::READ,
-                });
+                wanted.set(if on { Interest::BOTH } else { Interest::READ });
                 let token = token.get().expect("it was inserted");
                 client.handle.update(&token).map_err(io::Error::other)
             })?;

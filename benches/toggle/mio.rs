@@ -28,9 +28,10 @@ pub fn run(mut players: Vec<Player>, stopwatch: &Arc<Stopwatch>) -> io::Result<u
             let Player { socket, play } = &mut players[event.token().0];
             let sent = play.ready(socket, |on| {
                 changes += 1;
-                let interest = match on {
-                    true => Interest::READABLE | Interest::WRITABLE,
-                    false => Interest::READABLE,
+                let interest = if on {
+                    Interest::READABLE | Interest::WRITABLE
+                } else {
+                    Interest::READABLE
                 };
                 let (registry, fd) = (poll.registry(), socket.as_raw_fd());
                 registry.reregister(&mut SourceFd(&fd), event.token(), interest)

@@ -37,9 +37,10 @@ fn run(
         let (stopwatch, own) = (stopwatch.clone(), reactor.clone());
         let handler = move |socket: &mut _, event: Event| {
             let sent = play.ready(socket, |on| {
-                let interest = match on {
-                    true => Interest::READABLE | Interest::WRITABLE,
-                    false => Interest::READABLE,
+                let interest = if on {
+                    Interest::READABLE | Interest::WRITABLE
+                } else {
+                    Interest::READABLE
                 };
                 Ok(own.update_handler(event.handler(), interest)?)
             });

@@ -143,9 +143,10 @@ impl Court {
                 Err(error) => return Err(error.into()),
             }
         }
-        match 2 * found == self.sockets.len() {
-            true => Ok(self.score.sent.load(Relaxed)),
-            false => Err(io::Error::other(format!("{found} messages are left"))),
+        if 2 * found == self.sockets.len() {
+            Ok(self.score.sent.load(Relaxed))
+        } else {
+            Err(io::Error::other(format!("{found} messages are left")))
         }
     }
 }

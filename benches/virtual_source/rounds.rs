@@ -49,10 +49,11 @@ impl Rounds {
 
     /// The loop's part.
     pub fn end_one(&self) {
-        let ended = match self.stopwatch.count() {
+        let ended = if self.stopwatch.count() {
             // There is one thread that writes it.
-            true => self.ended.load(Ordering::Relaxed) + 1,
-            false => ALL,
+            self.ended.load(Ordering::Relaxed) + 1
+        } else {
+            ALL
         };
         self.ended.store(ended, Ordering::Release);
         if ended == ALL {

@@ -41,9 +41,10 @@ impl<F: FnMut(io::Result<()>)> Client<F> {
         loop {
             let length = session.read(&mut self.buffer)?;
             if length == 0 {
-                return match self.received == self.bytes {
-                    true => Ok(()),
-                    false => Err(io::Error::other("not all of it came back")),
+                return if self.received == self.bytes {
+                    Ok(())
+                } else {
+                    Err(io::Error::other("not all of it came back"))
                 };
             }
             for byte in &self.buffer[..length] {

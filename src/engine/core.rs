@@ -91,9 +91,10 @@ impl Core {
     /// Returns an error in a child of the process that the loop belongs to.
     #[inline]
     pub(crate) fn check_process(&self, call: &'static str) -> Result<()> {
-        match self.inbox.is_forked() {
-            true => Err(Error::new(call, Cause::Forked)),
-            false => Ok(()),
+        if self.inbox.is_forked() {
+            Err(Error::new(call, Cause::Forked))
+        } else {
+            Ok(())
         }
     }
 
@@ -116,9 +117,10 @@ impl Core {
     /// Gives the next to be called. None once `stop` was called, or in the child if a callback has forked.
     #[inline]
     pub(super) fn unless_stopped<T>(&self, next: impl FnOnce() -> Option<T>) -> Option<T> {
-        match self.inbox.is_stopped() || self.inbox.is_forked() {
-            true => None,
-            false => next(),
+        if self.inbox.is_stopped() || self.inbox.is_forked() {
+            None
+        } else {
+            next()
         }
     }
 }

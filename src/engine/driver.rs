@@ -36,9 +36,10 @@ impl<'c> Driver<'c> {
     /// Takes the state again, after user code. If that has forked, the child has to leave everything
     /// alone: the kernel's sets are the parent's, and a thread which is not here may have the lock.
     pub(super) fn state(&self) -> Result<StateGuard<'c>> {
-        match self.core.inbox.is_forked() {
-            true => Err(Error::new(self.call, Cause::Forked)),
-            false => Ok(self.core.state()),
+        if self.core.inbox.is_forked() {
+            Err(Error::new(self.call, Cause::Forked))
+        } else {
+            Ok(self.core.state())
         }
     }
 
@@ -86,9 +87,10 @@ impl<'c> Driver<'c> {
     /// Returns an error if the loop was closed meanwhile, which ends all drivers alike.
     pub(super) fn check_open(&self) -> Result<()> {
         let closed = !self.core.inbox.is_forked() && self.core.state().closed;
-        match closed {
-            true => Err(Error::new(self.call, Cause::Closed)),
-            false => Ok(()),
+        if closed {
+            Err(Error::new(self.call, Cause::Closed))
+        } else {
+            Ok(())
         }
     }
 }

@@ -39,9 +39,10 @@ impl<'c> Driver<'c> {
 
         // Wait.
         let work = self.has_work(&state) || self.exits_when_empty && !self.is_alive(&state);
-        let until = match work {
-            true => NO_WAIT,
-            false => until.min(limit).min(state.timers.next_deadline()),
+        let until = if work {
+            NO_WAIT
+        } else {
+            until.min(limit).min(state.timers.next_deadline())
         };
         let mut timeout = self.timeout(until);
         if until != NO_WAIT {
@@ -99,9 +100,10 @@ impl<'c> Driver<'c> {
         if events.found.notices.alarm {
             state.sleep.alarm_rang();
         }
-        let watched = match events.found.notices.clock {
-            true => core.poller.watch_clock(),
-            false => Ok(()),
+        let watched = if events.found.notices.clock {
+            core.poller.watch_clock()
+        } else {
+            Ok(())
         };
         core.follow_system_clock(state, events.found.notices.clock);
         if core.inbox.take_ready_sources(ready_sources) {

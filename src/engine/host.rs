@@ -63,9 +63,10 @@ impl Core {
     /// The host has begun to watch the descriptor, or has stopped.
     #[cfg(pollable)]
     pub(crate) fn host_watches(&self, watches: bool) {
-        self.set_stage(match watches {
-            true => Stage::Watching,
-            false => Stage::Unwatched,
+        self.set_stage(if watches {
+            Stage::Watching
+        } else {
+            Stage::Unwatched
         });
     }
 
@@ -160,9 +161,10 @@ impl Core {
         let closed = state.closed;
         // Before `driving`, whose drop takes the lock.
         drop(state);
-        match closed {
-            true => Err(Error::new(host, Cause::Closed)),
-            false => Ok(turns),
+        if closed {
+            Err(Error::new(host, Cause::Closed))
+        } else {
+            Ok(turns)
         }
     }
 }

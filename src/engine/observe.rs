@@ -96,9 +96,10 @@ impl Observers {
         location: &'static Location<'static>,
         details: &Details,
     ) -> Option<Observed> {
-        match self.is_observed() {
-            false => None,
-            true => Some(Observed::new(id, location, details)),
+        if self.is_observed() {
+            Some(Observed::new(id, location, details))
+        } else {
+            None
         }
     }
 
@@ -109,12 +110,11 @@ impl Observers {
         id: PostId,
         location: &'static Location<'static>,
     ) -> Option<Observed> {
-        match self.is_observed() {
-            false => None,
-            true => {
-                let none = Details::default();
-                Some(Observed::new(id.into(), location, &none))
-            }
+        if self.is_observed() {
+            let none = Details::default();
+            Some(Observed::new(id.into(), location, &none))
+        } else {
+            None
         }
     }
 

@@ -82,9 +82,10 @@ impl<M: Threading> Registration<M> {
     /// Moves to the descriptor that the source has now. Those who wait on the old one are woken.
     #[inline]
     pub(super) fn follow(&mut self, source: &impl Source) -> io::Result<()> {
-        match number(source) == self.fd {
-            true => Ok(()),
-            false => self.move_to(source),
+        if number(source) == self.fd {
+            Ok(())
+        } else {
+            self.move_to(source)
         }
     }
 
@@ -453,9 +454,10 @@ impl Future for WaitForAny<'_> {
                 ready |= told?.seen_by(interest);
             }
         }
-        match ready.is_empty() {
-            true => Poll::Pending,
-            false => Poll::Ready(Ok(ready)),
+        if ready.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(ready))
         }
     }
 }

@@ -195,9 +195,10 @@ impl Diverted for Polled {
             edge: ready.edge.seen_by(edge),
         };
         ready.edge = ready.edge.without(seen.edge);
-        ready.level = match has_level {
-            true => ready.level.without(seen.level),
-            false => Ready::NONE,
+        ready.level = if has_level {
+            ready.level.without(seen.level)
+        } else {
+            Ready::NONE
         };
         seen
     }
@@ -282,9 +283,10 @@ impl Entry {
         self.withheld = lasting & self.told;
         self.told = ((self.told | all) & always) | lasting;
         let [first_pause, longest] = PAUSES;
-        self.pause = match lasting.is_empty() {
-            true => Duration::ZERO,
-            false => (self.pause * 2).clamp(first_pause, longest),
+        self.pause = if lasting.is_empty() {
+            Duration::ZERO
+        } else {
+            (self.pause * 2).clamp(first_pause, longest)
         };
         self.until = (!lasting.is_empty()).then(|| now + self.pause);
         let found = DivertedReady {
@@ -378,9 +380,10 @@ impl Polls {
                 asked.push((entry.fd, entry.file));
             }
             drop(state);
-            let wait = match is_over {
-                true => Some(Duration::ZERO),
-                false => next.map(|next| next - now),
+            let wait = if is_over {
+                Some(Duration::ZERO)
+            } else {
+                next.map(|next| next - now)
             };
             // No pause is too long for the kernel.
             let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());

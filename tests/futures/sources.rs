@@ -26,12 +26,13 @@ fn a_virtual_source_can_be_awaited() {
     for _ in 0..100 {
         asked.send(()).unwrap();
         reactor
-            .block_on(
-                source.read_with(|source| match source.ready().contains(Ready::READABLE) {
-                    true => Ok(()),
-                    false => Err(ErrorKind::WouldBlock.into()),
-                }),
-            )
+            .block_on(source.read_with(|source| {
+                if source.ready().contains(Ready::READABLE) {
+                    Ok(())
+                } else {
+                    Err(ErrorKind::WouldBlock.into())
+                }
+            }))
             .unwrap()
             .unwrap();
     }

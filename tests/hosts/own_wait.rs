@@ -30,12 +30,13 @@ impl HostUnderTest for BuiltIn {
 /// Lets everything else have a turn.
 async fn once_pending() {
     let mut first = true;
-    poll_fn(|cx| match std::mem::take(&mut first) {
-        true => {
+    poll_fn(|cx| {
+        if std::mem::take(&mut first) {
             cx.waker().wake_by_ref();
             Poll::Pending
+        } else {
+            Poll::Ready(())
         }
-        false => Poll::Ready(()),
     })
     .await
 }

@@ -164,9 +164,10 @@ impl Books {
 
     /// It was removed or cancelled, and is not called any more.
     pub fn ended(&self, witness: &Witness, in_callback: bool) {
-        match in_callback {
-            true => witness.removed_here.store(true, SeqCst),
-            false => witness.removed.store(true, SeqCst),
+        if in_callback {
+            witness.removed_here.store(true, SeqCst)
+        } else {
+            witness.removed.store(true, SeqCst)
         }
     }
 

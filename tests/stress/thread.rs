@@ -281,9 +281,12 @@ impl Worker {
         let (interest, _) = self.interest_and_mode();
         if let Some(handler) = handler {
             let rearm = self.random.is_one_in(5);
-            let change = || match rearm {
-                true => reactor.rearm_handler(handler.id),
-                false => reactor.update_handler(handler.id, interest),
+            let change = || {
+                if rearm {
+                    reactor.rearm_handler(handler.id)
+                } else {
+                    reactor.update_handler(handler.id, interest)
+                }
             };
             let _ = self.shared.books.use_id(&handler.witness, change);
         }
@@ -296,10 +299,13 @@ impl Worker {
                 // Full, or hung up: so be it.
                 let _ = (&*stream).write(b"!");
             }
-            Some(OtherSide::Virtual(readiness)) => match self.random.is_one_in(4) {
-                true => readiness.clear(Ready::READABLE),
-                false => _ = readiness.set(Ready::READABLE),
-            },
+            Some(OtherSide::Virtual(readiness)) => {
+                if self.random.is_one_in(4) {
+                    readiness.clear(Ready::READABLE)
+                } else {
+                    _ = readiness.set(Ready::READABLE)
+                }
+            }
             None => {}
         }
     }
@@ -317,12 +323,13 @@ impl Worker {
             inside.shared.books.ran();
             let _ = inside.act_inside();
         };
-        let accepted = match self.random.is_one_in(2) {
-            true => self.shared.remote.call_soon_with(priority, post).is_ok(),
-            false => match self.shared.reactor.upgrade() {
+        let accepted = if self.random.is_one_in(2) {
+            self.shared.remote.call_soon_with(priority, post).is_ok()
+        } else {
+            match self.shared.reactor.upgrade() {
                 Some(reactor) => reactor.call_soon_with(priority, post).is_ok(),
                 None => false,
-            },
+            }
         };
         self.shared.books.accepted(accepted);
     }

@@ -236,8 +236,9 @@ pub(crate) static API: oneloop_api = oneloop_api {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn oneloop_get_api(version: u32) -> *const oneloop_api {
-    match version <= ONELOOP_API_VERSION {
-        true => &API,
-        false => std::ptr::null(),
+    if version <= ONELOOP_API_VERSION {
+        &API
+    } else {
+        std::ptr::null()
     }
 }

@@ -124,20 +124,24 @@ pub unsafe extern "C" fn oneloop_reset_timer_at(
 /// that timers for one time are due together.
 fn instant(reactor: &Reactor, since_zero: Duration) -> Instant {
     static BOTH: OnceLock<(Instant, Duration)> = OnceLock::new();
-    let (now, shown) = match reactor.has_test_clock() || cfg!(target_vendor = "apple") {
+    let (now, shown) = if reactor.has_test_clock() || cfg!(target_vendor = "apple") {
         // `Instant` uses a clock with another pace, or one that sleeps with the machine. The time from now is
         // what counts.
-        true => (reactor.now(), monotonic_now()),
-        false => *BOTH.get_or_init(both_clocks),
+        (reactor.now(), monotonic_now())
+    } else {
+        *BOTH.get_or_init(both_clocks)
     };
     let instant = match since_zero.checked_sub(shown) {
         Some(left) => now.checked_add(left),
         None => now.checked_sub(shown - since_zero),
     };
     // A time outside the range of `Instant` means never, or long ago.
-    instant.unwrap_or_else(|| match since_zero > shown {
-        true => deadline(reactor, ONELOOP_NEVER),
-        false => now,
+    instant.unwrap_or_else(|| {
+        if since_zero > shown {
+            deadline(reactor, ONELOOP_NEVER)
+        } else {
+            now
+        }
     })
 }
 

@@ -162,9 +162,10 @@ async fn all<E: Request + Unpin>(mut transfers: Vec<Transfer<E>>) -> Vec<Result<
                 }
             }
         }
-        match results.iter().all(Option::is_some) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if results.iter().all(Option::is_some) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     })
     .await;

@@ -84,9 +84,10 @@ fn toggle(reactor: &LocalReactor, events: usize) -> Result<(), Box<dyn Error>> {
             let echoed = theirs.read(&mut message).and_then(|_| ours.write(&message));
             let again = reactor.update_handler(event.handler(), Interest::READABLE);
             left -= 1;
-            match left > 0 && changed.is_ok() && echoed.is_ok() && again.is_ok() {
-                true => Action::Continue,
-                false => Action::Remove,
+            if left > 0 && changed.is_ok() && echoed.is_ok() && again.is_ok() {
+                Action::Continue
+            } else {
+                Action::Remove
             }
         },
     )?;

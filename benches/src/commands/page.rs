@@ -20,9 +20,10 @@ pub fn table(table: &Table, events: Option<&str>) -> String {
     page.extend((1..titles.len()).map(|_| "---:|"));
     page.push('\n');
     for row in &table.rows {
-        let mut cells = vec![match row.is_oneloop() {
-            true => format!("**{}**", row.name),
-            false => row.name.clone(),
+        let mut cells = vec![if row.is_oneloop() {
+            format!("**{}**", row.name)
+        } else {
+            row.name.clone()
         }];
         for (place, unit) in table.units.iter().enumerate() {
             let figure = row.figure(place);

@@ -258,13 +258,14 @@ fn cargo(words: &[&str]) -> Result<String, Box<dyn Error>> {
         .args(words)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let output = cargo.stderr(Stdio::null()).output()?;
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout)?),
-        false => Err(format!(
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout)?)
+    } else {
+        Err(format!(
             "`cargo {}` failed; run it by itself to see why",
             words.join(" ")
         )
-        .into()),
+        .into())
     }
 }
 

@@ -109,9 +109,10 @@ pub fn heading(unit: &str) -> String {
 
 /// A figure of that unit.
 pub fn show(unit: &str, value: f64) -> String {
-    match unit.split('_').any(|word| word == "ns") {
-        true => time(value),
-        false => number(value),
+    if unit.split('_').any(|word| word == "ns") {
+        time(value)
+    } else {
+        number(value)
     }
 }
 

@@ -73,9 +73,10 @@ impl Attached {
             }
             let wanted = Merged::of(handler);
             descriptor.sync(poller, place, wanted, false, OnStale::Repair)?;
-            match descriptor.kernel().is_known() || descriptor.is_always_ready() {
-                true => Ok(()),
-                false => exists(fd),
+            if descriptor.kernel().is_known() || descriptor.is_always_ready() {
+                Ok(())
+            } else {
+                exists(fd)
             }
         })?;
         // Not before: a number that is not open may be of any size.

@@ -149,10 +149,11 @@ impl Batch {
                 Some(ready) if handler.armed && !gone => ready.seen_by(handler.interest),
                 _ => Ready::NONE,
             };
-            let ready = match now.is_empty() && handler.again {
+            let ready = if now.is_empty() && handler.again {
                 // If it is paused, it is queued again when it is resumed.
-                true => handler.told_again(),
-                false => now,
+                handler.told_again()
+            } else {
+                now
             };
             if !ready.is_empty() && handler.add_pending(ready) {
                 self.keys.push(key);
@@ -172,9 +173,10 @@ fn keep(synced: &mut Synced, key: Key) -> bool {
         return !handler.pending.is_empty();
     }
     handler.pending = Ready::NONE;
-    match handler.again {
-        true => synced.ready.add(handler),
-        false => synced.ready.add_if_ready(handler, descriptor),
+    if handler.again {
+        synced.ready.add(handler)
+    } else {
+        synced.ready.add_if_ready(handler, descriptor)
     }
     false
 }

@@ -84,10 +84,10 @@ pub(super) fn update(
     let synced = &mut attached.synced;
     let change = Change::begin(synced, key, Some(interest))?;
     let result = tell_update(synced, poller, &change, interest);
-    let result = match change.held && !interest.is_empty() {
-        true => result
-            .and_then(|()| limits.look_at_held(key, synced.table.descriptor(change.descriptor))),
-        false => result,
+    let result = if change.held && !interest.is_empty() {
+        result.and_then(|()| limits.look_at_held(key, synced.table.descriptor(change.descriptor)))
+    } else {
+        result
     };
     if result.is_err() {
         change.undo(synced);
@@ -147,9 +147,10 @@ pub(super) fn rearm(
 ) -> Option<Changed> {
     let change = Change::begin(&mut attached.synced, key, None)?;
     let d = change.descriptor;
-    let mut result = match attached.synced.table.descriptor(d).orphaned {
-        true => attached.adopt(poller, key),
-        false => attached.synced.rearm(poller, d),
+    let mut result = if attached.synced.table.descriptor(d).orphaned {
+        attached.adopt(poller, key)
+    } else {
+        attached.synced.rearm(poller, d)
     };
     let synced = &mut attached.synced;
     if change.held {

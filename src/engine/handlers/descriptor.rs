@@ -215,9 +215,10 @@ impl Descriptor {
         error: io::Error,
     ) -> io::Result<()> {
         let before = (self.key, self.kernel);
-        let repaired = match self.kernel.is_known() && is(&error, os::ENOENT) {
-            true => self.tell_of_new_file(poller, place, wanted),
-            false => Err(error),
+        let repaired = if self.kernel.is_known() && is(&error, os::ENOENT) {
+            self.tell_of_new_file(poller, place, wanted)
+        } else {
+            Err(error)
         };
         let Err(error) = repaired else {
             return Ok(());
@@ -241,9 +242,10 @@ impl Descriptor {
         wanted: Merged,
     ) -> io::Result<()> {
         // Of two sets, one may have the new file by now.
-        let stale = match self.kernel.uses_edge_set() {
-            false => OnStale::Fail,
-            true => OnStale::Repair,
+        let stale = if self.kernel.uses_edge_set() {
+            OnStale::Repair
+        } else {
+            OnStale::Fail
         };
         self.lose();
         if place.nested | wanted.interest().contains(Interest::PRIORITY) {
@@ -292,10 +294,11 @@ impl Descriptor {
 
     /// Takes it out of the kernel's sets.
     pub(super) fn release(&mut self, poller: &Poller) {
-        match self.orphaned {
+        if self.orphaned {
             // The number is another's.
-            true => self.kernel = Kernel::NOTHING,
-            false => self.kernel.release(poller, self.fd),
+            self.kernel = Kernel::NOTHING
+        } else {
+            self.kernel.release(poller, self.fd)
         }
     }
 }

@@ -76,9 +76,10 @@ impl Limits {
 
     /// A handler is held until then, or no longer.
     fn set_held(&mut self, held: bool, until: u64, index: u32) {
-        match held {
-            true => self.held.insert((until, index)),
-            false => self.held.remove(&(until, index)),
+        if held {
+            self.held.insert((until, index))
+        } else {
+            self.held.remove(&(until, index))
         };
         self.next_release = self.held.first().map_or(NEVER, |(at, _)| *at);
     }
@@ -90,9 +91,10 @@ impl Limits {
 
     fn get_mut(&mut self, index: u32) -> Option<&mut Limit> {
         // Most loops have none.
-        match self.limits.is_empty() {
-            true => None,
-            false => self.limits.get_mut(&index),
+        if self.limits.is_empty() {
+            None
+        } else {
+            self.limits.get_mut(&index)
         }
     }
 
@@ -222,9 +224,10 @@ impl Limits {
         if synced.change(poller, d, is_edge).is_err() {
             synced.mark(d, is_edge);
         }
-        match again {
-            true => synced.call_next_turn(key),
-            false => synced.call_if_ready(key),
+        if again {
+            synced.call_next_turn(key)
+        } else {
+            synced.call_if_ready(key)
         }
     }
 

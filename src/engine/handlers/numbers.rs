@@ -18,9 +18,10 @@ impl ByNumber {
     const HIGH: RawFd = 1 << 16;
 
     pub(super) fn get(&self, fd: RawFd) -> Option<u32> {
-        let d = match fd < Self::HIGH {
-            true => *self.low.get(usize::try_from(fd).ok()?)?,
-            false => *self.high.get(&fd)?,
+        let d = if fd < Self::HIGH {
+            *self.low.get(usize::try_from(fd).ok()?)?
+        } else {
+            *self.high.get(&fd)?
         };
         (d != Self::NONE).then_some(d)
     }

@@ -178,9 +178,10 @@ impl Synced {
     #[cold]
     pub(super) fn divert_new(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
         let interest = self.table.wanted(d).interest();
-        match self.place.nested | interest.contains(Interest::PRIORITY) {
-            true => self.divert(poller, d),
-            false => Ok(()),
+        if self.place.nested | interest.contains(Interest::PRIORITY) {
+            self.divert(poller, d)
+        } else {
+            Ok(())
         }
     }
 

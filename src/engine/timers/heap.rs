@@ -97,9 +97,10 @@ impl Heap {
 
     /// Puts an entry where it belongs, instead of the one at `hole`.
     fn replace(&mut self, hole: usize, entry: Entry) {
-        match entry.deadline < self.entries[hole].deadline {
-            true => self.rise(hole, entry),
-            false => self.sink(hole, entry),
+        if entry.deadline < self.entries[hole].deadline {
+            self.rise(hole, entry)
+        } else {
+            self.sink(hole, entry)
         }
     }
 

@@ -125,9 +125,10 @@ impl Timers {
     #[inline]
     pub(super) fn system_time(&mut self, key: Key) -> Option<SystemTime> {
         let is_scheduled = self.slots.get(key)?.fired == Fired::Scheduled;
-        match is_scheduled {
-            true => self.schedules.get(key.index())?.at,
-            false => None,
+        if is_scheduled {
+            self.schedules.get(key.index())?.at
+        } else {
+            None
         }
     }
 
@@ -192,21 +193,24 @@ impl Timers {
     /// The earliest deadline, exactly.
     #[inline]
     pub(super) fn next_deadline(&mut self) -> u64 {
-        let next = match self.heap.is_empty() {
-            true => NEVER,
-            false => self.next().map_or(NEVER, |(deadline, _)| deadline),
+        let next = if self.heap.is_empty() {
+            NEVER
+        } else {
+            self.next().map_or(NEVER, |(deadline, _)| deadline)
         };
-        match self.due.is_empty() {
-            true => next,
-            false => next.min(self.first_due()),
+        if self.due.is_empty() {
+            next
+        } else {
+            next.min(self.first_due())
         }
     }
 
     #[cold]
     fn first_due(&mut self) -> u64 {
-        match self.has_due() {
-            true => self.due.first().map_or(NEVER, |due| due.deadline),
-            false => NEVER,
+        if self.has_due() {
+            self.due.first().map_or(NEVER, |due| due.deadline)
+        } else {
+            NEVER
         }
     }
 
@@ -261,9 +265,10 @@ impl Timers {
 
     /// The next to be called.
     pub(super) fn pop_due(&mut self) -> Option<Key> {
-        match self.has_due() {
-            true => self.due.pop().map(|due| due.key),
-            false => None,
+        if self.has_due() {
+            self.due.pop().map(|due| due.key)
+        } else {
+            None
         }
     }
 

@@ -121,9 +121,10 @@ fn redis_crate(url: &str, rounds: c_int, work: &Pipeline) -> io::Result<bool> {
         let mut redis = client.get_multiplexed_async_connection().await?;
         let mut pipeline = redis::pipe();
         for n in 0..work.depth {
-            match work.set {
-                true => pipeline.cmd("SET").arg(format!("key:{n}")).arg("value"),
-                false => pipeline.cmd("PING"),
+            if work.set {
+                pipeline.cmd("SET").arg(format!("key:{n}")).arg("value")
+            } else {
+                pipeline.cmd("PING")
             };
         }
         for _ in 0..rounds {

@@ -246,9 +246,10 @@ fn a_panic_does_not_cross_the_border() {
         let reactor = Reactor::new().unwrap();
         // SAFETY: the loop is alive.
         let drive = || unsafe {
-            match runs {
-                true => oneloop_run(as_ptr(&reactor)),
-                false => oneloop_turn(as_ptr(&reactor), 0, null_mut()),
+            if runs {
+                oneloop_run(as_ptr(&reactor))
+            } else {
+                oneloop_turn(as_ptr(&reactor), 0, null_mut())
             }
         };
         let (source, readiness) = VirtualSource::pair();

@@ -250,15 +250,16 @@ pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
             let reactor = Reactor::builder().poller(stage.poller).build();
             let reactor = reactor.expect("a reactor");
             let (a, _b) = sources.pair();
-            let id: Id = match on_handler {
-                true => reactor
+            let id: Id = if on_handler {
+                reactor
                     .add_handler(a, READ, Mode::Level, |_, _| {})
                     .expect("add_handler")
-                    .into(),
-                false => reactor
+                    .into()
+            } else {
+                reactor
                     .call_later(Duration::from_secs(3600), || {})
                     .expect("open")
-                    .into(),
+                    .into()
             };
             let (sender, about_to_sleep) = std::sync::mpsc::channel();
             let weak = reactor.downgrade();

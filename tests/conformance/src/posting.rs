@@ -449,17 +449,21 @@ pub fn close_drops_the_posts_that_were_not_called(stage: &mut Stage) {
         let weak = reactor.downgrade();
         let (first, own, drops) = (reactor.clone(), reactor.clone(), Drops::default());
         let guard = drops.guard();
-        let post = move || match close_in_a_post {
-            true => first.close(),
-            false => first.stop(),
+        let post = move || {
+            if close_in_a_post {
+                first.close()
+            } else {
+                first.stop()
+            }
         };
         reactor.call_soon(post).expect("open");
         let hold = move || drop((own, guard));
         reactor.call_soon(hold).expect("open");
         let ended = reactor.run().map_err(|error| error.kind());
-        let expected = match close_in_a_post {
-            true => Err(ErrorKind::Closed),
-            false => Ok(()),
+        let expected = if close_in_a_post {
+            Err(ErrorKind::Closed)
+        } else {
+            Ok(())
         };
         assert_eq!(ended, expected);
         reactor.close();

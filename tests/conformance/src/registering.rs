@@ -294,14 +294,16 @@ pub fn level_and_edge_on_one_descriptor_are_both_exact(stage: &mut Stage) {
     let sources = stage.sources;
     for edge_first in [true, false] {
         let (a, mut b) = sources.pair();
-        let modes = match edge_first {
-            true => [Mode::Edge, Mode::Level],
-            false => [Mode::Level, Mode::Edge],
+        let modes = if edge_first {
+            [Mode::Edge, Mode::Level]
+        } else {
+            [Mode::Level, Mode::Edge]
         };
         let both = modes.map(|mode| stage.watch(a.clone(), READ, mode));
-        let [edge, level] = match edge_first {
-            true => [&both[0], &both[1]],
-            false => [&both[1], &both[0]],
+        let [edge, level] = if edge_first {
+            [&both[0], &both[1]]
+        } else {
+            [&both[1], &both[0]]
         };
         stage.turns(3);
         assert_eq!((edge.take(), level.take()), (0, 0));
@@ -789,13 +791,15 @@ pub fn the_drop_of_a_source_may_use_the_reactor(stage: &mut Stage) {
     for by_action in [true, false] {
         let (a, _b) = sources.readable();
         let source = Source(a, stage.reactor.clone(), log.clone());
-        let id =
-            stage
-                .reactor
-                .add_handler(source, READ, Mode::Level, move |_, _| match by_action {
-                    true => Action::Remove,
-                    false => Action::Continue,
-                });
+        let id = stage
+            .reactor
+            .add_handler(source, READ, Mode::Level, move |_, _| {
+                if by_action {
+                    Action::Remove
+                } else {
+                    Action::Continue
+                }
+            });
         stage.turns(1);
         if !by_action {
             stage
@@ -1095,9 +1099,10 @@ pub fn a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep(stage: &mut
         let number = Number::of(&a);
         let calls = stage.watch_number(number.get(), READ, Mode::Level);
         stage.turns(2);
-        match closed {
-            true => number.close(),
-            false => number.mean(&c),
+        if closed {
+            number.close()
+        } else {
+            number.mean(&c)
         }
         stage
             .reactor
@@ -1206,14 +1211,13 @@ pub fn a_regular_file_takes_the_number_inside_a_callback(stage: &mut Stage) {
         let id = added.expect("add_raw_handler");
         stage.turns(4);
         let called = log.take().len();
-        match interest.is_empty() {
-            true => {
-                assert_eq!(called, 1);
-                stage.reactor.update_handler(id, WRITE).expect("mended");
-                stage.turns(2);
-                assert!(!log.is_empty());
-            }
-            false => assert!(called > 1, "{mode:?}"),
+        if interest.is_empty() {
+            assert_eq!(called, 1);
+            stage.reactor.update_handler(id, WRITE).expect("mended");
+            stage.turns(2);
+            assert!(!log.is_empty());
+        } else {
+            assert!(called > 1, "{mode:?}")
         }
         stage.reactor.remove_handler(id).expect("known");
         number.close();

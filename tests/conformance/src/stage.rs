@@ -88,10 +88,7 @@ impl<'a> Stage<'a> {
     /// The modes that the poller has, for the case's sources.
     pub fn modes(&self) -> &'static [Mode] {
         let all = &[Mode::Level, Mode::Oneshot, Mode::Edge];
-        match self.has_edge {
-            true => all,
-            false => &all[..2],
-        }
+        if self.has_edge { all } else { &all[..2] }
     }
 
     /// Those of these that the poller has.
@@ -103,9 +100,10 @@ impl<'a> Stage<'a> {
 
     /// A mode that does not repeat itself.
     pub fn edge_or_oneshot(&self) -> Mode {
-        match self.has_edge {
-            true => Mode::Edge,
-            false => Mode::Oneshot,
+        if self.has_edge {
+            Mode::Edge
+        } else {
+            Mode::Oneshot
         }
     }
 

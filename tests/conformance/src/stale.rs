@@ -101,11 +101,10 @@ pub fn an_update_that_changes_nothing_finds_the_new_file(stage: &mut Stage) {
         number.mean(&c);
         let (reactor, id) = (stage.reactor.clone(), calls.id);
         let update = move || reactor.update_handler(id, READ).expect("mended");
-        match in_callback {
-            true => {
-                stage.reactor.call_soon(update).expect("open");
-            }
-            false => update(),
+        if in_callback {
+            stage.reactor.call_soon(update).expect("open");
+        } else {
+            update()
         }
         stage.turns(4);
         assert!(calls.take() >= 2, "in a callback: {in_callback}");

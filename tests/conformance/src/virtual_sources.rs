@@ -186,9 +186,10 @@ pub fn a_readiness_may_outlive_the_reactor(stage: &mut Stage) {
         let fd = other.handler_fd(id).expect_err("it has none");
         assert_eq!(fd.kind(), ErrorKind::Unsupported);
         assert!(readiness.set(Ready::READABLE));
-        match by_close {
-            true => other.close(),
-            false => drop(other),
+        if by_close {
+            other.close()
+        } else {
+            drop(other)
         }
         assert!(!readiness.set(Ready::READABLE), "nobody is left");
         readiness.clear(Ready::READABLE);

@@ -133,9 +133,10 @@ fn a_timer_that_another_thread_cancels() {
             let _with = &dropped;
             fired.up();
         };
-        let timer = match every {
-            true => reactor.call_every(Duration::ZERO, fire),
-            false => reactor.call_later(Duration::ZERO, fire),
+        let timer = if every {
+            reactor.call_every(Duration::ZERO, fire)
+        } else {
+            reactor.call_later(Duration::ZERO, fire)
         };
         let (timer, other, counted) = (timer.unwrap(), reactor.clone(), fires.clone());
         let thread = thread::spawn(move || {

@@ -85,9 +85,12 @@ fn an_attempt_between_two_reports() {
         let (source, readiness) = pair(&reactor);
         let setter = readiness.clone();
         let thread = thread::spawn(move || setter.set(Ready::READABLE));
-        let read = source.read_with(|_| match readiness.get().is_empty() {
-            true => Err(std::io::ErrorKind::WouldBlock.into()),
-            false => Ok(()),
+        let read = source.read_with(|_| {
+            if readiness.get().is_empty() {
+                Err(std::io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
         });
         reactor.block_on(read).unwrap().unwrap();
         assert!(thread.join().unwrap());
@@ -113,9 +116,12 @@ fn an_edge_beside_an_attempt() {
         let (woken, remote, setter) = (Count::default(), reactor.remote(), readiness.clone());
         let counted = woken.clone();
         let thread = thread::spawn(move || {
-            let read = source.read_with(|_| match readiness.get().contains(Ready::WRITABLE) {
-                true => Ok(()),
-                false => Err(std::io::ErrorKind::WouldBlock.into()),
+            let read = source.read_with(|_| {
+                if readiness.get().contains(Ready::WRITABLE) {
+                    Ok(())
+                } else {
+                    Err(std::io::ErrorKind::WouldBlock.into())
+                }
             });
             block_on(read).unwrap();
             counted.up();

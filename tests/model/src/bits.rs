@@ -60,8 +60,5 @@ pub(crate) fn names(bits: u8) -> String {
         .filter(|(at, _)| bits & 1 << at != 0)
         .map(|(_, name)| name)
         .collect();
-    match set.is_empty() {
-        true => "-".into(),
-        false => set,
-    }
+    if set.is_empty() { "-".into() } else { set }
 }

@@ -64,17 +64,19 @@ pub(crate) enum Expected {
 impl Expected {
     /// By whether the id that was given is somebody's.
     pub(crate) fn known(is: bool) -> Expected {
-        match is {
-            true => Expected::Success,
-            false => Expected::Failure(Fault::Unknown),
+        if is {
+            Expected::Success
+        } else {
+            Expected::Failure(Fault::Unknown)
         }
     }
 
     /// The same, but of those who lost their number anything may be.
     pub(crate) fn known_or(is: bool, loose: bool) -> Expected {
-        match loose {
-            true => Expected::Anything,
-            false => Expected::known(is),
+        if loose {
+            Expected::Anything
+        } else {
+            Expected::known(is)
         }
     }
 }

@@ -23,9 +23,10 @@ pub struct Input {
 /// If it does what the contract does not allow: with a shorter program that does so, too, as a line for
 /// `regressions.ron`.
 pub fn must_hold(input: &Input, change: fn(Setting) -> Setting) {
-    let poller = match input.polling {
-        true => PollerKind::Polling,
-        false => PollerKind::Epoll,
+    let poller = if input.polling {
+        PollerKind::Polling
+    } else {
+        PollerKind::Epoll
     };
     let setting = change(Setting::new(poller, input.host));
     let Err(violation) = run(&input.program, setting) else {

@@ -86,9 +86,10 @@ impl Stepper {
         model.note(|| format!("{step:?}"));
         let goes_on = matches!(step, Step::Yield | Step::Unwatch);
         // So many calls are the budget, which may break a turn off.
-        match goes_on && called >= Self::BUDGET {
-            true => model.broken_off(turns),
-            false => model.driven(turns, false),
+        if goes_on && called >= Self::BUDGET {
+            model.broken_off(turns)
+        } else {
+            model.driven(turns, false)
         }
         // A stop is told when the host does not watch any more.
         if step != Step::Unwatch {
@@ -468,9 +469,10 @@ fn future_host(
             let called = calls(reactor) - before;
             cut = polled.is_pending() && called >= BUDGET;
             let mut model = play.model();
-            match cut {
-                true => model.broken_off(reactor.stats().turns),
-                false => model.driven(reactor.stats().turns, false),
+            if cut {
+                model.broken_off(reactor.stats().turns)
+            } else {
+                model.driven(reactor.stats().turns, false)
             }
             over = match polled {
                 Poll::Pending => None,
@@ -501,9 +503,10 @@ fn future_host(
         _ => async_io::block_on(settle),
     });
     let mut model = play.model();
-    match cut && over.is_some() {
-        true => model.broken_off(reactor.stats().turns),
-        false => model.driven(reactor.stats().turns, over.is_none()),
+    if cut && over.is_some() {
+        model.broken_off(reactor.stats().turns)
+    } else {
+        model.driven(reactor.stats().turns, over.is_none())
     }
     match over? {
         None => {

@@ -70,12 +70,13 @@ impl Plan {
 
     /// Whether an echo is the one that is due.
     pub fn check(&self, number: u32, echo: &Message) -> Result {
-        match echo.connection == self.connection && echo.number == number {
-            true => Ok(()),
-            false => Err(format!(
+        if echo.connection == self.connection && echo.number == number {
+            Ok(())
+        } else {
+            Err(format!(
                 "connection {} got {echo:?} where {number} was due",
                 self.connection
-            )),
+            ))
         }
     }
 }
@@ -202,9 +203,10 @@ impl Role for Client {
         }
         soak.crowd.left();
         soak.crowd.replace(soak);
-        match line.has_rest() {
-            true => Err(format!("{:?} got more than it asked for", self.plan)),
-            false => Ok(()),
+        if line.has_rest() {
+            Err(format!("{:?} got more than it asked for", self.plan))
+        } else {
+            Ok(())
         }
     }
 }
@@ -251,14 +253,15 @@ fn suspect(soak: &Arc<Soak>, client: &Weak<Mutex<Endpoint<Client>>>) {
         let Some(reactor) = around.reactor().filter(|_| !endpoint.is_over()) else {
             return;
         };
-        let result = match client.heard == heard && client.pause.is_none() {
-            true => Err(format!(
+        let result = if client.heard == heard && client.pause.is_none() {
+            Err(format!(
                 "{:?} heard nothing for {:?} after {heard} messages: {}",
                 client.plan,
                 around.patience,
                 endpoint.describe()
-            )),
-            false => endpoint.role.watch(&around, &reactor),
+            ))
+        } else {
+            endpoint.role.watch(&around, &reactor)
         };
         if result.is_err() {
             endpoint.end(&reactor, None, result);

@@ -148,9 +148,10 @@ impl<R: Role> Endpoint<R> {
         match talked {
             Ok(false) => {
                 self.ask(&reactor, called);
-                match more {
-                    true => Action::Again,
-                    false => Action::Continue,
+                if more {
+                    Action::Again
+                } else {
+                    Action::Continue
                 }
             }
             Ok(true) => {
@@ -166,12 +167,12 @@ impl<R: Role> Endpoint<R> {
 
     /// Goes on after a pause.
     pub fn resume(&mut self, reactor: &Reactor) {
-        match self.line.is_some() {
-            true => self.ask(reactor, None),
-            false => self
-                .soak
+        if self.line.is_some() {
+            self.ask(reactor, None)
+        } else {
+            self.soak
                 .books
-                .fault("a timer was called after it was cancelled"),
+                .fault("a timer was called after it was cancelled")
         }
     }
 

@@ -45,9 +45,10 @@ impl Message {
         let Some(body) = body.get(..length) else {
             return Ok(None);
         };
-        match message.body().eq(body.iter().copied()) {
-            true => Ok(Some((message, HEADER + length))),
-            false => Err(format!("{message:?} came with other bytes")),
+        if message.body().eq(body.iter().copied()) {
+            Ok(Some((message, HEADER + length)))
+        } else {
+            Err(format!("{message:?} came with other bytes"))
         }
     }
 

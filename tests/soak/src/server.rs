@@ -31,15 +31,13 @@ pub fn listen(
     })?;
     let [edge, oneshot] = unix;
     let accept = soak.clone();
-    reactor.add_handler(
-        edge,
-        Interest::READABLE,
-        Mode::Edge,
-        move |edge, _| match accept_some(&accept, || Ok(Stream::Unix(edge.accept()?.0))) {
-            true => Action::Again,
-            false => Action::Continue,
-        },
-    )?;
+    reactor.add_handler(edge, Interest::READABLE, Mode::Edge, move |edge, _| {
+        if accept_some(&accept, || Ok(Stream::Unix(edge.accept()?.0))) {
+            Action::Again
+        } else {
+            Action::Continue
+        }
+    })?;
     let accept = soak.clone();
     let call = move |oneshot: &mut UnixListener, event: Event| {
         accept_some(&accept, || Ok(Stream::Unix(oneshot.accept()?.0)));
@@ -122,13 +120,14 @@ impl Role for Server {
 
     fn ended(&mut self, soak: &Arc<Soak>, line: &Line) -> Result {
         soak.books.close(Kind::Served);
-        match self.last && !line.has_rest() && !line.has_output() {
-            true => Ok(()),
-            false => Err(format!(
+        if self.last && !line.has_rest() && !line.has_output() {
+            Ok(())
+        } else {
+            Err(format!(
                 "a server was left after {} messages, before the end: {}",
                 self.heard,
                 line.describe()
-            )),
+            ))
         }
     }
 }

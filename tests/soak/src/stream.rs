@@ -105,9 +105,10 @@ impl Stream {
 
     /// Closing it leaves nothing behind: the port is free at once.
     pub fn forget_when_closed(&self) -> io::Result<()> {
-        match self.is_tcp() {
-            true => Ok(set_socket_linger(self, Some(Duration::ZERO))?),
-            false => Ok(()),
+        if self.is_tcp() {
+            Ok(set_socket_linger(self, Some(Duration::ZERO))?)
+        } else {
+            Ok(())
         }
     }
 

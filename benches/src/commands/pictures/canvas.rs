@@ -85,9 +85,10 @@ impl Text {
             Side::Right => HPos::Left,
             Side::Middle => HPos::Center,
         };
-        let style = match self.bold {
-            true => FontStyle::Bold,
-            false => FontStyle::Normal,
+        let style = if self.bold {
+            FontStyle::Bold
+        } else {
+            FontStyle::Normal
         };
         let style = ("sans-serif", self.size, style)
             .into_font()

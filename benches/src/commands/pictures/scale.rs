@@ -27,12 +27,11 @@ impl Scale {
         let powers: Vec<f64> = powers.collect();
         let least = powers.iter().copied().fold(f64::INFINITY, f64::min);
         let most = powers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        match least <= most {
-            true => {
-                let least = least.floor() as i32;
-                Scale::Logarithmic(least, (most.ceil() as i32).max(least + 1))
-            }
-            false => Scale::Logarithmic(0, 1),
+        if least <= most {
+            let least = least.floor() as i32;
+            Scale::Logarithmic(least, (most.ceil() as i32).max(least + 1))
+        } else {
+            Scale::Logarithmic(0, 1)
         }
     }
 

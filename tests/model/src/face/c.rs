@@ -316,9 +316,10 @@ fn check_drive(result: c_int) -> Result<c_int, Fault> {
         let text = unsafe { CStr::from_ptr(oneloop_strerror()) };
         let text = text.to_string_lossy();
         // One on purpose carries no message.
-        match text.ends_with("without a message") {
-            true => std::panic::resume_unwind(Box::new(crate::play::OnPurpose)),
-            false => panic!("{text}"),
+        if text.ends_with("without a message") {
+            std::panic::resume_unwind(Box::new(crate::play::OnPurpose))
+        } else {
+            panic!("{text}")
         }
     }
     result

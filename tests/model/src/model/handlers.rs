@@ -151,9 +151,10 @@ impl Model {
                 let lives = |&file: &FileId| self.world.is_open(file);
                 // Nobody tells the loop that a regular file was closed.
                 let regular = |&file: &FileId| self.world.is_regular(file);
-                match *follows || old.iter().any(lives) || old.iter().any(regular) {
-                    true => ALL,
-                    false => 0,
+                if *follows || old.iter().any(lives) || old.iter().any(regular) {
+                    ALL
+                } else {
+                    0
                 }
             }
         }

@@ -509,9 +509,12 @@ impl Model {
         let timers = self.timers.iter().map(|one| (one.alive, one.dropped));
         let posts = self.posts.iter().map(|one| (one.queued, one.dropped));
         // Both of its callbacks.
-        let hooks = self.hooks.iter().map(|one| match one.alive {
-            true => (true, one.dropped > 0),
-            false => (false, one.dropped == 2),
+        let hooks = self.hooks.iter().map(|one| {
+            if one.alive {
+                (true, one.dropped > 0)
+            } else {
+                (false, one.dropped == 2)
+            }
         });
         let mut wrong = Vec::new();
         fn find(

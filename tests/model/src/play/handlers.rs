@@ -46,9 +46,10 @@ impl Play {
         let part = self.part(What::Handler, label, script);
         let added =
             self.with(|calls, reactor| calls.add_raw_handler(reactor, (fd, interest, mode), part));
-        let expected = match open {
-            true => Expected::Success,
-            false => Expected::Failure(Fault::Os(libc::EBADF)),
+        let expected = if open {
+            Expected::Success
+        } else {
+            Expected::Failure(Fault::Os(libc::EBADF))
         };
         self.added(label, added, expected);
     }

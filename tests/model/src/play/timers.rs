@@ -142,9 +142,10 @@ impl Play {
 
     pub(super) fn instant(&self, time: i64) -> Instant {
         let ahead = Duration::from_nanos(time.unsigned_abs());
-        let instant = match time < 0 {
-            true => self.start.checked_sub(ahead),
-            false => self.start.checked_add(ahead),
+        let instant = if time < 0 {
+            self.start.checked_sub(ahead)
+        } else {
+            self.start.checked_add(ahead)
         };
         instant.unwrap_or(self.start)
     }
