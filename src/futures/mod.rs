@@ -55,6 +55,7 @@ pub use timer::Timer;
 #[cfg(unix)]
 pub use unix::IncomingUnix;
 use wait::Registration;
+pub use wait::{OwnedWait, Wait};
 
 use crate::os::AsRawFd;
 use crate::{AddError, Error, Interest, Reactor, Ready, Shared, Source, SourceKind, Threading};
@@ -64,7 +65,9 @@ use crate::{AddError, Error, Interest, Reactor, Ready, Shared, Source, SourceKin
 /// Any number of tasks, on any executors and threads, may wait on one source. If the source reads and writes,
 /// `Async<S>` and `&Async<S>` implement [`AsyncRead`](futures_io::AsyncRead) and
 /// [`AsyncWrite`](futures_io::AsyncWrite). These traits, [`poll_readable`](Self::poll_readable) and
-/// [`poll_writable`](Self::poll_writable) wake only the last task that asked in each direction.
+/// [`poll_writable`](Self::poll_writable) remember the last task that asked in each direction. A task that is
+/// replaced is woken. If two tasks poll in one direction, they therefore wake each other in turn. Such tasks
+/// wait by [`readable`](Self::readable), [`read_with`](Self::read_with) and their counterparts instead.
 ///
 /// A source that keeps bytes inside and returns them piece by piece must not be [`AsFd`].
 /// [`Source::is_direct`] explains why.
@@ -157,8 +160,36 @@ impl<S, M: Threading> Async<S, M> {
     /// A read by hand may still block, for example while there is an error in a socket's queue. Make the
     /// attempt with [`try_io`](Self::try_io), so that the next wait is for something new.
     /// [`writable`](Self::writable) has an example.
-    pub fn readable(&self) -> impl Future<Output = Result<()>> + Send + Sync + Unpin {
+    pub fn readable(&self) -> Wait<'_> {
         self.registration.wait(Direction::Read)
+    }
+
+    /// Waits like [`readable`](Self::readable), by a future that borrows nothing and allocates nothing. A
+    /// structure can store it beside the source.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use oneloop::futures::{Async, OwnedWait};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// struct Mailbox {
+    ///     stream: Async<UnixStream>,
+    ///     /// Is kept while another future wins a race.
+    ///     arrived: Option<OwnedWait>,
+    /// }
+    ///
+    /// let reactor = oneloop::Reactor::new()?;
+    /// let (stream, peer) = Async::<UnixStream>::pair(&reactor)?;
+    /// let mut mailbox = Mailbox { stream, arrived: None };
+    /// std::io::Write::write_all(&mut peer.get_ref(), b"letter")?;
+    /// reactor.block_on(async {
+    ///     mailbox.arrived.get_or_insert(mailbox.stream.readable_owned()).await
+    /// })??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn readable_owned(&self) -> OwnedWait<M> {
+        self.registration.wait_owned(Direction::Read)
     }
 
     /// Waits until the source is writable or has hung up.
@@ -189,8 +220,14 @@ impl<S, M: Threading> Async<S, M> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn writable(&self) -> impl Future<Output = Result<()>> + Send + Sync + Unpin {
+    pub fn writable(&self) -> Wait<'_> {
         self.registration.wait(Direction::Write)
+    }
+
+    /// Waits like [`writable`](Self::writable), by a future that borrows nothing. See
+    /// [`readable_owned`](Self::readable_owned).
+    pub fn writable_owned(&self) -> OwnedWait<M> {
+        self.registration.wait_owned(Direction::Write)
     }
 
     /// Waits until the source has any readiness in `interest`, and returns its readiness.

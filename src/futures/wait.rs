@@ -1,5 +1,6 @@
 //! The registration of an `Async`, and the futures that wait for its readiness.
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::panic::Location;
@@ -16,7 +17,9 @@ use crate::engine::{Core, Fired, Outcome, Target, When, once};
 use crate::id::Key;
 use crate::os::{AsRawFd, RawFd};
 use crate::sync::atomic::Ordering;
-use crate::{Action, Error, Event, Interest, Mode, Reactor, Ready, Source, SourceKind, Threading};
+use crate::{
+    Action, Error, Event, Interest, Mode, Reactor, Ready, Shared, Source, SourceKind, Threading,
+};
 
 /// What fails in a child process, where a thread that is not there may have the tasks' lock, for ever.
 const CALL: &str = "Async";
@@ -102,21 +105,30 @@ impl<M: Threading> Registration<M> {
 
     /// A future that waits until the direction is ready, whatever is known of that.
     pub(super) fn wait(&self, direction: Direction) -> Wait<'_> {
-        Wait {
-            core: &self.reactor.core,
-            key: self.key,
-            tasks: &self.tasks,
-            direction,
-            why: Why::Asked,
-            waiter: None,
-        }
+        self.wait_because(direction, Why::Asked)
     }
 
     /// As `wait`, after an attempt that would block.
     pub(super) fn wait_after_attempt(&self, direction: Direction) -> Wait<'_> {
+        self.wait_because(direction, Why::Blocked)
+    }
+
+    fn wait_because(&self, direction: Direction, why: Why) -> Wait<'_> {
         Wait {
-            why: Why::Blocked,
-            ..self.wait(direction)
+            core: &self.reactor.core,
+            key: self.key,
+            tasks: &self.tasks,
+            place: Place::new(direction, why),
+        }
+    }
+
+    /// As `wait`, and borrows nothing.
+    pub(super) fn wait_owned(&self, direction: Direction) -> OwnedWait<M> {
+        OwnedWait {
+            reactor: self.reactor.clone(),
+            key: self.key,
+            tasks: self.tasks.clone(),
+            place: Place::new(direction, Why::Asked),
         }
     }
 
@@ -297,7 +309,10 @@ impl<M: Threading> Registration<M> {
         let old = replace_waker(&mut state.ways[direction as usize].poller, cx);
         let watched = self.tasks.watch(&mut state, direction, why, core, self.key);
         drop(state);
-        drop(old);
+        if let Some(old) = old {
+            // It may belong to another task, which would hear of nothing more.
+            old.wake();
+        }
         match watched {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error.into_io())),
@@ -329,11 +344,85 @@ impl<M: Threading> Drop for Registration<M> {
     }
 }
 
-/// Future that waits until the next report.
-pub(super) struct Wait<'a> {
+/// Future of [`Async::readable`](super::Async::readable) and [`Async::writable`](super::Async::writable).
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Wait<'a> {
     core: &'a Core,
     key: Key,
     tasks: &'a Tasks,
+    place: Place,
+}
+
+impl Wait<'_> {
+    /// Polls, and gives the readiness that was reported.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.place.poll(self.core, self.key, self.tasks, cx)
+    }
+}
+
+impl Future for Wait<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_ready(cx).map_ok(|_| ())
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.place.leave(self.core, self.key, self.tasks);
+    }
+}
+
+impl fmt::Debug for Wait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt_as("Wait", f)
+    }
+}
+
+/// Future of [`Async::readable_owned`](super::Async::readable_owned) and
+/// [`Async::writable_owned`](super::Async::writable_owned), which borrows nothing.
+///
+/// It keeps the loop alive, but not the source. If the [`Async`](super::Async) is dropped meanwhile, the future
+/// ends with an error.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct OwnedWait<M: Threading = Shared> {
+    reactor: Reactor<M>,
+    key: Key,
+    tasks: Arc<Tasks>,
+    place: Place,
+}
+
+impl<M: Threading> Unpin for OwnedWait<M> {}
+
+impl<M: Threading> Future for OwnedWait<M> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let OwnedWait {
+            reactor,
+            key,
+            tasks,
+            place,
+        } = &mut *self;
+        place.poll(&reactor.core, *key, tasks, cx).map_ok(|_| ())
+    }
+}
+
+impl<M: Threading> Drop for OwnedWait<M> {
+    fn drop(&mut self) {
+        self.place.leave(&self.reactor.core, self.key, &self.tasks);
+    }
+}
+
+impl<M: Threading> fmt::Debug for OwnedWait<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt_as("OwnedWait", f)
+    }
+}
+
+/// A future's place among the tasks that wait for a direction.
+struct Place {
     direction: Direction,
     why: Why,
     waiter: Option<Waiter>,
@@ -346,16 +435,29 @@ struct Waiter {
     reports: u32,
 }
 
-impl Wait<'_> {
-    /// Polls, and gives the readiness that was reported.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        self.core.check_process(CALL)?;
-        let mut state = self.tasks.lock();
+impl Place {
+    fn new(direction: Direction, why: Why) -> Place {
+        Place {
+            direction,
+            why,
+            waiter: None,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        core: &Core,
+        key: Key,
+        tasks: &Tasks,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Ready>> {
+        core.check_process(CALL)?;
+        let mut state = tasks.lock();
         let way = &mut state.ways[self.direction as usize];
         let mut old = None;
         match self.waiter {
             None => {
-                let known = self.tasks.known.get(self.direction as usize);
+                let known = tasks.known.get(self.direction as usize);
                 // There was a report after the attempt.
                 if self.why == Why::Blocked && known.is_some_and(Known::may_be_ready) {
                     return Poll::Ready(Ok(way.told));
@@ -379,16 +481,13 @@ impl Wait<'_> {
                     return Poll::Ready(Ok(told));
                 }
                 // Says why.
-                let interest = self.direction.interest();
-                let updated = self.core.update_handler(self.key, interest);
+                let updated = core.update_handler(key, self.direction.interest());
                 return Poll::Ready(updated.map(|()| told).map_err(Error::into_io));
             }
         }
         // It is asked once.
         let why = std::mem::replace(&mut self.why, Why::Blocked);
-        let watched = self
-            .tasks
-            .watch(&mut state, self.direction, why, self.core, self.key);
+        let watched = tasks.watch(&mut state, self.direction, why, core, key);
         drop(state);
         drop(old);
         match watched {
@@ -396,25 +495,15 @@ impl Wait<'_> {
             Err(error) => Poll::Ready(Err(error.into_io())),
         }
     }
-}
 
-impl Future for Wait<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_ready(cx).map_ok(|_| ())
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        let Some(Waiter { slot, reports }) = self.waiter else {
+    fn leave(&mut self, core: &Core, key: Key, tasks: &Tasks) {
+        let Some(Waiter { slot, reports }) = self.waiter.take() else {
             return;
         };
-        if self.core.check_process(CALL).is_err() {
+        if core.check_process(CALL).is_err() {
             return;
         }
-        let mut state = self.tasks.lock();
+        let mut state = tasks.lock();
         let way = &mut state.ways[self.direction as usize];
         if reports != way.reports {
             return;
@@ -424,12 +513,18 @@ impl Drop for Wait<'_> {
         let interest = self.direction.interest();
         if !way.is_awaited() && state.interest.contains(interest) {
             let rest = state.interest - interest;
-            if self.core.update_handler(self.key, rest).is_ok() {
+            if core.update_handler(key, rest).is_ok() {
                 state.interest = rest;
             }
         }
         drop(state);
         drop(waker);
+    }
+
+    fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("direction", &self.direction)
+            .finish_non_exhaustive()
     }
 }
 

@@ -106,20 +106,70 @@ fn polls_in_both_directions_have_a_waker_each() {
 }
 
 #[test]
-fn the_last_task_to_poll_a_direction_is_woken() {
+fn a_task_that_another_replaces_is_woken() {
     let reactor = Reactor::new().unwrap();
     let (stream, mut peer) = pair(&reactor);
     let ((first, one), (last, two)) = (wakes(), wakes());
-    for waker in [&one, &two] {
-        assert!(
-            stream
-                .poll_readable(&mut Context::from_waker(waker))
-                .is_pending()
-        );
-    }
+    let is_pending = |waker: &Waker| {
+        let mut cx = Context::from_waker(waker);
+        stream.poll_readable(&mut cx).is_pending()
+    };
+    assert!(is_pending(&one) && is_pending(&one));
+    assert_eq!(first.take(), 0);
+    assert!(is_pending(&two));
+    assert_eq!((first.take(), last.take()), (1, 0));
     peer.write_all(b"x").unwrap();
     look(&reactor);
     assert_eq!((first.take(), last.take()), (0, 1));
+}
+
+#[test]
+fn two_tasks_that_read_from_one_source_both_end() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let read = |name: &'static str| {
+        let mut stream = &stream;
+        async move { stream.read_exact(&mut [0]).await.map(|()| name) }
+    };
+    // Each with a waker of its own, as on an executor.
+    let executor = async_executor::LocalExecutor::new();
+    let (one, two) = (executor.spawn(read("one")), executor.spawn(read("two")));
+    peer.write_all(b"xy").unwrap();
+    let both = reactor.block_on(executor.run(zip(one, two))).unwrap();
+    assert_eq!((both.0.unwrap(), both.1.unwrap()), ("one", "two"));
+}
+
+#[test]
+fn an_owned_wait_borrows_nothing_and_ends_with_its_source() {
+    fn is_static<T: Send + Sync + Unpin + 'static>(_: &T) {}
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let (arrived, room) = (stream.readable_owned(), stream.writable_owned());
+    is_static(&arrived);
+    reactor.block_on(room).unwrap().unwrap();
+    peer.write_all(b"x").unwrap();
+    reactor.block_on(arrived).unwrap().unwrap();
+
+    assert_eq!({ stream.get_ref() }.read(&mut [0; 8]).unwrap(), 1);
+    let (woken, waker) = wakes();
+    let mut cx = Context::from_waker(&waker);
+    let mut waiting = pin!(stream.readable_owned());
+    let late = stream.readable_owned();
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    drop(stream);
+    assert_eq!(woken.take(), 1);
+    assert!(matches!(waiting.poll(&mut cx), Poll::Ready(Err(_))));
+    assert!(future::block_on(late).is_err());
+    assert_eq!(reactor.stats().handlers, 0);
+}
+
+#[test]
+fn an_owned_wait_that_is_dropped_does_not_keep_run_going() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, _peer) = pair(&reactor);
+    let wait = reactor.block_on(future::poll_once(stream.readable_owned()));
+    assert!(wait.unwrap().is_none());
+    reactor.run().unwrap();
 }
 
 #[test]
