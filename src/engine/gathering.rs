@@ -15,6 +15,10 @@ use crate::{Error, Result};
 /// Time for which the loop's own wait does nothing, if a stale set cannot be rebuilt for want of descriptors.
 const STUCK: Duration = Duration::from_millis(1);
 
+/// The kernel ends a wait of `epoll_pwait2` late by the thread's timer slack, which is 50 microseconds unless the
+/// thread has set it. The alarm has no slack. It therefore ends waits that are shorter than this.
+const SHORT: Duration = Duration::from_millis(10);
+
 impl<'c> Driver<'c> {
     /// Waits, and gathers the handlers to call. Gives whether no descriptor is ready, and until when the loop could
     /// have slept.
@@ -47,6 +51,9 @@ impl<'c> Driver<'c> {
         let mut timeout = self.timeout(until);
         if until != NO_WAIT {
             state.begin(Phase::Waiting(until));
+            if cfg!(epoll) && timeout.is_some_and(is_short) {
+                self.set_alarm_for_wait(&mut state, until);
+            }
         }
         drop(state);
         if until != NO_WAIT && !core.inbox.fall_asleep() {
@@ -85,6 +92,19 @@ impl<'c> Driver<'c> {
         }
         gathered.map_err(|error| Error::os(self.call, error))?;
         Ok((state, quiet, limit))
+    }
+
+    /// Sets the alarm to the end of a short wait.
+    #[cold]
+    #[inline(never)]
+    fn set_alarm_for_wait(&self, state: &mut State, until: u64) {
+        let core = self.core;
+        if !core.clock.is_test() {
+            // If this fails, the wait ends by its timeout, and late.
+            let _ = state
+                .sleep
+                .set_alarm(&core.poller, &core.inbox, &core.clock, until);
+        }
     }
 
     /// Gathers readiness that does not come as an event of a descriptor.
@@ -167,6 +187,10 @@ impl<'c> Driver<'c> {
         let next = state.next_deadline();
         next != NEVER && next <= self.core.clock.now()
     }
+}
+
+fn is_short(timeout: Duration) -> bool {
+    !timeout.is_zero() && timeout < SHORT
 }
 
 #[cfg(all(test, unix))]
