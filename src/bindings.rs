@@ -20,7 +20,7 @@ use std::{io, process::ExitStatus};
 use crate::Step;
 #[cfg(all(unix, feature = "signal"))]
 use crate::child::ExitWatch;
-use crate::engine::{Fired, Outcome, Target, When, boxed, repeated};
+use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
 #[cfg(pollable)]
 use crate::os::AsRawFd;
 use crate::os::RawFd;
@@ -270,9 +270,9 @@ impl Reactor {
         P: FnMut() -> Option<Duration> + Send + 'static,
         C: FnMut() + Send + 'static,
     {
-        let added = self.core.add_hook(|key| {
+        let added = self.core.add_hook("add_hook", Location::caller(), |key| {
             let (prepare, check) = make(HookId(key));
-            (Box::new(prepare), Box::new(check))
+            pair(prepare, check)
         });
         added.map(HookId)
     }
@@ -324,7 +324,7 @@ impl Reactor {
         if self.lingers("remove_hook", id.to_bits())? {
             self.core.retire_hook(id.0)
         } else {
-            self.core.remove_hook(id.0)
+            self.core.remove_hook("remove_hook", id.0)
         }
     }
 

@@ -130,6 +130,8 @@ ids! {
     TimerId
     /// The id of a pair of hooks.
     HookId
+    /// The id of a [`Guest`](crate::Guest).
+    GuestId
     /// The id of an observer of callbacks.
     ObserverId
 }
@@ -208,6 +210,12 @@ impl From<PostId> for Id {
 impl From<HookId> for Id {
     fn from(id: HookId) -> Id {
         Id::Hook(id)
+    }
+}
+
+impl From<GuestId> for Id {
+    fn from(id: GuestId) -> Id {
+        Id::Hook(HookId(id.0))
     }
 }
 

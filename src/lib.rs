@@ -83,6 +83,7 @@
 //! | signals, children (feature `signal`) | [`Reactor`]: `add_signal`, `add_child` |
 //! | something without a descriptor | [`VirtualSource`] |
 //! | objects that futures can await: sockets, timers | [`futures`] |
+//! | another loop inside this one, a library's poll set | [`Guest`], [`Reactor::add_guest`] |
 //! | a host of your own | [`Host`], [`WakeHost`], [`adapter`] |
 //! | the loop's activity, and the callbacks that delay it | [`Reactor::dump`], [`Reactor::snapshot`], [`Stats`], [`Reactor::observe_callbacks`] |
 //! | tests of code that sets timers | [`TestClock`] |
@@ -113,6 +114,7 @@ mod file_kind;
 mod fork;
 #[cfg(feature = "futures")]
 pub mod futures;
+mod guest;
 mod host;
 mod id;
 mod observe;
@@ -139,8 +141,9 @@ pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};
 pub use event::{Action, Event, Interest, Mode, Ready};
 pub use file_kind::FileKind;
+pub use guest::{Guest, Watched, WatchedFd};
 pub use host::{Host, Step, Turn};
-pub use id::{HandlerId, HookId, Id, ObserverId, PostId, TimerId};
+pub use id::{GuestId, HandlerId, HookId, Id, ObserverId, PostId, TimerId};
 pub use observe::{CallbackKind, CallbackRun};
 pub use outcome::{FailedCallback, IntoAction, IntoResult};
 pub use poller::PollerKind;

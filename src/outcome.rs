@@ -153,7 +153,7 @@ impl<E: fmt::Display + 'static> Reason for E {
 
 impl Failure {
     #[cold]
-    fn new(error: impl fmt::Display + 'static) -> Failure {
+    pub(crate) fn new(error: impl fmt::Display + 'static) -> Failure {
         Failure(Box::new(Box::new(error)))
     }
 }

@@ -200,6 +200,9 @@ pub struct HookInfo {
     pub id: HookId,
     /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
     pub name: Option<Arc<str>>,
+    /// True if the pair keeps [`Reactor::run`](crate::Reactor::run) going, as that of a living
+    /// [`Guest`](crate::Guest) does.
+    pub keeps_alive: bool,
     /// The place in the source where it was added.
     pub location: &'static Location<'static>,
     /// The calls of either hook so far.

@@ -3,20 +3,23 @@
 use std::mem;
 use std::panic::Location;
 
+use super::core::Core;
 use super::deadline::NEVER;
 use super::driver::Driver;
 use super::handlers::{self, Outcome};
-use super::hooks::Hook;
+use super::hooks::{Check, Hook};
 use super::observe::{self, Observed, kind_of};
 use super::posts::Post;
 use super::state::{State, StateGuard};
 use super::timers;
 use super::turn_state::Cut;
+use crate::id::Key;
 use crate::os::{self, RawFd};
 use crate::outcome::Failure;
 use crate::poller::BATCH;
 use crate::{
-    Action, CallbackKind, FailedCallback, HandlerId, HookId, Id, Priority, Result, TimerId, Turn,
+    Action, CallbackKind, Error, FailedCallback, HandlerId, HookId, Id, Priority, Result, TimerId,
+    Turn,
 };
 
 impl<'c> Driver<'c> {
@@ -29,7 +32,9 @@ impl<'c> Driver<'c> {
         cut: Option<Cut>,
     ) -> Result<StateGuard<'c>> {
         if cut.is_none() && !state.hooks.is_empty() {
-            state = self.call_hooks(state, |hook| &mut hook.check, |check| check())?;
+            let clock = &self.core.clock;
+            let check = |check: &mut Check| turn.called += usize::from(check(clock));
+            state = self.call_hooks(state, |hook| &mut hook.check, check)?;
         }
         match cut {
             None => match self.core.inbox.take_urgent() {
@@ -276,7 +281,7 @@ impl<'c> Driver<'c> {
             let id = HookId(key).into();
             let mut observed = core.observers.begin(id, location, &state.details);
             drop(state);
-            let guard = OnPanic(|| drop(core.remove_hook(key)));
+            let guard = OnPanic(|| drop(core.remove_hook("remove_hook", key)));
             observe::call(&mut observed, || call(&mut callback));
             mem::forget(guard);
             state = self.state()?;
@@ -341,6 +346,25 @@ fn failure(
         location,
         error,
     })
+}
+
+impl Core {
+    /// Reports an error of a hook, which stays.
+    pub(crate) fn report_failed_hook(
+        &self,
+        hook: Key,
+        fd: RawFd,
+        location: &'static Location<'static>,
+        error: Error,
+    ) {
+        let Some(state) = self.try_state() else {
+            return;
+        };
+        let id = HookId(hook).into();
+        let failed = failure(&state, id, Some(fd), location, Failure::new(error));
+        drop(state);
+        self.observers.fail(&failed);
+    }
 }
 
 /// Runs when a callback unwinds.

@@ -52,6 +52,17 @@ impl<'c> Driver<'c> {
             || self.core.inbox.is_stopped()
     }
 
+    /// The same, once the hooks were asked if nothing seems to be left: a guest may have got something to do.
+    pub(super) fn ask_alive(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, bool)> {
+        if !self.is_alive(&state) && !state.hooks.is_empty() {
+            let limit;
+            (state, limit) = self.call_prepare(state)?;
+            state.sleep.prepared = (!state.hooks.is_empty()).then_some(limit);
+        }
+        let is_alive = self.is_alive(&state);
+        Ok((state, is_alive))
+    }
+
     /// Whether there is something to call without waiting.
     pub(super) fn has_work(&self, state: &State) -> bool {
         self.core.inbox.posts.is_waiting(Priority::Idle) | self.is_busy(state)

@@ -82,7 +82,12 @@ impl Core {
         driving.built_in = true;
         let mut state = self.state();
         let mut turn = Turn::default();
-        while !turn.stopped && driving.is_alive(&state) {
+        while !turn.stopped {
+            let is_alive;
+            (state, is_alive) = driving.ask_alive(state)?;
+            if !is_alive {
+                break;
+            }
             state = driving.turn(state, NEVER, &mut turn)?;
         }
         // Before `driving`, whose drop takes the lock.

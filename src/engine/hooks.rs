@@ -5,14 +5,44 @@ use std::ops::Bound::{Excluded, Included};
 use std::panic::Location;
 use std::time::Duration;
 
+use super::deadline::{NEVER, NO_WAIT};
+use crate::clock::Clock;
 use crate::id::Key;
 
-pub(super) type Prepare = Box<dyn FnMut() -> Option<Duration>>;
-pub(super) type Check = Box<dyn FnMut()>;
+/// Returns the deadline until which the loop may sleep.
+pub(crate) type Prepare = Box<dyn FnMut(&Clock) -> u64>;
+/// Returns true if it counts as a call of the turn.
+pub(crate) type Check = Box<dyn FnMut(&Clock) -> bool>;
 
-/// By the index of their keys, which grows with each that is added: so they are called in that order.
+/// Boxes a pair of hooks.
+pub(crate) fn pair(
+    mut prepare: impl FnMut() -> Option<Duration> + 'static,
+    mut check: impl FnMut() + 'static,
+) -> (Prepare, Check) {
+    let prepare = move |clock: &Clock| sleep_until(prepare(), clock);
+    let check = move |_: &Clock| {
+        check();
+        false
+    };
+    (Box::new(prepare), Box::new(check))
+}
+
+/// Returns the deadline of a sleep that may last this long.
+pub(crate) fn sleep_until(limit: Option<Duration>, clock: &Clock) -> u64 {
+    match limit {
+        None => NEVER,
+        Some(Duration::ZERO) => NO_WAIT,
+        Some(limit) => clock.deadline_in(limit),
+    }
+}
+
 #[derive(Default)]
-pub(super) struct Hooks(BTreeMap<u32, Hook>);
+pub(super) struct Hooks {
+    /// By the index of their keys, which grows with each that is added: so they are called in that order.
+    by_index: BTreeMap<u32, Hook>,
+    /// Number of hooks that keep `run` going.
+    active: usize,
+}
 
 pub(super) struct Hook {
     pub(super) key: Key,
@@ -20,6 +50,8 @@ pub(super) struct Hook {
     pub(super) location: &'static Location<'static>,
     /// How often the one or the other was called.
     pub(super) calls: u64,
+    /// It keeps `run` going.
+    pub(super) is_referenced: bool,
     /// Each is `None` while it is being called.
     pub(super) prepare: Option<Prepare>,
     pub(super) check: Option<Check>,
@@ -31,56 +63,69 @@ impl Hooks {
         location: &'static Location<'static>,
         make: impl FnOnce(Key) -> (Prepare, Check),
     ) -> Key {
-        let last = self.0.last_key_value().map(|(&last, _)| last);
+        let last = self.by_index.last_key_value().map(|(&last, _)| last);
         let next = last.map_or(0, |last| last.saturating_add(1));
         let next = Some(next).filter(|next| (*next as usize) < Key::MOST);
         // After so many the order is of less interest than that the number is free.
-        let free = || (0..).find(|index| !self.0.contains_key(index));
+        let free = || (0..).find(|index| !self.by_index.contains_key(index));
         let key = Key::new(next.or_else(free).unwrap_or(0) as usize);
         let (prepare, check) = make(key);
         let hook = Hook {
             key,
             location,
             calls: 0,
+            is_referenced: false,
             prepare: Some(prepare),
             check: Some(check),
         };
-        self.0.insert(key.index(), hook);
+        self.by_index.insert(key.index(), hook);
         key
     }
 
     /// Gives the hook back for the caller to drop.
     pub(super) fn remove(&mut self, key: Key) -> Option<Hook> {
-        self.get(key)?;
-        self.0.remove(&key.index())
+        self.set_referenced(key, false)?;
+        self.by_index.remove(&key.index())
+    }
+
+    pub(super) fn set_referenced(&mut self, key: Key, is_referenced: bool) -> Option<()> {
+        let hook = self.get(key)?;
+        let before = std::mem::replace(&mut hook.is_referenced, is_referenced);
+        self.active = self.active + usize::from(is_referenced) - usize::from(before);
+        Some(())
+    }
+
+    #[inline]
+    pub(super) fn active(&self) -> usize {
+        self.active
     }
 
     pub(super) fn get(&mut self, key: Key) -> Option<&mut Hook> {
-        let hook = self.0.get_mut(&key.index())?;
+        let hook = self.by_index.get_mut(&key.index())?;
         (hook.key == key).then_some(hook)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Hook> {
-        self.0.values()
+        self.by_index.values()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_index.is_empty()
     }
 
     pub(super) fn first(&self) -> Option<Key> {
-        self.0.first_key_value().map(|(_, hook)| hook.key)
+        self.by_index.first_key_value().map(|(_, hook)| hook.key)
     }
 
     pub(super) fn last(&self) -> Option<Key> {
-        self.0.last_key_value().map(|(_, hook)| hook.key)
+        self.by_index.last_key_value().map(|(_, hook)| hook.key)
     }
 
     /// The one after this, which may be gone, and not beyond `last`.
     pub(super) fn after(&self, key: Key, last: Option<Key>) -> Option<Key> {
         let last = last.filter(|last| last.index() > key.index())?;
         let rest = (Excluded(key.index()), Included(last.index()));
-        self.0.range(rest).next().map(|(_, hook)| hook.key)
+        self.by_index.range(rest).next().map(|(_, hook)| hook.key)
     }
 }
 
@@ -97,7 +142,9 @@ mod tests {
     fn hooks_keep_the_order_in_which_they_were_added() {
         let mut hooks = Hooks::default();
         let add = |hooks: &mut Hooks| {
-            hooks.add(Location::caller(), |_| (Box::new(|| None), Box::new(|| ())))
+            hooks.add(Location::caller(), |_| {
+                (Box::new(|_| 0), Box::new(|_| false))
+            })
         };
         let [a, b, c, d] = [(); 4].map(|()| add(&mut hooks));
         assert!(hooks.remove(b).is_some() && hooks.remove(b).is_none());

@@ -44,7 +44,9 @@ mod waking;
 mod when;
 
 pub(crate) use self::core::Core;
+pub(crate) use deadline::{NEVER, NO_WAIT};
 pub(crate) use handlers::Outcome;
+pub(crate) use hooks::{Check, Prepare, pair, sleep_until};
 #[cfg(pollable)]
 pub(crate) use host::Next;
 pub(crate) use inbox::Inbox;

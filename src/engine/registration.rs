@@ -203,10 +203,14 @@ impl Core {
         }
     }
 
-    #[track_caller]
-    pub(crate) fn add_hook(&self, make: impl FnOnce(Key) -> (Prepare, Check)) -> Result<Key> {
-        let mut state = self.enter("add_hook")?;
-        let key = state.hooks.add(Location::caller(), make);
+    pub(crate) fn add_hook(
+        &self,
+        call: &'static str,
+        location: &'static Location<'static>,
+        make: impl FnOnce(Key) -> (Prepare, Check),
+    ) -> Result<Key> {
+        let mut state = self.enter(call)?;
+        let key = state.hooks.add(location, make);
         drop(state);
         // It has to be asked before the loop sleeps, even if the loop sleeps already, or the others were asked
         // just now.
@@ -214,23 +218,24 @@ impl Core {
         Ok(key)
     }
 
-    pub(crate) fn remove_hook(&self, key: Key) -> Result<()> {
-        const CALL: &str = "remove_hook";
-        let mut state = self.enter(CALL)?;
+    pub(crate) fn remove_hook(&self, call: &'static str, key: Key) -> Result<()> {
+        let mut state = self.enter(call)?;
         let removed = state.remove_hook(key);
-        drop(state);
-        known(CALL, removed).map(drop)
+        // With one that kept `run` going, nothing may be left to wait for.
+        self.changed(state);
+        known(call, removed).map(drop)
     }
 
-    /// Hooks never keep the loop going, and posts are called soon.
+    /// Posts are called soon, and so are not counted.
     pub(crate) fn set_referenced(&self, id: Id, is_referenced: bool) -> Result<()> {
         const CALL: &str = "set_referenced";
         let mut state = self.enter(CALL)?;
         let found = match id {
             Id::Handler(id) => state.handlers.set_referenced(id.0, is_referenced),
             Id::Timer(id) => state.timers.set_referenced(id.0, is_referenced),
-            Id::Hook(_) | Id::Post(_) => {
-                let what = "only handlers and timers are counted";
+            Id::Hook(id) => state.hooks.set_referenced(id.0, is_referenced),
+            Id::Post(_) => {
+                let what = "a post is called soon and is not counted";
                 let error = io::Error::new(io::ErrorKind::Unsupported, what);
                 return Err(Error::os(CALL, error));
             }

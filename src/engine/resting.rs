@@ -1,7 +1,5 @@
 //! Before the sleep: hooks, changes for the kernel, and the alarm.
 
-use std::time::Duration;
-
 use super::deadline::{NEVER, NO_WAIT};
 use super::driver::Driver;
 use super::sleep::Phase;
@@ -36,18 +34,12 @@ impl<'c> Driver<'c> {
         flushed.map_err(|(fd, error)| Error::os(self.call, error).with_fd(fd))
     }
 
-    fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
+    pub(super) fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
         let mut limit = NEVER;
         state = self.call_hooks(
             state,
             |hook| &mut hook.prepare,
-            |prepare| {
-                limit = limit.min(match prepare() {
-                    None => NEVER,
-                    Some(Duration::ZERO) => NO_WAIT,
-                    Some(wish) => self.core.clock.deadline_in(wish),
-                });
-            },
+            |prepare| limit = limit.min(prepare(&self.core.clock)),
         )?;
         Ok((state, limit))
     }

@@ -222,6 +222,7 @@ fn hook_info(hook: &Hook, details: &Details) -> HookInfo {
     HookInfo {
         id: HookId(hook.key),
         name: detail.and_then(|detail| detail.name.clone()),
+        keeps_alive: hook.is_referenced,
         location: hook.location,
         calls: hook.calls,
         time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),

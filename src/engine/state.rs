@@ -63,7 +63,7 @@ impl State {
 
     /// Something is registered that could call back, and is not taken out of the count.
     pub(super) fn can_call(&self) -> bool {
-        self.handlers.active() > 0 || self.timers.active() > 0
+        self.handlers.active() > 0 || self.timers.active() > 0 || self.hooks.active() > 0
     }
 
     /// The earliest time at which there is something to do: a timer, or the end of a handler's interval.

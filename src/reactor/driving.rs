@@ -16,7 +16,8 @@ impl<M: Threading> Reactor<M> {
     ///
     /// Handlers with an interest, timers and posts can call back, unless
     /// [`set_referenced`](Self::set_referenced) has excluded them. A [`Remote`](crate::Remote) or another handle
-    /// does not keep the loop going. Hooks and paused handlers do not either. To run until `stop` in any
+    /// does not keep the loop going. Hooks and paused handlers do not either. A [`Guest`](crate::Guest) does while it
+    /// [is alive](crate::Guest::is_alive). To run until `stop` in any
     /// case, use [`run_forever`](Self::run_forever).
     ///
     /// ```
@@ -170,9 +171,10 @@ impl<M: Threading> Reactor<M> {
         self.core.inbox.wake();
     }
 
-    /// Decides whether a handler or timer keeps [`run`](Self::run) going. At first each one does.
+    /// Decides whether a handler, a timer or a pair of hooks keeps [`run`](Self::run) going. At first each
+    /// handler and timer does, and no pair of hooks.
     ///
-    /// The loop still calls a handler or timer that does not, as long as something else keeps the loop going.
+    /// The loop still calls those that do not, as long as something else keeps the loop going.
     ///
     /// ```
     /// use std::time::Duration;
@@ -193,8 +195,8 @@ impl<M: Threading> Reactor<M> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the id is unknown. Returns [`Unsupported`](crate::ErrorKind::Unsupported) for hooks
-    /// and posts.
+    /// Returns an error if the id is unknown. Returns [`Unsupported`](crate::ErrorKind::Unsupported) for
+    /// posts.
     #[doc(alias = "ref")]
     #[doc(alias = "unref")]
     pub fn set_referenced(&self, id: impl Into<Id>, is_referenced: bool) -> Result<()> {

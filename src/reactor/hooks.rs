@@ -1,8 +1,46 @@
-//! Hooks around the loop's sleep, for libraries that keep queues of their own.
+//! Other loops inside this one, and hooks around the loop's sleep.
+use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reactor;
-use crate::{HookId, MaybeSend, Result, Threading};
+use crate::engine::pair;
+use crate::guest;
+use crate::{Guest, GuestId, HookId, MaybeSend, Result, Threading};
+
+/// # Guests
+impl<M: Threading> Reactor<M> {
+    /// Adds another loop, or a library with a set of descriptors, that this loop drives from now on.
+    ///
+    /// [`Guest`] has the rules and an example. The name appears in [`dump`](Self::dump) and in reports of slow
+    /// callbacks, at the guest's hooks and at the handlers of its descriptors.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the loop is closed, or belongs to a parent process.
+    #[track_caller]
+    pub fn add_guest<G>(&self, name: impl Into<Arc<str>>, guest: G) -> Result<GuestId>
+    where
+        G: Guest + MaybeSend<M> + 'static,
+    {
+        let (core, name, location) = (Arc::downgrade(&self.core), name.into(), Location::caller());
+        let make = guest::hooks(core, name.clone(), location, guest);
+        let id = GuestId(self.core.add_hook(guest::CALL, location, make)?);
+        // It may have been removed meanwhile, by a callback on another thread.
+        let _ = self.set_name(id, name);
+        Ok(id)
+    }
+
+    /// Removes a guest and the handlers of its descriptors, and drops it. If the guest is running, this happens
+    /// right after that.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the id is unknown.
+    pub fn remove_guest(&self, id: GuestId) -> Result<()> {
+        self.core.remove_hook("remove_guest", id.0)
+    }
+}
 
 /// # Hooks
 impl<M: Threading> Reactor<M> {
@@ -14,7 +52,8 @@ impl<M: Threading> Reactor<M> {
     /// The loop calls `prepare` after all callbacks, right before it or its host sleeps. `prepare` returns
     /// how long the loop may sleep: `None` sets no limit, and zero forbids sleeping. The loop calls `check`
     /// right after the sleep. Both must tolerate extra calls, including the same hook twice in a row.
-    /// Hooks do not keep [`run`](Self::run) going.
+    /// A pair of hooks does not keep [`run`](Self::run) going, unless
+    /// [`set_referenced`](Self::set_referenced) says so.
     ///
     /// # Under a host
     ///
@@ -54,8 +93,9 @@ impl<M: Threading> Reactor<M> {
         P: FnMut() -> Option<Duration> + MaybeSend<M> + 'static,
         C: FnMut() + MaybeSend<M> + 'static,
     {
-        let hook = self.core.add_hook(|_| (Box::new(prepare), Box::new(check)));
-        hook.map(HookId)
+        let make = |_| pair(prepare, check);
+        let added = self.core.add_hook("add_hook", Location::caller(), make);
+        added.map(HookId)
     }
 
     /// Calls the `prepare` hooks once more. A host calls this right before it sleeps, if its own code has run
@@ -81,6 +121,6 @@ impl<M: Threading> Reactor<M> {
     ///
     /// Returns an error if the id is unknown.
     pub fn remove_hook(&self, id: HookId) -> Result<()> {
-        self.core.remove_hook(id.0)
+        self.core.remove_hook("remove_hook", id.0)
     }
 }

@@ -271,6 +271,22 @@ macro_rules! __cases {
                 a_cancelled_timer_does_not_show
                 a_turn_that_failed_shows_on_the_descriptor
                 a_reactor_hosts_a_reactor;
+            guests:
+                a_guest_takes_a_turn_when_a_descriptor_is_ready
+                a_guest_takes_a_turn_when_its_time_is_over
+                what_a_guest_leaves_to_do_is_not_slept_over
+                a_guest_that_is_prepared_again_and_again_costs_no_kernel_change
+                another_thread_wakes_a_guest_by_its_descriptor
+                a_busy_guest_starves_nobody
+                a_guests_callbacks_may_use_the_loop_and_cannot_drive_it
+                a_guests_descriptor_may_be_closed_and_its_number_used_again
+                work_that_a_callback_gives_a_guest_is_not_slept_over
+                work_that_host_code_gives_a_guest_is_seen_after_a_wake
+                run_goes_on_while_a_guest_is_alive
+                a_removed_guest_is_dropped_with_its_handlers
+                a_panicking_guest_is_removed
+                a_guest_that_announces_is_prepared_after_its_own_turns_only
+                a_guests_descriptor_that_is_refused_is_reported_once;
             faults:
                 any_calls_from_any_threads_do_no_harm
                 the_last_handle_may_go_while_callbacks_are_pending
@@ -521,6 +537,7 @@ mod tests {
             include_str!("posting.rs"),
             include_str!("hosting.rs"),
             include_str!("descriptor.rs"),
+            include_str!("guests.rs"),
             include_str!("faults.rs"),
             include_str!("refusals.rs"),
             include_str!("oddities.rs"),

@@ -45,6 +45,7 @@ pub mod events;
 mod exceptions;
 pub mod faults;
 pub mod faulty;
+pub mod guests;
 pub mod hosting;
 pub mod libraries;
 pub mod limits;

@@ -305,7 +305,7 @@ fn panic_on_purpose() {
     panic!("on purpose");
 }
 
-fn panics(stage: &mut Stage) {
+pub(crate) fn panics(stage: &mut Stage) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let result = catch_unwind(AssertUnwindSafe(|| stage.run()));
