@@ -52,15 +52,17 @@ impl<'c> Driver<'c> {
             || self.core.inbox.is_stopped()
     }
 
-    /// The same, once the hooks were asked if nothing seems to be left: a guest may have got something to do.
-    pub(super) fn ask_alive(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, bool)> {
-        if !self.is_alive(&state) && !state.hooks.is_empty() {
+    /// Asks the hooks before the end, since a guest may have something to do by now. Returns true if nothing is left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn is_over(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, bool)> {
+        if !state.hooks.is_empty() {
             let limit;
             (state, limit) = self.call_prepare(state)?;
             state.sleep.prepared = (!state.hooks.is_empty()).then_some(limit);
         }
-        let is_alive = self.is_alive(&state);
-        Ok((state, is_alive))
+        let is_over = !self.is_alive(&state);
+        Ok((state, is_over))
     }
 
     /// Whether there is something to call without waiting.

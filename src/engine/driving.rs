@@ -83,10 +83,12 @@ impl Core {
         let mut state = self.state();
         let mut turn = Turn::default();
         while !turn.stopped {
-            let is_alive;
-            (state, is_alive) = driving.ask_alive(state)?;
-            if !is_alive {
-                break;
+            if !driving.is_alive(&state) {
+                let is_over;
+                (state, is_over) = driving.is_over(state)?;
+                if is_over {
+                    break;
+                }
             }
             state = driving.turn(state, NEVER, &mut turn)?;
         }

@@ -7,7 +7,7 @@ use super::claim::{Claim, Stage};
 use super::core::Core;
 use super::deadline::NO_WAIT;
 use super::driver::Driver;
-use super::state::{State, StateGuard};
+use super::state::State;
 use crate::error::{Cause, failed};
 use crate::poller::PollSet;
 use crate::{Error, Result, Step, Turn};
@@ -129,8 +129,10 @@ impl Core {
         };
         let mut spent = 0;
         while turns.next == Next::Yield && spent < budget {
-            let mut is_over;
-            (state, is_over) = driving.is_over(state)?;
+            let mut is_over = false;
+            if driving.seems_over(&state) {
+                (state, is_over) = driving.is_over(state)?;
+            }
             if is_over {
                 turns.next = Next::End;
                 break;
@@ -148,7 +150,9 @@ impl Core {
                 state = self.state();
             }
             let woke = self.inbox.take_woken();
-            (state, is_over) = driving.is_over(state)?;
+            if driving.seems_over(&state) {
+                (state, is_over) = driving.is_over(state)?;
+            }
             turns.next = if turn.stopped || is_over {
                 Next::End
             } else if state.host.as_ref().is_some_and(|host| host.needs_rebuild) {
@@ -172,15 +176,11 @@ impl Core {
     }
 }
 
-impl<'c> Driver<'c> {
-    /// Nothing is left that could call back, and the host ends then.
-    fn is_over(&self, state: StateGuard<'c>) -> Result<(StateGuard<'c>, bool)> {
+impl Driver<'_> {
+    /// Returns true if nothing is left that could call back, unless a hook knows better, and the host ends then.
+    fn seems_over(&self, state: &State) -> bool {
         let host = state.host.as_ref();
-        if !host.is_some_and(|host| host.exits_when_empty) {
-            return Ok((state, false));
-        }
-        let (state, is_alive) = self.ask_alive(state)?;
-        Ok((state, !is_alive))
+        host.is_some_and(|host| host.exits_when_empty) && !self.is_alive(state)
     }
 
     /// Puts a fresh set in the place of a stale one, which the host does not watch any more. If the kernel

@@ -34,6 +34,8 @@ impl<'c> Driver<'c> {
         flushed.map_err(|(fd, error)| Error::os(self.call, error).with_fd(fd))
     }
 
+    /// Calls the prepare hooks. Gives the time until which they let the loop sleep.
+    #[inline(never)]
     pub(super) fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
         let mut limit = NEVER;
         state = self.call_hooks(
