@@ -188,11 +188,14 @@ valgrind="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=def
     --errors-for-leak-kinds=definite --fair-sched=try"
 # shellcheck disable=SC2086
 $valgrind target/echo-static
-# The headers are C++ as well.
+# The headers are strict C99, and C++ as well.
+packages="oneloop dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd libcares libcurl hiredis"
 for header in "$prefix"/include/*.h; do
-    # shellcheck disable=SC2046
-    c++ -std=c++11 -Wall -Wextra -Werror -fsyntax-only -x c++ "$header" \
-        $(pkg-config --cflags oneloop dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd)
+    # shellcheck disable=SC2046,SC2086
+    set -- -pedantic -Wall -Wextra -Wshadow -Werror -fsyntax-only $(pkg-config --cflags $packages)
+    echo "#include <$(basename "$header")>" >target/header.c
+    cc -std=c99 "$@" target/header.c
+    c++ -std=c++11 -x c++ "$@" target/header.c
 done
 
 step "the tests from C, and of C libraries, under valgrind"
@@ -202,7 +205,7 @@ under_valgrind() {
 }
 under_valgrind --test abi
 # Not the flood of sd-bus, which is to fill a socket: under valgrind the daemon empties it as fast.
-under_valgrind --test avahi --test cares --test dbus --test hiredis --test pq \
+under_valgrind --test avahi --test cares --test dbus --test hiredis --test pq --test pq_queries \
     --test pulse --test rubbish --test sd_bus --test xcb --test zmq -- --skip sends_or_calls
 # Not those with TLS, in whose assembler valgrind sees what is not there.
 under_valgrind --test curl -- failures ended_inside

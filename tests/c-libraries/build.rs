@@ -17,6 +17,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("dbus", &["dbus-1"]),
     ("hiredis", &["hiredis"]),
     ("pq", &["libpq"]),
+    ("pq_queries", &["libpq"]),
     ("pulse", &["libpulse"]),
     ("redis_bench", &["hiredis", "libevent"]),
     (

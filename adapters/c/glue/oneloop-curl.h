@@ -76,7 +76,7 @@ static inline void oneloop_curl_forget(struct oneloop_curl_socket *socket) {
     oneloop_remove_handler(socket->curl->loop, socket->id);
 }
 
-static inline int oneloop_curl_socket(CURL *easy, curl_socket_t fd, int what, void *user,
+static inline int oneloop_curl_watch(CURL *easy, curl_socket_t fd, int what, void *user,
                                       void *known) {
     struct oneloop_curl *curl = (struct oneloop_curl *)user;
     struct oneloop_curl_socket *socket = (struct oneloop_curl_socket *)known;
@@ -153,7 +153,7 @@ oneloop_curl_attach(oneloop_t *loop, CURLM *multi,
         free(curl);
         return NULL;
     }
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, oneloop_curl_socket);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, oneloop_curl_watch);
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, curl);
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, oneloop_curl_timer);
     curl_multi_setopt(multi, CURLMOPT_TIMERDATA, curl);

@@ -59,7 +59,7 @@ static inline void oneloop_pulse_release(struct oneloop_pulse *pulse) {
         free(pulse);
 }
 
-static inline struct oneloop_pulse_event *oneloop_pulse_event(pa_mainloop_api *api, size_t size,
+static inline struct oneloop_pulse_event *oneloop_pulse_alloc(pa_mainloop_api *api, size_t size,
                                                               void *user) {
     struct oneloop_pulse_event *event = (struct oneloop_pulse_event *)calloc(1, size);
     if (event) {
@@ -119,7 +119,7 @@ static inline pa_io_event *oneloop_pulse_io_new(pa_mainloop_api *api, int fd,
                                                 pa_io_event_flags_t flags,
                                                 pa_io_event_cb_t callback, void *user) {
     struct pa_io_event *event =
-        (struct pa_io_event *)oneloop_pulse_event(api, sizeof *event, user);
+        (struct pa_io_event *)oneloop_pulse_alloc(api, sizeof *event, user);
     if (!event)
         return NULL;
     event->callback = callback;
@@ -181,7 +181,7 @@ static inline pa_time_event *oneloop_pulse_time_new(pa_mainloop_api *api,
                                                     const struct timeval *time,
                                                     pa_time_event_cb_t callback, void *user) {
     struct pa_time_event *event =
-        (struct pa_time_event *)oneloop_pulse_event(api, sizeof *event, user);
+        (struct pa_time_event *)oneloop_pulse_alloc(api, sizeof *event, user);
     if (!event)
         return NULL;
     event->callback = callback;
@@ -224,7 +224,7 @@ static inline void oneloop_pulse_defer_destroy(void *user) {
 static inline pa_defer_event *oneloop_pulse_defer_new(pa_mainloop_api *api,
                                                       pa_defer_event_cb_t callback, void *user) {
     struct pa_defer_event *event =
-        (struct pa_defer_event *)oneloop_pulse_event(api, sizeof *event, user);
+        (struct pa_defer_event *)oneloop_pulse_alloc(api, sizeof *event, user);
     if (!event)
         return NULL;
     event->callback = callback;

@@ -3,6 +3,7 @@
 
 mod beside;
 mod servers;
+mod tls_front;
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -14,6 +15,7 @@ pub use beside::{OwnCode, Step, beside_each_host};
 pub use oneloop_c_tests::{HOSTS, assert_over, http, on_a_loop, on_each_host, on_every_host};
 pub use servers::{Database, dbus, pulseaudio, redis, xvfb};
 pub use tempfile::TempDir;
+pub use tls_front::tls_front;
 
 /// A server process, until it is dropped.
 pub struct Server {

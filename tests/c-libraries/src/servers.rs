@@ -136,6 +136,11 @@ impl Database {
         format!("host={folder} port={port} user=test dbname=postgres")
     }
 
+    /// How it is reached, by TCP or through a front on another port.
+    pub fn conninfo_by_tcp(port: u16) -> String {
+        format!("hostaddr=127.0.0.1 port={port} user=test dbname=postgres")
+    }
+
     /// Waits until its server takes connections.
     ///
     /// # Panics

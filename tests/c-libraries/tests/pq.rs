@@ -98,7 +98,7 @@ fn the_hosts_own_code_waits_for_an_answer() {
     let own = OwnCode {
         uses: pq_beside_waits,
         wakes: Some(pq_beside_wakes),
-        has_hook: false,
+        has_hook: true,
     };
     beside_each_host(|host| run(&conninfo, &|test| host(test, own), test_pq_beside));
 }
