@@ -50,33 +50,24 @@ fn with_a_server(tests: &[Test]) {
 }
 
 #[test]
-fn every_function_that_sends_is_answered() {
-    with_a_server(&[test_pq_every_send]);
-}
-
-#[test]
-fn a_pipeline_goes_on_after_an_error() {
-    with_a_server(&[test_pq_pipeline]);
+fn functions_that_send_pipelines_and_notifications() {
+    with_a_server(&[
+        test_pq_every_send,
+        test_pq_pipeline,
+        test_pq_listen_amid_work,
+    ]);
 }
 
 #[test]
 fn much_work_is_spread_over_the_turns() {
-    with_a_server(&[test_pq_long_pipeline, test_pq_row_by_row]);
+    with_a_server(&[test_pq_long_pipeline, test_pq_row_by_row, test_pq_copy_both]);
 }
 
 #[test]
-fn a_replication_stream_is_received_and_ended() {
-    with_a_server(&[test_pq_copy_both]);
-}
-
-#[test]
-fn notifications_arrive_amid_other_work() {
-    with_a_server(&[test_pq_listen_amid_work]);
-}
-
-#[test]
-fn a_connection_is_closed_inside_its_callbacks() {
+fn a_query_is_cancelled_and_a_connection_reset_or_closed_inside_a_callback() {
     with_a_server(&[
+        test_pq_asks_to_cancel,
+        test_pq_reset,
         test_pq_closed_in_a_result,
         test_pq_closed_in_a_row,
         test_pq_closed_in_a_notification,
@@ -84,13 +75,7 @@ fn a_connection_is_closed_inside_its_callbacks() {
 }
 
 #[test]
-fn a_query_is_cancelled() {
-    with_a_server(&[test_pq_asks_to_cancel]);
-}
-
-#[test]
-fn a_connection_is_reset() {
-    with_a_server(&[test_pq_reset]);
+fn a_reset_is_not_answered() {
     on_each_host(|host| {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = silent.local_addr().unwrap().port();
