@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::os::{AsRawFd, RawFd, without_signals};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::os::{AsRawFd, BorrowedFd, RawFd, without_signals};
 use crate::{Error, Host, Result, Step, Threading};
 
 /// A host for a loop that watches no descriptor and can only be woken, such as the loop of a GUI.
@@ -202,14 +204,9 @@ fn wait<'a>(changed: &Condvar, task: MutexGuard<'a, Task>) -> MutexGuard<'a, Tas
 
 /// Waits until the descriptor is readable. Returns false if the wait was interrupted.
 fn is_readable(fd: RawFd) -> bool {
-    let mut watched = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: there is one pollfd, which lives during the call. The host keeps the descriptor open and waits
-    // for the thread's end.
-    unsafe { libc::poll(&mut watched, 1, -1) == 1 }
+    // SAFETY: the host keeps the descriptor open and waits for the thread's end.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], None) == Ok(1)
 }
 
 struct OnDrop<F: Fn()>(F);
@@ -217,5 +214,21 @@ struct OnDrop<F: Fn()>(F);
 impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         (self.0)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::Reactor;
+
+    #[test]
+    fn a_host_that_is_dropped_while_its_thread_looks_ends_the_look() {
+        let reactor = Reactor::new().unwrap();
+        let mut host = reactor.host("a test").unwrap().wake_by(|| {}).unwrap();
+        assert!(host.step(8).unwrap().is_continue());
+        drop(host);
+        reactor.turn(Some(Duration::ZERO)).unwrap();
     }
 }

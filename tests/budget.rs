@@ -1,12 +1,19 @@
 //! A host's budget bounds the work of one call of `Host::step`, in each phase of a turn.
 
+use std::cell::Cell;
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::pin::{Pin, pin};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use oneloop::adapter::{Descriptor, Drive, Watch};
+use oneloop::futures::Async;
 use oneloop::{
     Action, Host, Interest, Mode, Priority, Reactor, Ready, Shared, Step, VirtualSource,
 };
-use oneloop_conformance::wait_readable;
+use oneloop_conformance::{pair, wait_readable};
 use rustix::time::{ClockId, clock_gettime};
 
 const BUDGET: usize = 10;
@@ -275,4 +282,66 @@ fn a_chain_of_timers_without_a_delay_takes_one_step() {
         let turn = reactor.turn(None).unwrap();
         assert_eq!((turn.called, turn.idle), (1, left == 0));
     }
+}
+
+thread_local! {
+    static READABLE: Cell<bool> = const { Cell::new(false) };
+    static YIELDS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A runtime's watch that sees what the test says, and counts how often the runtime gets its turn.
+struct ByHand;
+
+impl Watch<Shared> for ByHand {
+    const RUNTIME: &'static str = "a test";
+
+    fn new(_: Descriptor<Shared>) -> io::Result<ByHand> {
+        Ok(ByHand)
+    }
+
+    fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if READABLE.take() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn yield_now(_: &mut Context<'_>) {
+        YIELDS.set(YIELDS.get() + 1);
+    }
+}
+
+/// While woken tasks run between the polls of a drive, the runtime's I/O waits until a limit is reached.
+#[test]
+fn a_drive_yields_to_its_runtime_after_so_many_callbacks_that_wake_tasks() {
+    const LIMIT: usize = 128;
+    let reactor = Reactor::new().unwrap();
+    let (socket, mut peer) = pair();
+    let stream = Async::new(&reactor, socket).unwrap();
+    let mut drive = Drive::<_, ByHand>::until_stopped(&reactor);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut yields_for_a_message = |is_last_for_now: bool| {
+        let mut wait = pin!(stream.readable());
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+        peer.write_all(b"x").unwrap();
+        READABLE.set(true);
+        assert!(Pin::new(&mut drive).poll(&mut cx).is_pending());
+        assert!(wait.poll(&mut cx).is_ready());
+        assert_eq!({ stream.get_ref() }.read(&mut [0]).unwrap(), 1);
+        if is_last_for_now {
+            READABLE.set(false);
+            assert!(Pin::new(&mut drive).poll(&mut cx).is_pending());
+        }
+        YIELDS.take()
+    };
+    // It does not watch yet.
+    assert_eq!(yields_for_a_message(true), 1);
+    let yields: Vec<usize> = (0..2 * LIMIT)
+        .map(|_| yields_for_a_message(false))
+        .collect();
+    let expected: Vec<usize> = (1..=2 * LIMIT)
+        .map(|n| usize::from(n % LIMIT == 0))
+        .collect();
+    assert_eq!(yields, expected);
 }

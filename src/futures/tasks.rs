@@ -143,12 +143,12 @@ impl Tasks {
     pub(super) fn retry(&self, core: &Core, key: Key) {
         let mut state = self.lock();
         state.retry = None;
-        let muted = std::mem::take(&mut state.muted);
+        state.muted = Interest::NONE;
         let mut asked = state.interest;
         for direction in [Direction::Read, Direction::Write] {
-            let interest = direction.interest();
-            if muted.contains(interest) && state.ways[direction as usize].is_awaited() {
-                asked |= interest;
+            // It is asked for already, unless it was muted.
+            if state.ways[direction as usize].is_awaited() {
+                asked |= direction.interest();
             }
         }
         if asked != state.interest && core.update_handler(key, asked).is_ok() {

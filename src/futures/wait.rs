@@ -248,7 +248,6 @@ impl<M: Threading> Registration<M> {
                     self.disagree(direction, vain);
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             _ => known.succeed(),
         }
     }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
-use std::task::Context;
+use std::task::{Context, Waker};
 
 use futures_lite::AsyncReadExt;
 use futures_lite::future::{self, zip};
@@ -144,4 +144,24 @@ fn data_and_the_end_come_without_another_report() {
         let end = future::poll_once(stream.read(&mut bytes)).await;
         assert_eq!(end.unwrap().unwrap(), 0);
     });
+}
+
+#[test]
+fn data_and_half_a_close_come_without_another_report() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let mut reader = &stream;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut closed = pin!(stream.ready(Interest::READ_CLOSED));
+    assert!(closed.as_mut().poll(&mut cx).is_pending());
+    let mut bytes = [0; 9];
+    assert!(future::poll_once(reader.read(&mut bytes)).now().is_none());
+    peer.write_all(b"last").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    look(&reactor);
+    assert!(closed.poll(&mut cx).is_ready());
+    for expected in [4, 0] {
+        let read = future::poll_once(reader.read(&mut bytes)).now();
+        assert_eq!(read.unwrap().unwrap(), expected);
+    }
 }

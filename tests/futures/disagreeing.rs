@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_lite::AsyncReadExt;
@@ -330,4 +330,71 @@ fn reports_for_which_no_task_waits_end_soon_and_become_edges() {
     assert_eq!(calls_for_a_message(), 2);
     let calls: Vec<u64> = (0..20).map(|_| calls_for_a_message()).collect();
     assert_eq!(calls.last(), Some(&1), "{calls:?}");
+}
+
+/// A task that reads by hand, and is busy with what it has read.
+#[test]
+fn reports_for_a_busy_task_end_at_once_or_are_edges() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let read = |n: usize| {
+        let read = |mut stream: &UnixStream| stream.read(&mut vec![0; n]);
+        stream.try_io(Interest::READABLE, read)
+    };
+    let turns = |count| {
+        for _ in 0..count {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+    };
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(stream.poll_readable(&mut cx).is_pending());
+    peer.write_all(b"xy").unwrap();
+    turns(1);
+    assert_eq!(read(1).unwrap(), 1);
+    // Level-triggered. There is more, and the task does not wait.
+    let before = reactor.stats().handler_calls;
+    turns(5);
+    assert_eq!(reactor.stats().handler_calls - before, 1);
+
+    assert_eq!(read(1).unwrap(), 1);
+    assert!(stream.poll_readable(&mut cx).is_ready());
+    assert!(stream.poll_readable(&mut cx).is_pending());
+    peer.write_all(b"x").unwrap();
+    turns(1);
+    let nothing = |_: &UnixStream| -> Result<()> { Err(ErrorKind::WouldBlock.into()) };
+    stream.try_io(Interest::READABLE, nothing).unwrap_err();
+    // Edge-triggered now. The task looks at each message some time, and goes on being told.
+    turns(1);
+    let before = reactor.stats().handler_calls;
+    for _ in 0..50 {
+        assert_eq!(read(8).unwrap(), 1);
+        peer.write_all(b"x").unwrap();
+        turns(1);
+    }
+    let after = reactor.stats().handler_calls;
+    assert_eq!(after - before, 50);
+    // It looks at nothing more.
+    for _ in 0..50 {
+        peer.write_all(b"x").unwrap();
+        turns(1);
+    }
+    let calls = reactor.stats().handler_calls - after;
+    assert!(calls < 10, "{calls} calls");
+}
+
+/// A direction for which no task waits does not keep the loop going.
+#[test]
+fn a_sender_that_gives_up_is_not_asked_for_when_its_pause_is_over() {
+    let reactor = Reactor::new().unwrap();
+    let full = Full::new(&reactor, "gives-up");
+    let send = full.sender.send_to(b"y", &full.path);
+    let before = reactor.block_on(async {
+        let turns = turns_in_vain(&reactor, send).await;
+        assert!(turns < FEW, "{turns} turns");
+        reactor.stats().handler_calls
+    });
+    // Until the timer of the pause is gone.
+    reactor.run().unwrap();
+    assert_eq!(reactor.stats().pending_timers, 0);
+    assert_eq!(reactor.stats().handler_calls, before.unwrap());
 }

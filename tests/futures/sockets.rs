@@ -303,3 +303,13 @@ fn a_connect_waits_while_the_queue_of_a_unix_listener_is_full() {
         std::fs::remove_file(&path).unwrap();
     });
 }
+
+#[test]
+fn sockets_are_closed_in_other_programs() {
+    let reactor = Reactor::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connecting = Async::<TcpStream>::connect(&reactor, listener.local_addr().unwrap());
+    let stream = reactor.block_on(connecting).unwrap().unwrap();
+    let flags = rustix::io::fcntl_getfd(&stream).unwrap();
+    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+}

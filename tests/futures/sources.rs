@@ -1,5 +1,6 @@
 //! What an `Async` may be on.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -313,4 +314,164 @@ fn a_source_that_reconnects_is_registered_with_its_new_descriptor() {
         drop(other);
         stranger.readable().await.unwrap();
     });
+}
+
+/// Another descriptor, whose number no other test takes: the old one is closed.
+fn far(socket: UnixStream, number: i32) -> UnixStream {
+    UnixStream::from(rustix::io::fcntl_dupfd_cloexec(socket, number).unwrap())
+}
+
+#[test]
+fn a_source_that_reconnects_when_it_is_first_read_waits_for_its_new_descriptor() {
+    let reactor = Reactor::new().unwrap();
+    let (old, peer) = UnixStream::pair().unwrap();
+    let (new, mut new_peer) = UnixStream::pair().unwrap();
+    drop(peer);
+    new.set_nonblocking(true).unwrap();
+    let source = Reconnects {
+        socket: far(old, 800),
+        next: vec![far(new, 810)],
+    };
+    let mut source = Async::new(&reactor, source).unwrap();
+    let read = async {
+        let mut bytes = [0; 9];
+        assert!(future::poll_once(source.read(&mut bytes)).await.is_none());
+        new_peer.write_all(b"12").unwrap();
+        assert_eq!(source.read(&mut bytes).await.unwrap(), 2);
+    };
+    reactor.block_on(read).unwrap();
+}
+
+/// Says that it has a descriptor that is not open, once it was read.
+#[derive(Debug)]
+struct GoneAfterRead {
+    socket: UnixStream,
+    is_gone: bool,
+    result: Option<ErrorKind>,
+}
+
+impl Source for GoneAfterRead {
+    fn kind(&self) -> oneloop::SourceKind<'_> {
+        use std::os::fd::BorrowedFd;
+        if self.is_gone {
+            // SAFETY: a number that is never open, for calls that answer EBADF.
+            return oneloop::SourceKind::Descriptor(unsafe {
+                BorrowedFd::borrow_raw(1_000_000_000)
+            });
+        }
+        self.socket.kind()
+    }
+}
+
+impl Read for GoneAfterRead {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        self.is_gone = true;
+        match self.result {
+            Some(kind) => Err(kind.into()),
+            None => Ok(1),
+        }
+    }
+}
+
+/// What was read before counts.
+#[test]
+fn a_source_whose_new_descriptor_is_refused_says_so_when_it_has_to_wait() {
+    let reactor = Reactor::new().unwrap();
+    let read = |result| {
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let is_gone = false;
+        let source = GoneAfterRead {
+            socket,
+            is_gone,
+            result,
+        };
+        let mut source = Async::new(&reactor, source).unwrap();
+        let mut bytes = [0];
+        let read = async { [source.read(&mut bytes).await, source.read(&mut bytes).await] };
+        let results = reactor.block_on(read).unwrap();
+        results.map(|result| result.map_err(|error| (error.kind(), error.raw_os_error())))
+    };
+    let refused = Err((
+        std::io::Error::from_raw_os_error(libc::EBADF).kind(),
+        Some(libc::EBADF),
+    ));
+    assert_eq!(read(None), [Ok(1), refused]);
+    let failed = ErrorKind::InvalidData;
+    assert_eq!(read(Some(failed)), [Err((failed, None)), refused]);
+    assert_eq!(read(Some(ErrorKind::WouldBlock)), [refused, refused]);
+}
+
+/// Each second call is interrupted, or fails.
+struct Falters {
+    socket: UnixStream,
+    error: ErrorKind,
+    goes_on: Cell<bool>,
+}
+
+impl Falters {
+    fn check(&self) -> std::io::Result<()> {
+        if self.goes_on.replace(!self.goes_on.get()) {
+            Ok(())
+        } else {
+            Err(self.error.into())
+        }
+    }
+}
+
+impl Source for Falters {
+    fn kind(&self) -> oneloop::SourceKind<'_> {
+        self.socket.kind()
+    }
+}
+
+impl Read for Falters {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.check()?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Falters {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.check()
+    }
+}
+
+fn falters(reactor: &Reactor, error: ErrorKind) -> (Async<Falters>, UnixStream) {
+    let (socket, peer) = UnixStream::pair().unwrap();
+    let falters = Falters {
+        socket,
+        error,
+        goes_on: Cell::new(false),
+    };
+    (Async::new(reactor, falters).unwrap(), peer)
+}
+
+#[test]
+fn an_attempt_that_is_interrupted_is_made_again() {
+    let reactor = Reactor::new().unwrap();
+    let (mut falters, mut peer) = falters(&reactor, ErrorKind::Interrupted);
+    peer.write_all(b"xy").unwrap();
+    let read = async {
+        assert_eq!(falters.read(&mut [0]).await.unwrap(), 1);
+        let read = |source: &Falters| {
+            source.check()?;
+            { &source.socket }.read(&mut [0])
+        };
+        assert_eq!(falters.read_with(read).await.unwrap(), 1);
+    };
+    reactor.block_on(read).unwrap();
+}
+
+#[test]
+fn an_error_of_a_flush_is_returned() {
+    let reactor = Reactor::new().unwrap();
+    let (mut falters, _peer) = falters(&reactor, ErrorKind::StorageFull);
+    let flushed = reactor.block_on(falters.flush()).unwrap();
+    assert_eq!(flushed.unwrap_err().kind(), ErrorKind::StorageFull);
+    reactor.block_on(falters.flush()).unwrap().unwrap();
 }

@@ -94,9 +94,11 @@ fn a_timer_that_is_moved_wakes_its_task() {
     let mut cx = Context::from_waker(&waker);
     let mut never = Timer::after(&reactor, Duration::MAX);
     let mut soon = Timer::after(&reactor, MS);
+    let mut late = Timer::after(&reactor, 60 * MS);
     let mut ticks = Timer::interval(&reactor, Duration::MAX);
     assert!(pin!(&mut never).poll(&mut cx).is_pending());
     assert!(pin!(&mut soon).poll(&mut cx).is_pending());
+    assert!(pin!(&mut late).poll(&mut cx).is_pending());
     assert!(ticks.poll_next(&mut cx).is_pending());
     soon.set_after(Duration::MAX);
     clock.advance(MS);
@@ -104,10 +106,11 @@ fn a_timer_that_is_moved_wakes_its_task() {
     assert_eq!(woken.take(), 0);
     never.set_after(MS);
     soon.set_after(MS);
+    late.set_after(MS);
     ticks.set_after(MS);
     clock.advance(MS);
     look(&reactor);
-    assert_eq!(woken.take(), 3);
+    assert_eq!(woken.take(), 4);
 }
 
 #[test]

@@ -79,6 +79,23 @@ fn readable_looks_again_each_time() {
         .unwrap();
 }
 
+/// After the first few, the kernel is asked now and then whether the number still means the same file.
+#[test]
+fn a_conversation_costs_no_change_in_the_kernel() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let changes: Vec<u64> = (0..3)
+        .map(|_| {
+            let wait = zip(stream.readable(), async { peer.write_all(b"x") });
+            let (ready, _) = reactor.block_on(wait).unwrap();
+            ready.unwrap();
+            assert_eq!({ stream.get_ref() }.read(&mut [0; 8]).unwrap(), 1);
+            reactor.stats().kernel_changes
+        })
+        .collect();
+    assert_eq!(changes, [changes[0]; 3]);
+}
+
 #[test]
 fn polls_in_both_directions_have_a_waker_each() {
     let reactor = Reactor::new().unwrap();
