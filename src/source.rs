@@ -115,18 +115,18 @@ struct Watcher {
     /// The key of the source's descriptor record in that loop.
     key: Key,
     /// The readiness that was set since the loop last looked.
-    ready_sources: Ready,
+    unseen: Ready,
 }
 
 impl VirtualSource {
     /// Makes a source that is ready for nothing, and its other half.
     pub fn pair() -> (VirtualSource, SetReadiness) {
         let shared = Arc::new(Shared::default());
-        let speaker = SetterInner {
+        let setter = SetterInner {
             shared: shared.clone(),
             forks: fork::generation(),
         };
-        (VirtualSource(shared), SetReadiness(Arc::new(speaker)))
+        (VirtualSource(shared), SetReadiness(Arc::new(setter)))
     }
 
     /// Returns the readiness that is set now.
@@ -150,7 +150,7 @@ impl VirtualSource {
         self.0.lock().watchers.push(Watcher {
             inbox: inbox.clone(),
             key,
-            ready_sources: Ready::NONE,
+            unseen: Ready::NONE,
         });
     }
 
@@ -159,13 +159,11 @@ impl VirtualSource {
     }
 
     /// Takes the readiness that was set since the last call.
-    pub(crate) fn take_ready_sources(&self, key: Key) -> Ready {
+    pub(crate) fn take_unseen(&self, key: Key) -> Ready {
         let mut state = self.0.lock();
         let mut watchers = state.watchers.iter_mut();
         let watcher = watchers.find(|watcher| watcher.key == key);
-        watcher.map_or(Ready::NONE, |watcher| {
-            std::mem::take(&mut watcher.ready_sources)
-        })
+        watcher.map_or(Ready::NONE, |watcher| std::mem::take(&mut watcher.unseen))
     }
 }
 
@@ -218,9 +216,9 @@ impl Shared {
         let mut state = self.lock();
         state.ready |= ready;
         for watcher in &mut state.watchers {
-            let told = !watcher.ready_sources.is_empty();
-            watcher.ready_sources |= ready;
-            if !told && !ready.is_empty() && watcher.inbox.tell(watcher.key) {
+            let told = !watcher.unseen.is_empty();
+            watcher.unseen |= ready;
+            if !told && !ready.is_empty() && watcher.inbox.add_ready_source(watcher.key) {
                 asleep.push(watcher.inbox.clone());
             }
         }

@@ -9,7 +9,7 @@ use super::driver::Driver;
 use super::handlers::{self, Outcome};
 use super::hooks::{Check, Hook};
 use super::observe::{self, Observed, kind_of};
-use super::posts::Post;
+use super::stack::Entry;
 use super::state::{State, StateGuard};
 use super::timers;
 use super::turn_state::Cut;
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl<'c> Driver<'c> {
-    /// Check hooks, and urgent posts.
+    /// Calls the check hooks, then the posts of high priority.
     #[inline(never)]
     pub(super) fn call_first(
         &mut self,
@@ -37,25 +37,23 @@ impl<'c> Driver<'c> {
             state = self.call_hooks(state, |hook| &mut hook.check, check)?;
         }
         match cut {
-            None => match self.core.inbox.take_urgent() {
-                Some(waiting) => self.turn_state.left = waiting,
-                None => return Ok(state),
-            },
+            None => self.turn_state.left = self.core.inbox.take_urgent(),
             Some(Cut::Urgent) => {}
             Some(_) => return Ok(state),
         }
         self.call_posts(state, turn, Cut::Urgent, Priority::High)
     }
 
+    /// Calls the handlers in the batch.
     pub(super) fn call_handlers(
         &mut self,
         mut state: StateGuard<'c>,
         turn: &mut Turn,
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        // What one wait fetches is bounded already.
+        // One wait finds at most `BATCH` events, so a smaller budget does not break the turn off.
         let end = turn.called.saturating_add(self.most.max(BATCH));
-        while let Some(key) = core.unless_stopped(|| self.turn_state.batch.next()) {
+        while let Some(key) = core.next_unless_stopped(|| self.turn_state.batch.next()) {
             let poller = &core.poller;
             let Some(call) = state.handlers.start(poller, key, &core.clock) else {
                 continue;
@@ -66,13 +64,10 @@ impl<'c> Driver<'c> {
                 location,
             } = call;
             state.stats.handler_calls += 1;
-            let id = HandlerId(key).into();
-            let mut observed = core.observers.begin(id, location, &state.details);
-            drop(state);
             turn.called += 1;
-            let guard = OnPanic(|| drop(core.remove_handler(key)));
-            let outcome = observe::call(&mut observed, || callback(event));
-            mem::forget(guard);
+            let id = HandlerId(key).into();
+            let mut observed = core.observers.begin(id, location, Some(&state.details));
+            let outcome = self.call_unlocked(state, id, &mut observed, || callback(event));
             state = self.state()?;
             let mut failed = None;
             let action = match outcome {
@@ -83,7 +78,7 @@ impl<'c> Driver<'c> {
                 }
                 Outcome::Failed(error) => {
                     let fd = state.handlers.fd_of(key);
-                    failed = Some(failure(&state, HandlerId(key).into(), fd, location, error));
+                    failed = Some(failure(&state, id, fd, location, error));
                     Action::Remove
                 }
             };
@@ -99,7 +94,7 @@ impl<'c> Driver<'c> {
         Ok(state)
     }
 
-    /// Timers, then posts.
+    /// Calls the due timers, then the posts of normal priority. If there was nothing to call, calls one idle post.
     #[inline(never)]
     pub(super) fn call_last(
         &mut self,
@@ -122,9 +117,14 @@ impl<'c> Driver<'c> {
             state = self.call_due(state, turn)?;
         }
         if !self.is_cut() {
-            state = self.call_posted(state, turn, cut)?;
+            if cut != Some(Cut::Posts) {
+                self.turn_state.left = self.core.inbox.take_posts();
+            }
+            if self.turn_state.left > 0 {
+                state = self.call_posts(state, turn, Cut::Posts, Priority::Normal)?;
+            }
         }
-        // Also beside events that concern no handler, which may come again and again.
+        // Unclaimed events do not count as something to call, because they may come again and again.
         if cut.is_none() && turn.called == 0 && !self.is_busy(&state) {
             self.turn_state.left = 1;
             state = self.call_posts(state, turn, Cut::Posts, Priority::Idle)?;
@@ -132,15 +132,15 @@ impl<'c> Driver<'c> {
         Ok(state)
     }
 
-    /// The timers that were taken as due.
+    /// Calls the timers that `take_due` has found.
     fn call_due(&mut self, mut state: StateGuard<'c>, turn: &mut Turn) -> Result<StateGuard<'c>> {
         let core = self.core;
         let end = turn.called.saturating_add(self.most);
-        while let Some(key) = core.unless_stopped(|| state.timers.pop_due()) {
+        while let Some(key) = core.next_unless_stopped(|| state.timers.pop_due()) {
             if let Some(time) = state.timers.system_time(key) {
-                // The two clocks may disagree by a little, or the one has just been set.
+                // The two clocks may differ a little, or the system clock was set a moment ago.
                 if core.clock.system() < time {
-                    // Reschedule only this timer: others that are due by that clock still fire.
+                    // Reschedule only this timer: other due system-clock timers still fire in this turn.
                     let deadline = core.clock.later_deadline_of(time);
                     state.timers.reset(key, deadline, Some(time));
                     continue;
@@ -155,19 +155,17 @@ impl<'c> Driver<'c> {
                 continue;
             };
             state.stats.timer_calls += 1;
-            let id = TimerId(key).into();
-            let mut observed = core.observers.begin(id, location, &state.details);
-            drop(state);
             turn.called += 1;
-            let guard = OnPanic(|| drop(core.cancel_timer(key)));
+            let id = TimerId(key).into();
+            let mut observed = core.observers.begin(id, location, Some(&state.details));
             let (result, left) = if is_last {
-                let result = observe::call(&mut observed, || callback.call_last());
-                (result, None)
+                let call = || callback.call_last();
+                (self.call_unlocked(state, id, &mut observed, call), None)
             } else {
-                let result = observe::call(&mut observed, || callback.call());
+                let call = || callback.call();
+                let result = self.call_unlocked(state, id, &mut observed, call);
                 (result, Some(callback))
             };
-            mem::forget(guard);
             state = self.state()?;
             let mut failed = None;
             let action = result.unwrap_or_else(|error| {
@@ -187,22 +185,6 @@ impl<'c> Driver<'c> {
         Ok(state)
     }
 
-    /// All that was posted when this phase began.
-    fn call_posted(
-        &mut self,
-        state: StateGuard<'c>,
-        turn: &mut Turn,
-        cut: Option<Cut>,
-    ) -> Result<StateGuard<'c>> {
-        if cut != Some(Cut::Posts) {
-            match self.core.inbox.take_posts() {
-                Some(waiting) => self.turn_state.left = waiting,
-                None => return Ok(state),
-            }
-        }
-        self.call_posts(state, turn, Cut::Posts, Priority::Normal)
-    }
-
     /// Calls the posts of a priority that are left in this phase.
     #[inline(never)]
     fn call_posts(
@@ -214,28 +196,31 @@ impl<'c> Driver<'c> {
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
         let (inbox, observers) = (&core.inbox, &core.observers);
-        let now = self.most.min(self.turn_state.left);
-        if now == 0 || !inbox.posts.is_waiting(priority) {
+        let most = self.most.min(self.turn_state.left);
+        if most == 0 || !inbox.posts.is_waiting(priority) {
             return Ok(state);
         }
         drop(state);
-        let (mut left, mut called) = (now, 0);
+        let (mut left, mut called) = (most, 0);
         while left > 0 && !inbox.is_stopped() && !inbox.is_forked() {
-            let Some(post) = inbox.posts.pop(priority, &mut left) else {
+            let Some(post) = inbox.posts.pop(priority) else {
                 break;
+            };
+            left -= 1;
+            let Entry {
+                id,
+                location,
+                callback: Some(callback),
+            } = post
+            else {
+                continue;
             };
             called += 1;
             turn.called += 1;
-            let Post {
-                id,
-                location,
-                callback,
-            } = post;
-            let mut observed = observers.begin_post(id, location);
+            let mut observed = observers.begin(id.into(), location, None);
             let result = observe::call(&mut observed, || callback.run());
-            let run = observed.as_ref().map(Observed::run);
-            if let Some(run) = run.filter(|run| observers.wants(run)) {
-                observers.report(run);
+            if let Some(observed) = observed {
+                observers.report(observed.run());
             }
             if let Err(error) = result {
                 observers.fail(&FailedCallback {
@@ -250,23 +235,23 @@ impl<'c> Driver<'c> {
         }
         let mut state = self.state()?;
         state.stats.post_calls += called;
-        self.turn_state.left -= now - left;
-        // If it was stopped, the left-overs are for the next turn.
+        self.turn_state.left -= most - left;
+        // If the loop was stopped, the other posts stay for the next turn.
         if left == 0 && self.turn_state.left > 0 {
             self.turn_state.cut = Some(phase);
         }
         Ok(state)
     }
 
-    /// Calls one of the two callbacks of each hook.
+    /// Calls the `prepare` or the `check` of each pair of hooks, whichever `half` selects.
     pub(super) fn call_hooks<C>(
         &self,
         mut state: StateGuard<'c>,
-        which: fn(&mut Hook) -> &mut Option<C>,
+        half: fn(&mut Hook) -> &mut Option<C>,
         mut call: impl FnMut(&mut C),
     ) -> Result<StateGuard<'c>> {
         let core = self.core;
-        // Those who are there now: what a hook adds waits for the next time.
+        // A pair that is added meanwhile comes after `last`, and is called the next time.
         let (mut next, last) = (state.hooks.first(), state.hooks.last());
         while let Some(key) = next {
             next = state.hooks.after(key, last);
@@ -274,26 +259,40 @@ impl<'c> Driver<'c> {
                 continue;
             };
             let location = hook.location;
-            let Some(mut callback) = which(hook).take() else {
+            let Some(mut callback) = half(hook).take() else {
                 continue;
             };
             hook.calls += 1;
             let id = HookId(key).into();
-            let mut observed = core.observers.begin(id, location, &state.details);
-            drop(state);
-            let guard = OnPanic(|| drop(core.remove_hook("remove_hook", key)));
-            observe::call(&mut observed, || call(&mut callback));
-            mem::forget(guard);
+            let mut observed = core.observers.begin(id, location, Some(&state.details));
+            self.call_unlocked(state, id, &mut observed, || call(&mut callback));
             state = self.state()?;
             let mut dead = Some(callback);
             if let Some(hook) = state.hooks.get(key) {
-                *which(hook) = dead.take();
+                *half(hook) = dead.take();
             }
             if dead.is_some() | observed.is_some() {
                 state = self.after_call(state, dead, observed, None)?;
             }
         }
         Ok(state)
+    }
+
+    /// Calls a callback with no lock held. If the callback unwinds, its registration is removed.
+    #[inline(always)]
+    fn call_unlocked<R>(
+        &self,
+        state: StateGuard<'c>,
+        id: Id,
+        observed: &mut Option<Observed>,
+        callback: impl FnOnce() -> R,
+    ) -> R {
+        drop(state);
+        let core = self.core;
+        let guard = RemoveOnPanic { core, id };
+        let result = observe::call(observed, callback);
+        mem::forget(guard);
+        result
     }
 
     /// Drops a callback that was removed, tells the observers of the call, and reports an error.
@@ -311,10 +310,6 @@ impl<'c> Driver<'c> {
             if let Some(detail) = state.detail(run.id) {
                 detail.add(run);
             }
-        }
-        let run = run.filter(|run| self.core.observers.wants(run));
-        if dead.is_none() && run.is_none() && failed.is_none() {
-            return Ok(state);
         }
         drop(state);
         drop(dead);
@@ -367,11 +362,19 @@ impl Core {
     }
 }
 
-/// Runs when a callback unwinds.
-struct OnPanic<F: Fn()>(F);
+/// Removes the registration of a callback, if it is dropped because the callback unwinds.
+struct RemoveOnPanic<'c> {
+    core: &'c Core,
+    id: Id,
+}
 
-impl<F: Fn()> Drop for OnPanic<F> {
+impl Drop for RemoveOnPanic<'_> {
     fn drop(&mut self) {
-        (self.0)();
+        let _ = match self.id {
+            Id::Handler(id) => self.core.remove_handler(id.0),
+            Id::Timer(id) => self.core.cancel_timer(id.0),
+            Id::Hook(id) => self.core.remove_hook("remove_hook", id.0),
+            Id::Post(_) => Ok(()),
+        };
     }
 }

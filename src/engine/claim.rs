@@ -1,29 +1,29 @@
 //! A host's claim on the loop.
 //!
-//! A rebuild puts another set under the number of the loop's descriptor. A host that watches the old set
-//! would be deaf after that. So a claim knows whether its host watches. While it does, the set is not
+//! A rebuild puts another set under the number of the loop's descriptor. A host that still watched the old set
+//! would never wake again. A claim therefore records whether its host watches. While it does, the set is not
 //! rebuilt, and the host is told to stop watching first.
 
-/// A host that drives, from turn to turn.
+/// The claim of a host, which lasts from turn to turn.
 pub(super) struct Claim {
-    /// For error messages.
+    /// The name of the host, for error messages.
     pub(super) name: &'static str,
-    /// The host ends when nothing is left that could call back.
+    /// True if the host ends when nothing is left that could call back.
     pub(super) exits_when_empty: bool,
     pub(super) stage: Stage,
-    /// The primary set is stale, and is rebuilt once the host watches no more.
+    /// True if the primary set is stale and must be rebuilt as soon as the host does not watch.
     pub(super) needs_rebuild: bool,
 }
 
-/// Progress of the host with the step it was told.
+/// The host's use of the descriptor, as far as its steps tell.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It does not watch the descriptor.
+    /// The host does not watch the descriptor.
     Unwatched,
-    /// It watches, or was told to.
+    /// The host watches, or was told to.
     Watching,
-    /// It was told to stop watching, and has done so by the time it comes back. If `ends`, it is told that
-    /// it is done.
+    /// The host was told to stop watching, and will have done so by its next step. If `ends` is true, that step is
+    /// its last.
     ToldToUnwatch { ends: bool },
 }
 
@@ -37,12 +37,8 @@ impl Claim {
         }
     }
 
-    /// Whether the descriptor must keep its meaning now.
+    /// Returns true if the host may watch, so that the descriptor must keep its meaning.
     pub(super) fn watches(&self) -> bool {
         self.stage != Stage::Unwatched
-    }
-
-    pub(super) fn ask_for_rebuild(&mut self) {
-        self.needs_rebuild = true;
     }
 }

@@ -1,7 +1,11 @@
 //! The parts of a loop, and their locks.
 //!
-//! Locks are taken in this order: `turn_state`, which the driver holds, callbacks included; `state`, which is
-//! never held while user code runs, drops included; a virtual source's; the inbox's.
+//! Locks are taken in this order:
+//!
+//! 1. `turn_state`, which the driver holds, also while callbacks run;
+//! 2. `state`, which is never held while user code runs, drops included;
+//! 3. a virtual source's;
+//! 4. the inbox's.
 
 use std::sync::{Arc, PoisonError};
 
@@ -20,13 +24,13 @@ use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicUsize;
 use crate::{Error, Result};
 
-/// A loop, which all its handles share.
-#[repr(C)] // Pointers to it are pointers to the head.
+/// A loop. All its handles share it.
+#[repr(C)] // A pointer to it is also a pointer to its head.
 pub(crate) struct Core {
     pub(crate) head: Head,
-    /// Number of handles: see `handles`.
+    /// Number of handles. The module `handles` counts them.
     pub(super) handles: AtomicUsize,
-    /// Its handles stay on their thread.
+    /// True if the handles stay on their thread.
     pub(crate) is_local: bool,
     pub(crate) poller: Poller,
     pub(crate) inbox: Arc<Inbox>,
@@ -34,13 +38,13 @@ pub(crate) struct Core {
     pub(super) turn_state: Mutex<TurnState>,
     pub(crate) clock: Clock,
     pub(super) observers: Observers,
-    /// Number of drives that were not polled yet.
+    /// Number of `Drive` futures that were not polled yet.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     pub(crate) expected_drives: AtomicUsize,
-    /// Budget of timer futures that are due at once.
+    /// Budget of timer futures that are due when they are created.
     #[cfg(feature = "futures")]
     pub(crate) timers_at_once: crate::futures::Budget,
-    /// There was a warning that the loop is not driven.
+    /// True after a warning that the loop is not driven.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     pub(super) has_warned: AtomicBool,
 }
@@ -84,11 +88,11 @@ impl Core {
 
     #[inline(always)]
     pub(super) fn state(&self) -> StateGuard<'_> {
-        // Nothing in here panics half way: user code never runs under this lock.
+        // A poisoned state is whole all the same, because no user code runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns an error in a child of the process that the loop belongs to.
+    /// Returns an error in a child of the process that made the loop.
     #[inline]
     pub(crate) fn check_process(&self, call: &'static str) -> Result<()> {
         if self.inbox.is_forked() {
@@ -98,6 +102,7 @@ impl Core {
         }
     }
 
+    /// Takes the state for a call. Returns an error if the loop is closed, or in a child process.
     #[inline]
     pub(super) fn enter(&self, call: &'static str) -> Result<StateGuard<'_>> {
         self.check_process(call)?;
@@ -108,15 +113,16 @@ impl Core {
         Ok(state)
     }
 
-    /// Like `enter`, for callers that cannot report errors. In a child process there is no state: another thread
-    /// may have had the lock when the process was forked, and never releases it here.
+    /// Takes the state for a caller that cannot report errors. Returns `None` in a child process, because a thread
+    /// that exists only in the parent may have the lock.
     pub(super) fn try_state(&self) -> Option<StateGuard<'_>> {
         (!self.inbox.is_forked()).then(|| self.state())
     }
 
-    /// Gives the next to be called. None once `stop` was called, or in the child if a callback has forked.
+    /// Returns the next registration to call. Returns `None` after a `stop`, and in the child of a callback that has
+    /// forked.
     #[inline]
-    pub(super) fn unless_stopped<T>(&self, next: impl FnOnce() -> Option<T>) -> Option<T> {
+    pub(super) fn next_unless_stopped<T>(&self, next: impl FnOnce() -> Option<T>) -> Option<T> {
         if self.inbox.is_stopped() || self.inbox.is_forked() {
             None
         } else {
@@ -125,7 +131,7 @@ impl Core {
     }
 }
 
-/// Makes an error for an id that is unknown.
+/// Returns what was found for an id, or an error that the id is unknown.
 pub(super) fn known<T>(call: &'static str, found: Option<T>) -> Result<T> {
     found.ok_or_else(|| Error::new(call, Cause::UnknownId))
 }

@@ -1,4 +1,4 @@
-//! The loop that is being driven on this thread, for callbacks that hold no handle of it.
+//! The loop that is being driven on this thread. Callbacks find it here without holding a handle.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -18,10 +18,10 @@ loom::thread_local! {
     static CURRENT: Cell<*const Core> = Cell::new(ptr::null());
 }
 
-/// A driver's entry in `CURRENT`. Drivers on one thread end in the reverse order of their beginning, so
-/// each puts back what it found.
+/// A driver's entry in `CURRENT`. Drivers on one thread are nested, so each of them restores the entry of the
+/// outer one.
 pub(super) struct Entered<'a> {
-    /// Being a raw pointer, it keeps the entry on its thread.
+    /// The entry of the outer driver. As a raw pointer, it also keeps this value on its thread.
     outer: *const Core,
     core: PhantomData<&'a Arc<Core>>,
 }
@@ -43,15 +43,15 @@ impl Drop for Entered<'_> {
 }
 
 impl Core {
-    /// The loop whose driver is on this thread, the innermost if there are several.
+    /// Returns the loop of the innermost driver on this thread.
     pub(crate) fn current() -> Option<Arc<Core>> {
         let core = CURRENT.with(Cell::get);
         if core.is_null() {
             return None;
         }
-        // SAFETY: the pointer came from `Arc::as_ptr`, of an `Arc` that an `Entered` borrows. That one is
-        // alive, since its drop takes the pointer out. So the count of the `Arc` is not zero, and it is
-        // raised for the one that is made here.
+        // SAFETY: the pointer came from `Arc::as_ptr`, of an `Arc` that an `Entered` borrows. The `Entered` is
+        // alive, because its drop takes the pointer out. So the count of the `Arc` is not zero. It is raised
+        // here for the `Arc` that is returned.
         Some(unsafe {
             Arc::increment_strong_count(core);
             Arc::from_raw(core)

@@ -1,4 +1,4 @@
-//! The right to drive, and the loop as seen by the driver.
+//! The right to drive a loop.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use crate::error::Cause;
 use crate::sync::MutexGuard;
 use crate::{Error, Priority, Result};
 
-/// The right to drive.
+/// The right to drive a loop. Only one exists at a time.
 pub(crate) struct Driver<'a> {
     pub(super) core: &'a Core,
     pub(super) _entered: Entered<'a>,
     pub(super) turn_state: MutexGuard<'a, TurnState>,
-    /// The loop is left as its host must find it.
+    /// True if nothing has happened since `rest`, so that the drop has nothing to do.
     pub(super) resting: bool,
-    /// Name of the call that drives.
+    /// The name of the call that drives, for error messages.
     pub(super) call: &'static str,
-    /// Real time to wait while a test's clock stands still.
+    /// The real time to wait while a test clock stands still.
     pub(super) real_timeout: Option<Duration>,
-    /// It does not wait when nothing is left that could call back.
+    /// True if the driver does not wait when nothing is left that could call back.
     pub(super) exits_when_empty: bool,
-    /// The loop's own wait drives: there is no host to tell anything.
+    /// True if the loop itself waits, and not a host.
     pub(super) built_in: bool,
-    /// Number of callbacks of a phase after which the turn is broken off, so that a host's own tasks get their
-    /// share.
+    /// The number of callbacks in one phase after which the turn is broken off, so that a host's own tasks get
+    /// their share.
     pub(super) most: usize,
 }
 
 impl<'c> Driver<'c> {
-    /// Takes the state again, after user code. If that has forked, the child has to leave everything
-    /// alone: the kernel's sets are the parent's, and a thread which is not here may have the lock.
+    /// Takes the state again after user code. If that code has forked, returns an error in the child. The kernel's
+    /// sets belong to the parent, and a thread that exists only there may have the lock.
     pub(super) fn state(&self) -> Result<StateGuard<'c>> {
         if self.core.inbox.is_forked() {
             Err(Error::new(self.call, Cause::Forked))
@@ -43,16 +43,16 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Whether something is left that could ever call back.
+    /// Returns true if anything is left that could call back.
     pub(super) fn is_alive(&self, state: &State) -> bool {
-        // Not `has_work`: a handler that is to be called next may have been taken out of the count.
+        // `has_work` would not do: it includes handlers that `set_referenced` has excluded.
         state.can_call()
             || self.turn_state.has_left_overs()
             || self.core.inbox.has_posts()
             || self.core.inbox.is_stopped()
     }
 
-    /// Asks the hooks before the end, since a guest may have something to do by now. Returns true if nothing is left.
+    /// Asks the hooks before the end, because a guest may have something to do by now. Returns true if nothing is left.
     #[cold]
     #[inline(never)]
     pub(super) fn is_over(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, bool)> {
@@ -65,18 +65,18 @@ impl<'c> Driver<'c> {
         Ok((state, is_over))
     }
 
-    /// Whether there is something to call without waiting.
+    /// Returns true if there is something to call without waiting.
     pub(super) fn has_work(&self, state: &State) -> bool {
         self.core.inbox.posts.is_waiting(Priority::Idle) | self.is_busy(state)
     }
 
-    /// Whether there is something to call without waiting, idle posts apart.
+    /// Returns true if there is something to call without waiting, apart from idle posts.
     pub(super) fn is_busy(&self, state: &State) -> bool {
         let signalled = self.core.inbox.is_signalled();
         signalled | state.handlers.has_next() | self.turn_state.has_left_overs()
     }
 
-    /// Timeout of a wait until a deadline.
+    /// Returns the timeout of a wait until a deadline.
     #[inline]
     pub(super) fn timeout(&self, until: u64) -> Option<Duration> {
         let clock = &self.core.clock;
@@ -85,22 +85,21 @@ impl<'c> Driver<'c> {
             NEVER => self.real_timeout,
             _ => match clock.test() {
                 None => Some(clock.until(until)),
-                // It stands still: sleep until it is moved, unless that is enough already.
+                // A test clock that stands still wakes the loop when it is moved.
                 Some(test) if !test.is_eager() && clock.now() < until => self.real_timeout,
                 Some(_) => Some(Duration::ZERO),
             },
         }
     }
 
-    /// Whether the turn is broken off. A later call goes on with it.
+    /// Returns true if the turn is broken off. A later call continues it.
     pub(super) fn is_cut(&self) -> bool {
         self.turn_state.cut.is_some()
     }
 
-    /// Returns an error if the loop was closed meanwhile, which ends all drivers alike.
+    /// Returns an error if the loop was closed meanwhile.
     pub(super) fn check_open(&self) -> Result<()> {
-        let closed = !self.core.inbox.is_forked() && self.core.state().closed;
-        if closed {
+        if self.core.try_state().is_some_and(|state| state.closed) {
             Err(Error::new(self.call, Cause::Closed))
         } else {
             Ok(())
@@ -109,11 +108,11 @@ impl<'c> Driver<'c> {
 }
 
 impl Drop for Driver<'_> {
-    /// Leaves the loop so that the next to drive, or a host that watches the descriptor, finds all
-    /// that is left to do: after an error, a stop and a panic, too.
+    /// Makes everything that is left to do visible to the next driver, and on the descriptor. This also covers
+    /// errors, stops and panics.
     fn drop(&mut self) {
         let core = self.core;
-        // What is the parent's is left alone.
+        // A child must not touch what it shares with its parent.
         if core.inbox.is_forked() {
             return;
         }
@@ -123,13 +122,13 @@ impl Drop for Driver<'_> {
             return;
         }
         core.inbox.leave_posts();
-        // A hook has to be asked before the loop sleeps.
+        // The hooks must be asked before the loop sleeps.
         let ask =
             !state.hooks.is_empty() && state.sleep.prepared.is_none_or(|until| until == NO_WAIT);
         let failed = state.handlers.tell_kernel(&core.poller);
         let work = ask || failed || self.has_work(&state);
         state.begin(Phase::Resting);
-        // The wake tells of a turn that was broken off, and costs less than to set the alarm.
+        // A turn that was broken off needs a wake in any case, which makes the alarm unnecessary.
         let work = self.is_cut() || core.set_alarm(&mut state).is_err() || work;
         drop(state);
         if !core.inbox.fall_asleep() || work {

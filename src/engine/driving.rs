@@ -1,4 +1,4 @@
-//! Drivers: the right to drive, and the loop's own ways to do so.
+//! The loop's own drivers: `run`, `run_forever`, `turn` and `block_on`.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,13 +18,14 @@ use crate::host::Turn;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{Error, ErrorKind, Result};
 
-/// How long a call inside a callback that wants to drive takes to fail.
+/// Time after which an attempt to drive inside a callback fails.
 const NESTED: Duration = Duration::from_millis(1);
 
 const ASK_HOOKS: &str = "ask_hooks";
 
 impl Core {
-    /// The right to drive, until the result is dropped. `host`: who claimed the reactor before.
+    /// Takes the right to drive, until the result is dropped. A host passes its name, under which it has claimed the
+    /// loop before.
     pub(crate) fn drive(
         self: &Arc<Self>,
         call: &'static str,
@@ -40,12 +41,13 @@ impl Core {
         }
         let turn_state = match self.turn_state.try_lock() {
             Ok(turn_state) => turn_state,
-            // A callback panicked. What it left behind is whole: see `TurnState`.
+            // A callback has panicked. The turn's state is whole all the same.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
                 let here = is_here();
                 if state.asks_hooks && !here {
-                    // A host has come from that thread to this, and will not have to wait for long.
+                    // A host that moves between threads may still be asking the hooks on the other one, which
+                    // does not take long.
                     drop(state);
                     drop(self.turn_state.lock());
                     return self.drive(call, host);
@@ -76,60 +78,51 @@ impl Core {
         })
     }
 
-    pub(crate) fn run(self: &Arc<Self>) -> Result<()> {
-        let mut driving = self.drive("run", None)?;
-        driving.exits_when_empty = true;
-        driving.built_in = true;
+    /// Drives until `stop` is called. With `exits_when_empty`, also ends when nothing is left that could call back.
+    pub(crate) fn run(self: &Arc<Self>, call: &'static str, exits_when_empty: bool) -> Result<()> {
+        let mut driver = self.drive(call, None)?;
+        driver.exits_when_empty = exits_when_empty;
+        driver.built_in = true;
         let mut state = self.state();
         let mut turn = Turn::default();
         while !turn.stopped {
-            if !driving.is_alive(&state) {
+            if exits_when_empty && !driver.is_alive(&state) {
                 let is_over;
-                (state, is_over) = driving.is_over(state)?;
+                (state, is_over) = driver.is_over(state)?;
                 if is_over {
                     break;
                 }
             }
-            state = driving.turn(state, NEVER, &mut turn)?;
+            state = driver.turn(state, NEVER, &mut turn)?;
         }
-        // Before `driving`, whose drop takes the lock.
+        // Unlocked first, because the drop of `driver` takes the lock.
         drop(state);
-        driving.check_open()
+        driver.check_open()
     }
 
-    pub(crate) fn run_forever(self: &Arc<Self>) -> Result<()> {
-        let mut driving = self.drive("run_forever", None)?;
-        driving.built_in = true;
-        let mut state = self.state();
-        let mut turn = Turn::default();
-        while !turn.stopped {
-            state = driving.turn(state, NEVER, &mut turn)?;
-        }
-        drop(state);
-        driving.check_open()
-    }
-
+    /// Takes one turn, which waits for up to `timeout`.
     pub(crate) fn turn(self: &Arc<Self>, timeout: Option<Duration>) -> Result<Turn> {
-        let mut driving = self.drive("turn", None)?;
+        let mut driver = self.drive("turn", None)?;
         let until = match timeout {
             None => NEVER,
             Some(Duration::ZERO) => NO_WAIT,
             Some(timeout) if self.clock.test().is_none() => self.clock.deadline_in(timeout),
-            // Its time and that of the clock are not the same.
+            // The timeout is in real time, and the clock is not.
             Some(timeout) => {
-                driving.real_timeout = Some(timeout);
+                driver.real_timeout = Some(timeout);
                 NEVER
             }
         };
         let mut turn = Turn::default();
-        drop(driving.turn(self.state(), until, &mut turn)?);
-        // The caller may sleep next, whatever the result says.
-        let may_sleep = !turn.stopped && driving.rest()?;
+        drop(driver.turn(self.state(), until, &mut turn)?);
+        // Prepares for a sleep even if the turn was not idle, because the caller may ignore that.
+        let may_sleep = !turn.stopped && driver.rest()?;
         turn.idle &= may_sleep;
-        driving.check_open()?;
+        driver.check_open()?;
         Ok(turn)
     }
 
+    /// Drives and polls `future`, until the future is ready.
     pub(crate) fn block_on<F: Future>(self: &Arc<Self>, future: F) -> Result<F::Output> {
         const CALL: &str = "block_on";
         struct Woken(AtomicBool, Arc<Inbox>);
@@ -144,8 +137,8 @@ impl Core {
             }
         }
 
-        let mut driving = self.drive(CALL, None)?;
-        driving.built_in = true;
+        let mut driver = self.drive(CALL, None)?;
+        driver.built_in = true;
         let woken = Arc::new(Woken(AtomicBool::new(true), self.inbox.clone()));
         let waker = Waker::from(woken.clone());
         let mut future = pin!(future);
@@ -154,44 +147,43 @@ impl Core {
             if woken.0.swap(false, Ordering::SeqCst) {
                 let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
                 if let Poll::Ready(output) = polled {
-                    // A stop that came by now was for this call. Left over it would end the next one.
+                    // A stop that has come by now was meant for this call, and must not end the next one.
                     self.inbox.take_stop();
                     return Ok(output);
                 }
             }
-            drop(driving.turn(driving.state()?, NEVER, &mut turn)?);
+            drop(driver.turn(driver.state()?, NEVER, &mut turn)?);
             if turn.stopped {
-                driving.check_open()?;
+                driver.check_open()?;
                 return Err(Error::new(CALL, Cause::Stopped));
             }
         }
     }
 
-    /// Asks the prepare hooks once more if the loop's host is about to sleep. If they, or anything else, want
-    /// a turn, the descriptor becomes readable.
+    /// Asks the prepare hooks once more, for a host that is about to sleep. If there is something to do then, the
+    /// descriptor becomes readable.
     pub(crate) fn ask_hooks(self: &Arc<Self>) -> Result<()> {
         let state = self.enter(ASK_HOOKS)?;
         let host = state.host.as_ref().map(|host| host.name);
-        let asks = !state.hooks.is_empty();
-        let asks = asks && state.sleep.phase == Phase::Resting;
+        let asks = !state.hooks.is_empty() && state.sleep.phase == Phase::Resting;
         drop(state);
         if !asks {
             return Ok(());
         }
         match self.drive(ASK_HOOKS, host) {
-            Ok(mut driving) => driving.rest().map(drop),
-            // The driver asks before the loop sleeps.
+            Ok(mut driver) => driver.rest().map(drop),
+            // The present driver asks the hooks before the loop sleeps.
             Err(error) if error.kind() == ErrorKind::AlreadyDriven => Ok(()),
             Err(error) => Err(error),
         }
     }
 }
 
-/// `here`: by a callback on this thread.
-fn driven(call: &'static str, by: String, here: bool) -> Error {
-    // It may run the host's loop, as for a modal dialogue. The descriptor may be readable all the while, and
-    // that loop must not spin.
-    if here {
+/// Makes the error for a loop that has a driver. `in_callback` is true if that driver is calling the caller.
+fn driven(call: &'static str, by: String, in_callback: bool) -> Error {
+    // The callback may run the host's loop, for example for a modal dialogue. The descriptor may stay readable
+    // meanwhile, and the pause keeps the inner loop from spinning.
+    if in_callback {
         thread::sleep(NESTED);
     }
     Error::new(call, Cause::AlreadyDriven(by))
@@ -210,7 +202,7 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(20);
 
-    /// Posts to the loop if this is not dropped for long, so that a turn without end fails its test.
+    /// Posts to the loop unless the result is dropped soon, so that an endless turn fails its test.
     fn wake_after_long(reactor: &Reactor) -> Sender<()> {
         let (sender, ended) = channel();
         let reactor = reactor.downgrade();

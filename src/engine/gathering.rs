@@ -12,7 +12,7 @@ use crate::id::Key;
 use crate::poller::PollSet;
 use crate::{Error, Result};
 
-/// Time for which the loop's own wait does nothing, if a stale set cannot be rebuilt for want of descriptors.
+/// The pause of the built-in loop if a stale set cannot be rebuilt because no descriptors are left.
 const STUCK: Duration = Duration::from_millis(1);
 
 /// The kernel ends a wait of `epoll_pwait2` late by the thread's timer slack, which is 50 microseconds unless the
@@ -20,8 +20,8 @@ const STUCK: Duration = Duration::from_millis(1);
 const SHORT: Duration = Duration::from_millis(10);
 
 impl<'c> Driver<'c> {
-    /// Waits, and gathers the handlers to call. Gives whether no descriptor is ready, and until when the loop could
-    /// have slept.
+    /// Waits, and gathers the handlers to call. Returns true if no descriptor was ready, and the time until which
+    /// the hooks would have allowed a sleep.
     #[inline(always)]
     pub(super) fn gather(
         &mut self,
@@ -33,7 +33,7 @@ impl<'c> Driver<'c> {
         let turn = state.stats.turns as u16;
         let batch = &mut self.turn_state.batch;
         state.handlers.begin_turn(turn, batch);
-        // One branch here, and one below, for all that is rare.
+        // Rare conditions share one branch here and one below, because every turn pays for each branch.
         let mut limit = NEVER;
         let held = state.handlers.next_release() != NEVER;
         let rare = !state.hooks.is_empty() | state.handlers.is_dirty() | held;
@@ -62,7 +62,7 @@ impl<'c> Driver<'c> {
         let waited = core.poller.wait(&mut self.turn_state.events, timeout);
         core.inbox.wake_up();
 
-        // Gather. What was found is left over for the next turn if something fails.
+        // Gather. If the wait has failed, the events before the failure stay for the next turn.
         let mut gathered = waited;
         let mut state = core.state();
         state.begin(Phase::Calling);
@@ -107,7 +107,7 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Gathers readiness that does not come as an event of a descriptor.
+    /// Handles the alarm and the clock, and gathers readiness that does not come as an event.
     #[inline(never)]
     fn gather_unseen(&mut self, state: &mut State) -> io::Result<()> {
         let core = self.core;
@@ -138,7 +138,7 @@ impl<'c> Driver<'c> {
         watched
     }
 
-    /// Puts the batch in order if there are priorities, and looks after events that concern no handler.
+    /// Sorts the batch if there are priorities, and handles events that concern no handler.
     #[cold]
     #[inline(never)]
     fn look_at_batch(&mut self, state: StateGuard<'c>, met: [Option<Key>; 2]) -> StateGuard<'c> {
@@ -148,7 +148,7 @@ impl<'c> Driver<'c> {
         self.rebuild_stale_sets(state, met)
     }
 
-    /// Rebuilds a set whose unclaimed events come again and again.
+    /// Rebuilds the sets whose unclaimed events do not end.
     fn rebuild_stale_sets(
         &mut self,
         mut state: StateGuard<'c>,
@@ -161,19 +161,19 @@ impl<'c> Driver<'c> {
             if !unclaimed.end_turn(met[set as usize]) {
                 continue;
             }
-            // A host that watches the descriptor has to stop that first. No host watches the second set.
+            // A host that watches the primary set must stop that first. No host watches the second set.
             let host = state.host.as_mut().filter(|host| host.watches());
             if let Some(host) = host.filter(|_| set == PollSet::Primary) {
-                host.ask_for_rebuild();
+                host.needs_rebuild = true;
                 continue;
             }
             if state.handlers.rebuild_set(&core.poller, set).is_err() {
-                // For want of descriptors: all else goes on. It is tried again with the next such event.
+                // No descriptors are left. Everything else goes on, and the next unclaimed event tries again.
                 unclaimed.ask_again(met[set as usize]);
                 is_stuck = self.built_in;
             }
         }
-        // Until then no wait sleeps. An event that comes meanwhile is late by that much, and the loop does not spin.
+        // Until then no wait sleeps, and the pause keeps the loop from spinning. It delays other events by as much.
         if is_stuck && self.turn_state.batch.is_empty() {
             drop(state);
             thread::sleep(STUCK);
@@ -182,7 +182,7 @@ impl<'c> Driver<'c> {
         state
     }
 
-    /// Whether a timer is due by now: to sleep until then would cost a host more than the next turn.
+    /// Returns true if a timer is due. A host then takes another turn, which costs less than a sleep.
     pub(super) fn is_overdue(&self, state: &mut State) -> bool {
         let next = state.next_deadline();
         next != NEVER && next <= self.core.clock.now()

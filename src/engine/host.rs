@@ -1,4 +1,4 @@
-//! The steps that a host is told to take.
+//! Hosts: their claim, their turns, and the steps that they are told to take.
 
 use std::sync::Arc;
 use std::{io, mem};
@@ -12,14 +12,14 @@ use crate::error::{Cause, failed};
 use crate::poller::PollSet;
 use crate::{Error, Result, Step, Turn};
 
-/// Result of a host's turns.
+/// The result of a host's turns.
 #[derive(Debug)]
 pub(crate) struct Turns {
     pub(crate) called: usize,
     pub(crate) next: Next,
 }
 
-/// Next action of a host after its turns.
+/// The next action of a host after its turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// End: `stop` was called, or nothing is left.
@@ -28,22 +28,22 @@ pub(crate) enum Next {
     Unwatch,
     /// Sleep.
     Sleep,
-    /// Let the task run that a callback has woken, and turn again. Before it has read what is there, another
-    /// turn would find the same.
+    /// Let the task run that a callback has woken, and turn again. Another turn before that would find the same
+    /// events, because the task has not read yet.
     LetTaskRun,
     /// Let others run, and turn again.
     Yield,
 }
 
 impl Core {
+    /// Claims the loop for a host. Returns an error if it has a driver or another host.
     pub(crate) fn claim_host(self: &Arc<Self>, name: &'static str) -> Result<()> {
-        // Fails if a driver is at work, or there is a host already.
-        let driving = self.drive("host", None)?;
+        let _driver = self.drive("host", None)?;
         self.state().host = Some(Claim::new(name));
-        drop(driving);
         Ok(())
     }
 
+    /// Ends the claim.
     pub(crate) fn release_host(&self) {
         if let Some(mut state) = self.try_state() {
             state.sleep.is_watched = false;
@@ -51,34 +51,29 @@ impl Core {
         }
     }
 
-    /// From now on the host's turns end when nothing is left that could call back.
+    /// Makes the host's turns end when nothing is left that could call back.
     pub(crate) fn exit_when_empty(&self) {
-        if let Some(mut state) = self.try_state() {
-            if let Some(claim) = &mut state.host {
-                claim.exits_when_empty = true;
-            }
-        }
+        self.with_claim(|claim| claim.exits_when_empty = true);
     }
 
-    /// The host has begun to watch the descriptor, or has stopped.
+    /// Notes that the host has begun to watch the descriptor, or has stopped.
     #[cfg(pollable)]
     pub(crate) fn host_watches(&self, watches: bool) {
-        self.set_stage(if watches {
+        let stage = if watches {
             Stage::Watching
         } else {
             Stage::Unwatched
-        });
+        };
+        self.with_claim(|claim| claim.stage = stage);
     }
 
-    fn set_stage(&self, stage: Stage) {
+    fn with_claim(&self, change: impl FnOnce(&mut Claim)) {
         if let Some(mut state) = self.try_state() {
-            if let Some(claim) = &mut state.host {
-                claim.stage = stage;
-            }
+            state.host.as_mut().map(change);
         }
     }
 
-    /// One step of a host: see [`Step`].
+    /// Takes the turns of one step, and returns the host's next action.
     pub(crate) fn step(self: &Arc<Self>, budget: usize) -> Result<Step> {
         const CALL: &str = "step";
         let mut state = self.enter(CALL)?;
@@ -100,28 +95,29 @@ impl Core {
         let is_watching = stage == Stage::Watching;
         let (stage, step) = match self.host_turns(host, budget)?.next {
             Next::End if is_watching => {
-                // A host on poll(2), which has nothing to do for that, may look at the descriptor first.
+                // A host on poll(2) has nothing to do at `Unwatch`, and may poll the descriptor before its next
+                // step.
                 self.inbox.wake();
                 (Stage::ToldToUnwatch { ends: true }, Step::Unwatch)
             }
             Next::End => (Stage::Unwatched, Step::Done),
             Next::Unwatch => (Stage::ToldToUnwatch { ends: false }, Step::Unwatch),
-            // The step after that finds what came meanwhile, whether the host saw an edge of it or not.
+            // The host steps again after that, and so finds what became ready before it watched.
             Next::Sleep if !is_watching => (Stage::Watching, Step::Watch),
             Next::Sleep => return Ok(Step::Sleep),
             Next::LetTaskRun | Next::Yield => return Ok(Step::Yield),
         };
-        self.set_stage(stage);
+        self.with_claim(|claim| claim.stage = stage);
         Ok(step)
     }
 
-    /// Turns without waiting, until the host has to do something or about `budget` callbacks were called.
+    /// Takes turns without waiting, until the host has something to do or about `budget` callbacks were called.
     pub(crate) fn host_turns(self: &Arc<Self>, host: &'static str, budget: usize) -> Result<Turns> {
-        let mut driving = self.drive(host, Some(host))?;
+        let mut driver = self.drive(host, Some(host))?;
         let budget = budget.max(1);
-        driving.most = budget;
+        driver.most = budget;
         let mut state = self.state();
-        driving.rebuild_if_unwatched(&mut state);
+        driver.rebuild_if_unwatched(&mut state);
         let mut turn = Turn::default();
         let mut turns = Turns {
             called: 0,
@@ -130,28 +126,28 @@ impl Core {
         let mut spent = 0;
         while turns.next == Next::Yield && spent < budget {
             let mut is_over = false;
-            if driving.seems_over(&state) {
-                (state, is_over) = driving.is_over(state)?;
+            if driver.seems_over(&state) {
+                (state, is_over) = driver.is_over(state)?;
             }
             if is_over {
                 turns.next = Next::End;
                 break;
             }
-            state = driving.turn(state, NO_WAIT, &mut turn)?;
+            state = driver.turn(state, NO_WAIT, &mut turn)?;
             turns.called += turn.called;
-            // A turn that calls nothing has its cost, too.
+            // A turn costs something even if it calls nothing.
             spent += turn.called.max(1);
-            // After all callbacks, so not when a turn is broken off.
-            let ended = !turn.stopped && !driving.is_cut();
+            // The hooks are asked after all callbacks of a turn, and so not if the turn was broken off.
+            let ended = !turn.stopped && !driver.is_cut();
             let mut idle = false;
             if ended && (turn.idle || spent >= budget) {
                 drop(state);
-                idle = driving.rest()? && turn.idle;
+                idle = driver.rest()? && turn.idle;
                 state = self.state();
             }
             let woke = self.inbox.take_woken();
-            if driving.seems_over(&state) {
-                (state, is_over) = driving.is_over(state)?;
+            if driver.seems_over(&state) {
+                (state, is_over) = driver.is_over(state)?;
             }
             turns.next = if turn.stopped || is_over {
                 Next::End
@@ -166,7 +162,7 @@ impl Core {
             };
         }
         let closed = state.closed;
-        // Before `driving`, whose drop takes the lock.
+        // Unlocked first, because the drop of `driver` takes the lock.
         drop(state);
         if closed {
             Err(Error::new(host, Cause::Closed))
@@ -177,14 +173,14 @@ impl Core {
 }
 
 impl Driver<'_> {
-    /// Returns true if nothing is left that could call back, unless a hook knows better, and the host ends then.
+    /// Returns true if the host would end because nothing is left. The hooks may still know better.
     fn seems_over(&self, state: &State) -> bool {
         let host = state.host.as_ref();
         host.is_some_and(|host| host.exits_when_empty) && !self.is_alive(state)
     }
 
-    /// Puts a fresh set in the place of a stale one, which the host does not watch any more. If the kernel
-    /// refuses, for want of descriptors, later events ask for it again.
+    /// Rebuilds a stale set as soon as the host does not watch it. If no descriptors are left for that, the next
+    /// unclaimed events ask for it again.
     fn rebuild_if_unwatched(&self, state: &mut State) {
         let host = state.host.as_mut().filter(|host| !host.watches());
         if host.is_some_and(|host| mem::take(&mut host.needs_rebuild)) {

@@ -4,7 +4,7 @@ use std::mem;
 use std::panic::Location;
 use std::sync::{PoisonError, Weak};
 
-use super::posts::{Posts, Run};
+use super::posts::Posts;
 use crate::error::Cause;
 use crate::id::Key;
 use crate::poller::{Report, Wake};
@@ -14,19 +14,19 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, IntoResult, PostError, PostId, Priority, fork};
 
 // The flags of an inbox.
-/// Posts of normal or idle priority came.
+/// There are new posts of normal or idle priority.
 const POSTS: u8 = 1;
-/// Posts of high priority came.
+/// There are new posts of high priority.
 const URGENT: u8 = 2;
-/// Virtual sources became ready.
-const NEWS: u8 = 4;
-/// Another turn is asked for.
+/// There are sources that became ready.
+const SOURCES: u8 = 4;
+/// The loop must take another turn.
 const WAKE: u8 = 8;
-/// The flags for which the loop takes another turn before it sleeps.
-const SIGNALS: u8 = POSTS | URGENT | NEWS | WAKE;
-/// The driver is to stop.
+/// The flags after which the loop takes another turn before it sleeps.
+const SIGNALS: u8 = POSTS | URGENT | SOURCES | WAKE;
+/// The driver must stop.
 const STOP: u8 = 16;
-/// The loop may be asleep, so that a thread that sets a signal has to wake it.
+/// The loop may be asleep. A thread that sets a signal must wake it.
 const ASLEEP: u8 = 32;
 
 const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Idle];
@@ -34,19 +34,20 @@ const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::I
 /// The flag of each priority.
 const SIGNAL_OF: [u8; 3] = [URGENT, POSTS, POSTS];
 
-/// The part of a reactor that outlives it in a `Remote`. After the reactor's end it holds no callback: see `close`.
+/// The part of a loop that a `Remote` shares, and that may outlive the loop. After `Posts::close` it holds no
+/// callback.
 pub(crate) struct Inbox {
     /// Weak, so that a `Remote` that outlives its loop keeps no descriptor of it open.
     wake: Weak<dyn Wake>,
     pub(super) posts: Posts,
-    /// Descriptors of virtual sources that became ready.
+    /// Descriptors of virtual sources, and diverted ones, that became ready.
     ready_sources: Mutex<Vec<Key>>,
-    /// In one word: a thread that sets a signal and a loop that falls asleep each write first and look then, so that
-    /// the second of them sees the first.
+    /// All flags in one word. A thread that signals, and a loop that falls asleep, both write first and read
+    /// afterwards, so that the second of them sees the first.
     flags: AtomicU8,
-    /// A callback of this turn has woken a task. Only the driving thread looks.
+    /// True if a callback of this turn has woken a task. Only the driving thread reads it.
     woken: AtomicBool,
-    /// The process that it belongs to.
+    /// Fork generation of the process that made the loop.
     forks: u32,
 }
 
@@ -62,13 +63,13 @@ impl Inbox {
         }
     }
 
-    /// This is a child of the process that it belongs to.
+    /// Returns true in a child of the process that made the loop.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.forks != fork::seen()
     }
 
-    /// Posts a callback. Gives it back if the reactor is gone.
+    /// Posts a callback. Gives it back if the loop is gone.
     #[inline]
     pub(crate) fn post<F, R>(
         &self,
@@ -84,7 +85,7 @@ impl Inbox {
         self.post_with(call, location, priority, |_| callback)
     }
 
-    /// Posts a callback that `make` makes for the id.
+    /// Posts the callback that `make` returns for the id.
     #[inline]
     pub(crate) fn post_with<F, R>(
         &self,
@@ -103,8 +104,8 @@ impl Inbox {
         }
         match self.posts.push(priority, location, make) {
             Ok(posted) => {
-                // The poster of the first one tells the driver of those above it, too. It may have tried in vain to
-                // wake the loop, or not come to it yet.
+                // The poster of the first post signals for those above it, too. It may not have done so yet, or
+                // may have failed to wake the loop.
                 if posted.is_first || self.has(ASLEEP) {
                     self.signal(SIGNAL_OF[priority as usize]);
                 }
@@ -114,73 +115,61 @@ impl Inbox {
         }
     }
 
-    /// Takes the callback of a post that waits, for the caller to drop with no lock held. An error if the post was
-    /// begun, or cancelled before.
-    pub(super) fn cancel(&self, call: &'static str, id: PostId) -> Result<Box<dyn Run>, Error> {
-        self.posts.cancel(id).ok_or_else(|| {
-            let cause = if self.posts.is_closed() {
-                Cause::Closed
-            } else {
-                Cause::UnknownId
-            };
-            Error::new(call, cause)
-        })
-    }
-
-    /// A virtual source is ready, on which the descriptor `key` is. True if the loop sleeps, and the
-    /// caller has to `unpark` it.
-    pub(crate) fn tell(&self, key: Key) -> bool {
+    /// Notes that a virtual source or a diverted descriptor is ready. Returns true if the caller must `unpark` the
+    /// loop.
+    pub(crate) fn add_ready_source(&self, key: Key) -> bool {
         if self.is_forked() {
             return false;
         }
         self.ready_sources().push(key);
-        self.ask_for(NEWS)
+        self.set_signals(SOURCES)
     }
 
-    /// Makes the loop take another turn, and wakes it if it sleeps. Any thread.
+    /// Makes the loop take another turn, and wakes it if it sleeps. Any thread may call this.
     pub(crate) fn wake(&self) {
-        // The parent is not a child's to wake.
+        // A child must not wake its parent.
         if !self.is_forked() {
             self.signal(WAKE);
         }
     }
 
     #[inline]
-    fn signal(&self, what: u8) {
-        if self.ask_for(what) {
+    fn signal(&self, signals: u8) {
+        if self.set_signals(signals) {
             self.unpark();
         }
     }
 
-    /// Asks for another turn. True if the loop sleeps, and it is up to the caller to `unpark` it.
-    fn ask_for(&self, what: u8) -> bool {
-        let before = self.flags.fetch_or(what, AcqRel);
-        // Of several threads one wakes the loop.
+    /// Sets signals. Returns true if the loop sleeps and the caller must `unpark` it.
+    fn set_signals(&self, signals: u8) -> bool {
+        let before = self.flags.fetch_or(signals, AcqRel);
+        // If several threads signal at once, only one of them wakes the loop.
         before & ASLEEP != 0 && self.take_flags(ASLEEP) != 0
     }
 
     /// Wakes a loop that sleeps.
     pub(crate) fn unpark(&self) {
-        // Without a strong count nothing sleeps: the loop is gone.
+        // If the wake is gone, so is the loop.
         if self.wake.upgrade().is_some_and(|wake| wake.wake().is_err()) {
-            // For no reason that the caller could mend; but the next who asks tries again.
+            // The caller cannot repair this. The next signal tries again.
             self.flags.fetch_or(ASLEEP, AcqRel);
         }
     }
 
+    /// Makes the driver stop. Any thread may call this.
     pub(crate) fn stop(&self) {
         if !self.is_forked() {
             self.signal(STOP | WAKE);
         }
     }
 
-    /// A callback has woken a task.
+    /// Notes that a callback has woken a task.
     #[cfg(feature = "futures")]
     pub(crate) fn set_woken(&self) {
         self.woken.store(true, Relaxed);
     }
 
-    /// Whether one has since the last look.
+    /// Returns true if a callback has woken a task since the last call of this.
     pub(super) fn take_woken(&self) -> bool {
         let woken = self.woken.load(Relaxed);
         if woken {
@@ -193,20 +182,20 @@ impl Inbox {
         self.has(STOP)
     }
 
-    /// Whether `stop` was called since the last look.
+    /// Returns true if `stop` was called since the last call of this.
     #[inline]
     pub(super) fn take_stop(&self) -> bool {
         self.take_flags(STOP) != 0
     }
 
-    /// To be called before the loop sleeps: from now on `wake` wakes. False: do not sleep.
+    /// Prepares a sleep, which signals end from now on. Returns false if the loop must not sleep.
     #[inline]
     pub(super) fn fall_asleep(&self) -> bool {
         self.flags.fetch_or(ASLEEP, AcqRel);
         !self.is_signalled()
     }
 
-    /// The loop is up again. That another thread may not have seen it yet costs a wake at most.
+    /// Notes that the loop is awake. A thread that does not see this yet makes one needless wake.
     #[inline]
     pub(super) fn wake_up(&self) {
         if self.has(ASLEEP) {
@@ -219,7 +208,7 @@ impl Inbox {
         self.has(SIGNALS)
     }
 
-    /// Returns whether posts came, or wait.
+    /// Returns true if there are posts, on the stacks or in the lines.
     pub(super) fn has_posts(&self) -> bool {
         self.has(POSTS | URGENT)
             || PRIORITIES
@@ -232,25 +221,26 @@ impl Inbox {
         self.flags.load(Acquire) & flags != 0
     }
 
-    /// Gathers the posts of normal and idle priority that came. Gives how many of normal priority wait.
-    /// `None` if none came.
+    /// Gathers new posts of normal and idle priority. If there are any, returns how many of normal priority wait.
     #[inline]
-    pub(super) fn take_posts(&self) -> Option<usize> {
+    pub(super) fn take_posts(&self) -> usize {
         if self.take_flags(WAKE | POSTS) & POSTS == 0 {
-            return None;
+            return 0;
         }
         self.posts.gather(Priority::Idle);
-        Some(self.posts.gather(Priority::Normal))
+        self.posts.gather(Priority::Normal)
     }
 
-    /// Gathers the posts of high priority that came. Gives how many wait. `None` if none came.
+    /// Gathers new posts of high priority. If there are any, returns how many wait.
     #[inline]
-    pub(super) fn take_urgent(&self) -> Option<usize> {
-        let told = self.take_flags(URGENT) != 0;
-        told.then(|| self.posts.gather(Priority::High))
+    pub(super) fn take_urgent(&self) -> usize {
+        if self.take_flags(URGENT) == 0 {
+            return 0;
+        }
+        self.posts.gather(Priority::High)
     }
 
-    /// Sets the signals of the posts that wait, for the next driver.
+    /// Signals the posts that wait in the lines to the next driver.
     pub(super) fn leave_posts(&self) {
         let mut signals = 0;
         for priority in PRIORITIES {
@@ -263,21 +253,20 @@ impl Inbox {
         }
     }
 
-    /// The virtual sources that became ready since the last look, in the place of `ready_sources`, which is
-    /// empty. False if there are none.
+    /// Takes the sources that became ready, in exchange for an empty list. Returns false if there are none.
     #[inline]
     pub(super) fn take_ready_sources(&self, ready_sources: &mut Vec<Key>) -> bool {
-        let told = self.take_flags(NEWS) != 0;
-        if told {
+        let signalled = self.take_flags(SOURCES) != 0;
+        if signalled {
             mem::swap(ready_sources, &mut self.ready_sources());
         }
-        told
+        signalled
     }
 
-    /// Which of these flags were set.
+    /// Clears flags. Returns those that were set.
     #[inline]
     fn take_flags(&self, flags: u8) -> u8 {
-        // Most often there are none, and looking costs less than writing.
+        // Usually none is set, and a read costs less than a write.
         match self.flags.load(Relaxed) & flags {
             0 => 0,
             _ => self.flags.fetch_and(!flags, AcqRel) & flags,
@@ -294,7 +283,7 @@ impl Inbox {
 
 impl Report for Inbox {
     fn report(&self, key: Key) {
-        if self.tell(key) {
+        if self.add_ready_source(key) {
             self.unpark();
         }
     }

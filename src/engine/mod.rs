@@ -1,11 +1,10 @@
-//! One turn: wait, handlers, due timers, posted callbacks. All semantics are here. The pollers below and the
-//! hosts above know nothing of them.
+//! The loop itself: what a turn does, and in which order. The pollers below and the hosts above do not know.
 //!
 //! - `handlers`, `timers`, `hooks`, `inbox`, `kept`, `details`, `observe`: registrations;
 //! - `state`, `turn_state`, `core`: all data of a loop, and its locks;
-//! - `registration`, `retire`, `snapshot`, `handles`: calls from outside of a turn;
+//! - `registration`, `retire`, `snapshot`, `handles`: calls that can be made at any time;
 //! - `sleep`, `waking`: how a change reaches a loop that may sleep;
-//! - `driver`, `calling`, `resting`, `gathering`, `turn`: the parts of a turn;
+//! - `driver`, `gathering`, `calling`, `resting`, `turn`: the parts of a turn;
 //! - `driving`, `claim`, `host`: the drivers.
 
 mod calling;

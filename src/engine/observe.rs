@@ -9,14 +9,14 @@ use crate::clock::nanoseconds;
 use crate::id::Key;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{CallbackKind, CallbackRun, FailedCallback, Id, PostId, outcome};
+use crate::{CallbackKind, CallbackRun, FailedCallback, Id, outcome};
 
 pub(crate) type Report = dyn Fn(&CallbackRun);
 
 /// Reports callbacks that return an error.
 pub(crate) type ErrorReport = Arc<dyn Fn(&FailedCallback) + Send + Sync>;
 
-/// A call that is observed, begun or done.
+/// One observed call of a callback, which may still be running.
 pub(super) struct Observed {
     run: CallbackRun,
     #[cfg(feature = "tracing")]
@@ -25,9 +25,9 @@ pub(super) struct Observed {
 
 pub(super) struct Observers {
     on_error: Option<ErrorReport>,
-    /// Whether there are any: calls are timed then.
+    /// True if there are observers. Only then are calls timed.
     is_on: AtomicBool,
-    /// The shortest call that any of them asks for, in nanoseconds.
+    /// The lowest threshold of all observers, in nanoseconds.
     threshold: AtomicU64,
     list: Mutex<Arc<[Observer]>>,
     longest: Mutex<Option<CallbackRun>>,
@@ -62,7 +62,7 @@ impl Observers {
         key
     }
 
-    /// Gives what is to be dropped with no lock held.
+    /// Removes an observer. The caller drops the result with no lock held.
     pub(super) fn remove(&self, key: Key) -> Option<impl Sized + use<>> {
         let mut found = false;
         let old = self.change(|old| {
@@ -73,7 +73,7 @@ impl Observers {
         found.then_some(old)
     }
 
-    /// Removes all. Gives what is to be dropped with no lock held.
+    /// Removes all observers. The caller drops the result with no lock held.
     pub(super) fn clear(&self) -> impl Sized + use<> {
         self.change(|_| Arc::default())
     }
@@ -88,31 +88,16 @@ impl Observers {
         std::mem::replace(&mut list, new)
     }
 
-    /// Notes that a callback is about to be called, if calls are observed.
+    /// Begins to observe a call, if there are observers or spans. Posts have no details.
     #[inline]
     pub(super) fn begin(
         &self,
         id: Id,
         location: &'static Location<'static>,
-        details: &Details,
+        details: Option<&Details>,
     ) -> Option<Observed> {
         if self.is_observed() {
             Some(Observed::new(id, location, details))
-        } else {
-            None
-        }
-    }
-
-    /// The same for a post, which has no details.
-    #[inline]
-    pub(super) fn begin_post(
-        &self,
-        id: PostId,
-        location: &'static Location<'static>,
-    ) -> Option<Observed> {
-        if self.is_observed() {
-            let none = Details::default();
-            Some(Observed::new(id.into(), location, &none))
         } else {
             None
         }
@@ -127,10 +112,11 @@ impl Observers {
         self.is_on.load(Relaxed)
     }
 
-    /// Whether an observer is to be told of a call.
-    pub(super) fn wants(&self, run: &CallbackRun) -> bool {
+    /// Tells the observers of a call. No lock is held, and the callback is back in its place, so that it stays if
+    /// an observer panics.
+    pub(super) fn report(&self, run: &CallbackRun) {
         if !self.is_on.load(Relaxed) {
-            return false;
+            return;
         }
         let mut longest = lock(&self.longest);
         if longest
@@ -139,12 +125,10 @@ impl Observers {
         {
             *longest = Some(run.clone());
         }
-        nanoseconds(run.took) >= self.threshold.load(Relaxed)
-    }
-
-    /// Tells the observers of a call, with no lock held, once the callback is back in its place: if an
-    /// observer panics, the callback stays.
-    pub(super) fn report(&self, run: &CallbackRun) {
+        drop(longest);
+        if nanoseconds(run.took) < self.threshold.load(Relaxed) {
+            return;
+        }
         let list = lock(&self.list).clone();
         for observer in list
             .iter()
@@ -154,7 +138,7 @@ impl Observers {
         }
     }
 
-    /// Reports an error of a callback that is removed already. With no lock held.
+    /// Reports the error of a callback that was removed. No lock is held.
     #[cold]
     pub(super) fn fail(&self, failed: &FailedCallback) {
         match &self.on_error {
@@ -183,8 +167,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Observed {
     #[cold]
-    fn new(id: Id, location: &'static Location<'static>, details: &Details) -> Observed {
-        let (kind, name) = (kind_of(id), details.name(id).cloned());
+    fn new(id: Id, location: &'static Location<'static>, details: Option<&Details>) -> Observed {
+        let kind = kind_of(id);
+        let name = details.and_then(|details| details.name(id).cloned());
         #[cfg(feature = "tracing")]
         let span = match &name {
             Some(name) => {
@@ -206,6 +191,7 @@ impl Observed {
         }
     }
 
+    /// Returns the call, which has ended.
     pub(super) fn run(&self) -> &CallbackRun {
         &self.run
     }

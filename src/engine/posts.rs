@@ -16,35 +16,28 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{IntoResult, PostId, PostInfo, Priority};
 
-/// A post that the driver is to call.
-pub(super) struct Post {
-    pub(super) id: PostId,
-    pub(super) location: &'static Location<'static>,
-    pub(super) callback: Box<dyn Run>,
-}
-
-/// A post was handed in.
+/// Result of a push.
 pub(super) struct Posted {
     pub(super) id: PostId,
-    /// No other one was on the stack, whose poster would tell the driver.
+    /// True if the stack was empty before. If it was not, the poster below has signalled the driver.
     pub(super) is_first: bool,
 }
 
 /// The posts of a loop, by priority.
 pub(super) struct Posts {
     stacks: [Stack; 3],
-    /// The ids of the next posts.
+    /// Ids of the next posts.
     next: [AtomicU64; 3],
     lines: Mutex<[Line; 3]>,
-    /// The lengths of the lines. Changed under the lock; the driver looks without it.
+    /// Lengths of the lines. They change under the lock, and the driver reads them without it.
     lengths: [AtomicUsize; 3],
 }
 
 #[derive(Default)]
 struct Line {
-    /// In order but for posts of different threads, which may take their ids in one order and arrive in the other.
+    /// Posts by age. Two threads may draw their ids in one order and push in the other, so this order is not strict.
     entries: VecDeque<Entry>,
-    /// How many of the entries have no callback.
+    /// Number of entries without a callback.
     cancelled: usize,
 }
 
@@ -66,7 +59,7 @@ impl Posts {
         }
     }
 
-    /// Hands in what `make` makes. Gives it back if nothing gets in any more.
+    /// Pushes the callback that `make` returns. Gives the callback back if the loop is closed.
     #[inline]
     pub(super) fn push<F, R>(
         &self,
@@ -84,7 +77,7 @@ impl Posts {
         pushed.map(|is_first| Posted { id, is_first })
     }
 
-    /// Appends what was pushed so far to the line of a priority. Gives the length of the line.
+    /// Appends the posts on the stack of a priority to its line. Returns the length of the line.
     pub(super) fn gather(&self, priority: Priority) -> usize {
         self.gathered(priority as usize, &mut self.lines())
             .entries
@@ -103,45 +96,25 @@ impl Posts {
         line
     }
 
-    /// Takes the first of a line that was not cancelled, of the first `left` ones. Takes from `left` how far it got.
+    /// Takes the oldest post of a line, which may have been cancelled.
     #[inline]
-    pub(super) fn pop(&self, priority: Priority, left: &mut usize) -> Option<Post> {
+    pub(super) fn pop(&self, priority: Priority) -> Option<Entry> {
         let priority = priority as usize;
         let line = &mut self.lines()[priority];
-        let mut post = None;
-        while *left > 0 && post.is_none() {
-            let Some(entry) = line.entries.pop_front() else {
-                break;
-            };
-            *left -= 1;
-            let Entry {
-                id,
-                location,
-                callback,
-            } = entry;
-            match callback {
-                Some(callback) => {
-                    post = Some(Post {
-                        id,
-                        location,
-                        callback,
-                    })
-                }
-                None => line.cancelled -= 1,
-            }
-        }
+        let post = line.entries.pop_front()?;
+        line.cancelled -= usize::from(post.callback.is_none());
         shrink(&mut line.entries);
         self.lengths[priority].store(line.entries.len(), Relaxed);
-        post
+        Some(post)
     }
 
-    /// Returns whether the line of a priority has posts. To be asked by the driver.
+    /// Returns true if the line of a priority has posts. Only the driver asks.
     #[inline]
     pub(super) fn is_waiting(&self, priority: Priority) -> bool {
         self.lengths[priority as usize].load(Relaxed) != 0
     }
 
-    /// Takes the callback of a post that waits, for the caller to drop with no lock held.
+    /// Takes the callback of a waiting post. The caller drops it with no lock held.
     pub(super) fn cancel(&self, id: PostId) -> Option<Box<dyn Run>> {
         let priority = id.priority();
         self.stacks.get(priority)?;
@@ -153,7 +126,7 @@ impl Posts {
         callback
     }
 
-    /// Copies up to `count` posts of a priority, from one on. Gives the one to go on from, if there are more.
+    /// Copies up to `count` posts of a priority, beginning with `from`. Returns the next one, if there are more.
     pub(super) fn copy(
         &self,
         priority: Priority,
@@ -163,7 +136,7 @@ impl Posts {
     ) -> Option<PostId> {
         let mut lines = self.lines();
         let line = self.gathered(priority as usize, &mut lines);
-        // The driver takes posts from the head. If it has taken this one, those before are gone, too.
+        // The driver takes posts from the head. If it has taken `from`, the posts before it are gone, too.
         let skipped = from.and_then(|from| line.position(from)).unwrap_or(0);
         let mut rest = line.entries.iter().skip(skipped);
         copied.extend(
@@ -189,22 +162,15 @@ impl Posts {
         (0..3).map(waiting).sum()
     }
 
-    /// Returns whether nothing gets in any more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.stacks[0].is_closed()
-    }
-
-    /// Lets nothing in from now on. Gives back what will not be called.
+    /// Refuses all posts from now on. The caller drops the result with no lock held.
     pub(super) fn close(&self) -> Closed {
         self.close_lines(&mut self.lines())
     }
 
-    /// Like `close`. `None` if another thread may have left the lines half changed.
+    /// Closes like `close`. Returns `None` if a thread has the lock, which may have left the lines half changed.
     pub(super) fn try_close(&self) -> Option<Closed> {
-        match self.lines.try_lock() {
-            Ok(mut lines) => Some(self.close_lines(&mut lines)),
-            Err(_) => None,
-        }
+        let mut lines = self.lines.try_lock().ok()?;
+        Some(self.close_lines(&mut lines))
     }
 
     fn close_lines(&self, lines: &mut [Line; 3]) -> Closed {
@@ -217,7 +183,7 @@ impl Posts {
         }
     }
 
-    /// Returns for how many posts the lines have memory.
+    /// Returns the number of posts for which the lines have memory.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.lines()
@@ -241,16 +207,16 @@ pub(super) struct Closed {
 impl Line {
     fn position(&self, id: PostId) -> Option<usize> {
         let found = self.entries.binary_search_by(|entry| entry.id.cmp_age(id));
-        // Posts that arrived out of order may have led astray.
+        // Posts that arrived out of order may mislead the binary search.
         let found = found.ok().filter(|&at| self.entries[at].id == id);
         found.or_else(|| self.entries.iter().position(|entry| entry.id == id))
     }
 }
 
-/// Gives the memory of a burst back, once much less is used.
+/// Frees the memory of a burst when much less is in use.
 #[inline]
 fn shrink(entries: &mut VecDeque<Entry>) {
-    /// A line of so many posts is kept.
+    /// Memory for this many posts is always kept.
     const ROOM: usize = 1024;
     if entries.capacity() > ROOM && entries.len() < entries.capacity() / 8 {
         entries.shrink_to(entries.len());
@@ -273,13 +239,11 @@ mod tests {
 
     fn call_all(posts: &Posts) -> usize {
         posts.gather(Priority::Normal);
-        let mut left = usize::MAX;
-        let mut called = 0;
-        while let Some(post) = posts.pop(Priority::Normal, &mut left) {
-            assert!(post.callback.run().is_ok());
-            called += 1;
-        }
-        called
+        let all = std::iter::from_fn(|| posts.pop(Priority::Normal));
+        let callbacks = all.filter_map(|post| post.callback);
+        callbacks
+            .map(|callback| assert!(callback.run().is_ok()))
+            .count()
     }
 
     #[test]
@@ -333,7 +297,7 @@ mod tests {
         posts.gather(Priority::Normal);
         drop(posts.close());
         let given = posts.push(Priority::Normal, Location::caller(), |_| || ());
-        assert!(given.is_err() && posts.is_closed());
+        assert!(given.is_err());
     }
 
     #[test]

@@ -246,8 +246,8 @@ impl Core {
 
     pub(crate) fn cancel_post(&self, id: PostId) -> Result<()> {
         const CALL: &str = "cancel_post";
-        self.check_process(CALL)?;
-        self.inbox.cancel(CALL, id).map(drop)
+        drop(self.enter(CALL)?);
+        known(CALL, self.inbox.posts.cancel(id)).map(drop)
     }
 
     /// Keeps a value until [`let_go`](Self::let_go), or until the loop is closed or ends.

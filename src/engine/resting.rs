@@ -1,4 +1,4 @@
-//! Before the sleep: hooks, changes for the kernel, and the alarm.
+//! Preparing a sleep: hooks, changes for the kernel, and the alarm.
 
 use super::deadline::{NEVER, NO_WAIT};
 use super::driver::Driver;
@@ -7,7 +7,8 @@ use super::state::{State, StateGuard};
 use crate::{Error, Result};
 
 impl<'c> Driver<'c> {
-    /// Calls hooks, then tells the kernel of changes. Gives the time until which the loop may sleep.
+    /// Prepares the loop's own wait: calls hooks, then tells the kernel of changes. Returns the time until which the
+    /// loop may sleep.
     #[inline(never)]
     pub(super) fn prepare(
         &self,
@@ -16,10 +17,10 @@ impl<'c> Driver<'c> {
     ) -> Result<(StateGuard<'c>, u64)> {
         let mut limit = NEVER;
         if !state.hooks.is_empty() {
-            // The hooks' answer after the last turn serves if nothing can have happened since.
+            // A turn that does not sleep can use the hooks' answer from the end of the last turn.
             let sleeps = until != NO_WAIT && !self.has_work(&state);
             match state.sleep.prepared.take() {
-                Some(said) if !sleeps => limit = said,
+                Some(answer) if !sleeps => limit = answer,
                 _ => (state, limit) = self.call_prepare(state)?,
             }
         }
@@ -34,7 +35,7 @@ impl<'c> Driver<'c> {
         flushed.map_err(|(fd, error)| Error::os(self.call, error).with_fd(fd))
     }
 
-    /// Calls the prepare hooks. Gives the time until which they let the loop sleep.
+    /// Calls the prepare hooks. Returns the time until which they allow a sleep.
     #[inline(never)]
     pub(super) fn call_prepare(&self, mut state: StateGuard<'c>) -> Result<(StateGuard<'c>, u64)> {
         let mut limit = NEVER;
@@ -46,8 +47,8 @@ impl<'c> Driver<'c> {
         Ok((state, limit))
     }
 
-    /// Prepares a host's sleep after the last turn: calls hooks, tells the kernel of changes, sets the alarm.
-    /// False if the host must not sleep.
+    /// Prepares a host's sleep: calls hooks, tells the kernel of changes, and sets the alarm. Returns false if the
+    /// host must not sleep.
     pub(super) fn rest(&mut self) -> Result<bool> {
         let core = self.core;
         let (mut state, limit) = self.call_prepare(self.state()?)?;
@@ -64,7 +65,7 @@ impl<'c> Driver<'c> {
         Ok(self.resting)
     }
 
-    /// Moves an eager test clock to the next deadline, since there is nothing else to do.
+    /// Moves an eager test clock to the next deadline. There is nothing else to do.
     #[cold]
     pub(super) fn advance_clock(&self, next: u64) {
         let clock = &self.core.clock;

@@ -1,4 +1,4 @@
-//! Removing without dropping: for callbacks that must not be dropped inside the call that removes them.
+//! Removal without a drop, for callbacks that must not be dropped inside the call that removes them.
 
 use std::panic::Location;
 
@@ -23,19 +23,11 @@ impl Core {
     }
 
     pub(crate) fn retire_post(&self, id: PostId) -> Result<()> {
-        const CALL: &str = "cancel_post";
-        // Under the lock, as below.
-        let state = self.enter(CALL)?;
-        let cancelled = self.inbox.cancel(CALL, id);
-        let posted = cancelled.map(|dead| {
-            let inbox = &self.inbox;
-            inbox.post(CALL, Location::caller(), Priority::High, move || drop(dead))
-        });
-        drop(state);
-        posted.map(drop)
+        self.retire("cancel_post", |_| self.inbox.posts.cancel(id).map(Some))
     }
 
-    /// `remove` gives what is to be dropped, unless that is a callback which runs: the driver drops it.
+    /// Removes a callback, and has a post drop it. `remove` returns no callback if it is running, because the driver
+    /// drops it then.
     fn retire<T: 'static>(
         &self,
         call: &'static str,
@@ -44,8 +36,8 @@ impl Core {
         let mut state = self.enter(call)?;
         let removed = remove(&mut state);
         let found = removed.as_ref().map(|_| ());
-        // Under the lock, so that `close` on another thread comes before or after: then nothing was
-        // removed, or it finds this post and drops it.
+        // Posted under the lock. If `close` on another thread came first, nothing was removed. If it comes later, it
+        // drops this post.
         let posted = removed.flatten().map(|dead| {
             let inbox = &self.inbox;
             inbox.post(call, Location::caller(), Priority::High, move || drop(dead))

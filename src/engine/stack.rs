@@ -8,7 +8,7 @@ use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::{IntoResult, PostId};
 
-/// A callback that was posted. Dropped, it is not called.
+/// A posted callback. If it is dropped, it is not called.
 pub(crate) trait Run {
     fn run(self: Box<Self>) -> Result<(), Failure>;
 }
@@ -21,13 +21,13 @@ pub(super) struct Entry {
     pub(super) callback: Option<Box<dyn Run>>,
 }
 
-/// Posts, each on top of the one that was pushed before.
+/// Posts as a linked list, with the last one on top.
 pub(super) struct Stack {
     /// The post that was pushed last, null, or `CLOSED`.
     head: AtomicPtr<Link>,
 }
 
-/// Stands in the place of a post after which none comes. No post has this address.
+/// Marks a closed stack. No post has this address.
 const CLOSED: *mut Link = ptr::without_provenance_mut(1);
 
 /// The part of a post that does not depend on the type of the callback.
@@ -36,7 +36,7 @@ struct Link {
     below: *mut Link,
     id: PostId,
     location: &'static Location<'static>,
-    /// The node of which this is the beginning.
+    /// The node that begins with this link.
     node: NonNull<dyn Run>,
 }
 
@@ -65,7 +65,7 @@ impl Stack {
         }
     }
 
-    /// Pushes a post. True if it is the only one there. Gives the callback back if the stack is closed.
+    /// Pushes a post. Returns true if the stack was empty. Gives the callback back if the stack is closed.
     #[inline]
     pub(super) fn push<F, R>(
         &self,
@@ -115,21 +115,17 @@ impl Stack {
         self.head.load(Relaxed).is_null()
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.head.load(Relaxed) == CLOSED
-    }
-
     /// Takes all posts.
     pub(super) fn take(&self) -> Chain {
         self.replace(ptr::null_mut())
     }
 
-    /// Takes all posts, and lets none in from now on.
+    /// Takes all posts, and refuses others from now on.
     pub(super) fn close(&self) -> Chain {
         self.replace(CLOSED)
     }
 
-    /// A closed stack stays closed.
+    /// Takes all posts and leaves `new` in their place. A closed stack stays closed.
     fn replace(&self, new: *mut Link) -> Chain {
         let mut head = self.head.load(Relaxed);
         while head != CLOSED {
@@ -150,7 +146,7 @@ impl Drop for Stack {
     }
 }
 
-/// Posts that were taken from a stack, the youngest first.
+/// Posts that were taken from a stack, youngest first.
 pub(super) struct Chain {
     first: *mut Link,
 }

@@ -1,4 +1,4 @@
-//! State of a loop behind one lock, which is never held while user code runs.
+//! The state of a loop behind one lock, which is never held while user code runs.
 
 use std::mem;
 use std::thread::ThreadId;
@@ -23,9 +23,9 @@ pub(super) struct State {
     pub(super) details: Details,
     pub(super) kept: Kept,
     pub(super) sleep: Sleep,
-    /// The call that drives now, and its thread.
+    /// The call that is driving now, and its thread.
     pub(super) driver: Option<(&'static str, ThreadId)>,
-    /// The driver does nothing but ask the hooks.
+    /// True if the driver only asks the hooks.
     pub(super) asks_hooks: bool,
     pub(super) host: Option<Claim>,
     pub(super) closed: bool,
@@ -54,37 +54,37 @@ impl State {
         }
     }
 
-    /// Begins a phase. While callbacks are called, changes for the kernel are gathered.
+    /// Begins a phase. While callbacks are called, changes for the kernel are collected.
     #[inline]
     pub(super) fn begin(&mut self, phase: Phase) {
         self.sleep.phase = phase;
         self.handlers.set_deferred(phase == Phase::Calling);
     }
 
-    /// Something is registered that could call back, and is not taken out of the count.
+    /// Returns true if a handler or timer that counts could still be called.
     pub(super) fn can_call(&self) -> bool {
         self.handlers.active() > 0 || self.timers.active() > 0 || self.hooks.active() > 0
     }
 
-    /// The earliest time at which there is something to do: a timer, or the end of a handler's interval.
+    /// Returns the earliest time at which a timer is due, or a handler is no longer held.
     #[inline]
     pub(super) fn next_deadline(&mut self) -> u64 {
         let release = self.handlers.next_release();
         self.timers.next_deadline().min(release)
     }
 
-    /// Details of a registration, if that is there.
+    /// Returns the details of a registration, if the registration exists.
     pub(super) fn detail(&mut self, id: Id) -> Option<&mut Detail> {
-        let is_there = match id {
+        let exists = match id {
             Id::Handler(id) => self.handlers.contains(id.0),
             Id::Timer(id) => self.timers.contains(id.0),
             Id::Hook(id) => self.hooks.get(id.0).is_some(),
             Id::Post(_) => false,
         };
-        is_there.then(|| self.details.entry(id))
+        exists.then(|| self.details.entry(id))
     }
 
-    /// Takes a hook out, for the caller to drop.
+    /// Removes a pair of hooks. The caller drops it with no lock held.
     pub(super) fn remove_hook(&mut self, key: Key) -> Option<Hook> {
         let removed = self.hooks.remove(key);
         if self.hooks.is_empty() {
@@ -93,12 +93,12 @@ impl State {
         removed
     }
 
-    /// Takes out all registrations, for the caller to drop. The kernel is told nothing.
+    /// Removes all registrations and tells the kernel nothing. The caller drops them with no lock held.
     pub(super) fn take_registered(&mut self) -> Registered {
         let handlers = self.handlers.take();
         let timers = mem::take(&mut self.timers);
         let hooks = mem::take(&mut self.hooks);
-        // The values last, since the others may use them in their drop.
+        // The kept values are dropped last, because the others may use them in their drops.
         (handlers, timers, hooks, mem::take(&mut self.kept))
     }
 }

@@ -7,8 +7,8 @@ use super::state::StateGuard;
 use crate::{Priority, Result, Turn};
 
 impl<'c> Driver<'c> {
-    /// Takes one turn, and says in `turn` what it did. Waits no longer than until `until`, the next timer, or the
-    /// time that hooks allow.
+    /// Takes one turn and reports on it in `turn`. The wait ends at `until`, at the next timer, or when the hooks
+    /// say, whichever comes first.
     pub(super) fn turn(
         &mut self,
         mut state: StateGuard<'c>,
@@ -18,14 +18,14 @@ impl<'c> Driver<'c> {
         let core = self.core;
         *turn = Turn::default();
         if core.inbox.take_stop() {
-            // As one that is stopped half way.
+            // A turn that was broken off ends here, like one that is stopped half way.
             self.turn_state.cut = None;
             turn.stopped = true;
             return Ok(state);
         }
         self.resting = false;
         state.begin(Phase::Calling);
-        // The rest of a turn looks for nothing new until it comes to a phase that had not begun.
+        // A turn that was broken off continues where it was. It does not wait again.
         let cut = self.turn_state.cut.take();
         let quiet;
         let mut limit = NEVER;

@@ -1,26 +1,26 @@
-//! State of the driver. It stays beside the loop when a driver ends, so that the next one goes on with it.
+//! The state of a turn. It outlives a driver, so that the next driver can continue the turn.
 
 use super::handlers::Batch;
 use super::unclaimed::Unclaimed;
 use crate::id::Key;
 use crate::poller::Events;
 
-/// Left-overs of a turn that was stopped, or in which a callback panicked, stay here for the next.
+/// The data of a turn. It is whole at every time, even if a callback panics.
 pub(super) struct TurnState {
     pub(super) events: Events,
-    /// Virtual sources that became ready. Empty except while they are gathered.
+    /// Sources that became ready. Empty except while they are gathered.
     pub(super) ready_sources: Vec<Key>,
-    /// The handlers to be called in this turn.
+    /// Handlers to be called in this turn.
     pub(super) batch: Batch,
-    /// Phase in which a host's budget broke the turn off.
+    /// The phase in which the host's budget broke the turn off.
     pub(super) cut: Option<Cut>,
-    /// Number of posts left in that phase.
+    /// Number of posts left in the phase.
     pub(super) left: usize,
-    /// Events that concern no handler, in each set.
+    /// Events that concern no handler, for each set.
     pub(super) unclaimed: [Unclaimed; 2],
 }
 
-/// The phase in which a turn was broken off, and in which it goes on. Left-overs stay where they are.
+/// A phase in which a turn can be broken off, and in which the next step continues it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
     Urgent,
@@ -41,7 +41,7 @@ impl TurnState {
         }
     }
 
-    /// Whether a turn has left something over: it was stopped or broken off, or a callback panicked.
+    /// Returns true if a turn was stopped, broken off or ended by a panic, and has left something to call.
     #[inline]
     pub(super) fn has_left_overs(&self) -> bool {
         self.batch.is_left() | self.cut.is_some()

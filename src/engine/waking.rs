@@ -1,34 +1,34 @@
-//! Waking a loop that may sleep, in time for a change.
+//! Waking a loop that may be asleep, in time for a change.
 
 use std::io;
 
 use super::core::Core;
-use super::sleep::{Notice, Phase};
+use super::sleep::Phase;
 use super::state::{State, StateGuard};
 #[cfg(pollable)]
 use crate::os::BorrowedFd;
 
 impl Core {
-    /// Something was registered, changed or cancelled. If the loop sleeps, it has to wake in time.
-    pub(super) fn changed(&self, mut state: StateGuard<'_>) {
-        if state.sleep.phase == Phase::Calling {
-            return;
+    /// Makes a sleeping loop wake in time, after something was registered, changed or cancelled.
+    #[inline]
+    pub(super) fn changed(&self, state: StateGuard<'_>) {
+        // A loop that is calling callbacks finds the change before it waits.
+        if state.sleep.phase != Phase::Calling {
+            self.wake_in_time(state);
         }
+    }
+
+    #[inline(never)]
+    fn wake_in_time(&self, mut state: StateGuard<'_>) {
         let mut wake = state.handlers.has_next();
-        match state.sleep.notice() {
-            Notice::None => {}
-            Notice::WakeBefore(until) => {
-                wake |= state.next_deadline() < until;
-                // With nothing left to wait for, `run` ends.
-                wake |= !state.can_call();
-            }
-            // The driver of the turn that this asks for hears of an error.
-            Notice::Alarm => {
-                wake |= self.set_alarm(&mut state).is_err();
-                wake |= ends_host(&state);
-            }
+        if let Phase::Waiting(until) = state.sleep.phase {
+            // With nothing left to wait for, `run` ends.
+            wake |= state.next_deadline() < until || !state.can_call();
+        } else {
+            // If the alarm cannot be set, the next turn reports the error.
+            wake |= self.set_alarm(&mut state).is_err() || ends_host(&state);
         }
-        // Not before: the loop would wake up only to wait for the lock.
+        // Unlocked first, because the loop would wake up only to wait for the lock.
         drop(state);
         if wake {
             self.inbox.wake();
@@ -46,21 +46,23 @@ impl Core {
         sleep.set_alarm(&self.poller, &self.inbox, &self.clock, next)
     }
 
+    /// Moves timers on the system clock if that was set. `told` is true if the kernel has reported that.
     pub(super) fn follow_system_clock(&self, state: &mut State, told: bool) {
         let State { system, timers, .. } = state;
         system.follow(timers, &self.clock, told);
     }
 
+    /// Returns the descriptor for a host to watch.
     #[cfg(pollable)]
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.watch();
         self.poller.as_fd()
     }
 
-    /// From now on, the host may watch the descriptor.
+    /// Makes timers and the end of the loop show on the descriptor, because a host may watch it from now on.
     #[cfg(pollable)]
     pub(crate) fn watch(&self) {
-        // The parent's alarm is not a child's to set.
+        // A child must not set the alarm of its parent.
         let Some(mut state) = self.try_state() else {
             return;
         };
@@ -68,7 +70,7 @@ impl Core {
             return;
         }
         state.handlers.nest(&self.poller);
-        // Another thread may have removed the last registration since the turn, and woken no host.
+        // Another thread may have removed the last registration since the turn, without waking the host.
         if state.sleep.phase == Phase::Resting
             && (self.set_alarm(&mut state).is_err() || ends_host(&state))
         {
@@ -77,9 +79,9 @@ impl Core {
     }
 }
 
-/// Returns true if the host ends now, because nothing is left that could call back.
+/// Returns true if a host watches that ends now, because nothing is left that could call back.
 fn ends_host(state: &State) -> bool {
-    let host = state.host.as_ref();
+    let host = state.host.as_ref().filter(|_| state.sleep.is_watched);
     host.is_some_and(|host| host.exits_when_empty) && !state.can_call()
 }
 

@@ -42,7 +42,7 @@ impl<M: Threading> Reactor<M> {
     /// Panics if a callback does. The loop removes a handler, timer or hook that panics. Everything else
     /// stays due, and driving can go on.
     pub fn run(&self) -> Result<()> {
-        self.core.run()
+        self.core.run("run", true)
     }
 
     /// Runs the built-in loop until [`stop`](Self::stop) is called.
@@ -68,7 +68,7 @@ impl<M: Threading> Reactor<M> {
     ///
     /// Panics if a callback does, like [`run`](Self::run).
     pub fn run_forever(&self) -> Result<()> {
-        self.core.run_forever()
+        self.core.run("run_forever", false)
     }
 
     /// Takes one turn: waits, then calls the handlers that are ready, the due timers, and the posts.

@@ -43,7 +43,7 @@ impl Watched {
 
     /// Takes the readiness that was set since the last look.
     pub(super) fn take_ready(&self) -> Ready {
-        self.source.take_ready_sources(self.key)
+        self.source.take_unseen(self.key)
     }
 }
 
