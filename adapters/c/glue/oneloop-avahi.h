@@ -6,7 +6,8 @@
  *   avahi_client_free(client);
  *   oneloop_avahi_free(poll);
  *
- * Threads: all of it on the thread that drives the loop. Free before the loop ends.
+ * Threads: all of it on the thread that drives the loop. If the loop ends first, nothing more is called, and
+ * client and table are freed as ever.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -31,6 +32,8 @@ struct AvahiWatch {
     AvahiWatchCallback callback;
     void *user;
     AvahiWatchEvent ready; /* in its callback, what it is called for */
+    int freed;             /* by Avahi */
+    int gone;              /* with the loop, or after it was freed */
 };
 
 struct AvahiTimeout {
@@ -38,6 +41,7 @@ struct AvahiTimeout {
     oneloop_id id;
     AvahiTimeoutCallback callback;
     void *user;
+    int freed, gone; /* as above */
 };
 
 static inline void oneloop_avahi_release(struct oneloop_avahi *avahi) {
@@ -75,11 +79,18 @@ static inline int oneloop_avahi_ready(oneloop_t *loop, oneloop_id id, int fd, ui
     return ONELOOP_CONTINUE;
 }
 
-static inline void oneloop_avahi_watch_destroy(void *user) {
-    AvahiWatch *watch = (AvahiWatch *)user;
+static inline void oneloop_avahi_watch_end(AvahiWatch *watch) {
     struct oneloop_avahi *avahi = watch->avahi;
+    if (!watch->freed || !watch->gone)
+        return;
     free(watch);
     oneloop_avahi_release(avahi);
+}
+
+static inline void oneloop_avahi_watch_destroy(void *user) {
+    AvahiWatch *watch = (AvahiWatch *)user;
+    watch->gone = 1;
+    oneloop_avahi_watch_end(watch);
 }
 
 static inline AvahiWatch *oneloop_avahi_watch_new(const AvahiPoll *poll, int fd,
@@ -102,7 +113,8 @@ static inline AvahiWatch *oneloop_avahi_watch_new(const AvahiPoll *poll, int fd,
 }
 
 static inline void oneloop_avahi_watch_update(AvahiWatch *watch, AvahiWatchEvent events) {
-    oneloop_update_handler(watch->avahi->loop, watch->id, oneloop_avahi_interest(events));
+    if (!watch->gone)
+        oneloop_update_handler(watch->avahi->loop, watch->id, oneloop_avahi_interest(events));
 }
 
 static inline AvahiWatchEvent oneloop_avahi_watch_get_events(AvahiWatch *watch) {
@@ -110,15 +122,21 @@ static inline AvahiWatchEvent oneloop_avahi_watch_get_events(AvahiWatch *watch) 
 }
 
 static inline void oneloop_avahi_watch_free(AvahiWatch *watch) {
-    oneloop_remove_handler(watch->avahi->loop, watch->id);
+    watch->freed = 1;
+    if (!watch->gone)
+        oneloop_remove_handler(watch->avahi->loop, watch->id);
+    oneloop_avahi_watch_end(watch);
 }
 
 /* Timeouts: at a time of the system clock, once. NULL is never. */
 
 static inline void oneloop_avahi_timeout_update(AvahiTimeout *timeout, const struct timeval *time) {
-    if (time)
-        oneloop_reset_timer_at(timeout->avahi->loop, timeout->id, ONELOOP_REALTIME, time->tv_sec,
-                               (int64_t)time->tv_usec * 1000);
+    if (timeout->gone)
+        return;
+    if (time) /* whose microseconds may be a second and more */
+        oneloop_reset_timer_at(timeout->avahi->loop, timeout->id, ONELOOP_REALTIME,
+                               (int64_t)time->tv_sec + time->tv_usec / 1000000,
+                               (int64_t)(time->tv_usec % 1000000) * 1000);
     else
         oneloop_reset_timer(timeout->avahi->loop, timeout->id, ONELOOP_NEVER);
 }
@@ -129,11 +147,18 @@ static inline void oneloop_avahi_due(oneloop_t *loop, oneloop_id id, void *user)
     timeout->callback(timeout, timeout->user);
 }
 
-static inline void oneloop_avahi_timeout_destroy(void *user) {
-    AvahiTimeout *timeout = (AvahiTimeout *)user;
+static inline void oneloop_avahi_timeout_end(AvahiTimeout *timeout) {
     struct oneloop_avahi *avahi = timeout->avahi;
+    if (!timeout->freed || !timeout->gone)
+        return;
     free(timeout);
     oneloop_avahi_release(avahi);
+}
+
+static inline void oneloop_avahi_timeout_destroy(void *user) {
+    AvahiTimeout *timeout = (AvahiTimeout *)user;
+    timeout->gone = 1;
+    oneloop_avahi_timeout_end(timeout);
 }
 
 static inline AvahiTimeout *oneloop_avahi_timeout_new(const AvahiPoll *poll,
@@ -156,7 +181,10 @@ static inline AvahiTimeout *oneloop_avahi_timeout_new(const AvahiPoll *poll,
 }
 
 static inline void oneloop_avahi_timeout_free(AvahiTimeout *timeout) {
-    oneloop_cancel_timer(timeout->avahi->loop, timeout->id);
+    timeout->freed = 1;
+    if (!timeout->gone)
+        oneloop_cancel_timer(timeout->avahi->loop, timeout->id);
+    oneloop_avahi_timeout_end(timeout);
 }
 
 /* Gives the table up. Watches and timeouts that are left keep it until they are freed. */

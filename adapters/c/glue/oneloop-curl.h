@@ -9,11 +9,11 @@
  *   oneloop_curl_detach(curl);
  *   curl_multi_cleanup(multi);
  *
- * `done` gets each easy handle that is finished, taken out of the multi handle. It may begin others,
- * and detach.
+ * `done` gets each easy handle that is finished, taken out of the multi handle unless oneloop_curl_keep
+ * says otherwise. It may begin others, and detach.
  *
- * Threads: all on the thread that drives the loop, and before the loop ends. Pausing and unpausing,
- * too: from other threads, by oneloop_call_soon().
+ * Threads: all on the thread that drives the loop. Pausing and unpausing, too: from other threads, by
+ * oneloop_call_soon(). If the loop ends first, transfers stop where they are.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -27,18 +27,54 @@
 struct oneloop_curl {
     oneloop_t *loop;
     CURLM *multi; /* NULL once it is detached */
+    int gone;     /* the loop has ended */
     void (*done)(struct oneloop_curl *curl, CURL *easy, CURLcode result, void *user);
     void *user;
     oneloop_id timer;
     struct oneloop_curl_socket *sockets;
+    struct oneloop_curl_kept *kept;
 };
 
 /* A socket that libcurl has us watch: what it keeps with it, in a list of all. */
 struct oneloop_curl_socket {
     struct oneloop_curl *curl;
-    struct oneloop_curl_socket *next, **place;
+    struct oneloop_curl_socket *next, **place; /* `place` is NULL once libcurl has done with it */
     oneloop_id id;
+    int gone; /* with the loop, or after that */
 };
+
+/* A handle that stays in the multi handle when it is finished. */
+struct oneloop_curl_kept {
+    CURL *easy;
+    struct oneloop_curl_kept *next;
+};
+
+/* Leaves an easy handle in the multi handle when its transfer is finished, instead of taking it out before
+ * `done`. A connection of CURLOPT_CONNECT_ONLY needs this: it ends when the handle is taken out. In `done`,
+ * and later, use curl_easy_send, curl_easy_recv or curl_ws_send with it, and a handler of the socket of
+ * CURLINFO_ACTIVESOCKET. Take the handle out by curl_multi_remove_handle. To be called before each transfer
+ * is added. Returns 0 if there is no memory left. */
+static inline int oneloop_curl_keep(struct oneloop_curl *curl, CURL *easy) {
+    struct oneloop_curl_kept *kept = (struct oneloop_curl_kept *)malloc(sizeof *kept);
+    if (!kept)
+        return 0;
+    kept->easy = easy;
+    kept->next = curl->kept;
+    curl->kept = kept;
+    return 1;
+}
+
+/* Whether a finished handle is to be kept, for this one time. */
+static inline int oneloop_curl_is_kept(struct oneloop_curl *curl, CURL *easy) {
+    struct oneloop_curl_kept **place = &curl->kept, *found;
+    while (*place && (*place)->easy != easy)
+        place = &(*place)->next;
+    if (!(found = *place))
+        return 0;
+    *place = found->next;
+    free(found);
+    return 1;
+}
 
 /* Calls libcurl, and hands out what is finished. */
 static inline void oneloop_curl_action(struct oneloop_curl *curl, curl_socket_t fd, int events) {
@@ -53,7 +89,8 @@ static inline void oneloop_curl_action(struct oneloop_curl *curl, curl_socket_t 
         CURLcode result = message->data.result;
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_multi_remove_handle(curl->multi, easy);
+        if (!oneloop_curl_is_kept(curl, easy))
+            curl_multi_remove_handle(curl->multi, easy);
         curl->done(curl, easy, result, curl->user);
     }
 }
@@ -72,8 +109,18 @@ static inline void oneloop_curl_forget(struct oneloop_curl_socket *socket) {
     *socket->place = socket->next;
     if (socket->next)
         socket->next->place = socket->place;
-    /* Which frees it. */
-    oneloop_remove_handler(socket->curl->loop, socket->id);
+    socket->place = NULL;
+    if (socket->gone)
+        free(socket);
+    else /* which frees it */
+        oneloop_remove_handler(socket->curl->loop, socket->id);
+}
+
+static inline void oneloop_curl_socket_gone(void *user) {
+    struct oneloop_curl_socket *socket = (struct oneloop_curl_socket *)user;
+    socket->gone = 1;
+    if (!socket->place)
+        free(socket);
 }
 
 static inline int oneloop_curl_watch(CURL *easy, curl_socket_t fd, int what, void *user,
@@ -83,6 +130,8 @@ static inline int oneloop_curl_watch(CURL *easy, curl_socket_t fd, int what, voi
     uint32_t interest = (what & CURL_POLL_IN ? ONELOOP_READABLE : 0) |
                         (what & CURL_POLL_OUT ? ONELOOP_WRITABLE : 0);
     (void)easy;
+    if (curl->gone && what != CURL_POLL_REMOVE)
+        return 0; /* nothing will happen */
     if (what != CURL_POLL_REMOVE && socket &&
         oneloop_update_handler(curl->loop, socket->id, interest) == 0)
         return 0;
@@ -93,11 +142,11 @@ static inline int oneloop_curl_watch(CURL *easy, curl_socket_t fd, int what, voi
     }
     if (what == CURL_POLL_REMOVE)
         return 0;
-    if (!(socket = (struct oneloop_curl_socket *)malloc(sizeof *socket)))
+    if (!(socket = (struct oneloop_curl_socket *)calloc(1, sizeof *socket)))
         return -1;
     socket->curl = curl;
     if (oneloop_add_handler(curl->loop, fd, interest, ONELOOP_LEVEL, oneloop_curl_ready, socket,
-                            free, &socket->id) < 0) {
+                            oneloop_curl_socket_gone, &socket->id) < 0) {
         free(socket);
         return -1; /* ends all transfers */
     }
@@ -118,20 +167,37 @@ static inline void oneloop_curl_expired(oneloop_t *loop, oneloop_id id, void *us
 /* After no time is in the next turn, never in here, where libcurl cannot be called. */
 static inline int oneloop_curl_timer(CURLM *multi, long milliseconds, void *user) {
     struct oneloop_curl *curl = (struct oneloop_curl *)user;
+    int64_t delay = ONELOOP_NEVER;
     (void)multi;
-    oneloop_reset_timer(curl->loop, curl->timer,
-                        milliseconds < 0 ? ONELOOP_NEVER : milliseconds * (int64_t)1000000);
+    if (curl->gone)
+        return 0;
+    if (milliseconds >= 0 && milliseconds < ONELOOP_NEVER / 1000000)
+        delay = milliseconds * (int64_t)1000000;
+    oneloop_reset_timer(curl->loop, curl->timer, delay);
     return 0;
 }
 
-/* Takes libcurl off the loop, before curl_multi_cleanup(). Transfers under way stay where they are. */
+static inline void oneloop_curl_gone(void *user) {
+    struct oneloop_curl *curl = (struct oneloop_curl *)user;
+    curl->gone = 1;
+    if (!curl->multi)
+        free(curl);
+}
+
+/* Takes libcurl off the loop, before curl_multi_cleanup(). Transfers under way stay where they are. To be
+ * called once, before the loop ends or after. */
 static inline void oneloop_curl_detach(struct oneloop_curl *curl) {
     curl_multi_setopt(curl->multi, CURLMOPT_SOCKETFUNCTION, NULL);
     curl_multi_setopt(curl->multi, CURLMOPT_TIMERFUNCTION, NULL);
     curl->multi = NULL;
     while (curl->sockets)
         oneloop_curl_forget(curl->sockets);
-    oneloop_cancel_timer(curl->loop, curl->timer); /* which frees it */
+    while (curl->kept)
+        oneloop_curl_is_kept(curl, curl->kept->easy);
+    if (curl->gone)
+        free(curl);
+    else /* which frees it */
+        oneloop_cancel_timer(curl->loop, curl->timer);
 }
 
 /* Puts a multi handle on a loop, before there are easy handles in it. NULL if there is no memory, or
@@ -148,8 +214,8 @@ oneloop_curl_attach(oneloop_t *loop, CURLM *multi,
     curl->multi = multi;
     curl->done = done;
     curl->user = user;
-    if (oneloop_add_timer(loop, ONELOOP_NEVER, 0, oneloop_curl_expired, curl, free, &curl->timer) <
-        0) {
+    if (oneloop_add_timer(loop, ONELOOP_NEVER, 0, oneloop_curl_expired, curl, oneloop_curl_gone,
+                        &curl->timer) < 0) {
         free(curl);
         return NULL;
     }

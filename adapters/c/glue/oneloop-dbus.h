@@ -5,9 +5,11 @@
  *   ... send, and add filters, as ever; the loop does the rest ...
  *   oneloop_dbus_detach(bus);
  *
- * Threads: attach, detach and callbacks on the thread that drives the loop; the last reference is
- * given up there, too, and before the loop ends. After dbus_threads_init_default() messages may be
- * sent from others.
+ * Attaching a connection again moves it to the new loop. If the loop ends first, the connection stays usable
+ * without a loop, and can be attached to another one. A DBusServer is attached by oneloop_dbus_attach_server.
+ *
+ * Threads: attach, detach and callbacks on the thread that drives the loop. The last reference is given up
+ * there, too. After dbus_threads_init_default() messages may be sent from others.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -18,17 +20,17 @@
 #include <oneloop.h>
 #include <stdlib.h>
 
-/* What a connection's hooks share. */
+/* What the hooks of a connection or a server share. */
 struct oneloop_dbus {
-    oneloop_t *loop;
-    DBusConnection *connection;
+    oneloop_t *loop;            /* NULL once the loop is gone */
+    DBusConnection *connection; /* NULL for a server */
     oneloop_id dispatch;
-    int users;
+    int users; /* sets of hooks */
 };
 
 /* The handler of a watch, or the timer of a timeout: what libdbus keeps with it. */
 struct oneloop_dbus_item {
-    oneloop_t *loop;
+    struct oneloop_dbus *dbus;
     oneloop_id id;
 };
 
@@ -55,8 +57,10 @@ static inline dbus_bool_t oneloop_dbus_add_watch(DBusWatch *watch, void *data) {
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)malloc(sizeof *item);
     if (!item)
         return FALSE;
-    item->loop = dbus->loop;
-    if (oneloop_add_handler(dbus->loop, dbus_watch_get_unix_fd(watch),
+    item->dbus = dbus;
+    item->id = 0;
+    if (dbus->loop &&
+        oneloop_add_handler(dbus->loop, dbus_watch_get_unix_fd(watch),
                             oneloop_dbus_interest(watch), ONELOOP_LEVEL, oneloop_dbus_ready, watch,
                             NULL, &item->id) < 0) {
         free(item);
@@ -69,13 +73,15 @@ static inline dbus_bool_t oneloop_dbus_add_watch(DBusWatch *watch, void *data) {
 static inline void oneloop_dbus_toggle_watch(DBusWatch *watch, void *data) {
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)dbus_watch_get_data(watch);
     (void)data;
-    oneloop_update_handler(item->loop, item->id, oneloop_dbus_interest(watch));
+    if (item->dbus->loop)
+        oneloop_update_handler(item->dbus->loop, item->id, oneloop_dbus_interest(watch));
 }
 
 static inline void oneloop_dbus_remove_watch(DBusWatch *watch, void *data) {
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)dbus_watch_get_data(watch);
     (void)data;
-    oneloop_remove_handler(item->loop, item->id);
+    if (item->dbus->loop)
+        oneloop_remove_handler(item->dbus->loop, item->id);
     dbus_watch_set_data(watch, NULL, NULL);
 }
 
@@ -96,8 +102,10 @@ static inline dbus_bool_t oneloop_dbus_add_timeout(DBusTimeout *timeout, void *d
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)malloc(sizeof *item);
     if (!item)
         return FALSE;
-    item->loop = dbus->loop;
-    if (oneloop_add_timer(dbus->loop, oneloop_dbus_delay(timeout), 0, oneloop_dbus_expired, timeout,
+    item->dbus = dbus;
+    item->id = 0;
+    if (dbus->loop &&
+        oneloop_add_timer(dbus->loop, oneloop_dbus_delay(timeout), 0, oneloop_dbus_expired, timeout,
                           NULL, &item->id) < 0) {
         free(item);
         return FALSE;
@@ -109,13 +117,15 @@ static inline dbus_bool_t oneloop_dbus_add_timeout(DBusTimeout *timeout, void *d
 static inline void oneloop_dbus_toggle_timeout(DBusTimeout *timeout, void *data) {
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)dbus_timeout_get_data(timeout);
     (void)data;
-    oneloop_reset_timer(item->loop, item->id, oneloop_dbus_delay(timeout));
+    if (item->dbus->loop)
+        oneloop_reset_timer(item->dbus->loop, item->id, oneloop_dbus_delay(timeout));
 }
 
 static inline void oneloop_dbus_remove_timeout(DBusTimeout *timeout, void *data) {
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)dbus_timeout_get_data(timeout);
     (void)data;
-    oneloop_cancel_timer(item->loop, item->id);
+    if (item->dbus->loop)
+        oneloop_cancel_timer(item->dbus->loop, item->id);
     dbus_timeout_set_data(timeout, NULL, NULL);
 }
 
@@ -136,19 +146,48 @@ static inline void oneloop_dbus_status(DBusConnection *connection, DBusDispatchS
                                        void *data) {
     struct oneloop_dbus *dbus = (struct oneloop_dbus *)data;
     (void)connection;
-    if (status == DBUS_DISPATCH_DATA_REMAINS)
+    if (status == DBUS_DISPATCH_DATA_REMAINS && dbus->loop)
         oneloop_enable(dbus->loop, dbus->dispatch, true);
 }
 
 static inline void oneloop_dbus_wakeup(void *data) {
-    oneloop_wake(((struct oneloop_dbus *)data)->loop);
+    struct oneloop_dbus *dbus = (struct oneloop_dbus *)data;
+    if (dbus->loop)
+        oneloop_wake(dbus->loop);
 }
 
-/* The connection has no use for one of its sets of hooks any more. */
+/* One of the sets of hooks is not used any more. */
 static inline void oneloop_dbus_release(void *data) {
     struct oneloop_dbus *dbus = (struct oneloop_dbus *)data;
-    if (--dbus->users == 0)
+    if (--dbus->users > 0)
+        return;
+    if (dbus->loop)
         oneloop_remove_handler(dbus->loop, dbus->dispatch); /* which frees it */
+    else
+        free(dbus);
+}
+
+/* The handler is gone: because of the last release, or with the loop. */
+static inline void oneloop_dbus_gone(void *data) {
+    struct oneloop_dbus *dbus = (struct oneloop_dbus *)data;
+    dbus->loop = NULL;
+    if (dbus->users == 0)
+        free(dbus);
+}
+
+static inline struct oneloop_dbus *oneloop_dbus_new(oneloop_t *loop, DBusConnection *connection) {
+    struct oneloop_dbus *dbus = (struct oneloop_dbus *)calloc(1, sizeof *dbus);
+    if (!dbus)
+        return NULL;
+    dbus->loop = loop;
+    dbus->connection = connection;
+    dbus->users = 1; /* the function that attaches */
+    if (oneloop_add_deferred(loop, oneloop_dbus_dispatch, dbus, oneloop_dbus_gone,
+                             &dbus->dispatch) < 0) {
+        free(dbus);
+        return NULL;
+    }
+    return dbus;
 }
 
 /* Takes the connection off its loop. It does so by itself when it ends. */
@@ -159,19 +198,15 @@ static inline void oneloop_dbus_detach(DBusConnection *connection) {
     dbus_connection_set_watch_functions(connection, NULL, NULL, NULL, NULL, NULL);
 }
 
-/* Puts a connection on a loop. False if there is no memory left. */
+/* Puts a connection on a loop, and takes it off any other loop first. Returns FALSE if there is no memory
+ * left, or the loop is closed. The connection is on no loop then. */
 static inline dbus_bool_t oneloop_dbus_attach(oneloop_t *loop, DBusConnection *connection) {
-    struct oneloop_dbus *dbus = (struct oneloop_dbus *)calloc(1, sizeof *dbus);
-    if (!dbus)
-        return FALSE;
-    dbus->loop = loop;
-    dbus->connection = connection;
-    if (oneloop_add_deferred(loop, oneloop_dbus_dispatch, dbus, free, &dbus->dispatch) < 0) {
-        free(dbus);
-        return FALSE;
-    }
-    dbus->users = 1; /* this function */
     dbus_bool_t attached = TRUE;
+    struct oneloop_dbus *dbus;
+    /* libdbus would call the old hooks with what belongs to the new ones. */
+    oneloop_dbus_detach(connection);
+    if (!(dbus = oneloop_dbus_new(loop, connection)))
+        return FALSE;
     dbus->users++;
     dbus_connection_set_dispatch_status_function(connection, oneloop_dbus_status, dbus,
                                                  oneloop_dbus_release);
@@ -190,6 +225,36 @@ static inline dbus_bool_t oneloop_dbus_attach(oneloop_t *loop, DBusConnection *c
         dbus->users--, attached = FALSE;
     if (!attached)
         oneloop_dbus_detach(connection);
+    oneloop_dbus_release(dbus);
+    return attached;
+}
+
+/* Takes a server off its loop. To be called before the server's last reference is given up. */
+static inline void oneloop_dbus_detach_server(DBusServer *server) {
+    dbus_server_set_timeout_functions(server, NULL, NULL, NULL, NULL, NULL);
+    dbus_server_set_watch_functions(server, NULL, NULL, NULL, NULL, NULL);
+}
+
+/* Puts a server on a loop, as oneloop_dbus_attach does with a connection. The callback of
+ * dbus_server_set_new_connection_function attaches each new connection. */
+static inline dbus_bool_t oneloop_dbus_attach_server(oneloop_t *loop, DBusServer *server) {
+    dbus_bool_t attached = TRUE;
+    struct oneloop_dbus *dbus;
+    oneloop_dbus_detach_server(server);
+    if (!(dbus = oneloop_dbus_new(loop, NULL)))
+        return FALSE;
+    oneloop_enable(loop, dbus->dispatch, false); /* a server has nothing to dispatch */
+    dbus->users++;
+    if (!dbus_server_set_timeout_functions(server, oneloop_dbus_add_timeout,
+                                           oneloop_dbus_remove_timeout, oneloop_dbus_toggle_timeout,
+                                           dbus, oneloop_dbus_release))
+        dbus->users--, attached = FALSE;
+    dbus->users++;
+    if (!dbus_server_set_watch_functions(server, oneloop_dbus_add_watch, oneloop_dbus_remove_watch,
+                                         oneloop_dbus_toggle_watch, dbus, oneloop_dbus_release))
+        dbus->users--, attached = FALSE;
+    if (!attached)
+        oneloop_dbus_detach_server(server);
     oneloop_dbus_release(dbus);
     return attached;
 }

@@ -8,7 +8,8 @@
  *
  * A call of the table's quit stops the loop. oneloop_pulse_result() returns its argument.
  *
- * Threads: all of it on the thread that drives the loop. Free before the loop ends.
+ * Threads: all of it on the thread that drives the loop. If the loop ends first, nothing more is called, and
+ * context and table are freed as ever.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -33,6 +34,8 @@ struct oneloop_pulse_event {
     struct oneloop_pulse *pulse;
     oneloop_id id;
     void *user;
+    int freed; /* by libpulse */
+    int gone;  /* with the loop, or after it was freed */
 };
 
 struct pa_io_event {
@@ -106,13 +109,20 @@ static inline int oneloop_pulse_ready(oneloop_t *loop, oneloop_id id, int fd, ui
     return ONELOOP_CONTINUE;
 }
 
-static inline void oneloop_pulse_io_destroy(void *user) {
-    struct pa_io_event *event = (struct pa_io_event *)user;
+static inline void oneloop_pulse_io_end(struct pa_io_event *event) {
     struct oneloop_pulse *pulse = event->base.pulse;
+    if (!event->base.freed || !event->base.gone)
+        return;
     if (event->destroy)
         event->destroy(&pulse->api, event, event->base.user);
     free(event);
     oneloop_pulse_release(pulse);
+}
+
+static inline void oneloop_pulse_io_destroy(void *user) {
+    struct pa_io_event *event = (struct pa_io_event *)user;
+    event->base.gone = 1;
+    oneloop_pulse_io_end(event);
 }
 
 static inline pa_io_event *oneloop_pulse_io_new(pa_mainloop_api *api, int fd,
@@ -131,12 +141,16 @@ static inline pa_io_event *oneloop_pulse_io_new(pa_mainloop_api *api, int fd,
 }
 
 static inline void oneloop_pulse_io_enable(pa_io_event *event, pa_io_event_flags_t flags) {
-    oneloop_update_handler(event->base.pulse->loop, event->base.id,
-                           oneloop_pulse_interest(flags));
+    if (!event->base.gone)
+        oneloop_update_handler(event->base.pulse->loop, event->base.id,
+                               oneloop_pulse_interest(flags));
 }
 
 static inline void oneloop_pulse_io_free(pa_io_event *event) {
-    oneloop_remove_handler(event->base.pulse->loop, event->base.id);
+    event->base.freed = 1;
+    if (!event->base.gone)
+        oneloop_remove_handler(event->base.pulse->loop, event->base.id);
+    oneloop_pulse_io_end(event);
 }
 
 static inline void oneloop_pulse_io_set_destroy(pa_io_event *event,
@@ -150,15 +164,19 @@ static inline void oneloop_pulse_io_set_destroy(pa_io_event *event,
 
 static inline void oneloop_pulse_time_restart(pa_time_event *event, const struct timeval *time) {
     oneloop_t *loop = event->base.pulse->loop;
+    int64_t micros;
+    if (event->base.gone)
+        return;
     if (!time) {
         oneloop_reset_timer(loop, event->base.id, ONELOOP_NEVER);
         return;
     }
     event->time = *time;
+    micros = time->tv_usec & ~ONELOOP_PULSE_MONOTONIC; /* which may be a second and more */
     oneloop_reset_timer_at(
         loop, event->base.id,
         time->tv_usec & ONELOOP_PULSE_MONOTONIC ? ONELOOP_MONOTONIC : ONELOOP_REALTIME,
-        time->tv_sec, (int64_t)(time->tv_usec & ~ONELOOP_PULSE_MONOTONIC) * 1000);
+        (int64_t)time->tv_sec + micros / 1000000, micros % 1000000 * 1000);
 }
 
 static inline void oneloop_pulse_due(oneloop_t *loop, oneloop_id id, void *user) {
@@ -168,13 +186,20 @@ static inline void oneloop_pulse_due(oneloop_t *loop, oneloop_id id, void *user)
     event->callback(&event->base.pulse->api, event, &time, event->base.user);
 }
 
-static inline void oneloop_pulse_time_destroy(void *user) {
-    struct pa_time_event *event = (struct pa_time_event *)user;
+static inline void oneloop_pulse_time_end(struct pa_time_event *event) {
     struct oneloop_pulse *pulse = event->base.pulse;
+    if (!event->base.freed || !event->base.gone)
+        return;
     if (event->destroy)
         event->destroy(&pulse->api, event, event->base.user);
     free(event);
     oneloop_pulse_release(pulse);
+}
+
+static inline void oneloop_pulse_time_destroy(void *user) {
+    struct pa_time_event *event = (struct pa_time_event *)user;
+    event->base.gone = 1;
+    oneloop_pulse_time_end(event);
 }
 
 static inline pa_time_event *oneloop_pulse_time_new(pa_mainloop_api *api,
@@ -195,7 +220,10 @@ static inline pa_time_event *oneloop_pulse_time_new(pa_mainloop_api *api,
 }
 
 static inline void oneloop_pulse_time_free(pa_time_event *event) {
-    oneloop_cancel_timer(event->base.pulse->loop, event->base.id);
+    event->base.freed = 1;
+    if (!event->base.gone)
+        oneloop_cancel_timer(event->base.pulse->loop, event->base.id);
+    oneloop_pulse_time_end(event);
 }
 
 static inline void oneloop_pulse_time_set_destroy(pa_time_event *event,
@@ -212,13 +240,20 @@ static inline int oneloop_pulse_deferred(oneloop_t *loop, oneloop_id id, void *u
     return ONELOOP_CONTINUE;
 }
 
-static inline void oneloop_pulse_defer_destroy(void *user) {
-    struct pa_defer_event *event = (struct pa_defer_event *)user;
+static inline void oneloop_pulse_defer_end(struct pa_defer_event *event) {
     struct oneloop_pulse *pulse = event->base.pulse;
+    if (!event->base.freed || !event->base.gone)
+        return;
     if (event->destroy)
         event->destroy(&pulse->api, event, event->base.user);
     free(event);
     oneloop_pulse_release(pulse);
+}
+
+static inline void oneloop_pulse_defer_destroy(void *user) {
+    struct pa_defer_event *event = (struct pa_defer_event *)user;
+    event->base.gone = 1;
+    oneloop_pulse_defer_end(event);
 }
 
 static inline pa_defer_event *oneloop_pulse_defer_new(pa_mainloop_api *api,
@@ -235,11 +270,15 @@ static inline pa_defer_event *oneloop_pulse_defer_new(pa_mainloop_api *api,
 }
 
 static inline void oneloop_pulse_defer_enable(pa_defer_event *event, int on) {
-    oneloop_enable(event->base.pulse->loop, event->base.id, on != 0);
+    if (!event->base.gone)
+        oneloop_enable(event->base.pulse->loop, event->base.id, on != 0);
 }
 
 static inline void oneloop_pulse_defer_free(pa_defer_event *event) {
-    oneloop_remove_handler(event->base.pulse->loop, event->base.id);
+    event->base.freed = 1;
+    if (!event->base.gone)
+        oneloop_remove_handler(event->base.pulse->loop, event->base.id);
+    oneloop_pulse_defer_end(event);
 }
 
 static inline void oneloop_pulse_defer_set_destroy(pa_defer_event *event,

@@ -13,7 +13,7 @@
  * callbacks, such as a task of its host, calls oneloop_sd_bus_wake after it has used the bus. `lost` is
  * called once if the connection is.
  *
- * Threads: all of it on the thread that drives the loop.
+ * Threads: all of it on the thread that drives the loop. Detach once, be that before the loop ends or after.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -33,26 +33,37 @@ struct oneloop_sd_bus {
     void (*lost)(struct oneloop_sd_bus *on, int error);
     void *user;
     oneloop_id handler, hook;
-    int users;
+    int users; /* its owner, the handler and the hook */
+    int gone;  /* the loop has ended */
 };
 
-static inline void oneloop_sd_bus_release(void *user) {
-    struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)user;
+static inline void oneloop_sd_bus_release(struct oneloop_sd_bus *on) {
     if (--on->users == 0)
         free(on);
+}
+
+/* The handler or the hook is gone: it was detached, or the loop has ended. */
+static inline void oneloop_sd_bus_gone(void *user) {
+    struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)user;
+    on->gone = 1;
+    oneloop_sd_bus_release(on);
 }
 
 /* Has the loop look at what the bus has to send and has received, and at its timeouts. To be called after
  * code outside of the loop's callbacks has used the bus; inside them it is not needed. */
 static inline void oneloop_sd_bus_wake(struct oneloop_sd_bus *on) {
-    oneloop_wake(on->loop);
+    if (!on->gone)
+        oneloop_wake(on->loop);
 }
 
-/* Takes it off the loop, also inside callbacks. */
+/* Takes it off the loop, also inside callbacks. To be called once. */
 static inline void oneloop_sd_bus_detach(struct oneloop_sd_bus *on) {
     on->bus = NULL;
-    oneloop_remove_handler(on->loop, on->handler);
-    oneloop_remove_hook(on->loop, on->hook);
+    if (!on->gone) {
+        oneloop_remove_handler(on->loop, on->handler);
+        oneloop_remove_hook(on->loop, on->hook);
+    }
+    oneloop_sd_bus_release(on);
 }
 
 /* A message or so; others have their turn in between. */
@@ -80,7 +91,9 @@ static inline int64_t oneloop_sd_bus_delay(struct oneloop_sd_bus *on) {
         return ONELOOP_NEVER;
     clock_gettime(CLOCK_MONOTONIC, &now);
     micros = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-    return until > micros ? (int64_t)(until - micros) * 1000 : 0;
+    if (until <= micros)
+        return 0;
+    return until - micros < INT64_MAX / 1000 ? (int64_t)(until - micros) * 1000 : ONELOOP_NEVER;
 }
 
 static inline int oneloop_sd_bus_ready(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,
@@ -123,17 +136,17 @@ oneloop_sd_bus_attach(oneloop_t *loop, sd_bus *bus,
     on->lost = lost;
     on->user = user;
     if (oneloop_add_handler(loop, sd_bus_get_fd(bus), ONELOOP_READABLE, ONELOOP_LEVEL,
-                            oneloop_sd_bus_ready, on, oneloop_sd_bus_release, &on->handler) < 0) {
+                            oneloop_sd_bus_ready, on, oneloop_sd_bus_gone, &on->handler) < 0) {
         free(on);
         return NULL;
     }
     on->users = 1;
     if (oneloop_add_hook(loop, oneloop_sd_bus_prepare, oneloop_sd_bus_check, on,
-                         oneloop_sd_bus_release, &on->hook) < 0) {
+                         oneloop_sd_bus_gone, &on->hook) < 0) {
         oneloop_remove_handler(loop, on->handler);
         return NULL;
     }
-    on->users = 2;
+    on->users = 3;
     return on;
 }
 

@@ -12,7 +12,8 @@
  * outside of the loop's callbacks, such as a task of its host, calls oneloop_xcb_wake after it has made
  * requests or waited for replies.
  *
- * Threads: all of it on the thread that drives the loop. Detach before xcb_disconnect().
+ * Threads: all of it on the thread that drives the loop. Detach before xcb_disconnect(), be that before the
+ * loop ends or after.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -30,13 +31,21 @@ struct oneloop_xcb {
     void (*event)(struct oneloop_xcb *x, xcb_generic_event_t *event);
     void *user;
     oneloop_id handler, hook;
-    int users, lost;
+    int users; /* its owner, the handler and the hook */
+    int gone;  /* the loop has ended */
+    int lost;
 };
 
-static inline void oneloop_xcb_release(void *user) {
-    struct oneloop_xcb *x = (struct oneloop_xcb *)user;
+static inline void oneloop_xcb_release(struct oneloop_xcb *x) {
     if (--x->users == 0)
         free(x);
+}
+
+/* The handler or the hook is gone: it was detached, or the loop has ended. */
+static inline void oneloop_xcb_gone(void *user) {
+    struct oneloop_xcb *x = (struct oneloop_xcb *)user;
+    x->gone = 1;
+    oneloop_xcb_release(x);
 }
 
 /* Hands out what `next` gives. Gives how many there were. */
@@ -79,14 +88,18 @@ static inline int64_t oneloop_xcb_prepare(oneloop_t *loop, void *user) {
 /* Has the loop send the requests, and hand out the events that were read. To be called after code outside
  * of the loop's callbacks has used the connection; inside them it is not needed. */
 static inline void oneloop_xcb_wake(struct oneloop_xcb *x) {
-    oneloop_wake(x->loop);
+    if (!x->gone)
+        oneloop_wake(x->loop);
 }
 
-/* Takes it off the loop, also inside its callback. */
+/* Takes it off the loop, also inside its callback. To be called once. */
 static inline void oneloop_xcb_detach(struct oneloop_xcb *x) {
     x->connection = NULL;
-    oneloop_remove_handler(x->loop, x->handler);
-    oneloop_remove_hook(x->loop, x->hook);
+    if (!x->gone) {
+        oneloop_remove_handler(x->loop, x->handler);
+        oneloop_remove_hook(x->loop, x->hook);
+    }
+    oneloop_xcb_release(x);
 }
 
 /* Puts a connection on a loop. NULL if that is not possible. */
@@ -101,17 +114,17 @@ oneloop_xcb_attach(oneloop_t *loop, xcb_connection_t *connection,
     x->event = event;
     x->user = user;
     if (oneloop_add_handler(loop, xcb_get_file_descriptor(connection), ONELOOP_READABLE,
-                            ONELOOP_LEVEL, oneloop_xcb_ready, x, oneloop_xcb_release,
+                            ONELOOP_LEVEL, oneloop_xcb_ready, x, oneloop_xcb_gone,
                             &x->handler) < 0) {
         free(x);
         return NULL;
     }
     x->users = 1;
-    if (oneloop_add_hook(loop, oneloop_xcb_prepare, NULL, x, oneloop_xcb_release, &x->hook) < 0) {
+    if (oneloop_add_hook(loop, oneloop_xcb_prepare, NULL, x, oneloop_xcb_gone, &x->hook) < 0) {
         oneloop_remove_handler(loop, x->handler);
         return NULL;
     }
-    x->users = 2;
+    x->users = 3;
     return x;
 }
 

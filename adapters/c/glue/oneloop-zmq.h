@@ -11,7 +11,8 @@
  * outside of the loop's callbacks, such as a task of its host, calls oneloop_zmq_wake after it has used
  * the socket (zmq_send, zmq_recv, zmq_getsockopt, zmq_poll) or has changed `wanted`.
  *
- * Threads: all of it on the thread that drives the loop, as for the socket. Detach before zmq_close().
+ * Threads: all of it on the thread that drives the loop, as for the socket. Detach before zmq_close(), be
+ * that before the loop ends or after.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -30,13 +31,20 @@ struct oneloop_zmq {
     void (*ready)(struct oneloop_zmq *zmq, int events);
     void *user;
     oneloop_id handler, hook;
-    int users;
+    int users; /* its owner, the handler and the hook */
+    int gone;  /* the loop has ended */
 };
 
-static inline void oneloop_zmq_release(void *user) {
-    struct oneloop_zmq *zmq = (struct oneloop_zmq *)user;
+static inline void oneloop_zmq_release(struct oneloop_zmq *zmq) {
     if (--zmq->users == 0)
         free(zmq);
+}
+
+/* The handler or the hook is gone: it was detached, or the loop has ended. */
+static inline void oneloop_zmq_gone(void *user) {
+    struct oneloop_zmq *zmq = (struct oneloop_zmq *)user;
+    zmq->gone = 1;
+    oneloop_zmq_release(zmq);
 }
 
 /* What it is ready for, of what is wanted. To ask also quiets the descriptor. */
@@ -70,14 +78,18 @@ static inline void oneloop_zmq_check(oneloop_t *loop, void *user) {
 /* Has the loop ask the socket again. To be called after code outside of the loop's callbacks has used it;
  * inside them it is not needed. */
 static inline void oneloop_zmq_wake(struct oneloop_zmq *zmq) {
-    oneloop_wake(zmq->loop);
+    if (!zmq->gone)
+        oneloop_wake(zmq->loop);
 }
 
-/* Takes it off the loop, also inside its callback. */
+/* Takes it off the loop, also inside its callback. To be called once. */
 static inline void oneloop_zmq_detach(struct oneloop_zmq *zmq) {
     zmq->socket = NULL;
-    oneloop_remove_handler(zmq->loop, zmq->handler);
-    oneloop_remove_hook(zmq->loop, zmq->hook);
+    if (!zmq->gone) {
+        oneloop_remove_handler(zmq->loop, zmq->handler);
+        oneloop_remove_hook(zmq->loop, zmq->hook);
+    }
+    oneloop_zmq_release(zmq);
 }
 
 /* Puts a socket on a loop. NULL if that is not possible. */
@@ -96,17 +108,17 @@ oneloop_zmq_attach(oneloop_t *loop, void *socket, int wanted,
     zmq->user = user;
     if (zmq_getsockopt(socket, ZMQ_FD, &fd, &size) < 0 ||
         oneloop_add_handler(loop, fd, ONELOOP_READABLE, ONELOOP_LEVEL, oneloop_zmq_woken, zmq,
-                            oneloop_zmq_release, &zmq->handler) < 0) {
+                            oneloop_zmq_gone, &zmq->handler) < 0) {
         free(zmq);
         return NULL;
     }
     zmq->users = 1;
-    if (oneloop_add_hook(loop, oneloop_zmq_prepare, oneloop_zmq_check, zmq, oneloop_zmq_release,
+    if (oneloop_add_hook(loop, oneloop_zmq_prepare, oneloop_zmq_check, zmq, oneloop_zmq_gone,
                          &zmq->hook) < 0) {
         oneloop_remove_handler(loop, zmq->handler);
         return NULL;
     }
-    zmq->users = 2;
+    zmq->users = 3;
     return zmq;
 }
 

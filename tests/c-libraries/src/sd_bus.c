@@ -134,7 +134,7 @@ static void begin(oneloop_t *loop, void (*lost)(struct oneloop_sd_bus *, int)) {
     CHECK(sd_bus_set_bus_client(t.bus, 1) >= 0);
     CHECK(sd_bus_start(t.bus) >= 0);
     t.on = oneloop_sd_bus_attach(loop, t.bus, lost, NULL);
-    CHECK(t.on && t.on->users == 2);
+    CHECK(t.on && t.on->users == 3);
 }
 
 int test_sd_bus_calls_and_signals(oneloop_t *loop) {
