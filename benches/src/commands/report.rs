@@ -123,9 +123,9 @@ is the limit: a lock, an id to be checked and a store, in a table of the same si
         events: None,
         limits: Some(
             "\
-The built-in loop sleeps in epoll_pwait2, like the yardstick. The kernel may delay that call's timer by the thread's
-timer slack (50 µs, unless it is set by prctl) or a thousandth of the wait, to wake for several at once. Under hosts a
-timerfd wakes it, as it does calloop, which knows no slack and takes one more call of the kernel.",
+The kernel may delay the timer of epoll_pwait2, which is the yardstick. It does so by the thread's timer slack (50 µs,
+unless it is set by prctl) or by a thousandth of the wait, to wake for several timers at once. A timerfd knows no
+slack and takes one more call of the kernel. oneloop uses one under hosts, and in its own wait for less than 10 ms.",
         ),
     },
     Chapter {
