@@ -23,6 +23,8 @@ const NESTED: Duration = Duration::from_millis(1);
 
 const ASK_HOOKS: &str = "ask_hooks";
 
+const TURN_IF_FREE: &str = "turn_if_free";
+
 impl Core {
     /// Takes the right to drive, until the result is dropped. A host passes its name, under which it has claimed the
     /// loop before.
@@ -39,6 +41,10 @@ impl Core {
             drop(state);
             return Err(driven(call, by, is_here()));
         }
+        if call == TURN_IF_FREE && state.waiting_drivers > 0 {
+            drop(state);
+            return Err(driven(call, "a driver that begins".into(), false));
+        }
         let turn_state = match self.turn_state.try_lock() {
             Ok(turn_state) => turn_state,
             // A callback has panicked. The turn's state is whole all the same.
@@ -51,6 +57,15 @@ impl Core {
                     drop(state);
                     drop(self.turn_state.lock());
                     return self.drive(call, host);
+                }
+                if state.gives_way && !here && call != TURN_IF_FREE {
+                    state.waiting_drivers += 1;
+                    drop(state);
+                    self.inbox.wake();
+                    drop(self.turn_state.lock());
+                    let driver = self.drive(call, host);
+                    self.state().waiting_drivers -= 1;
+                    return driver;
                 }
                 let by = match driver {
                     Some((by, _)) if here => {
@@ -65,6 +80,7 @@ impl Core {
         };
         state.driver = Some((host.unwrap_or(call), thread::current().id()));
         state.asks_hooks = call == ASK_HOOKS;
+        state.gives_way = call == TURN_IF_FREE;
         Ok(Driver {
             core: self,
             _entered: Entered::new(self),
@@ -102,24 +118,26 @@ impl Core {
 
     /// Takes one turn, which waits for up to `timeout`.
     pub(crate) fn turn(self: &Arc<Self>, timeout: Option<Duration>) -> Result<Turn> {
-        let mut driver = self.drive("turn", None)?;
-        let until = match timeout {
-            None => NEVER,
-            Some(Duration::ZERO) => NO_WAIT,
-            Some(timeout) if self.clock.test().is_none() => self.clock.deadline_in(timeout),
-            // The timeout is in real time, and the clock is not.
-            Some(timeout) => {
-                driver.real_timeout = Some(timeout);
-                NEVER
-            }
-        };
-        let mut turn = Turn::default();
-        drop(driver.turn(self.state(), until, &mut turn)?);
-        // Prepares for a sleep even if the turn was not idle, because the caller may ignore that.
-        let may_sleep = !turn.stopped && driver.rest()?;
-        turn.idle &= may_sleep;
-        driver.check_open()?;
-        Ok(turn)
+        self.drive("turn", None)?.take_turn(timeout)
+    }
+
+    /// Takes a turn, and gives way to a driver that begins meanwhile. Returns `None` if another drives.
+    pub(crate) fn turn_if_free(
+        self: &Arc<Self>,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Turn>> {
+        let state = self.enter(TURN_IF_FREE)?;
+        let is_free = state.driver.is_none() && state.host.is_none() && state.waiting_drivers == 0;
+        drop(state);
+        if !is_free {
+            return Ok(None);
+        }
+        match self.drive(TURN_IF_FREE, None) {
+            Ok(driver) => driver.take_turn(timeout).map(Some),
+            // It began just now.
+            Err(error) if error.kind() == ErrorKind::AlreadyDriven => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Drives and polls `future`, until the future is ready.
@@ -179,6 +197,30 @@ impl Core {
     }
 }
 
+impl Driver<'_> {
+    /// Takes one turn, after which the caller may sleep.
+    fn take_turn(mut self, timeout: Option<Duration>) -> Result<Turn> {
+        let clock = &self.core.clock;
+        let until = match timeout {
+            None => NEVER,
+            Some(Duration::ZERO) => NO_WAIT,
+            Some(timeout) if clock.test().is_none() => clock.deadline_in(timeout),
+            // The timeout is in real time, and the clock is not.
+            Some(timeout) => {
+                self.real_timeout = Some(timeout);
+                NEVER
+            }
+        };
+        let mut turn = Turn::default();
+        drop(self.turn(self.core.state(), until, &mut turn)?);
+        // Prepares for a sleep even if the turn was not idle, because the caller may ignore that.
+        let may_sleep = !turn.stopped && self.rest()?;
+        turn.idle &= may_sleep;
+        self.check_open()?;
+        Ok(turn)
+    }
+}
+
 /// Makes the error for a loop that has a driver. `in_callback` is true if that driver is calling the caller.
 fn driven(call: &'static str, by: String, in_callback: bool) -> Error {
     // The callback may run the host's loop, for example for a modal dialogue. The descriptor may stay readable
@@ -213,6 +255,46 @@ mod tests {
             }
         });
         sender
+    }
+
+    #[test]
+    fn a_free_turn_gives_way_to_every_driver() {
+        let reactor = Reactor::new().unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let helpers = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    let mut turns = 0;
+                    while !is_over.load(Ordering::SeqCst) {
+                        turns += u32::from(reactor.turn_if_free(None).unwrap().is_some());
+                    }
+                    turns
+                })
+            });
+            for _ in 0..300 {
+                reactor.turn(Some(Duration::ZERO)).unwrap();
+                drop(reactor.host("a test").unwrap());
+                thread::yield_now();
+            }
+            is_over.store(true, Ordering::SeqCst);
+            while helpers.iter().any(|helper| !helper.is_finished()) {
+                reactor.wake();
+                thread::yield_now();
+            }
+            let turns = helpers.map(|helper| helper.join().unwrap());
+            assert!(turns.iter().sum::<u32>() > 0);
+        });
+    }
+
+    #[test]
+    fn a_free_turn_is_refused_inside_a_callback() {
+        let reactor = Reactor::new().unwrap();
+        let (sender, turned) = channel();
+        let turn = move || sender.send(Reactor::current().unwrap().turn_if_free(None));
+        reactor.call_soon(move || turn().unwrap()).unwrap();
+        let outer = reactor.turn_if_free(None).unwrap();
+        assert_eq!(outer.unwrap().called, 1);
+        assert_eq!(turned.recv().unwrap().unwrap(), None);
     }
 
     #[test]

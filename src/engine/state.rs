@@ -27,6 +27,10 @@ pub(super) struct State {
     pub(super) driver: Option<(&'static str, ThreadId)>,
     /// True if the driver only asks the hooks.
     pub(super) asks_hooks: bool,
+    /// The driver ends its turn as soon as another wants to drive.
+    pub(super) gives_way: bool,
+    /// Number of drivers that wait for one which gives way.
+    pub(super) waiting_drivers: u32,
     pub(super) host: Option<Claim>,
     pub(super) closed: bool,
     pub(super) stats: Stats,
@@ -48,6 +52,8 @@ impl State {
             sleep: Sleep::default(),
             driver: None,
             asks_hooks: false,
+            gives_way: false,
+            waiting_drivers: 0,
             host: None,
             closed: false,
             stats: Stats::default(),

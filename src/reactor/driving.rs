@@ -102,6 +102,41 @@ impl<M: Threading> Reactor<M> {
         self.core.turn(timeout)
     }
 
+    /// Takes one turn like [`turn`](Self::turn), unless the loop has another driver. Then it returns `None` at once.
+    ///
+    /// The turn gives way: a driver that begins meanwhile waits until the turn ends, which is at once if it waits
+    /// itself. All other drivers return an error then. A thread that needs the loop's progress can thus drive while
+    /// no other does, without being in their way.
+    ///
+    /// ```
+    /// use oneloop::{Action, Reactor};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let helper = std::thread::spawn({
+    ///     let reactor = reactor.clone();
+    ///     move || reactor.turn_if_free(None).map(|turn| turn.is_some())
+    /// });
+    /// reactor.call_later(Duration::from_millis(1), || println!("called by either"))?;
+    /// reactor.run()?; // is no error, although the helper may wait in its turn
+    /// # reactor.wake();
+    /// # helper.join().unwrap()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`turn`](Self::turn), but not that the loop has a driver.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a callback does, like [`run`](Self::run).
+    pub fn turn_if_free(&self, timeout: Option<Duration>) -> Result<Option<Turn>> {
+        self.core.turn_if_free(timeout)
+    }
+
     /// Runs the built-in loop and polls `future`, until the future is ready.
     ///
     /// It also waits when nothing is left that could call back.
@@ -146,6 +181,30 @@ impl<M: Threading> Reactor<M> {
     /// Returns [`AlreadyDriven`](crate::ErrorKind::AlreadyDriven) if another host has claimed the loop.
     pub fn host(&self, name: &'static str) -> Result<Host<M>> {
         Host::new(self.clone(), name)
+    }
+
+    /// Returns the descriptor that is readable while the loop has something to do: I/O, a due timer or a post.
+    ///
+    /// It is for programs that only look, and take turns by [`turn`](Self::turn). A host watches the descriptor of
+    /// its [`Host`], which also tells it when to stop watching. Without a host, the loop may put another file
+    /// under the number. It does so when a descriptor was closed that it still watches and a duplicate keeps open.
+    /// A program that passes the number to poll(2) with each call does not notice that.
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::new()?;
+    /// reactor.call_soon(|| println!("called"))?;
+    /// let fd = reactor.watched_fd();
+    /// assert_eq!(poll(&mut [PollFd::new(&fd, PollFlags::IN)], None)?, 1);
+    /// reactor.turn(Some(std::time::Duration::ZERO))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(pollable)]
+    pub fn watched_fd(&self) -> crate::os::BorrowedFd<'_> {
+        self.core.as_fd()
     }
 
     /// Ends [`run`](Self::run) or any other driver, after the callback that is running.

@@ -1,0 +1,222 @@
+//! The traits of futures-io.
+
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::Async;
+
+/// A type whose [`Read`] and [`Write`] keep the descriptor that the type has.
+///
+/// [`Async`] reads and writes through `&mut` only for these types, because another type could drop or replace the
+/// registered descriptor.
+///
+/// # Safety
+///
+/// The methods of [`Read`], [`Write`], [`BufRead`](std::io::BufRead) and [`Seek`](std::io::Seek) must not drop,
+/// replace or give away the descriptor.
+pub unsafe trait IoSafe {}
+
+// SAFETY: a shared reference cannot replace the descriptor of what it points to.
+unsafe impl<T: ?Sized> IoSafe for &T {}
+
+/// Implements the trait for types of the standard library.
+macro_rules! io_safe {
+    ($($(#[$attribute:meta])* $kind:ty),* $(,)?) => {$(
+        // SAFETY: the type keeps its descriptor from its making to its drop.
+        $(#[$attribute])* unsafe impl IoSafe for $kind {}
+    )*};
+}
+
+io_safe!(
+    std::fs::File,
+    std::io::Stderr,
+    std::io::Stdin,
+    std::io::Stdout,
+    std::io::StderrLock<'_>,
+    std::io::StdinLock<'_>,
+    std::io::StdoutLock<'_>,
+    std::net::TcpStream,
+    std::process::ChildStdin,
+    std::process::ChildStdout,
+    std::process::ChildStderr,
+    #[cfg(unix)]
+    std::os::unix::net::UnixStream,
+    #[cfg(pipes)]
+    #[allow(clippy::incompatible_msrv)] // Older compilers have no cfg `pipes`.
+    std::io::PipeReader,
+    #[cfg(pipes)]
+    #[allow(clippy::incompatible_msrv)]
+    std::io::PipeWriter,
+);
+
+/// Implements the trait for types that pass reading and writing on to another one.
+macro_rules! io_safe_inside {
+    ($($(#[$attribute:meta])* [$($bound:tt)*] $kind:ty),* $(,)?) => {$(
+        // SAFETY: the type reads and writes by the methods of the type inside, which keeps its descriptor.
+        $(#[$attribute])* unsafe impl<T: IoSafe + $($bound)*> IoSafe for $kind {}
+    )*};
+}
+
+io_safe_inside!(
+    [Read] std::io::BufReader<T>,
+    [Write] std::io::BufWriter<T>,
+    [Write] std::io::LineWriter<T>,
+    [?Sized] &mut T,
+    [?Sized] Box<T>,
+    [Clone] std::borrow::Cow<'_, T>,
+);
+
+impl<T: IoSafe + Read> AsyncRead for Async<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        loop {
+            match self.try_read_mut(|handle| handle.read(buffer)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<Result<usize>> {
+        loop {
+            match self.try_read_mut(|handle| handle.read_vectored(buffers)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+}
+
+impl<T> AsyncRead for &Async<T>
+where
+    for<'a> &'a T: Read,
+{
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        loop {
+            match self.try_read(|| self.get_ref().read(buffer)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<Result<usize>> {
+        loop {
+            match self.try_read(|| self.get_ref().read_vectored(buffers)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+}
+
+/// Closing flushes, and does not shut a socket down.
+impl<T: IoSafe + Write> AsyncWrite for Async<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        loop {
+            match self.try_write_mut(|handle| handle.write(bytes)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_writable(cx))?;
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        loop {
+            match self.try_write_mut(|handle| handle.write_vectored(buffers)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_writable(cx))?;
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            match self.try_write_mut(|handle| handle.flush()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_writable(cx))?;
+        }
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+/// Closing flushes, and does not shut a socket down.
+impl<T> AsyncWrite for &Async<T>
+where
+    for<'a> &'a T: Write,
+{
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        loop {
+            match self.try_write(|| self.get_ref().write(bytes)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_writable(cx))?;
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        loop {
+            match self.try_write(|| self.get_ref().write_vectored(buffers)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_writable(cx))?;
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            match self.try_write(|| self.get_ref().flush()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_writable(cx))?;
+        }
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_flush(cx)
+    }
+}
