@@ -66,6 +66,7 @@ fn main() {
 
     // Before the packages are named to the linker, which comes to them in this order.
     build::docs::compile(&includes, |name| {
+        let name = if name == "websocket" { "curl" } else { name };
         let known = TESTS.iter().find(|(test, _)| *test == name);
         let packages = known.map_or(["libverto"].as_slice(), |(_, packages)| packages);
         let quiet = |package: &&str| {

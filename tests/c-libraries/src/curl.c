@@ -245,3 +245,50 @@ int test_curl_ended_inside(oneloop_t *loop) {
     start(get("slow", 20));
     return check_failures();
 }
+
+/* A connection that is the program's: it stays open until its handle is taken out of the multi handle. */
+
+static int answered(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *easy) {
+    char text[500];
+    size_t length = 0;
+    (void)loop, (void)id, (void)fd, (void)ready;
+    here();
+    CURLcode result = curl_easy_recv(easy, text, sizeof text, &length);
+    if (result == CURLE_AGAIN)
+        return ONELOOP_CONTINUE;
+    CHECK(result == CURLE_OK && length > 12 && memcmp(text, "HTTP/1.1 200", 12) == 0);
+    CHECK(curl_multi_remove_handle(t.multi, easy) == CURLM_OK);
+    curl_easy_cleanup(easy);
+    finish();
+    return ONELOOP_REMOVE;
+}
+
+static void connect_only_done(struct oneloop_curl *curl, CURL *easy, CURLcode result, void *user) {
+    static const char request[] = "GET /bytes/1 HTTP/1.1\r\nhost: a\r\n\r\n";
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    size_t length = 0;
+    (void)user;
+    here();
+    CHECK(result == CURLE_OK);
+    /* The first is not kept. */
+    if (t.done++ == 0) {
+        CHECK(curl_easy_send(easy, "x", 1, &length) != CURLE_OK);
+        CHECK(oneloop_curl_keep(curl, easy));
+        start(easy);
+        return;
+    }
+    CHECK(curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket) == CURLE_OK);
+    CHECK(socket != CURL_SOCKET_BAD);
+    CHECK(curl_easy_send(easy, request, sizeof request - 1, &length) == CURLE_OK);
+    CHECK(oneloop_add_handler(t.loop, socket, ONELOOP_READABLE, ONELOOP_LEVEL, answered, easy, NULL,
+                              NULL) == 0);
+}
+
+int test_curl_connect_only(oneloop_t *loop) {
+    CURL *easy = curl_easy_init();
+    begin(loop, connect_only_done);
+    curl_easy_setopt(easy, CURLOPT_URL, t.root);
+    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    start(easy);
+    return failures;
+}

@@ -15,6 +15,7 @@ unsafe extern "C" {
     fn test_curl_one_after_another(r#loop: *mut oneloop_t) -> c_int;
     fn test_curl_failures(r#loop: *mut oneloop_t) -> c_int;
     fn test_curl_upload_with_pauses(r#loop: *mut oneloop_t) -> c_int;
+    fn test_curl_connect_only(r#loop: *mut oneloop_t) -> c_int;
     fn test_curl_ended_inside(r#loop: *mut oneloop_t) -> c_int;
 }
 
@@ -75,4 +76,9 @@ fn an_upload_is_paused_and_goes_on() {
 #[test]
 fn ended_inside_a_callback_with_transfers_under_way() {
     with_server(Http1, test_curl_ended_inside);
+}
+
+#[test]
+fn a_connection_without_a_transfer_stays_open_beyond_its_end() {
+    with_server(Http1, test_curl_connect_only);
 }

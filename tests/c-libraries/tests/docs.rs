@@ -1,6 +1,6 @@
 //! The programs of `docs/c-libraries.md`, on tokio, against real servers.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use oneloop::Reactor;
@@ -54,6 +54,21 @@ fn a_program_of_libcurl() {
     reactor.run().unwrap();
     reactor.close();
     assert_eq!(program.join().unwrap(), "No error\n");
+}
+
+/// With a server that sends back what it gets.
+#[test]
+fn a_program_of_libcurl_speaks_websocket() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut client = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+        let message = client.read().unwrap();
+        client.send(message.clone()).unwrap();
+        message.to_string()
+    });
+    assert_eq!(run("websocket", &[("URL", &url)]), "No error\nhello\n");
+    assert_eq!(server.join().unwrap(), "hello");
 }
 
 #[test]
@@ -124,7 +139,7 @@ fn each_library_is_on_tokio_in_ten_lines() {
 fn each_program_of_the_page_is_run() {
     let tests = [include_str!("docs.rs"), include_str!("avahi.rs")].concat();
     let programs = blocks("c");
-    assert_eq!(programs.len(), 11);
+    assert_eq!(programs.len(), 12);
     for (name, _) in programs {
         assert!(tests.contains(&format!("run(\"{name}\"")), "{name}");
     }
