@@ -176,11 +176,22 @@ cat target/soak.log
 step "C: installed, compiled by pkg-config, and looked at by valgrind"
 prefix=$PWD/target/prefix
 adapters/c/install.sh "$prefix"
+others=$(nm -D --defined-only "$prefix/lib/liboneloop.so" | grep -v ' oneloop_' || true)
+[ -z "$others" ] || { echo "liboneloop.so has names of others: $others" && exit 1; }
+# As for a package.
+DESTDIR=target/stage adapters/c/install.sh --libdir lib/some-triplet /usr
+[ -e target/stage/usr/lib/some-triplet/liboneloop.so ]
+[ -e target/stage/usr/include/oneloop-curl.h ]
+if grep -r stage target/stage/usr/lib/some-triplet/pkgconfig; then exit 1; fi
+discard stage
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
 # shellcheck disable=SC2046
 cc -Wall -Wextra -Werror -o target/echo examples/c/echo.c $(pkg-config --cflags --libs oneloop)
 LD_LIBRARY_PATH="$prefix/lib" target/echo --help | grep -q Usage:
 LD_LIBRARY_PATH="$prefix/lib" target/echo
+# shellcheck disable=SC2046
+cc -o target/redis examples/c/redis.c $(pkg-config --cflags --libs oneloop hiredis) -Wl,-rpath,"$prefix/lib"
+target/redis --help | grep -q Usage:
 # shellcheck disable=SC2046
 cc -o target/echo-static examples/c/echo.c $(pkg-config --cflags oneloop) "$prefix/lib/liboneloop.a" \
     -lpthread -ldl -lm
