@@ -55,10 +55,13 @@ fn handlers_are_counted_by_mode_and_saved_calls_are_counted() {
     let stats = reactor.stats();
     assert_eq!((stats.kernel_changes, stats.kernel_changes_saved), (4, 10));
 
+    // None of these is saved.
+    reactor.rearm_handler(ids[0]).unwrap();
     for id in ids {
         reactor.remove_handler(id).unwrap();
     }
     let stats = reactor.stats();
+    assert_eq!((stats.kernel_changes, stats.kernel_changes_saved), (9, 10));
     assert_eq!(stats.handlers, 0);
     assert_eq!(stats.level_handlers + stats.edge_handlers, 0);
 }

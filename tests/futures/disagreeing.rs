@@ -364,6 +364,8 @@ fn reports_for_a_busy_task_end_at_once_or_are_edges() {
     let nothing = |_: &UnixStream| -> Result<()> { Err(ErrorKind::WouldBlock.into()) };
     stream.try_io(Interest::READABLE, nothing).unwrap_err();
     // Edge-triggered now. The task looks at each message some time, and goes on being told.
+    let stats = reactor.stats();
+    assert_eq!((stats.level_handlers, stats.edge_handlers), (0, 1));
     turns(1);
     let before = reactor.stats().handler_calls;
     for _ in 0..50 {

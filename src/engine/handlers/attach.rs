@@ -73,7 +73,7 @@ impl Attached {
             }
             let wanted = Merged::of(handler);
             descriptor.sync(poller, place, wanted, false, OnStale::Repair)?;
-            if descriptor.kernel().is_known() || descriptor.is_always_ready() {
+            if descriptor.kernel().is_known() {
                 Ok(())
             } else {
                 exists(fd)
@@ -88,7 +88,6 @@ impl Attached {
     fn attach_to(&mut self, poller: &Poller, key: Key, d: u32) -> io::Result<()> {
         let synced = &mut self.synced;
         let descriptor = synced.table.descriptor(d);
-        let known = descriptor.kernel().is_known();
         let fd = descriptor.fd;
         if descriptor.is_file_gone() {
             exists(fd)?;
@@ -101,18 +100,16 @@ impl Attached {
         }
         let wanted = synced.table.wanted(d);
         let descriptor = synced.table.descriptor(d);
-        let known = known && descriptor.kernel().is_known();
         // A descriptor that the kernel knows is always asked for, to find out whether the number
         // still means the same file.
-        let stale = if known {
+        let stale = if descriptor.kernel().is_known() {
             OnStale::Fail
         } else {
             OnStale::Repair
         };
-        // Else a second edge-triggered handler would miss the readiness that the first was told.
-        let force = known | descriptor.diverted().is_some();
-        let mut result = descriptor.sync(poller, &synced.place, wanted, force, stale);
-        if result.is_ok() && !descriptor.kernel().is_known() && !descriptor.is_always_ready() {
+        // Forced, or else a second edge-triggered handler would miss the readiness that the first was told.
+        let mut result = descriptor.sync(poller, &synced.place, wanted, true, stale);
+        if result.is_ok() && !descriptor.kernel().is_known() {
             result = exists(fd);
         }
         result.inspect_err(|error| {

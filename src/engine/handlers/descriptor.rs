@@ -121,19 +121,15 @@ impl Descriptor {
     /// Counts an event. True if it is time to ask the kernel whether the number still means the file that
     /// is watched. If a duplicate keeps a closed file open, nothing else tells.
     #[inline]
-    pub(super) fn counts(&mut self, turn: u16) -> bool {
-        self.row.add(turn) && self.is_check_due()
+    pub(super) fn counts(&mut self, turn: u16, is_edge: bool) -> bool {
+        self.row.add(turn, is_edge) && self.is_check_due(is_edge)
     }
 
     #[cold]
-    fn is_check_due(&mut self) -> bool {
-        match self.kernel.primary_mode() {
-            // A one-shot is armed by a call that finds out by itself.
-            Some(Mode::Oneshot) => return false,
-            Some(Mode::Level) => {}
-            _ => self.row.keep(),
-        }
-        self.row.is_check_due()
+    fn is_check_due(&self, is_edge: bool) -> bool {
+        // A one-shot is armed by a call that finds out by itself.
+        let finds_out = !is_edge && self.kernel.primary_mode() == Some(Mode::Oneshot);
+        !finds_out && self.row.is_check_due()
     }
 
     /// Whether it was reported ready in this turn.

@@ -120,7 +120,7 @@ impl Handlers {
         Some(changed)
     }
 
-    /// Like `update`, with another mode.
+    /// Like `update`, and makes a level-triggered handler edge-triggered or the other way round.
     #[cfg(feature = "futures")]
     pub(super) fn set_mode(
         &mut self,
@@ -130,20 +130,12 @@ impl Handlers {
         mode: Mode,
     ) -> Option<Changed> {
         let before = self.attached.synced.table.get(key)?.mode;
-        self.exchange_mode(key, mode);
+        self.attached.synced.table.set_mode(key, mode);
         let changed = self.update(poller, key, interest)?;
         if changed.is_err() {
-            self.exchange_mode(key, before);
+            self.attached.synced.table.set_mode(key, before);
         }
         Some(changed)
-    }
-
-    #[cfg(feature = "futures")]
-    fn exchange_mode(&mut self, key: Key, mode: Mode) {
-        let table = &mut self.attached.synced.table;
-        table.set_mode(key, mode);
-        let is_limited = self.limits.of(key.index()).is_some();
-        table.handler(key).counts_calls = is_limited | (mode == Mode::Oneshot);
     }
 
     /// Has the kernel register the handler's descriptor again, even if nothing seems changed.

@@ -17,8 +17,9 @@ impl ReadyQueue {
     /// Adds a handler, unless it is paused, spent or held.
     #[inline(never)]
     pub(super) fn add(&mut self, handler: &mut Handler) {
-        let due = (handler.is_active() || handler.again) && !handler.held;
-        if due && !handler.interest.is_empty() && !std::mem::replace(&mut handler.queued, true) {
+        let is_armed = handler.armed || handler.again;
+        let is_due = is_armed && !handler.held && !handler.interest.is_empty();
+        if is_due && !std::mem::replace(&mut handler.queued, true) {
             self.0.push(handler.key);
         }
     }
@@ -40,5 +41,34 @@ impl ReadyQueue {
     /// Puts an emptied queue back, for its room.
     pub(super) fn put_back(&mut self, emptied: Vec<Key>) {
         self.0 = emptied;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::{Interest, Mode};
+
+    #[test]
+    fn a_handler_is_queued_once_unless_it_is_paused_or_spent_or_held() {
+        for bits in 0..32 {
+            let [armed, again, held, paused, queued] = [1, 2, 4, 8, 16].map(|bit| bits & bit != 0);
+            let mut interest = Interest::READABLE;
+            if paused {
+                interest = Interest::NONE;
+            }
+            let mut handler =
+                Handler::new(Key::new(0), interest, Mode::Oneshot, Location::caller());
+            handler.armed = armed;
+            handler.again = again;
+            handler.held = held;
+            handler.queued = queued;
+            let mut queue = ReadyQueue::default();
+            queue.add(&mut handler);
+            let is_due = (armed || again) && !held && !paused;
+            assert_eq!(queue.is_empty(), !is_due || queued, "{bits:b}");
+        }
     }
 }

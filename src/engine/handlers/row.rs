@@ -13,27 +13,22 @@ pub(super) struct EventRow {
     /// The turn of the last event.
     turn: u16,
     length: u16,
-    /// Mask of the length that is kept when a turn passes without an event.
-    kept: u16,
 }
 
 impl EventRow {
-    /// Counts an event. True if the row is long enough for a check.
+    /// Counts an event. True if the row is long enough for a check. A turn without an event ends the row, unless
+    /// the event is an edge.
     #[inline]
-    pub(super) fn add(&mut self, turn: u16) -> bool {
-        let is_next = self.turn.wrapping_add(1) == turn;
+    pub(super) fn add(&mut self, turn: u16, is_edge: bool) -> bool {
+        // There may be two events in a turn, of one set each.
+        let goes_on = is_edge | (turn.wrapping_sub(self.turn) <= 1);
         self.turn = turn;
-        self.length = if is_next {
+        self.length = if goes_on {
             self.length.wrapping_add(1)
         } else {
-            self.length & self.kept
+            1
         };
         self.length >= FIRST_CHECK
-    }
-
-    /// Goes on counting across turns without an event, as for edges.
-    pub(super) fn keep(&mut self) {
-        self.kept = u16::MAX;
     }
 
     pub(super) fn is_check_due(&self) -> bool {
@@ -50,27 +45,40 @@ impl EventRow {
 mod tests {
     use super::*;
 
-    fn checks(row: &mut EventRow, turns: impl Iterator<Item = u16>) -> Vec<u16> {
-        let is_due = |turn: &u16| row.add(*turn) && row.is_check_due();
+    fn checks(is_edge: bool, turns: impl Iterator<Item = u16>) -> Vec<u16> {
+        let mut row = EventRow::default();
+        let is_due = |turn: &u16| row.add(*turn, is_edge) && row.is_check_due();
         turns.filter(is_due).collect()
     }
 
     #[test]
     fn a_long_row_is_checked_ever_more_rarely() {
-        let mut row = EventRow::default();
-        assert_eq!(
-            checks(&mut row, 1..=800),
-            [4, 8, 16, 32, 64, 128, 256, 512, 768]
-        );
-        assert!(row.has_one_in(800) && !row.has_one_in(799));
+        for is_edge in [false, true] {
+            let expected = [4, 8, 16, 32, 64, 128, 256, 512, 768];
+            assert_eq!(checks(is_edge, 1..=800), expected);
+        }
     }
 
     #[test]
-    fn a_turn_without_an_event_ends_the_row_unless_it_is_kept() {
+    fn a_turn_without_an_event_ends_a_row_that_is_not_of_edges() {
+        let every_second = || (3..900).step_by(2);
+        assert!(checks(false, every_second()).is_empty());
+        let nth = |n: u16| 1 + 2 * n;
+        assert_eq!(checks(true, every_second())[..3], [nth(4), nth(8), nth(16)]);
+        // The turn after a pause is the first of the next row.
+        assert_eq!(checks(false, (10..13).chain(20..25)), [23]);
+    }
+
+    #[test]
+    fn a_row_goes_on_with_a_second_event_in_a_turn() {
+        let twice = (1..9).flat_map(|turn| [turn; 2]);
+        assert_eq!(checks(false, twice), [2, 4, 8]);
+    }
+
+    #[test]
+    fn an_event_is_of_its_turn() {
         let mut row = EventRow::default();
-        assert!(checks(&mut row, (1..900).step_by(2)).is_empty());
-        row.keep();
-        let in_pairs = (1000..1040).filter(|turn| turn % 4 < 2);
-        assert!(!checks(&mut row, in_pairs).is_empty());
+        row.add(800, false);
+        assert!(row.has_one_in(800) && !row.has_one_in(799));
     }
 }

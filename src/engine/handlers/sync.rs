@@ -206,7 +206,7 @@ impl Synced {
         let descriptor = self.table.descriptor(d);
         let file = descriptor.file();
         let mut is_new = std::mem::take(&mut descriptor.closed);
-        if descriptor.diverted().is_some() && descriptor.is_file_gone() {
+        if descriptor.is_file_gone() {
             descriptor.forget_file();
             is_new = true;
         }

@@ -36,6 +36,8 @@ macro_rules! __cases {
     ($host:ty, $poller:expr) => {
         $crate::__tests! { $host, $poller, $crate::Sources::Descriptors,
             registering:
+                removing_the_last_of_three_leaves_the_others
+                a_second_paused_handler_on_a_closed_number_is_refused
                 a_ready_descriptor_is_reported
                 a_handler_added_by_another_thread_while_the_loop_sleeps_is_called
                 a_handler_added_by_host_code_while_the_loop_sleeps_is_called
@@ -101,6 +103,9 @@ macro_rules! __cases {
                 an_id_of_another_reactor_is_unknown
                 accepted_connections_are_added_in_the_callback;
             stale:
+                an_edge_handler_beside_a_paused_one_soon_goes_quiet
+                handlers_that_are_called_now_and_then_cost_no_look
+                a_source_that_becomes_virtual_goes_quiet
                 a_handler_closed_with_a_living_dup_soon_goes_quiet
                 the_first_calls_after_a_close_are_few
                 a_stranger_under_the_number_is_not_watched
@@ -113,6 +118,8 @@ macro_rules! __cases {
                 the_loops_own_descriptors_are_refused
                 a_stale_id_does_nothing_to_the_loops_own_descriptors;
             events:
+                the_loop_goes_on_for_again_and_for_no_paused_handler
+                an_edge_that_is_updated_before_its_call_is_told_once
                 level_repeats_until_drained
                 level_is_once_a_turn
                 level_data_left_unread_is_reported_again
@@ -165,6 +172,9 @@ macro_rules! __cases {
                 a_panic_in_a_drop_takes_nothing_with_it
                 a_callback_that_returns_an_error_is_removed_alone;
             limits:
+                a_oneshot_without_its_limit_is_called_once
+                an_edge_is_told_when_the_interval_ends_beside_another
+                a_held_handler_that_is_updated_watches_its_new_file
                 handlers_of_higher_priority_are_called_first
                 a_priority_set_in_a_callback_is_in_force_in_the_next_turn
                 a_stale_id_gets_neither_priority_nor_limit
@@ -293,6 +303,9 @@ macro_rules! __cases {
                 after_a_fork_the_child_is_told
                 a_callback_may_fork;
             refusals:
+                a_refused_handler_beside_a_paused_one_is_told
+                a_refused_edge_beside_a_level_handler_is_told_at_once
+                a_replaced_source_that_is_refused_is_watched_later
                 a_refused_add_leaves_no_trace
                 a_socket_that_a_sandbox_refuses_is_not_always_ready
                 a_refused_raw_add_leaves_no_trace
@@ -358,6 +371,7 @@ macro_rules! __virtual_cases {
     ($host:ty, $poller:expr) => {
         $crate::__tests! { $host, $poller, $crate::Sources::Virtual,
             registering:
+                removing_the_last_of_three_leaves_the_others
                 a_ready_descriptor_is_reported
                 a_handler_added_by_another_thread_while_the_loop_sleeps_is_called
                 a_handler_added_by_host_code_while_the_loop_sleeps_is_called
@@ -389,6 +403,8 @@ macro_rules! __virtual_cases {
                 a_stale_id_never_means_another_handler
                 an_id_of_another_reactor_is_unknown;
             events:
+                the_loop_goes_on_for_again_and_for_no_paused_handler
+                an_edge_that_is_updated_before_its_call_is_told_once
                 level_repeats_until_drained
                 level_is_once_a_turn
                 level_data_left_unread_is_reported_again
@@ -427,6 +443,8 @@ macro_rules! __virtual_cases {
                 a_panic_in_a_drop_takes_nothing_with_it
                 a_callback_that_returns_an_error_is_removed_alone;
             limits:
+                a_oneshot_without_its_limit_is_called_once
+                an_edge_is_told_when_the_interval_ends_beside_another
                 handlers_of_higher_priority_are_called_first
                 a_priority_set_in_a_callback_is_in_force_in_the_next_turn
                 a_stale_id_gets_neither_priority_nor_limit

@@ -759,3 +759,55 @@ pub fn again_waits_while_the_handler_is_paused(stage: &mut Stage) {
     stage.turns(4);
     assert_eq!(log.len(), 2);
 }
+
+/// `Again` keeps the loop going, also from a one-shot that is spent. A paused handler keeps it going no more.
+pub fn the_loop_goes_on_for_again_and_for_no_paused_handler(stage: &mut Stage) {
+    for (paused, expected) in [(false, 3), (true, 1)] {
+        let (a, _b) = stage.sources.readable();
+        let log = Log::default();
+        let (seen, reactor) = (log.clone(), stage.reactor.clone());
+        let handle = move |_: &mut _, event: Event| {
+            seen.push(());
+            if paused {
+                let update = reactor.update_handler(event.handler(), Interest::NONE);
+                update.expect("known");
+            }
+            if seen.len() < 3 {
+                Action::Again
+            } else {
+                Action::Continue
+            }
+        };
+        let id = stage.reactor.add_handler(a, READ, Mode::Oneshot, handle);
+        stage.run_until_empty();
+        assert_eq!(log.len(), expected, "paused: {paused}");
+        let id = id.expect("add_handler");
+        stage.reactor.remove_handler(id).expect("known");
+    }
+}
+
+/// Two are ready in one turn. The one that is called first updates the other, which is told in the next.
+pub fn an_edge_that_is_updated_before_its_call_is_told_once(stage: &mut Stage) {
+    let mode = stage.edge_or_oneshot();
+    let ids = Log::default();
+    let calls = Log::default();
+    let mut peers = Vec::new();
+    for me in 0..2 {
+        let (a, b) = stage.sources.readable();
+        peers.push(b);
+        let (all, seen, reactor) = (ids.clone(), calls.clone(), stage.reactor.clone());
+        let handle = move |_: &mut _, _| {
+            let ids: Vec<HandlerId> = all.take();
+            if let Some(other) = ids.get(1 - me) {
+                reactor.update_handler(*other, READ).expect("known");
+            }
+            seen.push(me);
+        };
+        let added = stage.reactor.add_handler(a, READ, mode, handle);
+        ids.push(added.expect("add_handler"));
+    }
+    stage.turns(4);
+    let mut called = calls.take();
+    called.sort();
+    assert_eq!(called, [0, 1]);
+}

@@ -462,3 +462,63 @@ pub fn a_limited_handler_may_panic(stage: &mut Stage) {
     assert_eq!(error.expect_err("removed").kind(), ErrorKind::UnknownId);
     stage.expect_sleep();
 }
+
+/// Updated while it is held, it is for the file that its number means now.
+pub fn a_held_handler_that_is_updated_watches_its_new_file(stage: &mut Stage) {
+    for &mode in stage.modes() {
+        let (a, _b) = readable();
+        let number = Number::of(&a);
+        drop(a);
+        let calls = stage.watch_number(number.get(), READ, mode);
+        let reactor = stage.reactor.clone();
+        reactor.limit_rate(calls.id, 1, LONG).expect("known");
+        stage.turns(2);
+        reactor.update_handler(calls.id, READ).expect("known");
+        stage.turns(2);
+        assert_eq!(calls.take(), 1);
+        let (c, _d) = readable();
+        number.mean(&c);
+        reactor.update_handler(calls.id, READ).expect("known");
+        reactor.limit_rate(calls.id, 0, LONG).expect("known");
+        stage.turns(4);
+        assert!(calls.take() >= 1, "{mode:?}");
+        reactor.remove_handler(calls.id).expect("known");
+        number.close();
+    }
+}
+
+/// A one-shot whose limit is lifted is still one.
+pub fn a_oneshot_without_its_limit_is_called_once(stage: &mut Stage) {
+    let (a, _b) = stage.sources.readable();
+    let calls = stage.watch(a, READ, Mode::Oneshot);
+    for limit in [1, 0] {
+        let limited = stage.reactor.limit_rate(calls.id, limit, LONG);
+        limited.expect("known");
+    }
+    stage.turns(4);
+    assert_eq!(calls.take(), 1);
+}
+
+/// A neighbour keeps the edge in the kernel's set, which would not report it again by itself.
+pub fn an_edge_is_told_when_the_interval_ends_beside_another(stage: &mut Stage) {
+    let mode = stage.edge_or_oneshot();
+    let (a, mut b) = stage.sources.readable();
+    let calls = stage.watch(a.clone(), READ, mode);
+    let neighbour = stage.watch(a, READ, mode);
+    let reactor = stage.reactor.clone();
+    reactor.limit_rate(calls.id, 1, LONG).expect("known");
+    for _ in 0..3 {
+        stage.turns(3);
+        b.write_all(b"x").expect("room");
+        if mode == Mode::Oneshot {
+            for id in [calls.id, neighbour.id] {
+                reactor.update_handler(id, READ).expect("known");
+            }
+        }
+    }
+    stage.turns(3);
+    assert!(calls.take() == 1 && neighbour.take() >= 4);
+    reactor.limit_rate(calls.id, 0, LONG).expect("known");
+    stage.turns(3);
+    assert_eq!(calls.take(), 1);
+}

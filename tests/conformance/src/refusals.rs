@@ -859,3 +859,67 @@ pub fn a_set_that_cannot_be_rebuilt_is_tried_again(stage: &mut Stage) {
         }
     }
 }
+
+/// The first is paused, so the kernel has not heard of the descriptor.
+pub fn a_refused_handler_beside_a_paused_one_is_told(stage: &mut Stage) {
+    let faults = stage.faults();
+    let (a, _b) = readable();
+    let a = Arc::new(a);
+    let fd = a.as_raw_fd();
+    let paused = stage.watch(a.clone(), Interest::NONE, Mode::Level);
+    faults.order_for(fd, Fault::Fails(Call::Add, ENOMEM), 1);
+    let refused = stage
+        .reactor
+        .add_handler(a.clone(), READ, Mode::Level, |_, _| {});
+    let refused = refused.expect_err("ordered");
+    expect(refused.error(), "add_handler", Some(fd), ENOMEM);
+    assert_eq!(stage.reactor.stats().handlers, 1);
+    let calls = stage.watch(a, READ, Mode::Level);
+    stage.turns(3);
+    assert!(calls.take() >= 3 && paused.take() == 0);
+}
+
+/// In a callback, too: an edge handler beside a level one needs the second set.
+pub fn a_refused_edge_beside_a_level_handler_is_told_at_once(stage: &mut Stage) {
+    if stage.some_of(&[Mode::Edge]).is_empty() {
+        return;
+    }
+    let faults = stage.faults();
+    let (a, _b) = readable();
+    let a = Arc::new(a);
+    let level = stage.watch(a.clone(), READ, Mode::Level);
+    let edge = stage.watch(a, Interest::NONE, Mode::Edge);
+    let (reactor, id) = (stage.reactor.clone(), edge.id);
+    faults.order(Fault::Fails(Call::Create, EMFILE), 1);
+    let update = move || {
+        let refused = reactor.update_handler(id, READ).expect_err("ordered");
+        assert_eq!(refused.raw_os_error(), Some(EMFILE));
+        reactor
+            .update_handler(id, READ)
+            .expect("the reason is gone");
+    };
+    stage.reactor.call_soon(update).expect("open");
+    stage.turns(3);
+    assert!(level.take() >= 3 && edge.take() == 1);
+}
+
+/// A source that was replaced in its callback is asked for again before each wait.
+pub fn a_replaced_source_that_is_refused_is_watched_later(stage: &mut Stage) {
+    let faults = stage.faults();
+    let (a, _b) = readable();
+    let (c, _d) = readable();
+    let new = c.as_raw_fd();
+    let log = Log::default();
+    let (seen, mut next) = (log.clone(), Some(c));
+    let replace = move |source: &mut _, _| match next.take() {
+        Some(next) => *source = next,
+        None => seen.push(()),
+    };
+    let added = stage.reactor.add_handler(a, READ, Mode::Level, replace);
+    added.expect("add_handler");
+    faults.order_for(new, Fault::Fails(Call::Add, ENOMEM), 3);
+    let errors = stage.turns_through(6);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].raw_os_error(), Some(ENOMEM));
+    assert!(!log.is_empty());
+}

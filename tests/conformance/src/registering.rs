@@ -1495,3 +1495,35 @@ pub fn accepted_connections_are_added_in_the_callback(stage: &mut Stage) {
     texts.sort();
     assert_eq!(texts, ["one", "three", "two"]);
 }
+
+/// A paused handler on the number keeps nobody from seeing that it is closed.
+pub fn a_second_paused_handler_on_a_closed_number_is_refused(stage: &mut Stage) {
+    let (a, _b) = pair();
+    let number = Number::of(&a);
+    let first = stage.watch_number(number.get(), Interest::NONE, Mode::Level);
+    let second = stage.watch_number(number.get(), Interest::NONE, Mode::Level);
+    number.close();
+    // SAFETY: the number is this case's own, and closed: that is what is refused.
+    let added = unsafe {
+        let none = Interest::NONE;
+        stage
+            .reactor
+            .add_raw_handler(number.get(), none, Mode::Level, |_| {})
+    };
+    assert_eq!(added.expect_err("closed").raw_os_error(), Some(libc::EBADF));
+    for id in [first.id, second.id] {
+        stage.reactor.remove_handler(id).expect("known");
+    }
+}
+
+/// Three on one source, each for something else.
+pub fn removing_the_last_of_three_leaves_the_others(stage: &mut Stage) {
+    let (a, mut b) = stage.sources.pair();
+    let [first, second, third] = [Interest::NONE, READ, Interest::WRITABLE]
+        .map(|interest| stage.watch(a.clone(), interest, Mode::Level));
+    stage.reactor.remove_handler(third.id).expect("known");
+    b.write_all(b"x").expect("room");
+    stage.turns(3);
+    assert!(second.take() >= 3);
+    assert_eq!((first.take(), third.take()), (0, 0));
+}

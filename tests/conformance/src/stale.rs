@@ -1,13 +1,17 @@
 //! Clause 7: descriptors that are closed behind the loop's back, and what their numbers mean then.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use oneloop::{ErrorKind, Event, HandlerId, Interest, Mode, Reactor, Result};
+use oneloop::{
+    ErrorKind, Event, HandlerId, Interest, Mode, Reactor, Ready, Result, Source, SourceKind,
+    VirtualSource,
+};
 
 use crate::registering::regular_file;
 use crate::tools::readable;
@@ -326,4 +330,90 @@ pub fn a_stale_id_does_nothing_to_the_loops_own_descriptors(stage: &mut Stage) {
             true
         });
     }
+}
+
+/// An edge-triggered handler beside a paused one is in the second set.
+pub fn an_edge_handler_beside_a_paused_one_soon_goes_quiet(stage: &mut Stage) {
+    if stage.some_of(&[Mode::Edge]).is_empty() {
+        return;
+    }
+    let (a, mut b) = pair();
+    let number = Number::of(&a);
+    let paused = stage.watch_number(number.get(), Interest::NONE, Mode::Level);
+    let calls = stage.watch_number(number.get(), READ, Mode::Edge);
+    number.close();
+    for _ in 0..100 {
+        b.write_all(b"x").expect("room");
+        stage.turns(1);
+    }
+    let called = calls.take();
+    assert!(called <= BOUND, "{called} calls for a closed descriptor");
+    for id in [calls.id, paused.id] {
+        stage.reactor.remove_handler(id).expect("no error");
+    }
+}
+
+/// A one-shot finds out by being armed, and a level-triggered handler that is called now and then is not looked
+/// up each time.
+pub fn handlers_that_are_called_now_and_then_cost_no_look(stage: &mut Stage) {
+    const CALLS: u64 = 20;
+    for (mode, each) in [(Mode::Oneshot, 1), (Mode::Level, 0)] {
+        let (mut a, mut b) = pair();
+        let number = Number::of(&a);
+        let calls = stage.watch_number(number.get(), READ, mode);
+        stage.turns(1);
+        let before = stage.reactor.stats().kernel_changes;
+        for _ in 0..CALLS {
+            b.write_all(b"x").expect("room");
+            let reactor = stage.reactor.clone();
+            while calls.take() == 0 {
+                stage.turns(1);
+            }
+            a.read_exact(&mut [0]).expect("a byte");
+            if mode == Mode::Oneshot {
+                reactor.update_handler(calls.id, READ).expect("known");
+            }
+            stage.turns(2);
+        }
+        let changes = stage.reactor.stats().kernel_changes - before;
+        assert_eq!(changes, CALLS * each, "{mode:?}");
+        stage.reactor.remove_handler(calls.id).expect("known");
+        number.close();
+    }
+}
+
+/// A callback replaces its descriptor by a virtual source, which nothing tells of. The handler goes quiet.
+pub fn a_source_that_becomes_virtual_goes_quiet(stage: &mut Stage) {
+    enum Either {
+        Socket(UnixStream),
+        Virtual(VirtualSource),
+    }
+    impl Source for Either {
+        fn kind(&self) -> SourceKind<'_> {
+            match self {
+                Either::Socket(socket) => socket.kind(),
+                Either::Virtual(source) => source.kind(),
+            }
+        }
+    }
+    let (a, _b) = readable();
+    let (source, readiness) = VirtualSource::pair();
+    readiness.set(Ready::READABLE);
+    let log = Log::default();
+    let (seen, mut next) = (log.clone(), Some(source));
+    let replace = move |source: &mut Either, _| {
+        seen.push(());
+        if let Some(next) = next.take() {
+            *source = Either::Virtual(next);
+        }
+    };
+    let source = Either::Socket(a);
+    let added = stage
+        .reactor
+        .add_handler(source, READ, Mode::Level, replace);
+    let id = added.expect("add_handler");
+    stage.turns(4);
+    assert_eq!(log.len(), 1);
+    stage.reactor.update_handler(id, READ).expect_err("unknown");
+    stage.reactor.remove_handler(id).expect("known");
 }
