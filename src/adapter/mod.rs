@@ -1,4 +1,6 @@
-//! Support for adapters, which run a reactor inside an async runtime.
+//! Support for adapters, which run a reactor inside an async runtime or another loop.
+//!
+//! A loop made of callbacks, such as GLib's, steps a [`Stepper`]. The rest of this page is about async runtimes.
 //!
 //! A runtime has to watch a descriptor and to poll a future. [`Drive`] is that future. [`Watch`] is the
 //! runtime's part, and an adapter implements nothing else:
@@ -30,6 +32,10 @@
 //! async_io::block_on(Drive::<_, Watched<_>>::until_empty(&reactor))
 //! # }
 //! ```
+
+mod stepper;
+
+pub use stepper::{CallbackLoop, End, Stepper};
 
 use std::fmt;
 use std::future::Future;

@@ -1,0 +1,87 @@
+//! GLib and libuv as tests use them: each with a loop of its own, inside a reactor or around one.
+
+pub mod glib;
+pub mod uv;
+
+use std::any::Any;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use oneloop::adapter::End;
+use oneloop::{Guest, Host, Threading};
+
+/// A loop that is not oneloop's.
+pub trait ForeignLoop: Sized + 'static {
+    /// The loop's name.
+    const NAME: &'static str;
+
+    /// Makes a loop.
+    fn new() -> Self;
+
+    /// Makes a guest of the loop.
+    fn guest(&self) -> impl Guest + 'static;
+
+    /// Has the loop drive the reactor of `host`, until the result is dropped.
+    fn attach<M: Threading>(
+        &self,
+        host: Host<M>,
+        on_end: impl FnOnce(End) + 'static,
+    ) -> Box<dyn Any>;
+
+    /// Takes a turn of the loop, as a program that runs it does.
+    fn iterate(&self, may_block: bool);
+
+    /// Calls once, after a delay in whole milliseconds.
+    fn after(&self, delay: Duration, call: impl FnOnce() + 'static);
+
+    /// Calls while the descriptor is readable, until the callback returns false.
+    fn watch_read(&self, fd: RawFd, call: impl FnMut() -> bool + 'static);
+
+    /// Makes a function that wakes the loop from any thread, so that it calls once. It must be called once.
+    fn waker(&self, call: impl FnOnce() + 'static) -> Box<dyn FnOnce() + Send>;
+
+    /// Calls again and again, whenever there is nothing else to do, until the callback returns false.
+    fn idle(&self, call: impl FnMut() -> bool + 'static);
+
+    /// Does `job` in a pool of threads, and calls `done` afterwards.
+    fn work(&self, job: impl FnOnce() + Send + 'static, done: impl FnOnce() + 'static);
+}
+
+/// Turns a closure into a pointer for C, which [`call`] or [`call_once`] takes.
+pub(crate) fn boxed<F>(call: Box<F>) -> *mut libc::c_void
+where
+    F: ?Sized,
+{
+    Box::into_raw(Box::new(call)).cast()
+}
+
+/// Moves what is not `Send` to a thread that only moves it back.
+pub struct AssertSend<T>(pub T);
+
+// SAFETY: tests use it only where the value is used on one thread.
+unsafe impl<T> Send for AssertSend<T> {}
+
+impl<T> AssertSend<T> {
+    /// Returns the value. A method, so that closures take the whole.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<G: Guest> Guest for AssertSend<G> {
+    fn prepare(&mut self, watched: &mut oneloop::Watched) -> Option<Duration> {
+        self.0.prepare(watched)
+    }
+
+    fn turn(&mut self, watched: &oneloop::Watched) {
+        self.0.turn(watched)
+    }
+
+    fn is_alive(&self) -> bool {
+        self.0.is_alive()
+    }
+
+    fn announces(&self) -> bool {
+        self.0.announces()
+    }
+}
