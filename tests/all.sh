@@ -54,10 +54,10 @@ install kinit krb5-user
 install pip3 python3-pip
 install objcopy binutils
 install x86_64-w64-mingw32-dlltool binutils-mingw-w64-x86-64
-for package in hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \
+for package in glib-2.0 hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \
     avahi-client xcb libzmq libsystemd libuv; do
     pkg-config --exists $package || install "header files of $package" \
-        libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
+        libglib2.0-dev libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
         libcurl4-openssl-dev libverto-dev libpulse-dev libavahi-client-dev libxcb1-dev libzmq3-dev \
         libsystemd-dev libuv1-dev
 done
