@@ -1,11 +1,11 @@
 use std::fmt;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::engine::Inbox;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// A clock that stands still until a test moves it.
 ///
@@ -143,7 +143,7 @@ impl TestClock {
     }
 
     fn time(&self) -> MutexGuard<'_, Time> {
-        self.0.time.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.time)
     }
 }
 

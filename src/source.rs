@@ -1,10 +1,10 @@
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::engine::Inbox;
 use crate::id::Key;
 use crate::os::{AsFd, BorrowedFd};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Ready, fork};
 
 /// A type that a handler can be on: every type with a descriptor, and [`VirtualSource`].
@@ -230,7 +230,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

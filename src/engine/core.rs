@@ -7,7 +7,7 @@
 //! 3. a virtual source's;
 //! 4. the inbox's.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::handlers::Handlers;
 use super::inbox::Inbox;
@@ -18,10 +18,10 @@ use crate::bindings::Head;
 use crate::clock::{Clock, ClockSource};
 use crate::error::Cause;
 use crate::poller::Poller;
-use crate::sync::Mutex;
 #[cfg(all(feature = "futures", feature = "tracing"))]
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicUsize;
+use crate::sync::{Mutex, lock};
 use crate::{Error, Result};
 
 /// A loop. All its handles share it.
@@ -88,8 +88,7 @@ impl Core {
 
     #[inline(always)]
     pub(super) fn state(&self) -> StateGuard<'_> {
-        // A poisoned state is whole all the same, because no user code runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Returns an error in a child of the process that made the loop.

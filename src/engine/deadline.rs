@@ -1,7 +1,7 @@
-//! Deadlines are nanoseconds since a time long ago: see `Clock`. Two of them are no times.
+//! Deadlines, which are nanoseconds since `Clock::base`. Two values have a special meaning.
 
-/// Deadline of a wait that does not sleep.
+/// The deadline of a wait that does not sleep.
 pub(crate) const NO_WAIT: u64 = 0;
 
-/// Deadline that never comes.
+/// A deadline that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;

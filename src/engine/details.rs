@@ -1,5 +1,5 @@
-//! Facts about registrations that no call needs: names, and what observers have measured. Few registrations
-//! have any, so they lie apart.
+//! Facts about registrations that no call needs: names, and the measurements of observers. Few registrations have
+//! any, so they are kept apart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::hash::SlotMap;
 use crate::id::Key;
 use crate::{CallbackRun, Id, LoopEvent};
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Detail {
     pub(super) name: Option<Arc<str>>,
     /// The event that a handler stands for.
@@ -25,26 +25,28 @@ impl Detail {
     }
 }
 
-/// Details by kind and slot. The detail of a registration that is gone stays until another has its slot, and
-/// is recognised by its key: so nothing has to be done here when something is removed.
+/// Details by kind and slot. The entry of a removed registration stays until another one gets the slot. Its key
+/// shows that it is stale, so a removal does nothing here.
 #[derive(Default)]
 pub(super) struct Details(SlotMap<u64, (Key, Detail)>);
 
 impl Details {
-    pub(super) fn get(&self, id: Id) -> Option<&Detail> {
-        if self.0.is_empty() {
-            return None;
-        }
+    fn get(&self, id: Id) -> Option<&Detail> {
         let (place, key) = place(id);
         let (owner, detail) = self.0.get(&place)?;
         (*owner == key).then_some(detail)
+    }
+
+    /// Returns a copy of the details of a registration.
+    pub(super) fn of(&self, id: Id) -> Detail {
+        self.get(id).cloned().unwrap_or_default()
     }
 
     pub(super) fn name(&self, id: Id) -> Option<&Arc<str>> {
         self.get(id)?.name.as_ref()
     }
 
-    /// Of something that is registered; made if there is none yet.
+    /// Returns the details of an existing registration. Makes them if there are none yet.
     pub(super) fn entry(&mut self, id: Id) -> &mut Detail {
         let (place, key) = place(id);
         let (owner, detail) = self.0.entry(place).or_insert((key, Detail::default()));
@@ -60,7 +62,7 @@ fn place(id: Id) -> (u64, Key) {
         Id::Handler(id) => (0, id.0),
         Id::Timer(id) => (1, id.0),
         Id::Hook(id) => (2, id.0),
-        // None has any.
+        // Posts have no details.
         Id::Post(id) => (3, Key::from_u64(id.0)),
     };
     (u64::from(key.index()) << 2 | kind, key)

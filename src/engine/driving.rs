@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, TryLockError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::sleep::Phase;
 use crate::error::Cause;
 use crate::host::Turn;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{lock, try_lock};
 use crate::{Error, ErrorKind, Result};
 
 /// Time after which an attempt to drive inside a callback fails.
@@ -45,38 +46,33 @@ impl Core {
             drop(state);
             return Err(driven(call, "a driver that begins".into(), false));
         }
-        let turn_state = match self.turn_state.try_lock() {
-            Ok(turn_state) => turn_state,
-            // A callback has panicked. The turn's state is whole all the same.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let here = is_here();
-                if state.asks_hooks && !here {
-                    // A host that moves between threads may still be asking the hooks on the other one, which
-                    // does not take long.
-                    drop(state);
-                    drop(self.turn_state.lock());
-                    return self.drive(call, host);
-                }
-                if state.gives_way && !here && call != TURN_IF_FREE {
-                    state.waiting_drivers += 1;
-                    drop(state);
-                    self.inbox.wake();
-                    drop(self.turn_state.lock());
-                    let driver = self.drive(call, host);
-                    self.state().waiting_drivers -= 1;
-                    return driver;
-                }
-                let by = match driver {
-                    Some((by, _)) if here => {
-                        format!("{by}, one of whose callbacks this call comes from")
-                    }
-                    Some((by, _)) => format!("{by} on another thread"),
-                    None => "another thread".into(),
-                };
+        let Some(turn_state) = try_lock(&self.turn_state) else {
+            let here = is_here();
+            if state.asks_hooks && !here {
+                // A host that moves between threads may still be asking the hooks on the other one, which does
+                // not take long.
                 drop(state);
-                return Err(driven(call, by, here));
+                drop(lock(&self.turn_state));
+                return self.drive(call, host);
             }
+            if state.gives_way && !here && call != TURN_IF_FREE {
+                state.waiting_drivers += 1;
+                drop(state);
+                self.inbox.wake();
+                drop(lock(&self.turn_state));
+                let driver = self.drive(call, host);
+                self.state().waiting_drivers -= 1;
+                return driver;
+            }
+            let by = match driver {
+                Some((by, _)) if here => {
+                    format!("{by}, one of whose callbacks this call comes from")
+                }
+                Some((by, _)) => format!("{by} on another thread"),
+                None => "another thread".into(),
+            };
+            drop(state);
+            return Err(driven(call, by, here));
         };
         state.driver = Some((host.unwrap_or(call), thread::current().id()));
         state.asks_hooks = call == ASK_HOOKS;

@@ -1,80 +1,72 @@
-//! The handles of a loop, counted. With the last one the loop ends, and it is whole while it does.
+//! The handles of a loop. The loop ends with the last one.
 //!
-//! The count of the `Arc` does not do for that. What is dropped at the end may use the loop: sources,
-//! closures, and what C has given with its callbacks. C needs no more for that than the pointer, while
-//! an `Arc` whose count has come to zero must not be touched any more.
+//! The count of the `Arc` cannot decide this. Sources, closures and the data of C callbacks are dropped at the end,
+//! and their drops may use the loop. C has only a pointer for that, and nothing may touch an `Arc` whose count is
+//! zero. So the loop ends first, while the `Arc` still exists.
 
 use std::mem;
-use std::sync::{Arc, TryLockError};
+use std::sync::Arc;
 
 use super::core::Core;
+use super::state::StateGuard;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::try_lock;
 
 impl Core {
-    /// One more, for a caller who has one.
+    /// Counts one more handle. The caller has one.
     pub(crate) fn add_handle(&self) {
         self.handles.fetch_add(1, Relaxed);
     }
 
-    /// One more, for a caller who has none. False if the loop ends.
+    /// Counts one more handle for a caller without one. Returns false if the loop ends or has ended.
     pub(crate) fn try_add_handle(&self) -> bool {
         let add = |count| (count > 0).then(|| count + 1);
         self.handles.fetch_update(Acquire, Relaxed, add).is_ok()
     }
 
-    /// One fewer.
+    /// Counts one handle less. The last one ends the loop.
     pub(crate) fn drop_handle(self: &Arc<Self>) {
         let subtract = |count: usize| count.checked_sub(1);
         match self.handles.fetch_update(AcqRel, Relaxed, subtract) {
             Ok(1) => self.end(),
             Ok(_) => {}
-            // C gives a handle up that it has not got, in a destroy function while the loop ends.
+            // A destroy function of C, called while the loop ends, gives up a handle that it does not have.
             Err(_) => mem::forget(self.clone()),
         }
     }
 
-    /// Drops all that is registered.
+    /// Ends every driver and drops all registrations. Later calls get an error.
     pub(crate) fn close(&self) {
-        // Twice is once; and a child must not take the parent's handlers out of the kernel's set.
+        // In a child, this must not take the parent's handlers out of the kernel's set.
         let Ok(mut state) = self.enter("close") else {
             return;
         };
-        state.closed = true;
-        let handlers = state.handlers.clear(&self.poller);
-        let timers = mem::take(&mut state.timers);
-        let hooks = mem::take(&mut state.hooks);
-        let kept = mem::take(&mut state.kept);
-        drop(state);
+        state.handlers.forget_in_kernel(&self.poller);
+        // Before the drops, because one of them may panic.
         self.inbox.stop();
-        let observers = self.observers.clear();
-        // The values last, since the others may use them in their drop.
-        drop((
-            handlers,
-            timers,
-            hooks,
-            self.inbox.posts.close(),
-            observers,
-            kept,
-        ));
+        self.drop_registered(state);
     }
 
-    /// Drops all that is registered. Callers from in there are told that the loop is closed.
-    ///
-    /// The kernel is told nothing. It forgets the descriptors when they or the poller are closed.
+    /// Drops all registrations. The kernel forgets the descriptors when they or the poller are closed.
     fn end(self: &Arc<Self>) {
         if self.inbox.is_forked() {
             return self.end_in_child();
         }
-        let mut state = self.state();
-        state.closed = true;
-        let registered = state.take_registered();
-        drop(state);
-        drop((registered, self.inbox.posts.close(), self.observers.clear()));
+        self.drop_registered(self.state());
     }
 
-    /// The same in a child process. A thread that is not here may have had a lock when the process
-    /// was forked, and have left what is behind it half changed. That is never freed.
+    /// Drops all registrations, with no lock held. If their drops call the loop, they get an error.
+    fn drop_registered(&self, mut state: StateGuard<'_>) {
+        state.closed = true;
+        let (handlers, timers, hooks, kept) = state.take_registered();
+        drop(state);
+        let (posts, observers) = (self.inbox.posts.close(), self.observers.clear());
+        // The kept values are dropped last, because the others may use them in their drops.
+        drop((handlers, timers, hooks, posts, observers, kept));
+    }
+
+    /// Ends the loop in a child process. A thread that exists only in the parent may have left the data behind a
+    /// lock half changed. Such data is never freed.
     fn end_in_child(self: &Arc<Self>) {
         let registered = try_lock(&self.state).map(|mut state| state.take_registered());
         let posts = self.inbox.posts.try_close();
@@ -82,14 +74,5 @@ impl Core {
             mem::forget(self.clone());
         }
         drop((registered, posts));
-    }
-}
-
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(guard) => Some(guard),
-        // A callback panicked. What is behind the lock is whole all the same.
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
     }
 }

@@ -1,11 +1,11 @@
-//! Hash tables by slot, which is a small number that no stranger chooses.
+//! Hash tables by slot. A slot is a small number that no attacker chooses, so a fast hash is safe.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 pub(super) type SlotMap<K, V> = HashMap<K, V, BuildHasherDefault<SlotHasher>>;
 
-/// Fibonacci hashing: both the high and the low bits count in a table.
+/// A hasher by Fibonacci hashing. The table uses both the high and the low bits of the result.
 #[derive(Default)]
 pub(super) struct SlotHasher(u64);
 

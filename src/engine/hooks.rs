@@ -1,4 +1,4 @@
-//! Pairs of callbacks around the loop's sleep.
+//! Hooks: pairs of callbacks around the loop's sleep.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
@@ -11,7 +11,7 @@ use crate::id::Key;
 
 /// Returns the deadline until which the loop may sleep.
 pub(crate) type Prepare = Box<dyn FnMut(&Clock) -> u64>;
-/// Returns true if it counts as a call of the turn.
+/// Returns true if the call counts in `Turn::called`.
 pub(crate) type Check = Box<dyn FnMut(&Clock) -> bool>;
 
 /// Boxes a pair of hooks.
@@ -38,19 +38,20 @@ pub(crate) fn sleep_until(limit: Option<Duration>, clock: &Clock) -> u64 {
 
 #[derive(Default)]
 pub(super) struct Hooks {
-    /// By the index of their keys, which grows with each that is added: so they are called in that order.
+    /// Hooks by the index of their keys. A new one gets a greater index, so they are called in the order of their
+    /// registration.
     by_index: BTreeMap<u32, Hook>,
-    /// Number of hooks that keep `run` going.
+    /// Number of pairs that keep `run` going.
     active: usize,
 }
 
 pub(super) struct Hook {
     pub(super) key: Key,
-    /// Where it was added.
+    /// The place of registration.
     pub(super) location: &'static Location<'static>,
-    /// How often the one or the other was called.
+    /// Calls of either callback so far.
     pub(super) calls: u64,
-    /// It keeps `run` going.
+    /// True if the pair keeps `run` going.
     pub(super) is_referenced: bool,
     /// Each is `None` while it is being called.
     pub(super) prepare: Option<Prepare>,
@@ -66,7 +67,7 @@ impl Hooks {
         let last = self.by_index.last_key_value().map(|(&last, _)| last);
         let next = last.map_or(0, |last| last.saturating_add(1));
         let next = Some(next).filter(|next| (*next as usize) < Key::MOST);
-        // After so many the order is of less interest than that the number is free.
+        // If the indices have run out, a free one matters more than the order.
         let free = || (0..).find(|index| !self.by_index.contains_key(index));
         let key = Key::new(next.or_else(free).unwrap_or(0) as usize);
         let (prepare, check) = make(key);
@@ -82,7 +83,7 @@ impl Hooks {
         key
     }
 
-    /// Gives the hook back for the caller to drop.
+    /// Removes a pair. The caller drops it with no lock held.
     pub(super) fn remove(&mut self, key: Key) -> Option<Hook> {
         self.set_referenced(key, false)?;
         self.by_index.remove(&key.index())
@@ -121,7 +122,7 @@ impl Hooks {
         self.by_index.last_key_value().map(|(_, hook)| hook.key)
     }
 
-    /// The one after this, which may be gone, and not beyond `last`.
+    /// Returns the next pair after `key`, up to `last`. The pair of `key` may be gone.
     pub(super) fn after(&self, key: Key, last: Option<Key>) -> Option<Key> {
         let last = last.filter(|last| last.index() > key.index())?;
         let rest = (Excluded(key.index()), Included(last.index()));

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::panic::Location;
-use std::sync::{PoisonError, Weak};
+use std::sync::Weak;
 
 use super::posts::Posts;
 use crate::error::Cause;
@@ -10,7 +10,7 @@ use crate::id::Key;
 use crate::poller::{Report, Wake};
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::atomic::{AtomicBool, AtomicU8};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, lock};
 use crate::{Error, IntoResult, PostError, PostId, Priority, fork};
 
 // The flags of an inbox.
@@ -121,7 +121,7 @@ impl Inbox {
         if self.is_forked() {
             return false;
         }
-        self.ready_sources().push(key);
+        lock(&self.ready_sources).push(key);
         self.set_signals(SOURCES)
     }
 
@@ -258,7 +258,7 @@ impl Inbox {
     pub(super) fn take_ready_sources(&self, ready_sources: &mut Vec<Key>) -> bool {
         let signalled = self.take_flags(SOURCES) != 0;
         if signalled {
-            mem::swap(ready_sources, &mut self.ready_sources());
+            mem::swap(ready_sources, &mut lock(&self.ready_sources));
         }
         signalled
     }
@@ -271,13 +271,6 @@ impl Inbox {
             0 => 0,
             _ => self.flags.fetch_and(!flags, AcqRel) & flags,
         }
-    }
-
-    #[inline]
-    fn ready_sources(&self) -> MutexGuard<'_, Vec<Key>> {
-        self.ready_sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values that a loop keeps for others until it ends, and does not use itself.
+//! Values that a loop keeps for other code and does not use itself.
 
 use std::any::Any;
 use std::io;
@@ -8,12 +8,12 @@ use slab::Slab;
 
 use crate::id::Key;
 
-/// The key tells a value from the next one in its place.
+/// Kept values. A key distinguishes a value from the next one in its slot.
 #[derive(Default)]
 pub(super) struct Kept(Slab<(Key, Arc<dyn Any>)>);
 
 impl Kept {
-    /// Adds a value. Fails if there are as many as there can be keys.
+    /// Adds a value. Returns an error if no key is left.
     pub(super) fn add(&mut self, value: Arc<dyn Any>) -> io::Result<Key> {
         Key::is_left(self.0.len())?;
         let entry = self.0.vacant_entry();

@@ -1,14 +1,14 @@
 //! Observers of callbacks, `tracing` spans, and reports of callbacks that fail.
 
 use std::panic::Location;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::details::Details;
 use crate::clock::nanoseconds;
 use crate::id::Key;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, lock};
 use crate::{CallbackKind, CallbackRun, FailedCallback, Id, outcome};
 
 pub(crate) type Report = dyn Fn(&CallbackRun);
@@ -159,10 +159,6 @@ pub(super) fn kind_of(id: Id) -> CallbackKind {
         Id::Hook(_) => CallbackKind::Hook,
         Id::Post(_) => CallbackKind::Post,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Observed {

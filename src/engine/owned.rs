@@ -4,35 +4,27 @@ use super::handlers::{Callback, Outcome};
 use crate::os::{self, AsRawFd, RawFd};
 use crate::{Event, IntoAction, Source, SourceKind};
 
-trait SourceFd {
-    /// Returns its descriptor, or none.
-    fn fd(&self) -> RawFd;
-}
-
-impl<S: Source> SourceFd for S {
-    fn fd(&self) -> RawFd {
-        match self.kind() {
-            SourceKind::Descriptor(fd) => fd.as_raw_fd(),
-            SourceKind::Virtual(_) => os::NO_FD,
-        }
+fn fd_of(source: &impl Source) -> RawFd {
+    match source.kind() {
+        SourceKind::Descriptor(fd) => fd.as_raw_fd(),
+        SourceKind::Virtual(_) => os::NO_FD,
     }
 }
 
 /// Boxes the callback of a handler together with its source.
 pub(crate) fn boxed<S, F, A>(mut source: S, mut callback: F) -> Callback
 where
-    S: 'static,
-    S: Source,
+    S: Source + 'static,
     F: FnMut(&mut S, Event) -> A + 'static,
     A: IntoAction,
 {
-    let mut registered = source.fd();
+    let mut registered = fd_of(&source);
     Box::new(move |event| {
         let action = match callback(&mut source, event).into_action() {
             Ok(action) => action,
             Err(failure) => return Outcome::Failed(failure),
         };
-        let fd = source.fd();
+        let fd = fd_of(&source);
         if fd == registered {
             return Outcome::Done(action);
         }

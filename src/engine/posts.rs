@@ -7,13 +7,12 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::Location;
-use std::sync::PoisonError;
 
 pub(crate) use super::stack::Run;
 use super::stack::{Chain, Entry, Stack};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicU64, AtomicUsize};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{IntoResult, PostId, PostInfo, Priority};
 
 /// Result of a push.
@@ -194,7 +193,7 @@ impl Posts {
 
     #[inline]
     fn lines(&self) -> MutexGuard<'_, [Line; 3]> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lines)
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, known};
-use super::deadline::NEVER;
 use super::handlers::{Callback as HandlerCallback, Changed, Handlers};
 use super::hooks::{Check, Prepare};
 use super::observe::Report;
@@ -22,7 +21,7 @@ use crate::poller::Poller;
 use crate::{Error, Id, Interest, Mode, PostId, Priority, Result};
 
 impl Core {
-    /// Registers a handler whose callback `make` makes of `parts`. An error gives `parts` back.
+    /// Registers a handler. `make` turns `parts` into the callback. An error gives `parts` back.
     pub(crate) fn add_handler<P>(
         &self,
         call: &'static str,
@@ -124,6 +123,7 @@ impl Core {
         known(CALL, found)
     }
 
+    /// Sets a timer. This is not generic, so that it is compiled here and not for each caller, which is faster.
     pub(crate) fn add_timer(
         &self,
         call: &'static str,
@@ -135,7 +135,7 @@ impl Core {
         self.add_timer_with(call, when, fired, location, |_| callback)
     }
 
-    /// Like `add_timer`, with a callback that `make` makes under the lock.
+    /// Sets a timer. `make` returns its callback, and is called under the lock.
     pub(crate) fn add_timer_with(
         &self,
         call: &'static str,
@@ -188,7 +188,7 @@ impl Core {
             When::At(instant) | When::Every(instant, _) => clock.deadline(instant),
             When::After(delay) => clock.deadline_in(delay),
             When::System(time) => {
-                // First, so that no setting of the clock goes unnoticed.
+                // Watched before the clock is read, so that no setting of the clock goes unnoticed.
                 let watched = state.system.begin(&self.poller);
                 watched.map_err(|error| Error::os(call, error))?;
                 clock.deadline_of(time)
@@ -197,10 +197,8 @@ impl Core {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        match self.try_state()?.next_deadline() {
-            NEVER => None,
-            deadline => self.clock.instant_of(deadline),
-        }
+        let deadline = self.try_state()?.next_deadline();
+        self.instant_of(deadline)
     }
 
     pub(crate) fn add_hook(
@@ -212,8 +210,8 @@ impl Core {
         let mut state = self.enter(call)?;
         let key = state.hooks.add(location, make);
         drop(state);
-        // It has to be asked before the loop sleeps, even if the loop sleeps already, or the others were asked
-        // just now.
+        // The hook must be asked before the loop sleeps, even if the loop sleeps already, or has just asked the
+        // others.
         self.inbox.wake();
         Ok(key)
     }
@@ -221,12 +219,12 @@ impl Core {
     pub(crate) fn remove_hook(&self, call: &'static str, key: Key) -> Result<()> {
         let mut state = self.enter(call)?;
         let removed = state.remove_hook(key);
-        // With one that kept `run` going, nothing may be left to wait for.
+        // If this hook kept `run` going, nothing may be left to wait for.
         self.changed(state);
         known(call, removed).map(drop)
     }
 
-    /// Posts are called soon, and so are not counted.
+    /// Decides whether a handler, a timer or a pair of hooks keeps the loop going. Posts always do.
     pub(crate) fn set_referenced(&self, id: Id, is_referenced: bool) -> Result<()> {
         const CALL: &str = "set_referenced";
         let mut state = self.enter(CALL)?;
@@ -256,12 +254,12 @@ impl Core {
         kept.map_err(|error| Error::os(call, error))
     }
 
-    /// Returns a value that is kept. To be called by the driver, on whose thread it is used and dropped.
+    /// Returns a kept value. Only the driver calls this, on whose thread the value is used and dropped.
     pub(crate) fn kept(&self, key: Key) -> Option<Arc<dyn Any>> {
         self.try_state()?.kept.get(key).cloned()
     }
 
-    /// Gives a value back, for the caller to drop with no lock held. To be called by the driver.
+    /// Gives a kept value back. Only the driver calls this. It drops the value with no lock held.
     pub(crate) fn let_go(&self, key: Key) -> Option<Arc<dyn Any>> {
         self.try_state()?.kept.remove(key)
     }
@@ -274,7 +272,7 @@ impl Core {
         known(CALL, old).map(drop)
     }
 
-    /// Says what event a handler stands for.
+    /// Notes the event that a handler stands for.
     #[cfg(all(unix, feature = "signal"))]
     pub(crate) fn set_event(&self, key: Key, event: crate::LoopEvent) {
         if let Some(detail) = self.state().detail(crate::HandlerId(key).into()) {
@@ -287,7 +285,7 @@ impl Core {
         threshold: Duration,
         report: Arc<Report>,
     ) -> Result<Key> {
-        // Under the lock, so that a loop that is closed meanwhile keeps none.
+        // Added under the lock, so that `close` on another thread either refuses or removes it.
         let state = self.enter("observe_callbacks")?;
         let key = self.observers.add(threshold, report);
         drop(state);

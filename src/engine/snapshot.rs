@@ -1,7 +1,6 @@
-//! Snapshots. What is there is copied under the lock, some at a time, so that the loop goes on meanwhile.
+//! Snapshots. They copy a few registrations at a time under the lock, so that the loop can go on meanwhile.
 
 use std::ops::Range;
-use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
@@ -13,12 +12,13 @@ use super::state::State;
 use super::timers::Entry;
 #[cfg(all(feature = "futures", feature = "tracing"))]
 use crate::sync::atomic::Ordering;
+use crate::sync::try_lock;
 use crate::{
     DriverInfo, HandlerId, HandlerInfo, HookId, HookInfo, Mode, Priority, RateLimit, ReadinessBy,
     Result, Snapshot, Stats, TimerId, TimerInfo,
 };
 
-/// For so many the lock is held at a time.
+/// Number of registrations for which the lock is held at a time.
 const SOME: usize = 256;
 
 impl Core {
@@ -94,7 +94,7 @@ impl Core {
         }
     }
 
-    /// Something is left that could ever call back.
+    /// Returns true if anything is left that could call back.
     pub(crate) fn is_alive(&self) -> bool {
         let Some(state) = self.try_state() else {
             return false;
@@ -103,16 +103,12 @@ impl Core {
             return true;
         }
         drop(state);
-        match self.turn_state.try_lock() {
-            Ok(turn_state) => turn_state.has_left_overs(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().has_left_overs(),
-            // What a turn has taken up is called by that turn.
-            Err(TryLockError::WouldBlock) => false,
-        }
+        // If a turn is going on, it calls its left-overs itself.
+        try_lock(&self.turn_state).is_some_and(|turn_state| turn_state.has_left_overs())
     }
 
-    /// None for a deadline that never comes.
-    fn instant_of(&self, deadline: u64) -> Option<Instant> {
+    /// Returns the time of a deadline, unless it never comes.
+    pub(super) fn instant_of(&self, deadline: u64) -> Option<Instant> {
         match deadline {
             NEVER => None,
             deadline => self.clock.instant_of(deadline),
@@ -126,7 +122,7 @@ impl Core {
         limit: Option<&Limit>,
         details: &Details,
     ) -> HandlerInfo {
-        let detail = details.get(HandlerId(handler.key).into());
+        let detail = details.of(HandlerId(handler.key).into());
         let readiness = match &on.source {
             ReadySource::ByKernel | ReadySource::Refused => ReadinessBy::Kernel,
             ReadySource::Always(_) => ReadinessBy::AlwaysReady,
@@ -140,9 +136,9 @@ impl Core {
         });
         HandlerInfo {
             id: HandlerId(handler.key),
-            name: detail.and_then(|detail| detail.name.clone()),
+            name: detail.name,
             fd: (readiness != ReadinessBy::SetReadiness).then_some(on.fd),
-            event: detail.and_then(|detail| detail.event),
+            event: detail.event,
             readiness,
             ready: on.ready(),
             interest: handler.interest,
@@ -156,17 +152,17 @@ impl Core {
             keeps_alive: handler.counted,
             location: handler.location,
             calls: handler.calls,
-            time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),
-            last_called: detail.and_then(|detail| detail.last_called),
+            time_spent: detail.time_spent,
+            last_called: detail.last_called,
         }
     }
 
     fn timer_info(&self, entry: Entry<'_>, details: &Details) -> TimerInfo {
         let (timer, schedule) = (entry.timer, entry.schedule);
-        let detail = details.get(TimerId(entry.key).into());
+        let detail = details.of(TimerId(entry.key).into());
         TimerInfo {
             id: TimerId(entry.key),
-            name: detail.and_then(|detail| detail.name.clone()),
+            name: detail.name,
             deadline: self.instant_of(timer.deadline),
             period: schedule.every.map(Duration::from_nanos),
             system_time: schedule.at,
@@ -174,12 +170,12 @@ impl Core {
             keeps_alive: timer.is_active(),
             location: entry.location,
             calls: schedule.calls,
-            time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),
-            last_called: detail.and_then(|detail| detail.last_called),
+            time_spent: detail.time_spent,
+            last_called: detail.last_called,
         }
     }
 
-    /// A future is about to wait for a loop that may never turn.
+    /// Warns once if a future is about to wait for a loop that is not driven.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     pub(crate) fn warn_if_not_driven(&self) {
         let expected = self.expected_drives.load(Ordering::Relaxed) > 0;
@@ -191,20 +187,20 @@ impl Core {
         }
     }
 
-    /// A driver is at work, or a host has a claim.
+    /// Returns true if the loop has a driver, or a host has claimed it.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     fn is_driven(&self) -> bool {
         let state = self.try_state();
         state.is_some_and(|state| state.driver.is_some() || state.host.is_some())
     }
 
-    /// Has `copy` copy what is in some places after the others, with the lock, until there are no more.
+    /// Calls `copy` for one range of slots after the other, under the lock, until it returns `None`.
     fn copy_all<T>(
         &self,
         copy: impl Fn(&State, Range<usize>, &mut Vec<T>) -> Option<()>,
     ) -> Vec<T> {
         let mut all = Vec::new();
-        // Memory for many is not looked for under the lock.
+        // Only this list grows under the lock, and it has room already.
         let mut some = Vec::with_capacity(SOME);
         for begin in (0..).step_by(SOME) {
             let copied = copy(&self.state(), begin..begin + SOME, &mut some);
@@ -218,14 +214,14 @@ impl Core {
 }
 
 fn hook_info(hook: &Hook, details: &Details) -> HookInfo {
-    let detail = details.get(HookId(hook.key).into());
+    let detail = details.of(HookId(hook.key).into());
     HookInfo {
         id: HookId(hook.key),
-        name: detail.and_then(|detail| detail.name.clone()),
+        name: detail.name,
         keeps_alive: hook.is_referenced,
         location: hook.location,
         calls: hook.calls,
-        time_spent: detail.map_or(Duration::ZERO, |detail| detail.time_spent),
-        last_called: detail.and_then(|detail| detail.last_called),
+        time_spent: detail.time_spent,
+        last_called: detail.last_called,
     }
 }

@@ -104,7 +104,6 @@ impl State {
         let handlers = self.handlers.take();
         let timers = mem::take(&mut self.timers);
         let hooks = mem::take(&mut self.hooks);
-        // The kept values are dropped last, because the others may use them in their drops.
         (handlers, timers, hooks, mem::take(&mut self.kept))
     }
 }

@@ -1,4 +1,4 @@
-//! Timers by the system clock, which follow it when it is set.
+//! Timers on the system clock, which follow it when it is set.
 
 use std::{io, mem};
 
@@ -8,14 +8,14 @@ use crate::poller::Poller;
 
 #[derive(Default)]
 pub(super) struct SystemWatch {
-    /// The kernel tells when the clock is set.
+    /// True if the kernel reports settings of the clock.
     is_watched: bool,
-    /// Number of times that the clock of a test had been set when the timers followed it last.
+    /// Number of settings of a test clock that the timers have followed.
     sets: u64,
 }
 
 impl SystemWatch {
-    /// Has the kernel tell, before the first look at the clock.
+    /// Makes the kernel report settings of the clock. This happens before the clock is first read.
     pub(super) fn begin(&mut self, poller: &Poller) -> io::Result<()> {
         if !self.is_watched {
             poller.watch_clock()?;
@@ -24,7 +24,8 @@ impl SystemWatch {
         Ok(())
     }
 
-    /// Moves the timers if the clock was set. `told`: the kernel says so. A test's clock says so itself.
+    /// Moves the timers if the clock was set. `told` is true if the kernel has reported that. A test clock counts its
+    /// settings.
     pub(super) fn follow(&mut self, timers: &mut Timers, clock: &Clock, told: bool) {
         let sets = clock.sets();
         if told || mem::replace(&mut self.sets, sets) != sets {

@@ -1,9 +1,9 @@
-//! The target of a new handler.
+//! The source of a new handler, as far as the kernel is concerned.
 
 use crate::os::{AsRawFd, RawFd};
 use crate::{Source, SourceKind, VirtualSource};
 
-/// A descriptor or a virtual source that a handler is to be on.
+/// The source of a new handler.
 pub(crate) enum Target {
     Fd(RawFd),
     /// A descriptor that is certainly a socket.
@@ -15,12 +15,12 @@ impl Target {
     pub(crate) fn of<S: Source + 'static>(source: &S) -> Target {
         match source.kind() {
             SourceKind::Descriptor(fd) if is_std_socket::<S>() => Target::Socket(fd.as_raw_fd()),
-            origin => Target::from(origin),
+            kind => Target::from(kind),
         }
     }
 }
 
-/// Whether a source is known to be a socket, which saves a look at its file.
+/// Returns true if the type of a source shows that it is a socket. This saves a question to the kernel.
 fn is_std_socket<S: 'static>() -> bool {
     use std::any::TypeId;
     use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -37,8 +37,8 @@ fn is_std_socket<S: 'static>() -> bool {
 }
 
 impl From<SourceKind<'_>> for Target {
-    fn from(origin: SourceKind<'_>) -> Target {
-        match origin {
+    fn from(kind: SourceKind<'_>) -> Target {
+        match kind {
             SourceKind::Descriptor(fd) => Target::Fd(fd.as_raw_fd()),
             SourceKind::Virtual(source) => Target::Virtual(source.clone()),
         }

@@ -2,41 +2,40 @@
 
 use crate::id::Key;
 
-/// Consecutive turns with unclaimed events of one key after which the set is rebuilt. They are of a descriptor that
-/// cannot be removed.
+/// Consecutive turns with unclaimed events of one key after which the set is rebuilt. The key then belongs to a stale
+/// registration.
 const REBUILD_AFTER: u32 = 8;
 
 /// The key that had unclaimed events in one set, and the number of consecutive turns with them.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unclaimed {
-    by: Option<Key>,
+    key: Option<Key>,
     turns: u32,
 }
 
 impl Unclaimed {
-    /// Whether the last turn had none.
+    /// Returns true if the last turn had no unclaimed event.
     #[inline]
     pub(super) fn is_none(self) -> bool {
-        self.by.is_none()
+        self.key.is_none()
     }
 
-    /// Notes an unclaimed event of this turn in `met_now`: one of the key that was there before, if it is, or
-    /// else any.
+    /// Notes an unclaimed event of this turn in `met_now`. Prefers the key of the previous turns.
     #[cold]
     pub(super) fn meet(&self, key: Key, met_now: &mut Option<Key>) {
-        if met_now.is_none() || self.by == Some(key) {
+        if met_now.is_none() || self.key == Some(key) {
             *met_now = Some(key);
         }
     }
 
-    /// Counts the turn. True if the set is to be rebuilt, which begins the count again.
+    /// Counts the turn. Returns true if the set must be rebuilt, and then counts from zero again.
     pub(super) fn end_turn(&mut self, met_now: Option<Key>) -> bool {
-        // Each handler that another thread has just removed may have one such event.
+        // A handler that another thread has just removed may have one such event, so several keys do not count.
         self.turns = match met_now {
-            Some(_) if self.by == met_now => self.turns + 1,
+            Some(_) if self.key == met_now => self.turns + 1,
             _ => u32::from(met_now.is_some()),
         };
-        self.by = met_now;
+        self.key = met_now;
         let is_stale = self.turns >= REBUILD_AFTER;
         if is_stale {
             *self = Unclaimed::default();
@@ -44,9 +43,9 @@ impl Unclaimed {
         is_stale
     }
 
-    /// The set could not be rebuilt. The next such event asks for it again.
+    /// Makes the next such event ask for a rebuild again, because this one has failed.
     pub(super) fn ask_again(&mut self, met_now: Option<Key>) {
-        self.by = met_now;
+        self.key = met_now;
         self.turns = REBUILD_AFTER - 1;
     }
 }

@@ -1,15 +1,15 @@
-//! The time of a new timer.
+//! The time that a caller sets for a timer.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Time at which a timer is to fire.
+/// The time at which a timer fires.
 #[derive(Clone, Copy)]
 pub(crate) enum When {
     At(Instant),
     After(Duration),
-    /// First then, and again after each period.
+    /// At the instant, and then after every period.
     Every(Instant, Duration),
-    /// By the system clock.
+    /// At a time of the system clock.
     System(SystemTime),
 }
 

@@ -217,13 +217,12 @@ impl Handlers {
         self.attached.synced.table.active()
     }
 
-    /// Takes all out of the kernel's set. Gives the callbacks, for the caller to drop.
-    pub(super) fn clear(&mut self, poller: &Poller) -> Vec<Callback> {
-        let mut all = self.take();
-        all.attached.synced.table.clear(poller)
+    /// Takes all descriptors out of the kernel's sets.
+    pub(super) fn forget_in_kernel(&mut self, poller: &Poller) {
+        self.attached.synced.table.forget_in_kernel(poller);
     }
 
-    /// Takes all out. The kernel is told nothing.
+    /// Takes all handlers out, and tells the kernel nothing.
     pub(super) fn take(&mut self) -> Handlers {
         let mut none = Handlers::new(self.attached.synced.place.inbox.clone());
         none.attached.synced.defer = self.attached.synced.defer;

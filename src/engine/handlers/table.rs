@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::crowd::{Crowd, Merged};
 use super::descriptor::Descriptor;
-use super::handler::{Callback, Handler, HandlerIndex};
+use super::handler::{Handler, HandlerIndex};
 use super::source::ReadySource;
 use crate::id::Key;
 use crate::os::RawFd;
@@ -18,8 +18,9 @@ use crate::{Interest, Mode, Priority};
 /// A crowd always agrees with the handlers on its descriptor, and the counts with all handlers.
 #[derive(Default)]
 pub(super) struct Table {
-    handlers: Slab<Handler>,
+    /// Dropped before the handlers, so that nothing watches a source when that is closed.
     descriptors: Slab<Descriptor>,
+    handlers: Slab<Handler>,
     /// Handlers that can be called and keep `run` going.
     active: usize,
     /// Number of handlers of each mode.
@@ -283,14 +284,11 @@ impl Table {
         there.then(|| some.map(|one| (one, &self.descriptors[one.descriptor as usize])))
     }
 
-    /// Takes all out. Gives the callbacks, for the caller to drop.
-    pub(super) fn clear(&mut self, poller: &Poller) -> Vec<Callback> {
-        let mut all = std::mem::take(self);
-        for (_, descriptor) in &mut all.descriptors {
+    /// Takes all descriptors out of the kernel's sets.
+    pub(super) fn forget_in_kernel(&mut self, poller: &Poller) {
+        for (_, descriptor) in &mut self.descriptors {
             descriptor.release(poller);
         }
-        let callbacks = all.handlers.drain().filter_map(|one| one.callback);
-        callbacks.collect()
     }
 }
 
