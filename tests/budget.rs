@@ -284,6 +284,16 @@ fn a_chain_of_timers_without_a_delay_takes_one_step() {
     }
 }
 
+#[test]
+fn a_step_that_finds_nothing_takes_one_turn() {
+    let reactor = Reactor::new().unwrap();
+    let mut host = reactor.host("a test").unwrap();
+    while host.step(BUDGET).unwrap() != Step::Sleep {}
+    let before = reactor.stats().turns;
+    assert_eq!(host.step(BUDGET).unwrap(), Step::Sleep);
+    assert_eq!(reactor.stats().turns - before, 1);
+}
+
 thread_local! {
     static READABLE: Cell<bool> = const { Cell::new(false) };
     static YIELDS: Cell<usize> = const { Cell::new(0) };

@@ -344,4 +344,22 @@ mod tests {
         });
         assert_eq!(idle, [(1, false), (1, false), (0, true)]);
     }
+    #[test]
+    fn an_error_says_from_where_the_loop_is_driven() {
+        let reactor = Reactor::new().unwrap();
+        let (sender, errors) = channel();
+        let inner = reactor.clone();
+        let post = move || {
+            let turn = |reactor: &Reactor| reactor.turn(None).unwrap_err().to_string();
+            sender.send(turn(&inner)).unwrap();
+            let elsewhere = thread::spawn(move || turn(&inner));
+            sender.send(elsewhere.join().unwrap()).unwrap();
+        };
+        reactor.call_soon(post).unwrap();
+        reactor.run().unwrap();
+        let says = ["run, one of whose callbacks", "run on another thread"];
+        for (error, says) in errors.iter().zip(says) {
+            assert!(error.contains(says), "{error}");
+        }
+    }
 }

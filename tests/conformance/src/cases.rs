@@ -118,6 +118,7 @@ macro_rules! __cases {
                 the_loops_own_descriptors_are_refused
                 a_stale_id_does_nothing_to_the_loops_own_descriptors;
             events:
+                again_calls_in_each_turn_beside_posts
                 the_loop_goes_on_for_again_and_for_no_paused_handler
                 an_edge_that_is_updated_before_its_call_is_told_once
                 level_repeats_until_drained
@@ -245,6 +246,7 @@ macro_rules! __cases {
                 after_close_in_a_callback_no_other_callback_is_called
                 close_drops_the_posts_that_were_not_called;
             hosting:
+                an_interest_changed_in_a_callback_counts_beside_a_hook
                 a_handler_resumed_by_host_code_while_the_loop_sleeps_is_called
                 bytes_that_arrive_while_the_loop_sleeps_are_reported
                 a_long_conversation_with_sleeps_in_between_loses_nothing
@@ -403,6 +405,7 @@ macro_rules! __virtual_cases {
                 a_stale_id_never_means_another_handler
                 an_id_of_another_reactor_is_unknown;
             events:
+                again_calls_in_each_turn_beside_posts
                 the_loop_goes_on_for_again_and_for_no_paused_handler
                 an_edge_that_is_updated_before_its_call_is_told_once
                 level_repeats_until_drained

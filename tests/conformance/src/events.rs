@@ -811,3 +811,24 @@ pub fn an_edge_that_is_updated_before_its_call_is_told_once(stage: &mut Stage) {
     called.sort();
     assert_eq!(called, [0, 1]);
 }
+
+/// Posts in each turn keep `Again` from none.
+pub fn again_calls_in_each_turn_beside_posts(stage: &mut Stage) {
+    const CALLS: usize = 10;
+    let (a, _b) = stage.sources.readable();
+    let log = Log::default();
+    let seen = log.clone();
+    let again = move |_: &mut _, _| {
+        seen.push(());
+        if seen.len() < CALLS {
+            Action::Again
+        } else {
+            Action::Continue
+        }
+    };
+    let mode = stage.edge_or_oneshot();
+    let added = stage.reactor.add_handler(a, READ, mode, again);
+    added.expect("add_handler");
+    stage.turns(CALLS + 1);
+    assert_eq!(log.len(), CALLS);
+}

@@ -11,7 +11,7 @@ use oneloop::{Action, ErrorKind, HandlerId, Id, Interest, Mode, Reactor, TimerId
 
 use crate::stage::{after_turns, ours};
 use crate::tools::readable;
-use crate::{End, Log, Outside, Stage};
+use crate::{End, Log, Outside, Stage, pair};
 
 const READ: Interest = Interest::READABLE;
 const NONE: Interest = Interest::NONE;
@@ -859,4 +859,21 @@ pub fn a_hook_added_by_a_hook_is_asked_before_the_sleep(stage: &mut Stage) {
     };
     stage.reactor.add_hook(prepare, || {}).expect("open");
     stage.run();
+}
+
+/// The kernel hears of it before the wait, with and without a hook to be asked there.
+pub fn an_interest_changed_in_a_callback_counts_beside_a_hook(stage: &mut Stage) {
+    let hook = stage.reactor.add_hook(|| None, || {}).expect("open");
+    let (a, _b) = pair();
+    let calls = stage.watch(a, READ, Mode::Level);
+    let (reactor, id) = (stage.reactor.clone(), calls.id);
+    let change = move || {
+        reactor
+            .update_handler(id, Interest::WRITABLE)
+            .expect("known")
+    };
+    stage.reactor.call_soon(change).expect("open");
+    stage.turns(4);
+    assert!(calls.take() >= 2);
+    stage.reactor.remove_hook(hook).expect("known");
 }
