@@ -33,13 +33,14 @@ fn main() -> ExitCode {
 Over each TCP connection on loopback, a task sends 64 bytes and awaits them back from another task;
 all are on one thread. An event is one such round trip. The yardstick is async-io under a local
 executor, which runs oneloop's tasks, too; tokio is measured with it and with its own scheduler,
-oneloop with it, with a mere queue of tasks, and inside tokio and async-io, each with the executor that
+and as the guest of a reactor; oneloop with it, with a mere queue of tasks, and inside tokio and async-io, each with the executor that
 its own sockets have.",
         workloads: vec![Connections(1), Connections(100)],
         yardstick: peer("async-io Async", async_io::run),
         peers: vec![
             peer("tokio", tokio::run),
             peer("tokio, same executor", tokio::same_executor),
+            peer("tokio inside oneloop", tokio::as_guest),
             peer("oneloop Reactor", oneloop::shared),
             peer("oneloop LocalReactor", oneloop::local),
             peer("oneloop, queue", oneloop::under_a_queue),

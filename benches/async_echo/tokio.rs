@@ -4,10 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use async_executor::LocalExecutor;
+use oneloop::Reactor;
 use oneloop_benches::Stopwatch;
+use oneloop_tokio::TokioGuest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::spawn_local;
 
 use crate::talk::{Connection, Socket, ask, echo};
 
@@ -48,6 +51,27 @@ pub fn same_executor(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -
         executor.run(stopwatch.over()).await;
         Ok(())
     })
+}
+
+/// Its tasks and sockets on the thread of a reactor, whose guest tokio is.
+pub fn as_guest(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -> io::Result<()> {
+    let reactor = Reactor::new_local()?;
+    let guest = TokioGuest::new(&reactor)?;
+    let (stopper, stopwatch) = (reactor.clone(), stopwatch.clone());
+    let all = guest.spawn_local(async move {
+        for connection in connections {
+            let (client, server) = streams(connection)?;
+            spawn_local(ask(client, stopwatch.clone()));
+            spawn_local(echo(server));
+        }
+        stopwatch.over().await;
+        stopper.stop();
+        io::Result::Ok(())
+    });
+    reactor.run()?;
+    // The measurement fails if it ended early.
+    drop((guest, all));
+    Ok(())
 }
 
 pub fn runtime() -> io::Result<Runtime> {

@@ -1,5 +1,6 @@
 //! Drives a [`oneloop`] reactor inside tokio ([`drive`], [`run`]), and lets code for tokio's traits use
-//! sockets of a oneloop reactor ([`Io`]).
+//! sockets of a oneloop reactor ([`Io`]). The other way round, a reactor drives tokio's tasks ([`TokioGuest`], feature
+//! `guest`).
 //!
 //! ```
 //! use oneloop::Reactor;
@@ -53,11 +54,15 @@
 
 #[cfg_attr(not(unix), path = "nowhere.rs")]
 mod drive;
+#[cfg(feature = "guest")]
+mod guest;
 mod io;
 #[cfg_attr(not(unix), allow(dead_code))]
 mod park;
 
 pub use drive::{Drive, drive, run};
+#[cfg(feature = "guest")]
+pub use guest::TokioGuest;
 pub use io::Io;
 pub use park::{before_park, is_asked_before_park};
 
