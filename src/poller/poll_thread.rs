@@ -1,22 +1,23 @@
-//! Descriptors that a nested set must not ask.
+//! A thread that polls the descriptors which must not be polled twice.
 //!
-//! Quirks of Linux that this file is for:
+//! Quirks of Linux that this file handles:
 //!
-//! a. Some files forget that they are ready as soon as poll(2) or epoll has asked them: the files of
-//!    procfs and of cgroups that tell of changes as priority data (`/proc/self/mounts`,
-//!    `/proc/sys/kernel/hostname`, pressure stalls), and perf events.
-//! b. A set inside another one is asked twice, by the outer wait and by the inner one. So is a
-//!    descriptor that is in two sets, and one whose registration is changed. The first who asks has
-//!    the event, and the second, which would tell of it, finds nothing.
-//! c. Not all that they tell is consumed. A pressure file without a trigger is in error for ever, and a perf
-//!    event whose process has ended has hung up. That cannot be masked: each poll finds it at once.
+//! a. Some files forget that they are ready as soon as poll(2) or epoll has polled them. These are perf events, and
+//!    the files of procfs and cgroups that report changes as priority data (`/proc/self/mounts`,
+//!    `/proc/sys/kernel/hostname`, pressure stalls).
+//! b. A descriptor in a nested set is polled twice, by the outer wait and by the inner one. So is a descriptor in
+//!    two sets, and one whose registration changes. The first poll consumes the event, and the second poll, which
+//!    should report it, finds nothing.
+//! c. Some conditions are not consumed. A pressure file without a trigger is in error for ever, and a perf event
+//!    whose process has ended has hung up. Neither can be masked, so every poll finds them at once.
 //!
-//! One thread of the process polls all such descriptors, so that there is just one who asks. What it
-//! finds waits here until the loop's next turn; until the handlers were called, it does not ask again,
-//! which makes a level-triggered handler of what was reported. The thread ends when there are none.
+//! One thread of the process polls all these descriptors, so that each has only one poller. The findings wait here
+//! until the loop's next turn. The thread does not poll a descriptor again until its handlers were called, which
+//! gives level-triggered handlers their semantics. The thread ends with the last descriptor.
 //!
-//! It asks a second time at once. What is found then, too, lasts. Edge-triggered handlers are told of it
-//! once, and the descriptor is asked again after a pause, which grows while the condition lasts.
+//! The thread polls each ready descriptor a second time at once. A condition that is found again lasts.
+//! Edge-triggered handlers learn of it once. The thread then polls the descriptor again after a pause, which grows
+//! while the condition lasts.
 
 use std::io;
 use std::os::fd::{AsFd, RawFd};
@@ -38,21 +39,21 @@ use crate::id::Key;
 use crate::os::without_signals;
 use crate::{Interest, Mode, Ready, fork};
 
-/// The pauses before a descriptor with a lasting condition is asked again: the first, and the longest.
+/// The first and the longest pause before a descriptor with a lasting condition is polled again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(250)];
 
-/// A file that forgets what it was asked for.
+/// A file whose readiness a poll consumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Consumed {
-    /// By priority data, on a file that can always be read and written.
+    /// A file with priority data, which can always be read and written.
     Priority(FileId),
-    /// By the samples of a perf event. All of these have one inode, with eventfds and others that have no
-    /// name, so that the kernel's own number of the event tells them apart. Linux before 3.12 has none.
+    /// A perf event. All perf events share one inode with eventfds and other anonymous files. The kernel's number of
+    /// the event tells them apart. Linux before 3.12 has no such number.
     Perf(FileId, Option<u64>),
 }
 
 impl Consumed {
-    /// The number still means the file.
+    /// Returns true if the number still means the file.
     fn is_of(self, fd: RawFd) -> bool {
         match self {
             Consumed::Priority(file) => file.is_of(fd),
@@ -61,7 +62,7 @@ impl Consumed {
         }
     }
 
-    /// What it is always ready for.
+    /// Returns the readiness that the file always has.
     fn always(self) -> PollFlags {
         match self {
             Consumed::Priority(_) => PollFlags::IN | PollFlags::OUT,
@@ -70,7 +71,7 @@ impl Consumed {
     }
 }
 
-/// The file of a number, if some of its readiness for `interest` is consumed by asking.
+/// Returns the file of a number, if a poll for `interest` consumes some of its readiness.
 fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
     const PROC: u64 = 0x9fa0;
     const CGROUP2: u64 = 0x6367_7270;
@@ -81,7 +82,7 @@ fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
         FileType::RegularFile if interest.contains(Interest::PRIORITY) => {
             let is_consumed = match fstatfs(number).ok()?.f_type as u64 {
                 PROC => true,
-                // The others there stay ready until they are read.
+                // Other files of cgroups stay ready until they are read.
                 CGROUP2 => link(fd)?.ends_with(".pressure"),
                 _ => false,
             };
@@ -96,30 +97,30 @@ fn is_perf(fd: RawFd) -> bool {
     link(fd).is_some_and(|link| link == "anon_inode:[perf_event]")
 }
 
-/// The kernel's number of a perf event.
+/// Returns the kernel's number of a perf event.
 fn perf_id(fd: RawFd) -> Option<u64> {
-    // `PERF_EVENT_IOC_ID`, which says that it writes a pointer.
+    // `PERF_EVENT_IOC_ID`, which is declared with a pointer and writes 64 bits.
     const ID: Opcode = opcode::read::<*mut u64>(b'$', 7);
     let number = borrow(fd).ok()?;
-    // SAFETY: the call writes 64 bits to where the getter has room for them, and nothing else has this code:
-    // what is no perf event answers with an error.
+    // SAFETY: the call writes 64 bits into the getter, which has room for them. No other kind of file knows this
+    // code. Files that are not perf events return an error.
     unsafe { ioctl(number, Getter::<ID, u64>::new()) }.ok()
 }
 
-/// What Linux calls the file of a number.
+/// Returns the name that Linux has for the file of a number.
 fn link(fd: RawFd) -> Option<String> {
     let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
     link.into_os_string().into_string().ok()
 }
 
-/// Whether the number is of the thread's own descriptor.
+/// Returns true if the number is that of the thread's own descriptor.
 pub(crate) fn owns(fd: RawFd) -> bool {
     let polls = Polls::of(POLLS.load(Ordering::Acquire), fork::seen());
     polls.is_some_and(|polls| polls.wake.owns(fd))
 }
 
-/// Has the thread poll a descriptor, if some of its readiness is consumed by asking: for nothing yet. Reports
-/// go to `reports`, under `key`.
+/// Gives a descriptor to the thread if a poll consumes some of its readiness. The thread polls it for nothing until
+/// `ask` is called. Reports go to `reports`, under `key`.
 pub(crate) fn divert(
     fd: RawFd,
     interest: Interest,
@@ -220,16 +221,16 @@ impl Drop for Polled {
         }
         let entry = self.polls.lock().entries.remove(self.index);
         drop(entry);
-        // So that it asks for it no more, and ends with the last one.
+        // The thread must stop polling this descriptor, and end with the last one.
         let _ = self.polls.wake.wake();
     }
 }
 
-/// The thread, and what it polls. Never freed, since there is one for a process.
+/// The thread and its descriptors. There is one per process, and it is never freed.
 struct Polls {
     wake: EventFd,
     state: Mutex<State>,
-    /// The process that it is in.
+    /// The fork generation of its process.
     forks: u32,
 }
 
@@ -244,18 +245,19 @@ struct Entry {
     file: Consumed,
     reports: Arc<dyn Report>,
     key: Key,
-    /// What level-triggered and one-shot handlers wait for, and edge-triggered ones. Nothing while a
-    /// report is on its way.
+    /// The interest of level-triggered and one-shot handlers. Empty while a report is on its way.
     level: Interest,
+    /// The interest of edge-triggered handlers. Empty while a report is on its way.
     edge: Interest,
-    /// What edge-triggered handlers were told, and what does not end by being asked.
+    /// Lasting readiness that edge-triggered handlers know already.
     told: PollFlags,
-    /// What was found of that since.
+    /// The part of `told` that was found again since.
     withheld: PollFlags,
-    /// How long it was not asked, and until when it is not, because something lasts.
+    /// The length of the last pause, if a condition lasts.
     pause: Duration,
+    /// The end of the pause.
     until: Option<Instant>,
-    /// What was found, and not taken yet.
+    /// Findings that the loop has not taken yet.
     ready: DivertedReady,
 }
 
@@ -266,15 +268,16 @@ impl DivertedReady {
 }
 
 impl Entry {
-    /// What to poll for.
+    /// Returns the readiness to poll for.
     fn flags(&self) -> PollFlags {
         flags(self.level) | (flags(self.edge) - (self.told & self.file.always()))
     }
 
-    /// Takes what was found at `now`, and at once `again`. True if there is something to report.
+    /// Adds the findings of the `first` poll and of the one right after it. Returns true if there is something to
+    /// report.
     ///
-    /// Events that come one by one, faster than they are asked for, look like a condition that lasts. So
-    /// what was withheld from edge-triggered handlers is told when it has ended.
+    /// Separate events look like a lasting condition if they come faster than the thread polls. Edge-triggered
+    /// handlers therefore learn of withheld readiness when it has ended.
     fn found(&mut self, first: PollFlags, again: PollFlags, now: Instant) -> bool {
         let (all, always) = (first | again, self.file.always());
         let lasting = (first & again) - (PollFlags::IN | PollFlags::OUT);
@@ -295,11 +298,11 @@ impl Entry {
         };
         self.ready.level |= found.level;
         self.ready.edge |= found.edge;
-        let is_news = found.is_seen_by(self.level, self.edge);
-        if is_news {
+        let is_wanted = found.is_seen_by(self.level, self.edge);
+        if is_wanted {
             (self.level, self.edge) = (Interest::NONE, Interest::NONE);
         }
-        is_news
+        is_wanted
     }
 }
 
@@ -317,7 +320,7 @@ fn flags(interest: Interest) -> PollFlags {
 static POLLS: AtomicPtr<Polls> = AtomicPtr::new(ptr::null_mut());
 
 impl Polls {
-    /// The one of the process that has forked so often, if there is one.
+    /// Returns the thread's data if it belongs to the process with this fork generation.
     fn of(polls: *const Polls, forks: u32) -> Option<&'static Polls> {
         // SAFETY: only called for what `POLLS` holds, which is null or was leaked there.
         let polls = unsafe { polls.as_ref() };
@@ -350,7 +353,7 @@ impl Polls {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until nothing is left to poll.
+    /// Polls until no descriptors are left.
     fn run(&self) {
         let mut asked: Vec<(RawFd, Consumed)> = Vec::new();
         loop {
@@ -361,7 +364,7 @@ impl Polls {
                 state.runs = false;
                 return;
             }
-            // When the first pause is over, and whether one is: then that nothing is found counts, too.
+            // `next` is the end of the first pause. If a pause is over, finding nothing counts, too.
             let (now, mut next, mut is_over) = (Instant::now(), None, false);
             for (_, entry) in &state.entries {
                 let (flags, fd) = (entry.flags(), borrow(entry.fd));
@@ -385,17 +388,16 @@ impl Polls {
             } else {
                 next.map(|next| next - now)
             };
-            // No pause is too long for the kernel.
             let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
-            // It can only fail for want of memory, or of allowed descriptors. Then what is ready is found the
-            // next time.
+            // The call fails only if memory or the limit on descriptors is exhausted. The next poll finds what is
+            // ready.
             if poll(&mut fds, wait.as_ref()).is_err() {
                 thread::sleep(Duration::from_millis(10));
                 continue;
             }
             let _ = rustix::io::read(self.wake.as_fd(), &mut [0; 8]);
             let first: Vec<_> = fds[1..].iter().map(PollFd::revents).collect();
-            // If this fails, nothing is known to last.
+            // If the second poll fails, no condition counts as lasting.
             if first.iter().any(|found| !found.is_empty()) {
                 fds.iter_mut().for_each(PollFd::clear_revents);
                 let _ = poll(&mut fds[1..], Some(&Timespec::default()));
@@ -407,8 +409,8 @@ impl Polls {
                 if (first | again).is_empty() && !is_over {
                     continue;
                 }
-                // For all on the file: what was asked for one has been taken away from the others. One may
-                // have come in the place of another meanwhile.
+                // All entries of the file get the findings, because the poll has consumed them. The list may
+                // have changed during the poll, so entries are found by number and file.
                 for (_, entry) in &mut state.entries {
                     if (entry.fd, entry.file) == (*fd, *file) && entry.found(first, again, now) {
                         ready.push((entry.reports.clone(), entry.key));
@@ -439,7 +441,7 @@ mod tests {
         fn report(&self, _: Key) {}
     }
 
-    /// Of handlers that wait for priority data.
+    /// Makes the entry of handlers that wait for priority data.
     fn entry(modes: &[Mode]) -> Entry {
         let file = File::open("/proc/self/mounts").unwrap();
         let mut entry = Entry {

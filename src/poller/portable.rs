@@ -2,11 +2,11 @@
 //!
 //! Quirks that this file handles:
 //!
-//! a. Dropped in a child process, the crate's poller takes its own descriptors out of the parent's set.
-//! b. The crate makes descriptors that it does not tell of: an eventfd and a timerfd beside an epoll.
-//! c. Where the crate keeps the set itself, errors are words in place of codes.
-//! d. poll(2) is told of a descriptor only when it waits, and goes on reporting one that is closed. A wake
-//!    hides what else is ready, and may come before its sender has written to the pipe.
+//! a. If the crate's poller is dropped in a child process, it takes its own descriptors out of the parent's set.
+//! b. The crate makes descriptors that it does not report: an eventfd and a timerfd beside an epoll.
+//! c. Where the crate keeps the set itself, its errors have a kind and no code.
+//! d. poll(2) sees a descriptor only when it waits, and goes on reporting a closed one. A wake hides other events,
+//!    and may come before its sender has written to the pipe.
 //! e. A kqueue timer that has fired, or was never set, cannot be deleted.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! Putting handlers on descriptors, which are found by their number here and nowhere else.
+//! Attaching handlers to descriptors. Only this file finds descriptors by their number.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::poller::{Poller, exists};
 
 pub(super) struct Attached {
     pub(super) synced: Synced,
-    /// The present owner of each number. Descriptors whose number was taken by another are not in it.
+    /// The present descriptor of each number. Orphaned descriptors are not included.
     by_fd: ByNumber,
 }
 
@@ -29,8 +29,8 @@ impl Attached {
         }
     }
 
-    /// Puts a handler on the descriptor that has the number `fd`, or on a new one if the number
-    /// now means another file.
+    /// Attaches a handler to the descriptor with the number `fd`, or to a new one if the number now means another
+    /// file.
     #[inline(always)]
     pub(super) fn attach(
         &mut self,
@@ -79,12 +79,12 @@ impl Attached {
                 exists(fd)
             }
         })?;
-        // Not before: a number that is not open may be of any size.
+        // Only numbers that are open get here. Others may be of any size.
         self.by_fd.set(fd, d);
         Ok(())
     }
 
-    /// Links to a descriptor that other handlers are on, tells the kernel, and undoes both if it refuses.
+    /// Attaches a handler to a descriptor that has others, and tells the kernel. Undoes both if the kernel refuses.
     fn attach_to(&mut self, poller: &Poller, key: Key, d: u32) -> io::Result<()> {
         let synced = &mut self.synced;
         let descriptor = synced.table.descriptor(d);
@@ -100,14 +100,13 @@ impl Attached {
         }
         let wanted = synced.table.wanted(d);
         let descriptor = synced.table.descriptor(d);
-        // A descriptor that the kernel knows is always asked for, to find out whether the number
-        // still means the same file.
+        // If the kernel knows the descriptor, this call shows whether the number still means the same file.
         let stale = if descriptor.kernel().is_known() {
             OnStale::Fail
         } else {
             OnStale::Repair
         };
-        // Forced, or else a second edge-triggered handler would miss the readiness that the first was told.
+        // Without force, a second edge-triggered handler would miss readiness that was reported already.
         let mut result = descriptor.sync(poller, &synced.place, wanted, true, stale);
         if result.is_ok() && !descriptor.kernel().is_known() {
             result = exists(fd);
@@ -125,7 +124,7 @@ impl Attached {
         })
     }
 
-    /// Takes a handler off its descriptor, and the kernel's set.
+    /// Detaches a handler from its descriptor, and from the kernel's set.
     pub(super) fn detach(&mut self, poller: &Poller, key: Key) {
         let synced = &mut self.synced;
         let d = synced.table.handler(key).descriptor;
@@ -137,12 +136,12 @@ impl Attached {
                 self.by_fd.remove(descriptor.fd);
             }
         } else if synced.change(poller, d, false).is_err() {
-            // Until then the kernel reports more than is wanted, or the file is closed and quiet already.
+            // Until the next flush, the kernel reports more than is wanted, or nothing if the file is closed.
             synced.mark(d, false);
         }
     }
 
-    /// Puts a handler on a descriptor of its own, which is quiet.
+    /// Attaches a handler to an orphaned descriptor of its own, which reports nothing.
     #[cold]
     fn attach_to_orphan(&mut self, key: Key, fd: RawFd) {
         let table = &mut self.synced.table;
@@ -151,8 +150,8 @@ impl Attached {
         table.link(key, d);
     }
 
-    /// The number of this handler means another file now, which the caller was not told of. The handler goes
-    /// quiet, whatever other handlers make of the number.
+    /// Silences a handler whose number now means another file. The caller does not know about that. Other handlers of
+    /// the number are not affected.
     #[cold]
     pub(super) fn disown(&mut self, poller: &Poller, key: Key) {
         let (handler, descriptor) = self.synced.table.both(key);
@@ -163,7 +162,7 @@ impl Attached {
         self.synced.table.count(key);
     }
 
-    /// Puts a handler whose number has another owner on the descriptor of that.
+    /// Attaches an orphaned handler to the present descriptor of its number.
     #[cold]
     pub(super) fn adopt(&mut self, poller: &Poller, key: Key) -> io::Result<()> {
         let (handler, descriptor) = self.synced.table.both(key);
@@ -174,8 +173,8 @@ impl Attached {
         attached.inspect_err(|_| self.attach_to_orphan(key, fd))
     }
 
-    /// The source of a handler has another descriptor now. If the kernel refuses that, it is asked
-    /// again before each wait.
+    /// Attaches a handler to the new descriptor of its source. If the kernel refuses it, the loop asks again before
+    /// each wait.
     #[cold]
     pub(super) fn follow(&mut self, poller: &Poller, key: Key, fd: RawFd) {
         if self.synced.table.get(key).is_none() {
@@ -184,7 +183,7 @@ impl Attached {
         self.synced.table.handler(key).forget_pending();
         self.detach(poller, key);
         let attached = match fd {
-            // A source that has become virtual cannot be followed: nothing tells to which one.
+            // A source that has become virtual cannot be followed, because only its number is known here.
             os::NO_FD => Err(io::Error::from_raw_os_error(os::EBADF)),
             _ if poller.allows(fd).is_err() => {
                 let d = self.synced.table.insert_descriptor(fd);

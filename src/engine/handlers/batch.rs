@@ -1,15 +1,15 @@
-//! The batch: handlers that are to be called in this turn.
+//! The batch: the handlers to be called in this turn.
 
 use super::sync::Synced;
 use crate::id::Key;
 use crate::poller::{PollSet, Poller, ReadyEvent};
 use crate::{Mode, Ready};
 
-/// Keys of these handlers. Each handler holds the readiness that it is to be told.
+/// The keys of the handlers. Each handler stores the readiness to report to it.
 #[derive(Default)]
 pub(crate) struct Batch {
     keys: Vec<Key>,
-    /// Those before this index were called.
+    /// Number of handlers that were called already.
     called: usize,
 }
 
@@ -21,7 +21,7 @@ impl Batch {
         Some(key)
     }
 
-    /// Whether handlers are left, as after a turn that was stopped, or in which a callback panicked.
+    /// Returns true if handlers are left to call, such as after a stop or a panic.
     #[inline]
     pub(crate) fn is_left(&self) -> bool {
         self.called < self.keys.len()
@@ -36,7 +36,7 @@ impl Batch {
         self.keys.len()
     }
 
-    /// Puts handlers of higher priority first, and leaves the order among equals.
+    /// Sorts the handlers by priority. Those of one priority keep their order.
     #[cold]
     pub(super) fn sort(&mut self, synced: &Synced) {
         self.keys.sort_by_key(|key| {
@@ -45,7 +45,7 @@ impl Batch {
         });
     }
 
-    /// Empties the batch, except for left-over calls that nothing would report again.
+    /// Empties the batch. Keeps left-over calls that nothing would report again.
     #[inline]
     pub(super) fn begin(&mut self, synced: &mut Synced) {
         match std::mem::take(&mut self.called) {
@@ -60,7 +60,7 @@ impl Batch {
         self.keys.retain(|&key| keep(synced, key));
     }
 
-    /// Appends the handlers that an event concerns. False if it concerns none: its registration is stale.
+    /// Appends the handlers that an event concerns. Returns false if its registration is stale.
     #[inline]
     pub(super) fn gather(
         &mut self,
@@ -90,7 +90,7 @@ impl Batch {
         if has_disarmed {
             synced.mark(d, false);
         }
-        // It says nothing but that there is nothing: the number is closed, and it will say so again.
+        // An empty event means that the number is closed. poll(2) would report it again and again.
         #[cfg(not(pollable))]
         if fired.ready.is_empty() {
             synced.mark(d, true);
@@ -98,8 +98,8 @@ impl Batch {
         true
     }
 
-    /// Looks at sources that became ready of which others than the kernel tell. Appends the handlers of
-    /// diverted ones. Handlers on virtual sources come to the ready queue.
+    /// Handles sources that became ready without the kernel. Appends the handlers of diverted descriptors, and puts
+    /// those of virtual sources into the ready queue.
     #[inline(never)]
     pub(super) fn take_ready_sources(
         &mut self,
@@ -129,12 +129,12 @@ impl Batch {
                     self.gather(synced, poller, ReadyEvent { set, key, ready });
                 }
             }
-            // It is asked again once the handlers were called.
+            // The thread polls it again once the handlers were called.
             synced.mark(d, false);
         }
     }
 
-    /// Appends the handlers that are to be called without asking the kernel.
+    /// Appends the handlers in the ready queue.
     #[inline(never)]
     pub(super) fn gather_queued(&mut self, synced: &mut Synced) {
         let mut queue = synced.ready.take();
@@ -150,7 +150,7 @@ impl Batch {
                 _ => Ready::NONE,
             };
             let ready = if now.is_empty() && handler.again {
-                // If it is paused, it is queued again when it is resumed.
+                // A paused handler is queued again when it is resumed.
                 handler.told_again()
             } else {
                 now
@@ -163,7 +163,7 @@ impl Batch {
     }
 }
 
-/// Whether a left-over call is kept, since nothing would report it again.
+/// Returns true if a left-over call must be kept, because nothing would report it again.
 fn keep(synced: &mut Synced, key: Key) -> bool {
     if synced.table.get(key).is_none() {
         return false;

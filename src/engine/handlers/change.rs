@@ -1,4 +1,4 @@
-//! A change of one handler, which leaves no trace if the kernel refuses it.
+//! Changes of one handler. If the kernel refuses a change, it is undone.
 
 use std::io;
 
@@ -24,7 +24,7 @@ struct Change {
 }
 
 impl Change {
-    /// Arms a handler, and gives it an interest if there is one. The kernel is not told yet.
+    /// Arms a handler, and replaces its interest if a new one is given. The kernel does not know yet.
     #[inline(always)]
     fn begin(synced: &mut Synced, key: Key, interest: Option<Interest>) -> Option<Change> {
         let handler = synced.table.get(key)?;
@@ -42,8 +42,8 @@ impl Change {
         synced.table.alter(key, |handler| {
             handler.interest = interest.unwrap_or(handler.interest);
             handler.armed = true;
-            // Readiness that a level handler is still to be told in this turn stands, unless it was paused: a
-            // callback that toggles a neighbour's interest in every turn must not silence it.
+            // A level handler keeps its pending readiness unless it is paused. Otherwise a callback that toggles
+            // a neighbour's interest in every turn would silence that neighbour.
             let is_paused = interest.is_some_and(|interest| interest.is_empty());
             if is_paused | (handler.mode != Mode::Level) {
                 handler.pending = Ready::NONE;
@@ -52,7 +52,7 @@ impl Change {
         let (handler, descriptor) = synced.table.both(key);
         change.fd = descriptor.fd;
         if let Some(diverted) = descriptor.diverted() {
-            // The thread reports again what the handler was not called for yet.
+            // The thread reports this readiness again, because the handler was not called for it.
             diverted.put_back(change.mode, change.pending);
             handler.forget_pending();
         }
@@ -120,8 +120,8 @@ fn tell_update(
         if descriptor.orphaned {
             return Err(io::Error::from_raw_os_error(os::EBADF));
         }
-        // The caller means the file that the number has now. An update that changes nothing may be there for
-        // a new file under it. It is known to be the old one if it was reported in this very turn.
+        // The caller means the file that the number has now. An update that changes nothing may mean a new file.
+        // If the descriptor was reported in this turn, the file is known to be the old one.
         is_new = std::mem::take(&mut descriptor.closed);
         let unchanged = change.armed & (change.interest == interest);
         let is_known = synced.defer && descriptor.has_fired_in(synced.turn);
@@ -138,7 +138,7 @@ fn tell_update(
     synced.change(poller, d, mode == Mode::Edge)
 }
 
-/// Arms a handler again, and has the kernel register its descriptor again, even if nothing seems changed.
+/// Arms a handler and registers its descriptor with the kernel again, even if nothing seems to have changed.
 pub(super) fn rearm(
     attached: &mut Attached,
     limits: &mut Limits,

@@ -9,9 +9,9 @@ use crate::{Interest, Mode};
 pub(super) struct Merged {
     /// The interest of the level handlers, and of the one-shots that are armed.
     pub(super) level: Interest,
-    /// All that are in `level` are one-shots, so that the kernel can disarm them.
+    /// True if `level` comes from one-shots alone, so that the kernel can disarm them.
     pub(super) only_oneshots: bool,
-    /// There are such handlers, paused ones included.
+    /// True if there are handlers that are not edge-triggered, paused ones included.
     pub(super) has_level: bool,
     pub(super) edge: Interest,
 }
@@ -24,7 +24,7 @@ impl Merged {
         edge: Interest::NONE,
     };
 
-    /// Interest of a handler that is alone on its descriptor.
+    /// Returns the interest of a handler that is alone on its descriptor.
     pub(super) fn of(handler: &Handler) -> Merged {
         let mut wanted = Merged::NONE;
         match handler.mode {
@@ -45,8 +45,8 @@ impl Merged {
         self.level | self.edge
     }
 
-    /// The registration in each of the poller's two sets. Edge handlers have the primary set to
-    /// themselves if there are no others. If there are, paused or not, they are in the second one.
+    /// Returns the registrations in the primary set and in the second one. Edge handlers use the primary set if they
+    /// have the descriptor to themselves. Beside others, paused or not, they use the second set.
     pub(super) fn split(self) -> (Option<Watch>, Option<Watch>) {
         let watch =
             |interest: Interest, mode| (!interest.is_empty()).then_some(Watch { interest, mode });
@@ -59,15 +59,15 @@ impl Merged {
     }
 }
 
-/// Several handlers on one descriptor: the last of them, and counts of the interest, so that adding or
-/// removing one costs the same however many there are.
+/// Several handlers on one descriptor. It counts their interest bit by bit, so that adding or removing a handler
+/// costs the same however many there are.
 pub(super) struct Crowd {
     pub(super) last: HandlerIndex,
     level: Tally,
     edge: Tally,
-    /// Handlers that are not edge-triggered, paused ones included.
+    /// Number of handlers that are not edge-triggered, paused ones included.
     not_edge: u32,
-    /// Of these, the level-triggered ones that are not paused.
+    /// Number of level-triggered handlers that are watched.
     repeating: u32,
 }
 
@@ -114,18 +114,14 @@ impl Crowd {
     }
 
     fn change(&mut self, handler: &Handler, change: impl Fn(u32) -> u32) {
-        match handler.mode {
-            Mode::Edge if handler.held => {}
-            Mode::Edge => self.edge.change(handler.interest, change),
-            mode => {
-                self.not_edge = change(self.not_edge);
-                if handler.is_watched() {
-                    if mode == Mode::Level {
-                        self.repeating = change(self.repeating);
-                    }
-                    self.level.change(handler.interest, change);
-                }
-            }
+        let one = Merged::of(handler);
+        self.edge.change(one.edge, &change);
+        self.level.change(one.level, &change);
+        if one.has_level {
+            self.not_edge = change(self.not_edge);
+        }
+        if !one.only_oneshots {
+            self.repeating = change(self.repeating);
         }
     }
 

@@ -1,4 +1,4 @@
-//! One descriptor that handlers are on: its file, and what the kernel was told of it.
+//! One descriptor with handlers: its file, and its registration with the kernel.
 
 use std::io;
 use std::sync::Arc;
@@ -16,30 +16,31 @@ use crate::poller::{Diverted, PollSet, Poller, always_ready, divert};
 use crate::{Interest, Mode, Ready};
 
 pub(crate) struct Descriptor {
-    /// -1 for a virtual source.
+    /// The number, or `NO_FD` for a virtual source.
     pub(crate) fd: RawFd,
     pub(super) key: Key,
     pub(crate) source: ReadySource,
-    /// The first of the handlers on it. Each knows the next.
+    /// The first handler. Each handler knows the next one.
     pub(super) first: Option<HandlerIndex>,
-    /// The handlers together, once there are several.
+    /// The merged handlers, once there are several.
     pub(super) crowd: Option<Box<Crowd>>,
     kernel: Kernel,
-    /// Its file was closed before its handlers were removed, and the number belongs to another descriptor now.
+    /// True if the file was closed before its handlers were removed, and the number now belongs to another
+    /// descriptor.
     pub(super) orphaned: bool,
-    /// When the kernel was asked last, the number was closed or meant another file. The kernel is
-    /// told nothing more of it until a handler is updated: the number may be a stranger's.
+    /// True if the number was closed or meant another file when the kernel was last asked. The kernel is told
+    /// nothing more until a handler is updated, because the number may belong to other code.
     pub(super) closed: bool,
     row: EventRow,
     pub(super) mark: Mark,
 }
 
-/// Context in which descriptors are registered.
+/// The loop's part in the registration of a descriptor.
 pub(super) struct Place {
-    /// The loop's inbox, through which the polling thread tells it of an event.
+    /// The loop's inbox, to which the polling thread reports events.
     pub(super) inbox: Arc<Inbox>,
-    /// The loop's set may be inside another one. Files that must not be asked twice are then polled by the
-    /// thread.
+    /// True if the loop's set may be inside another one. The polling thread then polls the files that must not be
+    /// polled twice.
     pub(super) nested: bool,
 }
 
@@ -59,7 +60,7 @@ impl Descriptor {
         }
     }
 
-    /// Its readiness, if that can be known without the kernel.
+    /// Returns the readiness, if it is known without the kernel.
     pub(crate) fn ready(&self) -> Option<Ready> {
         match &self.source {
             ReadySource::ByKernel | ReadySource::Diverted(_) | ReadySource::Refused => None,
@@ -68,12 +69,12 @@ impl Descriptor {
         }
     }
 
-    /// Whether it is closed, as far as is known.
+    /// Returns true if the loop has noticed that the file is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.orphaned || self.closed
     }
 
-    /// Takes the readiness of a virtual source that was set since the last look.
+    /// Takes the readiness of a virtual source that was set since the last call of this.
     pub(super) fn take_ready(&self) -> Ready {
         match &self.source {
             ReadySource::By(watched) => watched.take_ready(),
@@ -81,8 +82,8 @@ impl Descriptor {
         }
     }
 
-    /// Tells a file that is watched from the next under the same number. Regular files count as one, since
-    /// they are always ready for the same.
+    /// Returns a key that changes with the watched file. Files that are always ready count as one file, because they
+    /// have the same readiness.
     pub(super) fn file(&self) -> Option<Key> {
         (!self.is_always_ready()).then_some(self.key)
     }
@@ -95,8 +96,7 @@ impl Descriptor {
         matches!(self.source, ReadySource::Always(_))
     }
 
-    /// The kernel does not watch it, and its number is closed or means another file by now, which only
-    /// a look can tell.
+    /// Returns true if the kernel does not watch the file and the number no longer means it. This asks the kernel.
     pub(super) fn is_file_gone(&self) -> bool {
         match &self.source {
             ReadySource::Always(file) => !file.is_of(self.fd),
@@ -105,10 +105,10 @@ impl Descriptor {
         }
     }
 
-    /// Forgets all that is known of the file, since the number means another one.
+    /// Forgets everything about the file, because the number means another one.
     pub(super) fn forget_file(&mut self) {
         self.source = ReadySource::ByKernel;
-        self.lose();
+        self.drop_registration();
     }
 
     pub(super) fn diverted(&self) -> Option<&dyn Diverted> {
@@ -118,8 +118,8 @@ impl Descriptor {
         }
     }
 
-    /// Counts an event. True if it is time to ask the kernel whether the number still means the file that
-    /// is watched. If a duplicate keeps a closed file open, nothing else tells.
+    /// Counts an event. Returns true if it is time to ask the kernel whether the number still means the watched file.
+    /// If a duplicate keeps a closed file open, nothing else shows that.
     #[inline]
     pub(super) fn counts(&mut self, turn: u16, is_edge: bool) -> bool {
         self.row.add(turn, is_edge) && self.is_check_due(is_edge)
@@ -127,28 +127,28 @@ impl Descriptor {
 
     #[cold]
     fn is_check_due(&self, is_edge: bool) -> bool {
-        // A one-shot is armed by a call that finds out by itself.
+        // The call that arms a one-shot finds out by itself.
         let finds_out = !is_edge && self.kernel.primary_mode() == Some(Mode::Oneshot);
         !finds_out && self.row.is_check_due()
     }
 
-    /// Whether it was reported ready in this turn.
+    /// Returns true if an event was reported in this turn.
     pub(super) fn has_fired_in(&self, turn: u16) -> bool {
         self.row.has_one_in(turn)
     }
 
-    /// Asks the kernel whether the number still means the file that is watched. If it does not, the
-    /// descriptor goes quiet.
+    /// Asks the kernel whether the number still means the watched file. If it does not, the descriptor is closed
+    /// from here on.
     #[cold]
     pub(super) fn check(&mut self, poller: &Poller) -> bool {
-        // The number of an orphan is of another descriptor in the set.
+        // The number of an orphan belongs to another descriptor of the set.
         if self.orphaned {
             return true;
         }
         let probed = self.kernel.probe(poller, self.fd, self.key);
         let gone = probed.is_err_and(|error| is_gone(&error));
         if gone {
-            self.lose();
+            self.drop_registration();
             self.closed = true;
         }
         !gone
@@ -159,13 +159,13 @@ impl Descriptor {
         self.kernel
     }
 
-    /// Notes an event of `set`. True if that has disarmed it in the kernel.
+    /// Notes an event of `set`. Returns true if the kernel has disarmed the descriptor with it.
     #[inline]
     pub(super) fn fired(&mut self, set: PollSet) -> bool {
         self.kernel.fired(set)
     }
 
-    /// Tells the kernel, or the thread, what is wanted.
+    /// Tells the kernel, or the polling thread, which readiness is wanted.
     #[inline(always)]
     pub(super) fn sync(
         &mut self,
@@ -184,7 +184,7 @@ impl Descriptor {
                 return diverted.ask(wanted.level, wanted.edge, force);
             }
             ReadySource::Always(_) | ReadySource::By(_) => return Ok(()),
-            // An error once, and whenever the handler is updated.
+            // This reports an error once, and whenever the handler is updated.
             ReadySource::Refused => return poller.allows(self.fd),
         }
         let known = self.kernel.is_known();
@@ -195,13 +195,13 @@ impl Descriptor {
         }
         self.closed = result.as_ref().is_err_and(|error| is(error, os::EBADF));
         if known && !self.kernel.is_known() && self.diverted().is_none() {
-            self.lose();
+            self.drop_registration();
         }
         result
     }
 
-    /// If the file under the number has changed, tells the kernel of the new one: a C library that
-    /// closes and opens means that.
+    /// Tells the kernel of the new file if the number means another one. A C library that closes a descriptor and
+    /// opens another under its number expects that.
     #[cold]
     fn repair(
         &mut self,
@@ -220,9 +220,9 @@ impl Descriptor {
             return Ok(());
         };
         if is(&error, os::EPERM) {
-            // If the file can be watched, a sandbox refuses.
+            // A sandbox may give this error, too, for files that are not always ready.
             if let Ok(Some(file)) = always_ready(self.fd) {
-                self.lose();
+                self.drop_registration();
                 self.source = ReadySource::Always(Box::new(file));
                 return Ok(());
             }
@@ -237,13 +237,13 @@ impl Descriptor {
         place: &Place,
         wanted: Merged,
     ) -> io::Result<()> {
-        // Of two sets, one may have the new file by now.
+        // If both sets are in use, one of them may have the new file already.
         let stale = if self.kernel.uses_edge_set() {
             OnStale::Repair
         } else {
             OnStale::Fail
         };
-        self.lose();
+        self.drop_registration();
         if place.nested | wanted.interest().contains(Interest::PRIORITY) {
             self.divert(poller, place, wanted.interest())?;
         }
@@ -256,20 +256,20 @@ impl Descriptor {
         }
     }
 
-    /// Forgets what the kernel knew. It has let go of the file, unless a duplicate keeps that open.
-    /// Further events of it have a key that is unknown.
-    fn lose(&mut self) {
+    /// Forgets the registration, because the kernel has dropped it with the file. If a duplicate keeps the file open,
+    /// its further events have a key that no descriptor has.
+    fn drop_registration(&mut self) {
         self.kernel = Kernel::NOTHING;
         self.key = Key::new(self.key.slot());
     }
 
-    /// A set was rebuilt, without it.
+    /// Notes that a set was rebuilt and does not contain the descriptor.
     pub(super) fn forget_in(&mut self, set: PollSet) {
         self.kernel.forget(set);
     }
 
-    /// Has the thread poll it, if it is a file that must not be asked twice. True if the thread did not
-    /// poll it before.
+    /// Gives a file that must not be polled twice to the polling thread. Returns true if the thread did not have it
+    /// before.
     #[cold]
     pub(super) fn divert(
         &mut self,
@@ -288,10 +288,10 @@ impl Descriptor {
         Ok(true)
     }
 
-    /// Takes it out of the kernel's sets.
+    /// Takes the descriptor out of the kernel's sets.
     pub(super) fn release(&mut self, poller: &Poller) {
         if self.orphaned {
-            // The number is another's.
+            // The number belongs to another descriptor.
             self.kernel = Kernel::NOTHING
         } else {
             self.kernel.release(poller, self.fd)

@@ -1,16 +1,16 @@
-//! Descriptors about which the kernel is to be told something before the next wait.
+//! Descriptors whose changes the kernel must learn before the next wait.
 
-/// Indices of these descriptors. Each has a [`Mark`] of its own, so that it is listed once.
+/// The indices of the descriptors. Each descriptor has a [`Mark`], so that it is listed only once.
 #[derive(Default)]
 pub(super) struct DirtyList(Vec<u32>);
 
-/// Entry of a descriptor in the list.
+/// The state of a descriptor in the list.
 #[derive(Default)]
 pub(super) struct Mark {
     is_listed: bool,
-    /// A call to the kernel is due even if nothing seems changed.
+    /// True if a call to the kernel is due even if nothing seems to have changed.
     force: bool,
-    /// The kernel has refused the change, and the driver was told.
+    /// True if the kernel has refused the change and the driver knows.
     is_reported: bool,
 }
 
@@ -20,7 +20,7 @@ impl DirtyList {
         self.0.is_empty()
     }
 
-    /// Lists a descriptor, which has this index and this mark.
+    /// Lists the descriptor with this index and this mark.
     pub(super) fn add(&mut self, d: u32, mark: &mut Mark, force: bool) {
         mark.force |= force;
         mark.is_reported = false;
@@ -29,29 +29,29 @@ impl DirtyList {
         }
     }
 
-    /// Lists a descriptor once more whose change the kernel has refused.
+    /// Lists a descriptor again, because the kernel has refused its change.
     pub(super) fn retry(&mut self, d: u32, mark: &mut Mark, force: bool) {
         mark.force = force;
         self.relist(d, mark);
     }
 
-    /// Empties the list. All descriptors are to be listed again by `relist`.
+    /// Empties the list. The caller then lists all descriptors again by `relist`.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Lists a descriptor that was forgotten with its set.
+    /// Lists a descriptor whose registration was lost with its set.
     pub(super) fn relist(&mut self, d: u32, mark: &mut Mark) {
         mark.is_listed = true;
         self.0.push(d);
     }
 
-    /// Takes all indices. The descriptor of one may be gone.
+    /// Takes all indices. Some of the descriptors may be gone.
     pub(super) fn take(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.0)
     }
 
-    /// Gives back the room of a list that was taken, if that is still empty.
+    /// Gives the memory of a taken list back, if the new list is still empty.
     pub(super) fn put_back(&mut self, mut taken: Vec<u32>) {
         if self.0.is_empty() {
             taken.clear();
@@ -61,8 +61,7 @@ impl DirtyList {
 }
 
 impl Mark {
-    /// Takes the descriptor out of the list. Returns whether a call is forced, or nothing if it was not
-    /// listed.
+    /// Takes the descriptor out of the list. Returns true if a call is forced, and `None` if it was not listed.
     pub(super) fn take(&mut self) -> Option<bool> {
         let was_listed = std::mem::take(&mut self.is_listed);
         was_listed.then(|| std::mem::take(&mut self.force))

@@ -1,4 +1,4 @@
-//! One handler: its callback, its interest, and the readiness it is to be told.
+//! One handler: its callback, its interest, and the readiness to report to it.
 
 use std::num::NonZeroU32;
 use std::panic::Location;
@@ -10,10 +10,10 @@ use crate::{Action, Event, HandlerId, Interest, Mode, Priority, Ready};
 
 pub(crate) type Callback = Box<dyn FnMut(Event) -> Outcome>;
 
-/// Result of one call of a handler.
+/// The result of one call of a handler.
 pub(crate) enum Outcome {
     Done(Action),
-    /// The callback has replaced its source by another, which has this descriptor.
+    /// The callback has replaced its source by another one with this descriptor.
     Replaced(Action, RawFd),
     Failed(Failure),
 }
@@ -28,7 +28,7 @@ impl From<Result<Action, Failure>> for Outcome {
     }
 }
 
-/// Index of a handler. As an `Option` it takes four bytes, too.
+/// The index of a handler. An `Option` of it also takes only four bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct HandlerIndex(NonZeroU32);
 
@@ -56,27 +56,27 @@ pub(crate) struct Handler {
     /// The next handler on the same descriptor, and the one before.
     pub(super) sibling: Option<HandlerIndex>,
     pub(super) previous: Option<HandlerIndex>,
-    // Interest, mode, `armed` and `held` decide about the descriptor's registration with the kernel:
-    // change them by `Table::alter` only.
+    // `Table::alter` must make every change of the next four fields, because they decide about the descriptor's
+    // registration with the kernel.
     pub(crate) interest: Interest,
     pub(crate) mode: Mode,
     /// False for a one-shot that was called and not armed again.
     pub(crate) armed: bool,
-    /// Over its rate limit, and not watched until the interval ends.
+    /// True if the handler is over its rate limit and not watched until the interval ends.
     pub(super) held: bool,
     pub(crate) unreferenced: bool,
     pub(crate) priority: Priority,
-    /// Calls are counted: the handler is a one-shot, or has a rate limit.
+    /// True for a one-shot, and for a handler with a rate limit. Each call of these changes their state.
     pub(super) counts_calls: bool,
-    /// Included in `Table::active`.
+    /// True if `Table::active` includes it.
     pub(crate) counted: bool,
-    /// It returned `Action::Again` and was not called since.
+    /// True if it returned `Action::Again` and was not called since.
     pub(crate) again: bool,
-    /// It is in the ready queue.
+    /// True if it is in the ready queue.
     pub(super) queued: bool,
-    /// Readiness to report in this turn.
+    /// The readiness to report in this turn.
     pub(super) pending: Ready,
-    /// Readiness that was reported last.
+    /// The readiness that was last reported.
     last: Ready,
 }
 
@@ -114,7 +114,7 @@ impl Handler {
         !self.interest.is_empty() && self.armed
     }
 
-    /// Whether it is to be called when it becomes ready.
+    /// Returns true if the handler is called when its source becomes ready.
     pub(super) fn is_watched(&self) -> bool {
         self.is_active() && !self.held
     }
@@ -131,19 +131,19 @@ impl Handler {
         })
     }
 
-    /// Takes the readiness that is to be reported now.
+    /// Takes the readiness to report now.
     #[inline(always)]
     pub(super) fn take_pending(&mut self) -> Ready {
         let pending = std::mem::take(&mut self.pending);
         match pending.seen_by(self.interest) {
-            // Its interest was changed since. It asked to be called again, whatever the readiness is.
+            // The interest was changed meanwhile. `Action::Again` asks for a call in any case.
             Ready::NONE if self.again && !pending.is_empty() => self.told_again(),
             ready => ready,
         }
     }
 
-    /// Readiness for a call that only `Action::Again` asked for: as last time, as far as the interest
-    /// still includes it. None while the handler is paused.
+    /// Returns the readiness for a call that only `Action::Again` asked for: that of the last call, as far as the
+    /// interest includes it. Returns none while the handler is paused.
     pub(super) fn told_again(&self) -> Ready {
         match self.last.seen_by(self.interest) {
             Ready::NONE => Ready::all(self.interest),
@@ -151,14 +151,14 @@ impl Handler {
         }
     }
 
-    /// Drops readiness that was of another file.
+    /// Drops pending readiness that belongs to another file.
     pub(super) fn forget_pending(&mut self) {
         if !self.again {
             self.pending = Ready::NONE;
         }
     }
 
-    /// Adds to the readiness that is pending. True if there was none.
+    /// Adds to the pending readiness. Returns true if there was none.
     #[inline]
     pub(super) fn add_pending(&mut self, ready: Ready) -> bool {
         let was_empty = self.pending.is_empty();
@@ -167,7 +167,7 @@ impl Handler {
     }
 }
 
-/// A handler that is to be called now.
+/// A call of a handler, which the driver makes now.
 pub(crate) struct Call {
     pub(crate) callback: Callback,
     pub(crate) event: Event,

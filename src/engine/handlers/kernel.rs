@@ -1,4 +1,4 @@
-//! The kernel's knowledge of one descriptor, in the poller's two sets.
+//! The registration of one descriptor in the poller's two sets.
 
 use std::io;
 
@@ -14,20 +14,21 @@ pub(super) struct Kernel {
     edges: Entry,
 }
 
-/// Entry of a descriptor in one set.
+/// The registration of a descriptor in one set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Absent,
     Armed(Watch),
-    /// A one-shot that has fired: still in the set, and mute.
+    /// A one-shot that has fired. It is still in the set, and reports nothing.
     Disarmed,
 }
 
-/// Answer to a registration that a file has left behind whose number was closed.
+/// The reaction to a stale registration, whose number was closed or means another file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnStale {
-    /// Change it to one of the file that the number means now.
+    /// Register the file that the number means now.
     Repair,
+    /// Return the kernel's error.
     Fail,
 }
 
@@ -37,12 +38,12 @@ impl Kernel {
         edges: Entry::Absent,
     };
 
-    /// Whether it has the descriptor in one of its sets.
+    /// Returns true if one of the sets has the descriptor.
     pub(super) fn is_known(self) -> bool {
         self != Kernel::NOTHING
     }
 
-    /// Whether it has the descriptor in the primary set.
+    /// Returns true if the primary set has the descriptor.
     #[inline]
     pub(super) fn is_in_primary(self) -> bool {
         self.primary != Entry::Absent
@@ -52,7 +53,7 @@ impl Kernel {
         self.edges != Entry::Absent
     }
 
-    /// Mode in the primary set, while it is armed there.
+    /// Returns the mode in the primary set, if the descriptor is armed there.
     #[inline]
     pub(super) fn primary_mode(self) -> Option<Mode> {
         match self.primary {
@@ -61,13 +62,13 @@ impl Kernel {
         }
     }
 
-    /// Whether events of `set` are for the edge-triggered handlers, or else for all others.
+    /// Returns true if events of `set` are for the edge-triggered handlers, and false if they are for all others.
     #[inline]
     pub(super) fn reports_edges(self, set: PollSet) -> bool {
         set == PollSet::Edge || self.primary_mode() == Some(Mode::Edge)
     }
 
-    /// Notes an event of `set`. True if that has disarmed the descriptor.
+    /// Notes an event of `set`. Returns true if the kernel has disarmed the descriptor with it.
     #[inline]
     pub(super) fn fired(&mut self, set: PollSet) -> bool {
         let disarmed = set == PollSet::Primary && self.primary_mode() == Some(Mode::Oneshot);
@@ -77,15 +78,14 @@ impl Kernel {
         disarmed
     }
 
-    /// Whether to fulfil `wanted` makes a set larger, which is when the kernel may refuse.
+    /// Returns true if `wanted` adds the descriptor to a set. Only then may the kernel refuse.
     pub(super) fn grows(self, wanted: Merged) -> bool {
         let (primary, edges) = wanted.split();
         (self.primary == Entry::Absent && primary.is_some())
             || (self.edges == Entry::Absent && edges.is_some())
     }
 
-    /// Has the kernel look up the number, by a change that changes nothing. An error says that it is
-    /// closed or means another file.
+    /// Makes a change that changes nothing. An error shows that the number is closed or means another file.
     pub(super) fn probe(self, poller: &Poller, fd: RawFd, key: Key) -> io::Result<()> {
         match (self.primary, self.edges) {
             (Entry::Armed(watch), _) => poller.modify(PollSet::Primary, fd, key, watch),
@@ -94,8 +94,8 @@ impl Kernel {
         }
     }
 
-    /// Tells the difference between what is known and what is wanted: one call where one will do.
-    /// `force` makes one call at least, so that what is ready now is reported again.
+    /// Tells the kernel the difference to what is wanted, with as few calls as possible. With `force`, makes at
+    /// least one call, so that the kernel reports again what is ready now.
     #[inline(always)]
     pub(super) fn tell(
         &mut self,
@@ -130,7 +130,7 @@ impl Kernel {
             .tell(poller, PollSet::Edge, on, wanted, force, stale)
     }
 
-    /// The set was rebuilt, without the descriptor.
+    /// Notes that a set was rebuilt and does not contain the descriptor.
     pub(super) fn forget(&mut self, set: PollSet) {
         match set {
             PollSet::Primary => self.primary = Entry::Absent,
@@ -138,7 +138,7 @@ impl Kernel {
         }
     }
 
-    /// Takes the descriptor out of both sets. If its file was closed it is out already.
+    /// Takes the descriptor out of both sets. A closed file is out of them already.
     pub(super) fn release(&mut self, poller: &Poller, fd: RawFd) {
         for (set, known) in [
             (PollSet::Primary, self.primary),
@@ -193,7 +193,7 @@ pub(super) fn is(error: &io::Error, errno: i32) -> bool {
     error.raw_os_error() == Some(errno)
 }
 
-/// Whether a number is closed, or means another file.
+/// Returns true if the error shows that a number is closed, or means another file.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     is(error, os::ENOENT) || is(error, os::EBADF)
 }

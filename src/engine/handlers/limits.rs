@@ -13,39 +13,40 @@ use crate::poller::{FileId, Poller, exists};
 use crate::{Mode, Ready};
 
 pub(super) struct Limits {
-    /// By the index of the handler.
+    /// Limits by the index of the handler.
     limits: HashMap<u32, Limit>,
-    /// Handlers that are held, by the time at which that ends.
+    /// Held handlers by the end of their intervals.
     held: BTreeSet<(u64, u32)>,
-    /// The first of these times, which each turn looks at.
+    /// The first of these times. Every turn reads it.
     next_release: u64,
 }
 
 pub(crate) struct Limit {
     pub(crate) calls: u32,
-    /// In nanoseconds.
+    /// The length of the interval in nanoseconds.
     pub(crate) per: u64,
-    /// Calls left until the interval ends, and when that is.
+    /// The calls that are left in the interval.
     left: u32,
+    /// The end of the interval.
     ends: u64,
     held: Option<Held>,
 }
 
-/// A handler was ready for one call more than it may have. It is not watched until the interval ends.
+/// The state of a held handler. It was ready for one call more than it may have.
 struct Held {
-    /// Readiness of that call.
+    /// The readiness of that call.
     ready: Ready,
-    /// File of its number, which the kernel does not know meanwhile.
+    /// The file of its number, which the kernel does not watch meanwhile.
     file: Option<FileId>,
 }
 
 impl Limit {
-    /// End of the time in which it is held.
+    /// Returns the end of the interval, if the handler is held.
     pub(crate) fn held_until(&self) -> Option<u64> {
         self.held.is_some().then_some(self.ends)
     }
 
-    /// Takes a call, if one is left.
+    /// Takes one call. Returns false if none is left in the interval.
     fn take(&mut self, now: u64) -> bool {
         if now >= self.ends {
             self.ends = now.saturating_add(self.per);
@@ -68,13 +69,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Time at which the next handler is no longer held.
+    /// Returns the time at which the next handler is no longer held.
     #[inline]
     pub(super) fn next_release(&self) -> u64 {
         self.next_release
     }
 
-    /// A handler is held until then, or no longer.
+    /// Notes that a handler is held until `until`, or no longer.
     fn set_held(&mut self, held: bool, until: u64, index: u32) {
         if held {
             self.held.insert((until, index))
@@ -84,22 +85,14 @@ impl Limits {
         self.next_release = self.held.first().map_or(NEVER, |(at, _)| *at);
     }
 
-    /// Limit of the handler with this index.
+    /// Returns the limit of the handler with this index.
     pub(super) fn of(&self, index: u32) -> Option<&Limit> {
         self.limits.get(&index)
     }
 
-    fn get_mut(&mut self, index: u32) -> Option<&mut Limit> {
-        // Most loops have none.
-        if self.limits.is_empty() {
-            None
-        } else {
-            self.limits.get_mut(&index)
-        }
-    }
-
     /// Forgets the limit of a handler.
     pub(super) fn remove(&mut self, key: Key) {
+        // Without limits, this saves the hash.
         if self.limits.is_empty() {
             return;
         }
@@ -108,8 +101,8 @@ impl Limits {
         }
     }
 
-    /// Limits a handler to so many calls in an interval, or lifts its limit if either is zero. The interval
-    /// begins with the first call.
+    /// Limits a handler to `calls` calls in an interval, which begins with the first of them. If either argument is
+    /// zero, lifts the limit.
     pub(super) fn set(
         &mut self,
         attached: &mut Attached,
@@ -138,7 +131,7 @@ impl Limits {
         handler.counts_calls = is_limited | (handler.mode == Mode::Oneshot);
     }
 
-    /// Whether a handler may be called now for what it is `ready` for. One that has had all its calls is held.
+    /// Returns true if a handler may be called now. Holds a handler that has used up its calls.
     pub(super) fn admit(
         &mut self,
         attached: &mut Attached,
@@ -147,7 +140,7 @@ impl Limits {
         ready: Ready,
         clock: &Clock,
     ) -> bool {
-        let Some(limit) = self.get_mut(key.index()) else {
+        let Some(limit) = self.limits.get_mut(&key.index()) else {
             return true;
         };
         if let Some(held) = &mut limit.held {
@@ -161,7 +154,7 @@ impl Limits {
         is_admitted
     }
 
-    /// Holds a handler, which was ready for one call more than it may have.
+    /// Holds a handler until its interval ends.
     fn hold(&mut self, attached: &mut Attached, poller: &Poller, key: Key, ready: Ready) {
         let (handler, descriptor) = attached.synced.table.both(key);
         let d = handler.descriptor;
@@ -173,7 +166,7 @@ impl Limits {
                 return;
             }
         }
-        let Some(limit) = self.get_mut(key.index()) else {
+        let Some(limit) = self.limits.get_mut(&key.index()) else {
             return;
         };
         limit.held = Some(Held { ready, file });
@@ -186,7 +179,7 @@ impl Limits {
         attached.synced.mark(d, false);
     }
 
-    /// Watches handlers again whose interval has ended by now.
+    /// Releases the handlers whose interval has ended.
     pub(super) fn release_due(&mut self, attached: &mut Attached, poller: &Poller, now: u64) {
         while let Some((at, index)) = self.held.first() {
             let handler = attached.synced.table.in_slot(*index as usize);
@@ -197,7 +190,7 @@ impl Limits {
         }
     }
 
-    /// Watches a handler again that was held.
+    /// Watches a held handler again.
     #[cold]
     fn release(&mut self, attached: &mut Attached, poller: &Poller, key: Key) {
         let Some(limit) = self.limits.get_mut(&key.index()) else {
@@ -220,7 +213,7 @@ impl Limits {
         if let Some(diverted) = descriptor.diverted() {
             diverted.put_back(mode, held.ready);
         }
-        // An edge that came meanwhile is reported again.
+        // The forced call makes the kernel report an edge that came meanwhile.
         if synced.change(poller, d, is_edge).is_err() {
             synced.mark(d, is_edge);
         }
@@ -231,11 +224,10 @@ impl Limits {
         }
     }
 
-    /// Notes the file of a handler that is held and was updated: the caller means the file that the number
-    /// has now.
+    /// Notes the present file of a held handler, because an update means the file that the number has now.
     #[cold]
     pub(super) fn look_at_held(&mut self, key: Key, descriptor: &Descriptor) -> io::Result<()> {
-        let limit = self.get_mut(key.index());
+        let limit = self.limits.get_mut(&key.index());
         let held = limit.and_then(|limit| limit.held.as_mut());
         if let (Some(held), true) = (held, descriptor.is_told_by_kernel()) {
             exists(descriptor.fd)?;

@@ -52,7 +52,7 @@ use crate::{Action, Interest, Mode, Priority, Ready};
 pub(super) struct Handlers {
     attached: Attached,
     limits: Limits,
-    /// Number of changes of an interest.
+    /// Number of changes so far.
     changes: u64,
 }
 
@@ -138,15 +138,14 @@ impl Handlers {
         Some(changed)
     }
 
-    /// Has the kernel register the handler's descriptor again, even if nothing seems changed.
+    /// Registers the handler's descriptor with the kernel again, even if nothing seems to have changed.
     pub(super) fn rearm(&mut self, poller: &Poller, key: Key) -> Option<Changed> {
         let changed = change::rearm(&mut self.attached, &mut self.limits, poller, key)?;
         self.changes += 1;
         Some(changed)
     }
 
-    /// Takes the handler out, and out of the kernel's set. Gives the callback back for the caller
-    /// to drop, unless it is running.
+    /// Removes a handler. Returns its callback for the caller to drop, unless the callback is running.
     #[inline(never)]
     pub(super) fn remove(&mut self, poller: &Poller, key: Key) -> Option<Option<Callback>> {
         self.attached.synced.table.get(key)?;
@@ -193,7 +192,7 @@ impl Handlers {
         Some(table.both(key).1.fd)
     }
 
-    /// The handlers in these slots, each with its descriptor and its limit. None if the table ends before.
+    /// Returns the handlers in these slots, with their descriptors and limits. Returns `None` beyond the last slot.
     pub(super) fn some(
         &self,
         slots: Range<usize>,
@@ -202,7 +201,7 @@ impl Handlers {
         Some(some.map(|(one, on)| (one, on, self.limits.of(one.key.index()))))
     }
 
-    /// Number of handlers of a mode.
+    /// Returns the number of handlers of a mode.
     pub(super) fn len(&self, mode: Mode) -> usize {
         self.attached.synced.table.len(mode)
     }
@@ -211,7 +210,7 @@ impl Handlers {
         self.changes
     }
 
-    /// Number of handlers that can be called and keep `run` going.
+    /// Returns the number of handlers that keep `run` going.
     #[inline]
     pub(super) fn active(&self) -> usize {
         self.attached.synced.table.active()
@@ -231,16 +230,16 @@ impl Handlers {
         std::mem::replace(self, none)
     }
 
-    // For the driver.
+    // The driver calls the methods below.
 
-    /// Begins a turn: empties the batch, except for left-over calls.
+    /// Begins a turn. Empties the batch, except for left-over calls.
     #[inline]
     pub(super) fn begin_turn(&mut self, turn: u16, batch: &mut Batch) {
         self.attached.synced.turn = turn;
         batch.begin(&mut self.attached.synced);
     }
 
-    /// From now on changes are told to the kernel before the next wait, or at once.
+    /// Decides whether the kernel learns of changes only before the next wait, or at once.
     #[inline]
     pub(super) fn set_deferred(&mut self, is_deferred: bool) {
         self.attached.synced.defer = is_deferred;
@@ -260,7 +259,7 @@ impl Handlers {
         batch.take_ready_sources(&mut self.attached.synced, poller, ready_sources);
     }
 
-    /// Whether a handler is to be called without asking the kernel.
+    /// Returns true if a handler is in the ready queue.
     #[inline]
     pub(super) fn has_next(&self) -> bool {
         !self.attached.synced.ready.is_empty()
@@ -288,7 +287,7 @@ impl Handlers {
         self.attached.synced.flush(poller)
     }
 
-    /// Like `flush`, for callers that cannot report errors. True if one was not reported yet.
+    /// Flushes like `flush`, for callers that cannot report errors. Returns true if an error was not reported yet.
     pub(super) fn tell_kernel(&mut self, poller: &Poller) -> bool {
         self.attached.synced.tell_kernel(poller).is_some()
     }
@@ -302,7 +301,7 @@ impl Handlers {
         self.attached.synced.nest(poller);
     }
 
-    /// Time at which the next handler is no longer held.
+    /// Returns the time at which the next handler is no longer held.
     #[inline]
     pub(super) fn next_release(&self) -> u64 {
         self.limits.next_release()
@@ -312,8 +311,8 @@ impl Handlers {
         self.limits.release_due(&mut self.attached, poller, now);
     }
 
-    /// Takes the callback of a handler in the batch, unless it was removed or paused since, or has reached its
-    /// limit.
+    /// Takes the callback of a handler in the batch. Returns `None` if the handler was removed or paused meanwhile, or
+    /// has reached its limit.
     #[inline]
     pub(super) fn start(&mut self, poller: &Poller, key: Key, clock: &Clock) -> Option<Call> {
         let handler = self.attached.synced.table.get(key)?;
@@ -321,7 +320,7 @@ impl Handlers {
         if ready.is_empty() {
             return None;
         }
-        // An exit of its own, so that most calls pay for one look.
+        // One branch for all rare cases, because every call pays for it.
         if handler.again | handler.counts_calls {
             return self.start_counted(poller, key, ready, clock);
         }
@@ -344,7 +343,7 @@ impl Handlers {
         let synced = &mut attached.synced;
         let handler = synced.table.get(key)?;
         let call = handler.call(ready)?;
-        // Whatever asked for this call was for one.
+        // `Action::Again` asks for one call only.
         handler.again = false;
         if handler.mode == Mode::Oneshot {
             let d = handler.descriptor;
@@ -355,7 +354,7 @@ impl Handlers {
         Some(call)
     }
 
-    /// Puts the callback back, or gives it back to be dropped.
+    /// Puts the callback back. Returns it for the caller to drop if its handler is gone.
     #[inline]
     pub(super) fn finish(
         &mut self,
@@ -384,7 +383,7 @@ impl Handlers {
         None
     }
 
-    /// The source of a handler has another descriptor now.
+    /// Follows the source of a handler to another descriptor.
     pub(super) fn follow(&mut self, poller: &Poller, key: Key, fd: RawFd) {
         self.attached.follow(poller, key, fd);
     }

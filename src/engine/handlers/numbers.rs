@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::os::RawFd;
 
-/// Indices of descriptors by their number. The system gives out the smallest number that is free, so a
-/// plain table serves. A caller may ask for a large number, for which the table would be as large.
+/// The indices of descriptors by their number. The system gives out the smallest free number, so a plain table
+/// serves. A caller may choose a large number by `dup2`. Such a number goes into a map, to keep the table small.
 #[derive(Default)]
 pub(super) struct ByNumber {
     low: Vec<u32>,
@@ -14,7 +14,7 @@ pub(super) struct ByNumber {
 
 impl ByNumber {
     const NONE: u32 = u32::MAX;
-    /// Numbers from here on are high.
+    /// The first number that goes into the map.
     const HIGH: RawFd = 1 << 16;
 
     pub(super) fn get(&self, fd: RawFd) -> Option<u32> {

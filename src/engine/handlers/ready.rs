@@ -1,10 +1,10 @@
-//! Handlers that are to be called in the next turn without asking the kernel.
+//! The ready queue: handlers to call in the next turn without asking the kernel.
 
 use super::descriptor::Descriptor;
 use super::handler::Handler;
 use crate::id::Key;
 
-/// Keys of these handlers. `Handler::queued` tells whether one is in it.
+/// The keys of the handlers. `Handler::queued` is true for those in the queue.
 #[derive(Default)]
 pub(super) struct ReadyQueue(Vec<Key>);
 
@@ -14,7 +14,7 @@ impl ReadyQueue {
         self.0.is_empty()
     }
 
-    /// Adds a handler, unless it is paused, spent or held.
+    /// Adds a handler, unless it is paused, disarmed or held.
     #[inline(never)]
     pub(super) fn add(&mut self, handler: &mut Handler) {
         let is_armed = handler.armed || handler.again;
@@ -33,12 +33,12 @@ impl ReadyQueue {
         }
     }
 
-    /// Takes all. The handler of a key may be gone; of one that is not, `queued` is to be cleared.
+    /// Takes all keys. Some of the handlers may be gone. The caller clears `queued` of the others.
     pub(super) fn take(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.0)
     }
 
-    /// Puts an emptied queue back, for its room.
+    /// Gives the memory of an emptied queue back.
     pub(super) fn put_back(&mut self, emptied: Vec<Key>) {
         self.0 = emptied;
     }

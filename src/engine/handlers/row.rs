@@ -1,13 +1,12 @@
-//! Events of one descriptor, turn after turn.
+//! Events of one descriptor in consecutive turns.
 
-/// Events in a row after which the kernel is asked for the first time whether the number still means the
-/// file.
+/// The number of events in a row after which the kernel is first asked whether the number still means the file.
 const FIRST_CHECK: u16 = 4;
 
-/// Count of turns in a row with an event, which decides when the kernel is asked about the file.
+/// The number of consecutive turns with an event. It decides when the kernel is asked about the file.
 ///
-/// A level-triggered handler that leaves data unread is called in turn after turn. Asking ever more
-/// rarely keeps that cheap for a busy descriptor.
+/// A level-triggered handler that leaves data unread is called in every turn. The longer the row, the more rarely
+/// the kernel is asked, which keeps busy descriptors cheap.
 #[derive(Default)]
 pub(super) struct EventRow {
     /// The turn of the last event.
@@ -16,8 +15,8 @@ pub(super) struct EventRow {
 }
 
 impl EventRow {
-    /// Counts an event. True if the row is long enough for a check. A turn without an event ends the row, unless
-    /// the event is an edge.
+    /// Counts an event. Returns true if the row is long enough for a check. A turn without an event ends the row,
+    /// unless the event is an edge.
     #[inline]
     pub(super) fn add(&mut self, turn: u16, is_edge: bool) -> bool {
         // There may be two events in a turn, of one set each.
@@ -35,7 +34,7 @@ impl EventRow {
         self.length & 255 == 0 || self.length.is_power_of_two()
     }
 
-    /// Whether there was an event in this turn.
+    /// Returns true if there was an event in this turn.
     pub(super) fn has_one_in(&self, turn: u16) -> bool {
         self.turn == turn
     }

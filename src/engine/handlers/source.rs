@@ -1,4 +1,4 @@
-//! The side that tells whether a descriptor is ready.
+//! The part of the system that reports whether a descriptor is ready.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::{Ready, VirtualSource};
 pub(crate) enum ReadySource {
     ByKernel,
     /// Always ready: the kernel refuses to watch a regular file or a directory.
-    // In a box, as the next, so that the many descriptors without one stay small.
+    // Rare contents are in boxes, so that descriptors without them stay small.
     Always(Box<FileId>),
     By(Box<Watched>),
-    /// The thread that polls files which report an event to the first that asks, and to no other.
-    // Twice, so that it is a thin pointer.
+    /// The polling thread, for files that must not be polled twice.
+    // Boxed twice, so that the outer pointer is thin.
     Diverted(Box<Box<dyn Diverted>>),
-    /// None: the descriptor is the loop's own.
+    /// Nothing, because the loop has made the descriptor for itself.
     Refused,
 }
 
-/// A virtual source that tells this loop, until this is dropped.
+/// A virtual source that reports to this loop until this value is dropped.
 pub(crate) struct Watched {
     source: VirtualSource,
     inbox: Arc<Inbox>,
@@ -41,7 +41,7 @@ impl Watched {
         self.source.ready()
     }
 
-    /// Takes the readiness that was set since the last look.
+    /// Takes the readiness that was set since the last call of this.
     pub(super) fn take_ready(&self) -> Ready {
         self.source.take_unseen(self.key)
     }
@@ -49,7 +49,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // In a child process another thread may have had the source's lock, for ever.
+        // In a child process, a thread that exists only in the parent may have the source's lock.
         if !self.inbox.is_forked() {
             self.source.unwatch(self.key);
         }

@@ -1,4 +1,4 @@
-//! Handlers and the kernel: telling it what changed, at once or before the next wait.
+//! Telling the kernel of changes, at once or before the next wait.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::os::{self, RawFd};
 use crate::poller::{PollSet, Poller};
 use crate::{Interest, VirtualSource};
 
-/// Result of a change: the error is the kernel's, about this descriptor.
+/// The result of a change. An error of the kernel comes with the number of the descriptor.
 pub(crate) type Changed = Result<(), (RawFd, io::Error)>;
 
 pub(super) struct Synced {
@@ -23,9 +23,9 @@ pub(super) struct Synced {
     pub(super) ready: ReadyQueue,
     dirty: DirtyList,
     pub(super) place: Place,
-    /// A turn is calling callbacks. Their changes are gathered until the next wait.
+    /// True while callbacks are called. The kernel learns of their changes before the next wait.
     pub(super) defer: bool,
-    /// The number of the turn.
+    /// The number of the turn, which wraps.
     pub(super) turn: u16,
 }
 
@@ -44,11 +44,11 @@ impl Synced {
         }
     }
 
-    /// The interest of the handlers on a descriptor has changed. Within a turn the kernel is told before
-    /// the next wait, unless it might refuse, which the caller has to know.
+    /// Handles a changed interest on a descriptor. Within a turn, the kernel is told before the next wait. If it may
+    /// refuse the change, it is told at once, so that the caller gets the error.
     pub(super) fn change(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
         if self.defer {
-            // Only edge handlers, which are forced, may need another set than the primary one.
+            // Only edge handlers may need the second set, and their changes are forced.
             let kernel = self.table.descriptor(d).kernel();
             let is_in_primary = !force && kernel.is_in_primary();
             if is_in_primary || !kernel.grows(self.table.wanted(d)) {
@@ -59,7 +59,7 @@ impl Synced {
         self.sync(poller, d, force)
     }
 
-    /// Tells the kernel the interest of the handlers on a descriptor, whatever file its number means now.
+    /// Tells the kernel the merged interest on a descriptor. This registers whichever file the number means now.
     #[inline(always)]
     pub(super) fn sync(&mut self, poller: &Poller, d: u32, force: bool) -> io::Result<()> {
         let wanted = self.table.wanted(d);
@@ -71,21 +71,21 @@ impl Synced {
         result
     }
 
-    /// Has the kernel told of a descriptor before the next wait.
+    /// Marks a descriptor, so that the kernel learns of its changes before the next wait.
     #[inline(never)]
     pub(super) fn mark(&mut self, d: u32, force: bool) {
         let mark = &mut self.table.descriptor(d).mark;
         self.dirty.add(d, mark, force);
     }
 
-    /// Whether something changed since the last wait.
+    /// Returns true if a descriptor is marked.
     #[inline]
     pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    /// Tells the kernel what changed since the last wait. A change that it refuses is an error once, and
-    /// is tried again before every wait, so that all else goes on.
+    /// Tells the kernel of all marked descriptors. A change that it refuses gives an error once. The loop goes on and
+    /// tries that change again before every wait.
     pub(super) fn flush(&mut self, poller: &Poller) -> Changed {
         match self.tell_kernel(poller) {
             None => Ok(()),
@@ -97,7 +97,7 @@ impl Synced {
         }
     }
 
-    /// Like `flush`, for callers that cannot report errors. Gives the first one that was not reported.
+    /// Flushes like `flush`, for callers that cannot report errors. Returns the first error that was not reported.
     pub(super) fn tell_kernel(&mut self, poller: &Poller) -> Option<(u32, io::Error)> {
         let mut unreported = None;
         let listed = self.dirty.take();
@@ -115,7 +115,7 @@ impl Synced {
                         unreported = Some((d, error));
                     }
                 }
-                // If it was closed, it goes quiet.
+                // A closed descriptor reports nothing from here on.
                 _ => mark.set_reported(false),
             }
         }
@@ -123,15 +123,14 @@ impl Synced {
         unreported
     }
 
-    /// Makes a set again, with the descriptors that are alive.
+    /// Rebuilds a set with the descriptors that are still valid.
     ///
-    /// If a descriptor was closed before its handler was removed, while a duplicate keeps its file open,
-    /// it cannot be taken out of the kernel's set any more: no number means it. While the file is ready,
-    /// the loop never sleeps.
+    /// A descriptor may be closed before its handler is removed, while a duplicate keeps its file open. No number
+    /// means that file any more, so it cannot be taken out of the set. While it is ready, the loop never sleeps.
     pub(super) fn rebuild_set(&mut self, poller: &Poller, set: PollSet) -> io::Result<()> {
         let all = self.table.descriptors();
-        // First, while the kernel still knows the file of each: a number that has come to mean a stranger's
-        // must not be put into the fresh set.
+        // Checked before the rebuild, while the kernel still knows the file of each number. A number that now
+        // belongs to other code must not get into the fresh set.
         for &d in &all {
             if !self.table.descriptor(d).check(poller) {
                 self.table.forget_pending_on(d);
@@ -149,12 +148,13 @@ impl Synced {
         Ok(())
     }
 
-    /// From now on the loop's descriptor may be watched.
+    /// Prepares for a host that watches the loop's descriptor from now on.
     #[cfg(pollable)]
     pub(super) fn nest(&mut self, poller: &Poller) {
         self.place.nested = true;
         for d in self.table.descriptors() {
-            // Without a thread it stays as it is. At once, since the loop may be asleep.
+            // If there is no thread, the descriptor stays in the set. The thread is told at once, because the loop
+            // may be asleep.
             let diverted = self.divert(poller, d);
             if diverted.is_ok() && self.table.descriptor(d).diverted().is_some() {
                 let _ = self.sync(poller, d, true);
@@ -162,7 +162,7 @@ impl Synced {
         }
     }
 
-    /// Has the thread poll a descriptor, if it is one that must not be asked twice.
+    /// Gives a descriptor that must not be polled twice to the polling thread.
     #[cold]
     pub(super) fn divert(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
         let interest = self.table.wanted(d).interest();
@@ -173,8 +173,7 @@ impl Synced {
         Ok(())
     }
 
-    /// Like `divert`, for a file that the kernel was told nothing of yet. A single look at that harms
-    /// none.
+    /// Diverts like `divert`, for a file that is not registered yet. It may be polled once without harm.
     #[cold]
     pub(super) fn divert_new(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
         let interest = self.table.wanted(d).interest();
@@ -185,7 +184,7 @@ impl Synced {
         }
     }
 
-    /// Whether the number of a descriptor means another file by now. If it does, the old one is forgotten.
+    /// Returns true if the number of a descriptor means another file. The old file is then forgotten.
     #[cold]
     pub(super) fn look_again(&mut self, poller: &Poller, d: u32) -> bool {
         let descriptor = self.table.descriptor(d);
@@ -201,7 +200,7 @@ impl Synced {
         }
     }
 
-    /// Registers a descriptor with the kernel once more, whatever file its number means now.
+    /// Registers a descriptor with the kernel again, with whichever file its number means now.
     pub(super) fn rearm(&mut self, poller: &Poller, d: u32) -> io::Result<()> {
         let descriptor = self.table.descriptor(d);
         let file = descriptor.file();
@@ -232,24 +231,24 @@ impl Synced {
         result
     }
 
-    /// Has a handler called in the next turn.
+    /// Puts a handler into the ready queue.
     pub(super) fn call_next_turn(&mut self, key: Key) {
         self.ready.add(self.table.handler(key));
     }
 
-    /// Has a handler called if its descriptor is known to be ready without the kernel.
+    /// Puts a handler into the ready queue if its descriptor is known to be ready without the kernel.
     pub(super) fn call_if_ready(&mut self, key: Key) {
         let (handler, descriptor) = self.table.both(key);
         self.ready.add_if_ready(handler, descriptor);
     }
 
-    /// Does that for all handlers on a descriptor.
+    /// Does what `call_if_ready` does, for all handlers on a descriptor.
     pub(super) fn call_if_ready_on(&mut self, d: u32) {
         let (descriptor, siblings) = self.table.on(d);
         siblings.for_each(|handler| self.ready.add_if_ready(handler, descriptor));
     }
 
-    /// Puts a handler on a virtual source.
+    /// Attaches a handler to a virtual source.
     pub(super) fn watch(&mut self, key: Key, source: &VirtualSource) {
         let inbox = &self.place.inbox;
         let d = match source.watched_by(inbox) {

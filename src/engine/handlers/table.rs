@@ -1,4 +1,4 @@
-//! Handlers and descriptors, which are linked: each handler is on one descriptor.
+//! Handlers and descriptors, and the links between them. Each handler is on one descriptor.
 
 use std::io;
 use std::ops::Range;
@@ -15,22 +15,22 @@ use crate::os::RawFd;
 use crate::poller::Poller;
 use crate::{Interest, Mode, Priority};
 
-/// A crowd always agrees with the handlers on its descriptor, and the counts with all handlers.
+/// All handlers and descriptors of a loop. Crowds and counts always agree with the handlers.
 #[derive(Default)]
 pub(super) struct Table {
     /// Dropped before the handlers, so that nothing watches a source when that is closed.
     descriptors: Slab<Descriptor>,
     handlers: Slab<Handler>,
-    /// Handlers that can be called and keep `run` going.
+    /// Number of handlers that keep `run` going.
     active: usize,
     /// Number of handlers of each mode.
     modes: [usize; 3],
-    /// Number of handlers with another priority than the normal one.
+    /// Number of handlers whose priority is not `Normal`.
     prioritized: usize,
 }
 
 impl Table {
-    /// Inserts a handler that is on no descriptor yet. Its callback follows.
+    /// Inserts a handler without a descriptor and without a callback.
     #[inline]
     pub(super) fn insert(
         &mut self,
@@ -47,7 +47,7 @@ impl Table {
         Ok(key)
     }
 
-    /// Takes a handler out that is on no descriptor any more.
+    /// Removes a handler that was unlinked from its descriptor.
     pub(super) fn remove(&mut self, key: Key) -> Handler {
         let handler = self.handlers.remove(key.slot());
         self.active -= usize::from(handler.counted);
@@ -62,24 +62,24 @@ impl Table {
         (handler.key == key).then_some(handler)
     }
 
-    /// A handler that is there.
+    /// Returns an existing handler.
     #[inline]
     pub(super) fn handler(&mut self, key: Key) -> &mut Handler {
         &mut self.handlers[key.slot()]
     }
 
-    /// A handler by its slot, if that is in use.
+    /// Returns the handler in a slot.
     pub(super) fn in_slot(&self, slot: usize) -> Option<&Handler> {
         self.handlers.get(slot)
     }
 
-    /// A descriptor that is there.
+    /// Returns an existing descriptor.
     #[inline]
     pub(super) fn descriptor(&mut self, d: u32) -> &mut Descriptor {
         &mut self.descriptors[d as usize]
     }
 
-    /// The descriptor of an event's key, and the handlers on it, unless it is gone or was replaced.
+    /// Returns the descriptor with an event's key, and its handlers. Returns `None` if it is gone or was replaced.
     #[inline]
     pub(super) fn of_event(&mut self, key: Key) -> Option<(&mut Descriptor, Siblings<'_>)> {
         let descriptor = self.descriptors.get_mut(key.slot())?;
@@ -87,7 +87,7 @@ impl Table {
         (descriptor.key == key).then_some((descriptor, siblings))
     }
 
-    /// A handler that is there, and its descriptor.
+    /// Returns an existing handler and its descriptor.
     #[inline]
     pub(super) fn both(&mut self, key: Key) -> (&mut Handler, &mut Descriptor) {
         let handler = &mut self.handlers[key.slot()];
@@ -95,13 +95,13 @@ impl Table {
         (handler, descriptor)
     }
 
-    /// A descriptor by its index, if that is in use.
+    /// Returns the descriptor with an index, if there is one.
     #[inline]
     pub(super) fn descriptor_at(&mut self, d: u32) -> Option<&mut Descriptor> {
         self.descriptors.get_mut(d as usize)
     }
 
-    /// Indices of all descriptors.
+    /// Returns the indices of all descriptors.
     pub(super) fn descriptors(&self) -> Vec<u32> {
         self.descriptors.iter().map(|(d, _)| d as u32).collect()
     }
@@ -113,7 +113,7 @@ impl Table {
         key.index()
     }
 
-    /// Inserts the descriptor of a handler that is on none, if `register` has registered it.
+    /// Inserts a descriptor for a handler that has none, unless `register` fails.
     #[inline(always)]
     pub(super) fn insert_registered(
         &mut self,
@@ -126,19 +126,19 @@ impl Table {
         let mut descriptor = Descriptor::new(fd, Key::new(entry.key()));
         register(&mut descriptor, handler)?;
         descriptor.first = Some(HandlerIndex::of(key));
-        // It may have a new key, but has the same index.
+        // `register` may have changed the key, but not its index.
         handler.descriptor = descriptor.key.index();
         (handler.previous, handler.sibling) = (None, None);
         entry.insert(descriptor);
         Ok(handler.descriptor)
     }
 
-    /// Takes out a descriptor that no handler is on.
+    /// Removes a descriptor without handlers.
     pub(super) fn remove_descriptor(&mut self, d: u32) -> Descriptor {
         self.descriptors.remove(d as usize)
     }
 
-    /// Puts a handler on a descriptor.
+    /// Links a handler to a descriptor.
     pub(super) fn link(&mut self, key: Key, d: u32) {
         let link = HandlerIndex::of(key);
         let descriptor = &mut self.descriptors[d as usize];
@@ -164,7 +164,7 @@ impl Table {
         (handler.previous, handler.sibling) = (previous, None);
     }
 
-    /// Takes a handler off its descriptor.
+    /// Unlinks a handler from its descriptor.
     pub(super) fn unlink(&mut self, key: Key) {
         let handler = &self.handlers[key.slot()];
         let (previous, next) = (handler.previous, handler.sibling);
@@ -186,7 +186,7 @@ impl Table {
         }
     }
 
-    /// Changes the interest of a handler that is there, its mode, or whether it is armed or held.
+    /// Changes the interest or mode of an existing handler, or whether it is armed or held.
     #[inline]
     pub(super) fn alter(&mut self, key: Key, change: impl FnOnce(&mut Handler)) {
         let handler = &mut self.handlers[key.slot()];
@@ -199,7 +199,7 @@ impl Table {
         crowd.add(handler);
     }
 
-    /// Changes the mode of a handler that is there.
+    /// Changes the mode of an existing handler.
     #[cfg(feature = "futures")]
     pub(super) fn set_mode(&mut self, key: Key, mode: Mode) {
         self.modes[self.handlers[key.slot()].mode as usize] -= 1;
@@ -207,13 +207,13 @@ impl Table {
         self.alter(key, |handler| handler.mode = mode);
     }
 
-    /// Whether some handler has another priority than the normal one.
+    /// Returns true if there is a handler whose priority is not `Normal`.
     #[inline]
     pub(super) fn has_priorities(&self) -> bool {
         self.prioritized > 0
     }
 
-    /// Changes the priority of a handler that is there.
+    /// Changes the priority of an existing handler.
     pub(super) fn set_priority(&mut self, key: Key, priority: Priority) {
         let handler = &mut self.handlers[key.slot()];
         let before = std::mem::replace(&mut handler.priority, priority);
@@ -221,7 +221,7 @@ impl Table {
         self.prioritized -= usize::from(before != Priority::Normal);
     }
 
-    /// Interest of all handlers on a descriptor.
+    /// Returns the merged interest of all handlers on a descriptor.
     #[inline(always)]
     pub(super) fn wanted(&self, d: u32) -> Merged {
         let descriptor = &self.descriptors[d as usize];
@@ -232,7 +232,7 @@ impl Table {
         }
     }
 
-    /// A descriptor that is there, and the handlers on it.
+    /// Returns an existing descriptor and its handlers.
     #[inline]
     pub(super) fn on(&mut self, d: u32) -> (&mut Descriptor, Siblings<'_>) {
         let descriptor = &mut self.descriptors[d as usize];
@@ -240,13 +240,13 @@ impl Table {
         (descriptor, siblings)
     }
 
-    /// Drops the pending readiness of all handlers on a descriptor, which was of another file.
+    /// Drops the pending readiness of all handlers on a descriptor, because it belongs to another file.
     #[cold]
     pub(super) fn forget_pending_on(&mut self, d: u32) {
         self.on(d).1.for_each(Handler::forget_pending);
     }
 
-    /// The number of a descriptor means another file now. All handlers on it go quiet, in this turn, too.
+    /// Silences all handlers on a descriptor, also in this turn, because its number now means another file.
     #[cold]
     pub(super) fn orphan(&mut self, d: u32) {
         let descriptor = &mut self.descriptors[d as usize];
@@ -258,7 +258,7 @@ impl Table {
         });
     }
 
-    /// Keeps `active` up to date with a handler that is there.
+    /// Updates `active` after a change of an existing handler.
     #[inline]
     pub(super) fn count(&mut self, key: Key) {
         let handler = &mut self.handlers[key.slot()];
@@ -274,7 +274,7 @@ impl Table {
         self.modes[mode as usize]
     }
 
-    /// The handlers in these slots, each with its descriptor. None if the table ends before.
+    /// Returns the handlers in these slots, with their descriptors. Returns `None` beyond the last slot.
     pub(super) fn some(
         &self,
         slots: Range<usize>,
@@ -318,7 +318,7 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// Counts a handler as active if it is, and not otherwise.
+/// Counts a handler as active if it keeps `run` going.
 #[inline]
 fn recount(active: &mut usize, handler: &mut Handler, orphaned: bool) {
     let again = handler.again && !handler.interest.is_empty();

@@ -5,13 +5,13 @@ use crate::outcome::Failure;
 
 pub(crate) type Callback = Box<dyn Call>;
 
-/// A callback for one call or for many. A box of one that captures nothing takes no memory.
+/// A callback for one call or for many. If it captures nothing, its box allocates no memory.
 pub(crate) trait Call {
-    /// Calls it, for the last time.
+    /// Calls the callback for the last time.
     fn call_last(self: Box<Self>) -> Result<Action, Failure>;
 
-    /// Calls it, if it is for many calls. If it unwinds, it is still the driver's, which drops it after the timer
-    /// is removed.
+    /// Calls a callback that is for many calls. If it unwinds, the driver still owns it, and drops it after the timer
+    /// was removed.
     fn call(&mut self) -> Result<Action, Failure>;
 }
 

@@ -1,4 +1,4 @@
-//! Timers that are due, in the order in which they are to be called.
+//! Due timers, in the order in which they are called.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -6,23 +6,23 @@ use std::collections::VecDeque;
 use crate::engine::deadline::NEVER;
 use crate::id::{Key, Serial};
 
-/// A timer that is to be called, unless it was cancelled or reset since.
+/// A due timer, unless it was cancelled or reset meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) deadline: u64,
     pub(super) key: Key,
 }
 
-/// Due timers by deadline, then by age.
+/// Due timers by deadline, and those of one deadline by age.
 #[derive(Default)]
 pub(super) struct DueQueue(VecDeque<Due>);
 
-/// Timers that are added to the queue, in the order of their deadlines.
+/// The addition of timers to the queue, in the order of their deadlines.
 pub(super) struct Adding<'a> {
     queue: &'a mut VecDeque<Due>,
     begin: usize,
     last: u64,
-    /// Some have the same deadline.
+    /// True if some of them have the same deadline.
     is_tied: bool,
 }
 
@@ -69,22 +69,22 @@ impl Adding<'_> {
         self.last = due.deadline;
     }
 
-    /// Puts the queue in order. `newest` is the serial of the last timer that was made.
+    /// Sorts the queue. `newest` is the serial of the newest timer.
     pub(super) fn end(self, newest: Serial) {
         let (queue, begin) = (self.queue, self.begin);
         let order = |due: &Due| (due.deadline, Reverse(due.key.serial().age(newest)));
-        // The heap knows no order among timers of one deadline.
+        // The heap does not order timers of one deadline.
         if self.is_tied {
             let added = &mut queue.make_contiguous()[begin..];
             for same in added.chunk_by_mut(|one, next| one.deadline == next.deadline) {
                 same.sort_unstable_by_key(order);
             }
         }
-        // Left-overs of an earlier turn mostly come before all that is new.
+        // Usually, left-overs of an earlier turn come before all new timers.
         let last_before = begin.checked_sub(1).and_then(|last| queue.get(last));
         let pair = last_before.zip(queue.get(begin));
         if pair.is_some_and(|(one, next)| order(one) > order(next)) {
-            // Two sorted runs, which this merges.
+            // The sort merges the two sorted runs.
             queue.make_contiguous().sort_by_key(order);
         }
     }

@@ -1,21 +1,21 @@
 //! 4-ary min-heap of numbers by deadline. `positions` locates each number, so one that is removed leaves no
 //! tombstone that would have to be cleared away.
 
-/// They lie beside each other, mostly in one cache line, and make the heap half as deep as two would.
+/// Number of children. Siblings are usually in one cache line, and the heap is half as deep as with two children.
 const CHILDREN: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Heap {
     entries: Vec<Entry>,
-    /// By number: where in `entries` it is, if it is there. A step of an entry changes one of these,
-    /// at random, so they are small and lie by themselves.
+    /// The position in `entries` of each number. Each step of an entry changes one of them at random, so they are
+    /// small and in a list of their own.
     positions: Vec<u32>,
-    /// Still there until another takes its place or the heap is asked, whichever is sooner. It is mostly
-    /// the former, and then nothing else has moved.
+    /// A removed number that is still in the heap, until an insertion takes its place or the heap is read. The former
+    /// is common, and then no other entry moves.
     removed: Option<u32>,
 }
 
-/// Twelve bytes and not sixteen.
+/// An entry. Packing makes it twelve bytes long instead of sixteen.
 #[derive(Clone, Copy)]
 #[repr(C, packed(4))]
 struct Entry {
@@ -28,19 +28,19 @@ impl Heap {
         self.entries.is_empty()
     }
 
-    /// The number with the earliest deadline, which is any of them if there are several.
+    /// Returns a number with the earliest deadline.
     pub(super) fn first(&mut self) -> Option<(u64, u32)> {
         self.clear();
         let first = self.entries.first()?;
         Some((first.deadline, first.number))
     }
 
-    /// One that is in it.
+    /// Returns the deadline of a number in the heap.
     pub(super) fn deadline(&self, number: u32) -> u64 {
         self.entries[self.position(number)].deadline
     }
 
-    /// One that is not in it.
+    /// Inserts a number that is not in the heap.
     pub(super) fn insert(&mut self, number: u32, deadline: u64) {
         while self.positions.len() <= number as usize {
             push(&mut self.positions, 0);
@@ -53,18 +53,18 @@ impl Heap {
         self.rise(self.entries.len() - 1, entry);
     }
 
-    /// One that is in it.
+    /// Changes the deadline of a number in the heap.
     pub(super) fn shift(&mut self, number: u32, deadline: u64) {
         self.replace(self.position(number), Entry { deadline, number });
     }
 
-    /// One that is in it.
+    /// Removes a number that is in the heap.
     pub(super) fn remove(&mut self, number: u32) {
         self.clear();
         self.removed = Some(number);
     }
 
-    /// Lets go of the one that was removed.
+    /// Takes the entry of the removed number out.
     fn clear(&mut self) {
         let Some(removed) = self.removed.take() else {
             return;
@@ -76,16 +76,16 @@ impl Heap {
         }
     }
 
-    /// Gives room back that numbers below `numbers` do not need.
+    /// Frees the memory that numbers below `numbers` do not need.
     pub(super) fn trim(&mut self, numbers: usize) {
-        // It is found by its position.
+        // Cleared first, because that needs the position of the removed number.
         self.clear();
         self.entries.shrink_to_fit();
         self.positions.truncate(numbers);
         self.positions.shrink_to_fit();
     }
 
-    /// For how many entries there is room, or numbers, if that is more.
+    /// Returns the number of entries, or of positions if that is more, for which there is memory.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.entries.capacity().max(self.positions.capacity())
@@ -95,7 +95,7 @@ impl Heap {
         self.positions[number as usize] as usize
     }
 
-    /// Puts an entry where it belongs, instead of the one at `hole`.
+    /// Replaces the entry at `hole` by another, and moves that to its place.
     fn replace(&mut self, hole: usize, entry: Entry) {
         if entry.deadline < self.entries[hole].deadline {
             self.rise(hole, entry)
@@ -135,7 +135,7 @@ impl Heap {
     fn earliest_child(&self, parent: usize) -> Option<usize> {
         let first = parent * CHILDREN + 1;
         let children = self.entries.get(first..)?;
-        // Nearly always all are there, which takes no loop.
+        // Nearly always there are four children, which need no loop.
         if let Some(&[a, b, c, d]) = children.first_chunk::<CHILDREN>() {
             let earlier = |one: (u64, usize), other: (u64, usize)| {
                 if other.0 < one.0 { other } else { one }
@@ -148,7 +148,7 @@ impl Heap {
     }
 }
 
-/// What is kept free is memory, too: of many it is not more than an eighth.
+/// Appends an item. A long list grows by an eighth only, because unused memory counts, too.
 pub(super) fn push<T>(to: &mut Vec<T>, one: T) {
     if to.len() == to.capacity() {
         to.reserve_exact(more(to.len()));
@@ -156,7 +156,7 @@ pub(super) fn push<T>(to: &mut Vec<T>, one: T) {
     to.push(one);
 }
 
-/// How many to make room for beside so many.
+/// Returns the number of items by which a full list of this length grows.
 pub(super) fn more(len: usize) -> usize {
     match len {
         0..1024 => len.max(4),
@@ -195,7 +195,7 @@ mod tests {
             if let Some(&deadline) = model.get(&number) {
                 assert_eq!(heap.deadline(number), deadline);
             }
-            // Not each time, which would leave it no removed one.
+            // Not in each round, so that removed numbers also stay in the heap.
             if random >> 60 & 3 == 0 {
                 let first = heap.first().map(|(deadline, _)| deadline);
                 assert_eq!(first, model.values().min().copied());

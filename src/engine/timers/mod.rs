@@ -1,5 +1,5 @@
-//! Timers: deadlines in a heap. A timer that is put off stays where it is there until it comes to the top, so
-//! putting a timeout off with each message costs a store.
+//! Timers: deadlines in a heap. A timer that is put off stays where it is until it comes to the top. Putting a
+//! timeout off with each message therefore costs one store.
 
 mod callback;
 mod due;
@@ -26,11 +26,11 @@ use crate::id::{Key, Serial};
 #[derive(Default)]
 pub(super) struct Timers {
     slots: Slots,
-    /// Pending timers, by slot. None is there under a later deadline than its own.
+    /// Pending timers by slot. The deadline in the heap may be earlier than the timer's own, and never later.
     heap: Heap,
     due: DueQueue,
     schedules: Schedules,
-    /// Timers that keep `run` going.
+    /// Number of timers that keep `run` going.
     active: usize,
 }
 
@@ -42,11 +42,11 @@ pub(super) struct Entry<'a> {
     pub(super) location: &'static Location<'static>,
 }
 
-/// A timer that is to be called now.
+/// A call of a timer, which the driver makes now.
 pub(super) struct Call {
     pub(super) callback: Callback,
     pub(super) location: &'static Location<'static>,
-    /// The timer is gone: there is no other call.
+    /// True if the timer is gone, so that there is no other call.
     pub(super) is_last: bool,
 }
 
@@ -65,9 +65,14 @@ impl Timers {
         key
     }
 
-    /// Gives the callback back for the caller to drop, unless it is running.
+    /// Cancels a timer. Returns its callback for the caller to drop, unless the callback is running.
     pub(super) fn cancel(&mut self, key: Key) -> Option<Option<Callback>> {
         self.slots.get(key)?;
+        Some(self.remove(key))
+    }
+
+    /// Removes an existing timer.
+    fn remove(&mut self, key: Key) -> Option<Callback> {
         let (timer, callback, is_part_unused) = self.slots.remove(key);
         self.active -= usize::from(timer.is_active());
         if timer.fired == Fired::Scheduled {
@@ -79,7 +84,7 @@ impl Timers {
         if is_part_unused {
             self.trim();
         }
-        Some(callback)
+        callback
     }
 
     #[cold]
@@ -91,8 +96,7 @@ impl Timers {
         }
     }
 
-    /// Moves a timer, to a deadline that follows the system clock if there is `at`. A periodic one keeps its
-    /// period.
+    /// Moves a timer. With `at`, its deadline follows the system clock. A periodic timer keeps its period.
     pub(super) fn reset(&mut self, key: Key, deadline: u64, at: Option<SystemTime>) -> Option<()> {
         if self.slots.get(key)?.fired == Fired::Scheduled || at.is_some() {
             self.schedule(key, |schedule| schedule.at = at);
@@ -121,7 +125,7 @@ impl Timers {
         Some(())
     }
 
-    /// The time of the system clock that a timer is for.
+    /// Returns the time of the system clock that a timer follows.
     #[inline]
     pub(super) fn system_time(&mut self, key: Key) -> Option<SystemTime> {
         let is_scheduled = self.slots.get(key)?.fired == Fired::Scheduled;
@@ -132,8 +136,8 @@ impl Timers {
         }
     }
 
-    /// The system clock was set: `deadline` says where its times are now. Not while due timers are called,
-    /// which this would put off.
+    /// Moves the timers on the system clock after it was set. `deadline` converts its times. This must not happen
+    /// while due timers are called, because it would put them off.
     pub(super) fn follow(&mut self, deadline: impl Fn(SystemTime) -> u64) {
         for (index, time) in self.schedules.by_system_clock() {
             let serial = Serial::unpack(self.slots.in_slot(index).serial);
@@ -155,7 +159,7 @@ impl Timers {
         Some(())
     }
 
-    /// The timers in these slots. None if there are no such slots any more.
+    /// Returns the timers in these slots. Returns `None` beyond the last slot.
     pub(super) fn some(&self, slots: Range<usize>) -> Option<impl Iterator<Item = Entry<'_>>> {
         let some = self.slots.some(slots)?;
         Some(some.map(|(key, timer, location)| {
@@ -190,7 +194,7 @@ impl Timers {
         self.active
     }
 
-    /// The earliest deadline, exactly.
+    /// Returns the earliest deadline.
     #[inline]
     pub(super) fn next_deadline(&mut self) -> u64 {
         let next = if self.heap.is_empty() {
@@ -214,7 +218,7 @@ impl Timers {
         }
     }
 
-    /// The first in the heap, once those before it that were put off are where they belong.
+    /// Returns the first timer in the heap. Moves timers that were put off to their places before.
     fn next(&mut self) -> Option<(u64, u32)> {
         loop {
             let (queued, index) = self.heap.first()?;
@@ -226,7 +230,7 @@ impl Timers {
         }
     }
 
-    /// Takes the timers that are due by now out of the heap, for `pop_due`.
+    /// Moves the timers that are due from the heap into the due queue.
     pub(super) fn take_due(&mut self, now: u64) {
         let is_due = |&(deadline, _): &(u64, u32)| deadline <= now && deadline != NEVER;
         let Some(mut next) = self.next().filter(is_due) else {
@@ -250,7 +254,7 @@ impl Timers {
         self.due = due;
     }
 
-    /// Whether another timer is to be called. Forgets those that were cancelled or reset since they became due.
+    /// Returns true if the due queue has a timer to call. Drops those that were cancelled or reset meanwhile.
     pub(super) fn has_due(&mut self) -> bool {
         while let Some(Due { deadline, key }) = self.due.first() {
             let is_due =
@@ -263,7 +267,7 @@ impl Timers {
         false
     }
 
-    /// The next to be called.
+    /// Takes the next timer to call.
     pub(super) fn pop_due(&mut self) -> Option<Key> {
         if self.has_due() {
             self.due.pop().map(|due| due.key)
@@ -272,8 +276,8 @@ impl Timers {
         }
     }
 
-    /// Takes the callback of a due timer, unless it was cancelled or reset since. A timer that fires once is
-    /// gone from here on.
+    /// Takes the callback of a due timer. Returns `None` if the timer was cancelled or reset meanwhile. A timer that
+    /// fires once is gone from here on.
     pub(super) fn start(&mut self, key: Key) -> Option<Call> {
         let timer = self.slots.get(key)?;
         if timer.stage != Stage::Due {
@@ -291,12 +295,12 @@ impl Timers {
             is_last: fired == Fired::Gone,
         };
         if call.is_last {
-            self.cancel(key);
+            self.remove(key);
         }
         Some(call)
     }
 
-    /// Puts the callback back if the timer may fire again. Else gives it back to be dropped.
+    /// Puts the callback back. Returns it for the caller to drop if the timer is gone.
     pub(super) fn finish(
         &mut self,
         key: Key,
@@ -308,10 +312,10 @@ impl Timers {
             return Some(callback);
         };
         if action == Action::Remove {
-            self.cancel(key);
+            self.remove(key);
             return Some(callback);
         }
-        // A reset in its own callback goes before the period.
+        // A reset by the timer's own callback takes precedence over the period.
         if timer.stage == Stage::Called {
             self.rearm(key, now);
         }
@@ -319,7 +323,7 @@ impl Timers {
         None
     }
 
-    /// Has a timer that was called, and not reset, fire after its period, if it has one.
+    /// Moves a timer that was called to the end of its next period, if it has one.
     fn rearm(&mut self, key: Key, now: impl FnOnce() -> u64) {
         let timer = self.slots.in_slot(key.index());
         let mut deadline = NEVER;
@@ -339,7 +343,7 @@ impl Timers {
                 _ => before.saturating_add(ahead),
             };
         }
-        // The time of the system clock for which it has fired is past.
+        // The timer does not follow the system clock any more, because it has fired for that time.
         self.reset(key, deadline, None);
     }
 }

@@ -1,30 +1,30 @@
-//! Schedules: the future of a timer after it has fired.
+//! Schedules: what happens to a timer when it has fired.
 
 use std::time::SystemTime;
 
 use crate::engine::hash::SlotMap;
 
-/// Future of a timer when it fires.
+/// The state of a timer after it has fired.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fired {
-    /// It is gone before its callback is called.
+    /// The timer is gone, even before its callback is called.
     Gone,
-    /// It stays, and sleeps until it is reset.
+    /// The timer stays, and sleeps until it is reset.
     Kept,
-    /// Its schedule says so.
+    /// The schedule of the timer decides.
     Scheduled,
 }
 
-/// Future of a timer that does not simply fire once at its deadline.
+/// The schedule of a timer that is periodic or follows the system clock.
 #[derive(Clone, Copy)]
 pub(crate) struct Schedule {
-    /// Its future otherwise.
+    /// The state after the timer has fired, apart from the schedule.
     pub(super) fired: Fired,
-    /// It fires again after this many nanoseconds.
+    /// The period in nanoseconds.
     pub(crate) every: Option<u64>,
     /// Calls so far.
     pub(crate) calls: u64,
-    /// The system clock's time that its deadline follows, also when that clock is set.
+    /// The time of the system clock that the deadline follows when that clock is set.
     pub(crate) at: Option<SystemTime>,
 }
 
@@ -39,12 +39,12 @@ impl Schedule {
     }
 }
 
-/// The few timers that have one, by slot. A table of its own keeps all others small.
+/// The schedules by slot. Few timers have one, and a table of their own keeps all others small.
 #[derive(Default)]
 pub(super) struct Schedules(SlotMap<u32, Schedule>);
 
 impl Schedules {
-    /// Changes the schedule of a timer, whose future is `fired` now. Returns its future.
+    /// Changes the schedule of a timer that is in state `fired` after it fires. Returns the new state.
     pub(super) fn change(
         &mut self,
         slot: u32,
@@ -72,7 +72,7 @@ impl Schedules {
         self.0.remove(&slot);
     }
 
-    /// Counts a call. Returns the future of the timer apart from its schedule.
+    /// Counts a call. Returns the state of the timer apart from its schedule.
     #[cold]
     pub(super) fn count_call(&mut self, slot: u32) -> Fired {
         let Some(schedule) = self.0.get_mut(&slot) else {
@@ -82,7 +82,7 @@ impl Schedules {
         schedule.fired
     }
 
-    /// All timers that follow the system clock.
+    /// Returns all timers that follow the system clock.
     pub(super) fn by_system_clock(&self) -> Vec<(u32, SystemTime)> {
         let all = self.0.iter();
         all.filter_map(|(&slot, schedule)| Some((slot, schedule.at?)))

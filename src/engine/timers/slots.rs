@@ -1,4 +1,4 @@
-//! Timers by slot, and the room that they take.
+//! Timers by slot, and their memory.
 
 use std::ops::Range;
 use std::panic::Location;
@@ -16,13 +16,13 @@ pub(super) struct Slots {
     timers: Slab<Timer>,
     /// Fields that a reset does not touch. Keeping them apart makes a reset cost one cache miss instead of two.
     bodies: Vec<Body>,
-    /// Number of timers in each `PART` of the slots.
+    /// Number of timers in each part of `PART` slots.
     used: Vec<u32>,
-    /// The serial of the last timer that was made.
+    /// The serial of the newest timer.
     pub(super) newest: Serial,
 }
 
-/// Slots for which one number tells whether they are used. A part is the least room that is given back.
+/// Number of slots in a part. Memory is freed in whole parts.
 const PART: usize = 1 << 14;
 
 pub(crate) struct Timer {
@@ -35,11 +35,11 @@ pub(crate) struct Timer {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// In the heap.
+    /// The timer is in the heap.
     Pending,
-    /// Among the timers that are due.
+    /// The timer is in the due queue.
     Due,
-    /// Being called.
+    /// The timer is being called.
     Called,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Body {
 }
 
 impl Timer {
-    /// Whether it will fire, and keeps `run` going.
+    /// Returns true if the timer will fire and keeps `run` going.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.deadline < NEVER && !self.unreferenced
@@ -59,7 +59,7 @@ impl Timer {
 }
 
 impl Slots {
-    /// Inserts a timer, which is pending.
+    /// Inserts a pending timer.
     #[inline]
     pub(super) fn insert(
         &mut self,
@@ -94,7 +94,7 @@ impl Slots {
         key
     }
 
-    /// Takes out a timer that is there. True if room can be given back.
+    /// Removes an existing timer. Returns true with it if memory may be freed.
     #[inline]
     pub(super) fn remove(&mut self, key: Key) -> (Timer, Option<Callback>, bool) {
         let timer = self.timers.remove(key.slot());
@@ -105,8 +105,8 @@ impl Slots {
         (timer, callback, is_unused)
     }
 
-    /// Gives the room of free slots back, if those in use are all in the first quarter. Ids have the number of
-    /// their slot, so that no timer can move to another. Returns the number of slots that are left.
+    /// Frees unused memory if all timers are in the first quarter of the slots. A timer cannot move to another slot,
+    /// because its id contains the slot. Returns the number of slots that are left.
     #[cold]
     pub(super) fn trim(&mut self) -> Option<usize> {
         let last = self.used.iter().rposition(|&used| used > 0);
@@ -127,19 +127,19 @@ impl Slots {
         (timer.serial == key.serial().pack()).then_some(timer)
     }
 
-    /// A timer that is there.
+    /// Returns an existing timer.
     #[inline]
     pub(super) fn in_slot(&mut self, slot: u32) -> &mut Timer {
         &mut self.timers[slot as usize]
     }
 
-    /// The body of a timer that is there.
+    /// Returns the body of an existing timer.
     #[inline]
     pub(super) fn body(&mut self, key: Key) -> &mut Body {
         &mut self.bodies[key.slot()]
     }
 
-    /// The timers in these slots, each with its key and its place. None if there are no such slots any more.
+    /// Returns the timers in these slots, with their keys and places. Returns `None` beyond the last slot.
     pub(super) fn some(
         &self,
         slots: Range<usize>,
@@ -162,7 +162,7 @@ impl Slots {
         self.timers.is_empty()
     }
 
-    /// Number of timers for which there is room.
+    /// Returns the number of timers for which there is memory.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.timers.capacity().max(self.bodies.capacity())

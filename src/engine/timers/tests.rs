@@ -14,7 +14,7 @@ fn timer(timers: &mut Timers, deadline: u64) -> Key {
 }
 
 #[test]
-fn due_by_deadline_then_by_creation() {
+fn timers_are_due_by_deadline_then_by_creation() {
     let mut timers = Timers::default();
     let [c, a, d, b] = [5, 1, 5, 3].map(|deadline| timer(&mut timers, deadline));
     assert_eq!(due(&mut timers, 4), [a, b]);
@@ -218,7 +218,7 @@ fn those_that_have_fired_leave_no_room_behind() {
 }
 
 #[test]
-fn a_million_timers() {
+fn a_million_timers_are_due_by_deadline() {
     const MANY: u64 = 1_000_000;
     let mut timers = Timers::default();
     // Each deadline once, in no order: 7919 and a million have no common divisor.
