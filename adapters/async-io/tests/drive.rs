@@ -126,7 +126,7 @@ fn a_second_drive_is_an_error() {
 }
 
 #[test]
-fn a_local_reactor_on_a_local_executor() {
+fn a_local_reactor_can_be_driven_on_a_local_executor() {
     let reactor = Reactor::new_local().unwrap();
     let log = Rc::new(RefCell::new(Vec::new()));
     let (a, _b) = readable();

@@ -1,7 +1,7 @@
 //! What only tokio can get wrong. The contract is tested in the main crate.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -78,7 +78,8 @@ async fn the_hosts_tasks_are_not_starved() {
         ping.write_all(&[n]).await.unwrap();
         assert_eq!(ping.read_u8().await.unwrap(), n);
     }
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    let timer = tokio::time::timeout(Duration::from_millis(2), pending::<()>());
+    assert!(timer.await.is_err(), "tokio's timer has fired");
     drop(ping);
     echo.await.unwrap();
     reactor.stop();
@@ -183,7 +184,7 @@ async fn a_drive_that_is_dropped_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_local_reactor_on_a_local_set() {
+async fn a_local_reactor_can_be_driven_on_a_local_set() {
     let reactor = Reactor::new_local().unwrap();
     let log = Rc::new(RefCell::new(Vec::new()));
     let (a, _b) = readable();
@@ -277,7 +278,7 @@ async fn a_stop_ends_the_drive_and_a_finished_one_stays_finished() {
 }
 
 #[test]
-fn a_local_reactor_on_a_local_runtime() {
+fn a_local_reactor_can_be_driven_on_a_local_runtime() {
     let options = tokio::runtime::LocalOptions::default();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_io().build_local(options).unwrap();

@@ -49,6 +49,17 @@ fn current_thread() -> Runtime {
     runtime(Builder::new_current_thread())
 }
 
+/// Waits until each reactor has a host that waits for events.
+async fn until_hosts_wait(reactors: &[Reactor]) {
+    let waits = |reactor: &Reactor| {
+        let driver = reactor.snapshot().unwrap().driver;
+        driver.is_some_and(|driver| driver.is_host && !driver.is_driving)
+    };
+    while !reactors.iter().all(waits) {
+        yield_now().await;
+    }
+}
+
 async fn events_that_a_task_leaves_are_seen(reactor: Reactor) {
     let queue = Queue::default();
     let mut received = queue.hook(&reactor);
@@ -105,7 +116,7 @@ fn events_that_a_task_leaves_on_any_worker_are_seen_after_a_wake() {
 
 /// Each with its own hooks, and some of them gone.
 #[test]
-fn several_reactors_on_one_thread() {
+fn several_reactors_on_one_thread_are_all_asked() {
     current_thread().block_on(async {
         let reactors: Vec<_> = (0..20).map(|_| Reactor::new().unwrap()).collect();
         let queues: Vec<_> = reactors.iter().map(|_| Queue::default()).collect();
@@ -115,7 +126,7 @@ fn several_reactors_on_one_thread() {
             .iter()
             .map(|reactor| tokio::spawn(drive(reactor)))
             .collect();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        until_hosts_wait(&reactors).await;
         for (n, driving) in drives.into_iter().enumerate() {
             if n % 2 == 0 {
                 driving.abort();
@@ -145,11 +156,10 @@ fn a_loop_with_hooks_stays_asleep() {
             None
         };
         reactor.add_hook(prepare, || {}).unwrap();
-        let sleep = tokio::time::sleep(Duration::from_millis(50));
-        tokio::select! {
-            driven = drive(&reactor) => panic!("{driven:?}"),
-            () = sleep => {}
-        }
+        let stopper = reactor.remote();
+        let stop = move || stopper.stop();
+        reactor.call_later(Duration::from_millis(50), stop).unwrap();
+        drive(&reactor).await.unwrap();
         assert!(asked.load(SeqCst) < 20, "{asked:?}");
         assert!(reactor.stats().turns < 20);
     });
@@ -157,7 +167,7 @@ fn a_loop_with_hooks_stays_asleep() {
 
 /// A limit that a hook sets before the thread parks counts, though the alarm was set to another before.
 #[test]
-fn a_limit_that_a_hook_sets_before_the_thread_parks() {
+fn a_limit_that_a_hook_sets_before_the_thread_parks_ends_the_sleep() {
     current_thread().block_on(async {
         let reactor = Reactor::new().unwrap();
         let wish = Arc::new(Mutex::new(None));
@@ -166,7 +176,7 @@ fn a_limit_that_a_hook_sets_before_the_thread_parks() {
         let check = move || _ = sender.send(());
         reactor.add_hook(prepare, check).unwrap();
         let driving = tokio::spawn(drive(&reactor));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        until_hosts_wait(std::slice::from_ref(&reactor)).await;
         while checked.try_recv().is_ok() {}
         *wish.lock().unwrap() = Some(Duration::from_millis(3));
         let got = timeout(LONG, checked.recv()).await;
@@ -189,7 +199,7 @@ fn a_hook_that_panics_before_the_thread_parks_panics_in_the_drive() {
         };
         let hook = reactor.add_hook(prepare, || {}).unwrap();
         let driving = tokio::spawn(drive(&reactor));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        until_hosts_wait(std::slice::from_ref(&reactor)).await;
         armed.store(1, SeqCst);
         let error = timeout(LONG, driving)
             .await
