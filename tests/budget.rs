@@ -60,7 +60,7 @@ fn in_order(log: &Receiver<usize>) {
 }
 
 #[test]
-fn posts_of_each_priority() {
+fn posts_of_each_priority_keep_their_order_within_a_budget() {
     let priorities = [Priority::High, Priority::Normal, Priority::Idle];
     for (priority, has_hook) in priorities.iter().flat_map(|&it| [(it, false), (it, true)]) {
         let reactor = Reactor::new().unwrap();
@@ -80,7 +80,7 @@ fn posts_of_each_priority() {
 }
 
 #[test]
-fn timers_of_one_deadline_and_of_many() {
+fn timers_keep_their_order_within_a_budget() {
     for apart in [0, 1] {
         let reactor = Reactor::new().unwrap();
         let mut host = reactor.host("a test").unwrap();

@@ -96,7 +96,7 @@ fn an_advance_wakes_a_loop_that_sleeps() {
 }
 
 #[test]
-fn two_loops_on_one_clock() {
+fn two_loops_on_one_clock_both_fire() {
     let clock = TestClock::new();
     let loops = [on(&clock), on(&clock)];
     let (sender, fired) = channel();

@@ -114,7 +114,7 @@ fn hostname() -> File {
 
 #[test]
 #[ignore = "needs root"]
-fn a_file_of_procfs() {
+fn an_event_of_procfs_is_reported_once() {
     own_name_space();
     for poller in POLLERS {
         for host in HOSTS {
@@ -148,7 +148,7 @@ fn a_file_of_procfs() {
 /// Both handlers see each event, whoever asks first.
 #[test]
 #[ignore = "needs root"]
-fn level_and_edge_on_one_file() {
+fn level_and_edge_handlers_on_one_file_see_each_event() {
     own_name_space();
     for poller in POLLERS {
         for host in HOSTS {
@@ -220,7 +220,7 @@ fn mount(n: usize) {
 
 #[test]
 #[ignore = "needs root"]
-fn the_mounts() {
+fn a_change_of_the_mounts_is_reported_once() {
     let private = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: changes what this thread sees, and no memory.
     unsafe {
@@ -288,7 +288,7 @@ impl Faults {
 
 #[test]
 #[ignore = "needs the right to count page faults"]
-fn perf_events() {
+fn perf_events_are_reported_once() {
     for poller in POLLERS {
         for host in HOSTS {
             for mode in [Mode::Level, Mode::Edge] {

@@ -56,7 +56,7 @@ macro_rules! __cases {
                 removing_one_of_two_leaves_the_other
                 an_edge_handler_stays_one_when_its_neighbours_go
                 level_and_edge_on_one_descriptor_are_both_exact
-                three_modes_on_one_descriptor
+                three_modes_on_one_descriptor_work_side_by_side
                 a_hundred_handlers_on_one_descriptor_are_all_called
                 update_replaces_the_interest
                 update_rearms_an_edge_handler
@@ -77,7 +77,7 @@ macro_rules! __cases {
                 a_handler_removed_in_the_batch_misses_the_new_file_under_its_number
                 the_kernel_lets_go_although_a_dup_is_open
                 the_drop_of_a_source_may_use_the_reactor
-                removed_by_another_thread_while_it_runs
+                a_handler_removed_while_it_runs_is_dropped_by_the_driver
                 a_handler_whose_descriptor_was_closed_goes_quiet
                 a_reused_number_is_really_armed
                 a_closed_handler_stays_quiet_when_its_number_is_registered_again
@@ -88,7 +88,7 @@ macro_rules! __cases {
                 edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes
                 a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep
                 an_update_that_finds_a_new_file_leaves_the_old_one
-                a_number_reused_across_kinds_of_files
+                a_number_reused_across_kinds_of_files_is_watched
                 a_regular_file_takes_the_number_inside_a_callback
                 remove_and_add_of_one_number_in_one_callback_works
                 the_new_file_is_added_before_the_old_handler_is_removed
@@ -101,7 +101,7 @@ macro_rules! __cases {
                 a_closed_regular_file_goes_quiet
                 a_stale_id_never_means_another_handler
                 an_id_of_another_reactor_is_unknown
-                accepted_connections_are_added_in_the_callback;
+                accepted_connections_can_be_added_in_the_callback;
             stale:
                 an_edge_handler_beside_a_paused_one_soon_goes_quiet
                 handlers_that_are_called_now_and_then_cost_no_look
@@ -161,7 +161,7 @@ macro_rules! __cases {
                 a_callback_that_keeps_posting_starves_no_other
                 a_descriptor_that_stays_ready_starves_no_other
                 no_handler_is_called_twice_before_every_ready_one_was_called
-                more_ready_descriptors_than_one_wait_fetches
+                more_ready_descriptors_than_one_wait_fetches_are_all_called
                 driving_from_inside_a_callback_is_an_error
                 driving_from_a_second_thread_is_an_error
                 every_method_can_be_called_in_every_callback
@@ -219,7 +219,7 @@ macro_rules! __cases {
                 a_periodic_timer_can_reset_itself
                 a_timer_pushed_back_fires_once_after_the_last_push
                 a_periodic_timer_skips_what_it_missed
-                timers_from_four_threads
+                timers_of_four_threads_all_fire
                 a_timer_by_the_system_clock_never_fires_early
                 a_system_time_in_the_past_fires_at_once
                 timers_for_one_system_time_fire_by_creation
@@ -313,7 +313,7 @@ macro_rules! __cases {
                 a_refused_raw_add_leaves_no_trace
                 a_kernel_that_contradicts_itself_is_not_argued_with
                 a_refused_second_handler_leaves_the_first
-                a_second_set_that_cannot_be_made
+                a_second_set_that_cannot_be_made_refuses_the_handler
                 a_refused_update_leaves_all_as_it_was
                 a_refused_resumption_leaves_the_handler_paused
                 a_change_refused_after_the_callback_reaches_the_driver
@@ -357,11 +357,11 @@ macro_rules! __cases {
                 the_read_half_of_an_event_may_free_the_write_half
                 no_callback_is_called_from_inside_add_update_and_remove
                 a_connection_that_failed_before_it_was_added_is_reported
-                a_socket_is_replaced_under_its_number_inside_a_callback
+                a_socket_replaced_under_its_number_inside_a_callback_is_watched
                 a_direction_that_a_neighbour_switched_off_is_not_delivered
-                a_watch_is_toggled_by_another_thread
-                interest_is_dropped_and_taken_up_around_a_partial_read
-                a_watch_freed_and_made_again_in_each_of_its_callbacks;
+                a_watch_can_be_toggled_by_another_thread
+                interest_can_be_dropped_and_taken_up_around_a_partial_read
+                a_watch_made_again_in_each_of_its_callbacks_misses_nothing;
         }
     };
 }
@@ -382,7 +382,7 @@ macro_rules! __virtual_cases {
                 removing_one_of_two_leaves_the_other
                 an_edge_handler_stays_one_when_its_neighbours_go
                 level_and_edge_on_one_descriptor_are_both_exact
-                three_modes_on_one_descriptor
+                three_modes_on_one_descriptor_work_side_by_side
                 a_hundred_handlers_on_one_descriptor_are_all_called
                 update_replaces_the_interest
                 update_rearms_an_edge_handler
@@ -400,7 +400,7 @@ macro_rules! __virtual_cases {
                 a_handler_can_remove_itself_by_action
                 a_handler_removed_by_a_neighbour_in_the_batch_is_not_called
                 the_drop_of_a_source_may_use_the_reactor
-                removed_by_another_thread_while_it_runs
+                a_handler_removed_while_it_runs_is_dropped_by_the_driver
                 rearm_arms_edges_and_oneshots
                 a_stale_id_never_means_another_handler
                 an_id_of_another_reactor_is_unknown;
@@ -439,7 +439,7 @@ macro_rules! __virtual_cases {
                 a_post_made_by_a_post_runs_in_the_next_turn
                 a_descriptor_that_stays_ready_starves_no_other
                 no_handler_is_called_twice_before_every_ready_one_was_called
-                more_ready_descriptors_than_one_wait_fetches
+                more_ready_descriptors_than_one_wait_fetches_are_all_called
                 every_method_can_be_called_in_every_callback
                 a_panicking_handler_is_removed_and_the_rest_goes_on
                 after_a_panic_the_next_run_needs_no_new_event
@@ -495,9 +495,9 @@ macro_rules! __virtual_cases {
                 no_callback_is_called_from_inside_add_update_and_remove
                 a_connection_that_failed_before_it_was_added_is_reported
                 a_direction_that_a_neighbour_switched_off_is_not_delivered
-                a_watch_is_toggled_by_another_thread
-                interest_is_dropped_and_taken_up_around_a_partial_read
-                a_watch_freed_and_made_again_in_each_of_its_callbacks;
+                a_watch_can_be_toggled_by_another_thread
+                interest_can_be_dropped_and_taken_up_around_a_partial_read
+                a_watch_made_again_in_each_of_its_callbacks_misses_nothing;
         }
     };
 }

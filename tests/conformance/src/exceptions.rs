@@ -67,12 +67,12 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "edge_is_not_repeated",
             "edge_reports_each_new_readiness",
             "level_and_edge_on_one_descriptor_are_both_exact",
-            "three_modes_on_one_descriptor",
+            "three_modes_on_one_descriptor_work_side_by_side",
             "update_rearms_an_edge_handler",
             "an_update_that_finds_a_new_file_leaves_the_old_one",
             "a_removal_finds_the_new_file_under_the_number",
             "a_failing_wait_for_the_second_set_loses_nothing",
-            "a_second_set_that_cannot_be_made",
+            "a_second_set_that_cannot_be_made_refuses_the_handler",
             "a_set_that_cannot_be_rebuilt_is_tried_again",
             "a_set_that_cannot_be_rebuilt_ends_no_driver",
         ],
@@ -80,7 +80,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
     (
         "poll(2) knows numbers, and does not notice that one has come to mean another file",
         &[
-            "a_number_reused_across_kinds_of_files",
+            "a_number_reused_across_kinds_of_files_is_watched",
             "a_number_reused_after_a_oneshot_has_fired_is_watched",
             "a_rebuilt_set_watches_no_stranger",
             "a_reused_number_is_really_armed",

@@ -128,7 +128,7 @@ pub fn a_connection_that_failed_before_it_was_added_is_reported(stage: &mut Stag
 
 /// libpq closes its socket and opens another under the same number inside one call, made from the
 /// callback of the old one, and goes on wanting the same.
-pub fn a_socket_is_replaced_under_its_number_inside_a_callback(stage: &mut Stage) {
+pub fn a_socket_replaced_under_its_number_inside_a_callback_is_watched(stage: &mut Stage) {
     let (first, first_peer) = readable();
     let number = Arc::new(Number::of(&first));
     drop(first);
@@ -197,7 +197,7 @@ pub fn a_direction_that_a_neighbour_switched_off_is_not_delivered(stage: &mut St
 
 /// libdbus switches its watch for writing on and off on whichever thread sends, whether or not the loop
 /// is busy.
-pub fn a_watch_is_toggled_by_another_thread(stage: &mut Stage) {
+pub fn a_watch_can_be_toggled_by_another_thread(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.pair();
     let watch = stage.watch(a, WRITE, Mode::Level);
@@ -222,7 +222,7 @@ pub fn a_watch_is_toggled_by_another_thread(stage: &mut Stage) {
 }
 
 /// PulseAudio drops its interest, reads a part of what is there, and takes it up again.
-pub fn interest_is_dropped_and_taken_up_around_a_partial_read(stage: &mut Stage) {
+pub fn interest_can_be_dropped_and_taken_up_around_a_partial_read(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, mut b) = sources.pair();
     b.write_all(&[7; 20]).expect("room");
@@ -243,7 +243,7 @@ pub fn interest_is_dropped_and_taken_up_around_a_partial_read(stage: &mut Stage)
 }
 
 /// PulseAudio frees its watch and makes another on the same descriptor in each of its callbacks.
-pub fn a_watch_freed_and_made_again_in_each_of_its_callbacks(stage: &mut Stage) {
+pub fn a_watch_made_again_in_each_of_its_callbacks_misses_nothing(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, mut b) = sources.pair();
     b.write_all(&[7; 20]).expect("room");

@@ -270,7 +270,7 @@ pub fn a_refused_second_handler_leaves_the_first(stage: &mut Stage) {
 }
 
 /// The second set cannot be made, or not be nested in the first.
-pub fn a_second_set_that_cannot_be_made(stage: &mut Stage) {
+pub fn a_second_set_that_cannot_be_made_refuses_the_handler(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
     let (a, mut b) = pair();

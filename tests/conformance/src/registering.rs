@@ -328,7 +328,7 @@ pub fn level_and_edge_on_one_descriptor_are_both_exact(stage: &mut Stage) {
 }
 
 /// Level, edge and one-shot together.
-pub fn three_modes_on_one_descriptor(stage: &mut Stage) {
+pub fn three_modes_on_one_descriptor_work_side_by_side(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.readable();
     let level = stage.watch(a.clone(), READ, Mode::Level);
@@ -813,7 +813,7 @@ pub fn the_drop_of_a_source_may_use_the_reactor(stage: &mut Stage) {
 }
 
 /// Removed by another thread while it runs, the closure is dropped on the driving thread.
-pub fn removed_by_another_thread_while_it_runs(stage: &mut Stage) {
+pub fn a_handler_removed_while_it_runs_is_dropped_by_the_driver(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.readable();
     let drops = Drops::default();
@@ -1161,7 +1161,7 @@ pub fn an_update_that_finds_a_new_file_leaves_the_old_one(stage: &mut Stage) {
 }
 
 /// A socket becomes a regular file, and the other way round, under the same number.
-pub fn a_number_reused_across_kinds_of_files(stage: &mut Stage) {
+pub fn a_number_reused_across_kinds_of_files_is_watched(stage: &mut Stage) {
     let (a, _b) = pair();
     let number = Number::of(&a);
     drop(a);
@@ -1462,7 +1462,7 @@ pub fn an_id_of_another_reactor_is_unknown(stage: &mut Stage) {
 }
 
 /// TCP, with a listener that accepts in its callback and adds what it accepted.
-pub fn accepted_connections_are_added_in_the_callback(stage: &mut Stage) {
+pub fn accepted_connections_can_be_added_in_the_callback(stage: &mut Stage) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (reactor, log) = (stage.reactor.clone(), Log::default());

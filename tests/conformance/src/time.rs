@@ -485,7 +485,7 @@ pub fn a_periodic_timer_skips_what_it_missed(stage: &mut Stage) {
 }
 
 /// Timers may be set and cancelled from any thread at any time.
-pub fn timers_from_four_threads(stage: &mut Stage) {
+pub fn timers_of_four_threads_all_fire(stage: &mut Stage) {
     let log = Log::default();
     let threads: Vec<_> = (0..4)
         .map(|_| {

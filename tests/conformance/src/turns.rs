@@ -161,7 +161,7 @@ pub fn no_handler_is_called_twice_before_every_ready_one_was_called(stage: &mut 
 }
 
 /// More descriptors ready at once than one wait fetches.
-pub fn more_ready_descriptors_than_one_wait_fetches(stage: &mut Stage) {
+pub fn more_ready_descriptors_than_one_wait_fetches_are_all_called(stage: &mut Stage) {
     let sources = stage.sources;
     const MANY: usize = 1500;
     let log = Log::default();

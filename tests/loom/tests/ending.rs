@@ -39,27 +39,30 @@ fn busy_handler(
 
 /// From another thread: one call may be under way when it returns, and no other comes after.
 #[test]
-fn a_handler_that_another_thread_removes() {
-    explore("a_handler_that_another_thread_removes", || {
-        let reactor = reactor();
-        let (id, calls, drops) = busy_handler(&reactor, || Action::Continue);
-        let (other, counted) = (reactor.clone(), calls.clone());
-        let thread = thread::spawn(move || {
-            other.remove_handler(id).unwrap();
-            counted.get()
-        });
-        turn(&reactor);
-        let before = thread.join().unwrap();
-        assert!(calls.get() <= before + 1);
-        assert_eq!(drops.get(), 1);
-        assert_eq!(reactor.stats().handlers, 0);
-    });
+fn a_handler_that_another_thread_removes_is_not_called_again() {
+    explore(
+        "a_handler_that_another_thread_removes_is_not_called_again",
+        || {
+            let reactor = reactor();
+            let (id, calls, drops) = busy_handler(&reactor, || Action::Continue);
+            let (other, counted) = (reactor.clone(), calls.clone());
+            let thread = thread::spawn(move || {
+                other.remove_handler(id).unwrap();
+                counted.get()
+            });
+            turn(&reactor);
+            let before = thread.join().unwrap();
+            assert!(calls.get() <= before + 1);
+            assert_eq!(drops.get(), 1);
+            assert_eq!(reactor.stats().handlers, 0);
+        },
+    );
 }
 
 /// Two threads and the handler itself: one of them has removed it.
 #[test]
-fn a_handler_that_everybody_removes() {
-    explore("a_handler_that_everybody_removes", || {
+fn a_handler_is_removed_by_one_of_three() {
+    explore("a_handler_is_removed_by_one_of_three", || {
         let reactor = reactor();
         let (id, calls, drops) = busy_handler(&reactor, || Action::Remove);
         let threads = [(); 2].map(|()| {
@@ -75,31 +78,34 @@ fn a_handler_that_everybody_removes() {
 
 /// The place of the one is taken by another while the batch of the first turn is under way.
 #[test]
-fn a_handler_in_the_place_of_another() {
-    explore("a_handler_in_the_place_of_another", || {
-        let reactor = reactor();
-        let (id, _, drops) = busy_handler(&reactor, || Action::Continue);
-        let other = reactor.clone();
-        let thread = thread::spawn(move || {
-            other.remove_handler(id).unwrap();
-            let (source, readiness) = VirtualSource::pair();
-            let handler = move |_: &mut VirtualSource, _| -> Action {
-                unreachable!("nobody has set {readiness:?}")
-            };
-            let added = other.add_handler(source, Interest::READABLE, Mode::Edge, handler);
-            added.is_ok()
-        });
-        turn(&reactor);
-        assert!(thread.join().unwrap());
-        turn(&reactor);
-        assert_eq!(drops.get(), 1);
-    });
+fn a_handler_in_the_place_of_another_gets_no_call_of_it() {
+    explore(
+        "a_handler_in_the_place_of_another_gets_no_call_of_it",
+        || {
+            let reactor = reactor();
+            let (id, _, drops) = busy_handler(&reactor, || Action::Continue);
+            let other = reactor.clone();
+            let thread = thread::spawn(move || {
+                other.remove_handler(id).unwrap();
+                let (source, readiness) = VirtualSource::pair();
+                let handler = move |_: &mut VirtualSource, _| -> Action {
+                    unreachable!("nobody has set {readiness:?}")
+                };
+                let added = other.add_handler(source, Interest::READABLE, Mode::Edge, handler);
+                added.is_ok()
+            });
+            turn(&reactor);
+            assert!(thread.join().unwrap());
+            turn(&reactor);
+            assert_eq!(drops.get(), 1);
+        },
+    );
 }
 
 #[test]
-fn a_handler_that_another_thread_pauses_and_resumes() {
+fn a_handler_that_another_thread_pauses_and_resumes_is_called() {
     explore_both(
-        "a_handler_that_another_thread_pauses_and_resumes",
+        "a_handler_that_another_thread_pauses_and_resumes_is_called",
         |until| {
             let reactor = reactor();
             let (source, readiness) = VirtualSource::pair();
@@ -124,7 +130,7 @@ fn a_handler_that_another_thread_pauses_and_resumes() {
 
 /// One that fires once, and one that fires in every turn. If a call is under way there, it is the last.
 #[test]
-fn a_timer_that_another_thread_cancels() {
+fn a_timer_that_another_thread_cancels_is_not_called_again() {
     let cancel = |every: bool| {
         let reactor = reactor();
         let (fires, drops) = (Count::default(), Count::default());
@@ -150,7 +156,10 @@ fn a_timer_that_another_thread_cancels() {
         assert_eq!(drops.get(), 1);
         assert_eq!(reactor.stats().pending_timers, 0);
     };
-    explore("a_timer_that_another_thread_cancels", move || cancel(false));
+    explore(
+        "a_timer_that_another_thread_cancels_is_not_called_again",
+        move || cancel(false),
+    );
     explore("a_periodic_timer_that_another_thread_cancels", move || {
         cancel(true);
     });
@@ -158,33 +167,36 @@ fn a_timer_that_another_thread_cancels() {
 
 /// Each post runs, or comes back, or is dropped, though there is a handle of the loop: once.
 #[test]
-fn a_loop_that_another_thread_closes() {
-    explore("a_loop_that_another_thread_closes", || {
-        let reactor = reactor();
-        let drops = Count::default();
-        for _ in 0..2 {
-            let dropped = drops.on_drop();
-            reactor.call_soon(move || drop(dropped)).unwrap();
-        }
-        let (remote, other, dropped) = (reactor.remote(), reactor.clone(), drops.on_drop());
-        let post = move || match remote.call_soon(move || drop(dropped)).map(drop) {
-            Ok(()) => {}
-            Err(error) => assert_eq!(Error::from(error).kind(), ErrorKind::Closed),
-        };
-        let threads = [thread::spawn(post), thread::spawn(move || other.close())];
-        match reactor.turn(Some(Duration::ZERO)) {
-            Ok(_) => {}
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Closed),
-        }
-        join(threads);
-        assert_eq!(drops.get(), 3);
-    });
+fn a_loop_that_another_thread_closes_ends_each_post_once() {
+    explore(
+        "a_loop_that_another_thread_closes_ends_each_post_once",
+        || {
+            let reactor = reactor();
+            let drops = Count::default();
+            for _ in 0..2 {
+                let dropped = drops.on_drop();
+                reactor.call_soon(move || drop(dropped)).unwrap();
+            }
+            let (remote, other, dropped) = (reactor.remote(), reactor.clone(), drops.on_drop());
+            let post = move || match remote.call_soon(move || drop(dropped)).map(drop) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(Error::from(error).kind(), ErrorKind::Closed),
+            };
+            let threads = [thread::spawn(post), thread::spawn(move || other.close())];
+            match reactor.turn(Some(Duration::ZERO)) {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Closed),
+            }
+            join(threads);
+            assert_eq!(drops.get(), 3);
+        },
+    );
 }
 
 /// A handler, too, and a timer that is due.
 #[test]
-fn a_busy_loop_that_another_thread_closes() {
-    explore("a_busy_loop_that_another_thread_closes", || {
+fn a_busy_loop_that_another_thread_closes_drops_all() {
+    explore("a_busy_loop_that_another_thread_closes_drops_all", || {
         let reactor = reactor();
         let (_, _, handlers) = busy_handler(&reactor, || Action::Continue);
         let timers = Count::default();
@@ -224,26 +236,29 @@ fn a_loop_that_another_thread_closes_ends() {
 
 /// Remotes go on after the last handle of the loop.
 #[test]
-fn a_loop_that_is_dropped_while_others_post() {
-    explore("a_loop_that_is_dropped_while_others_post", || {
-        let reactor = reactor();
-        let drops = Count::default();
-        let (remote, dropped) = (reactor.remote(), drops.on_drop());
-        let post = move || match remote.call_soon(move || drop(dropped)).map(drop) {
-            Ok(()) => {}
-            Err(error) => assert_eq!(Error::from(error).kind(), ErrorKind::Closed),
-        };
-        let (remote, dropped) = (reactor.remote(), drops.on_drop());
-        let post_and_stop = move || {
-            let _ = remote.call_soon_with(Priority::Idle, move || drop(dropped));
-            remote.stop();
-        };
-        let threads = [thread::spawn(post), thread::spawn(post_and_stop)];
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-        drop(reactor);
-        join(threads);
-        assert_eq!(drops.get(), 2);
-    });
+fn a_loop_that_is_dropped_while_others_post_drops_each_post_once() {
+    explore(
+        "a_loop_that_is_dropped_while_others_post_drops_each_post_once",
+        || {
+            let reactor = reactor();
+            let drops = Count::default();
+            let (remote, dropped) = (reactor.remote(), drops.on_drop());
+            let post = move || match remote.call_soon(move || drop(dropped)).map(drop) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(Error::from(error).kind(), ErrorKind::Closed),
+            };
+            let (remote, dropped) = (reactor.remote(), drops.on_drop());
+            let post_and_stop = move || {
+                let _ = remote.call_soon_with(Priority::Idle, move || drop(dropped));
+                remote.stop();
+            };
+            let threads = [thread::spawn(post), thread::spawn(post_and_stop)];
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            drop(reactor);
+            join(threads);
+            assert_eq!(drops.get(), 2);
+        },
+    );
 }
 
 /// Notes on which thread it is dropped.
@@ -258,36 +273,39 @@ impl Drop for Here {
 
 /// What is not Send stays on the loop's thread, however long another has a remote and a readiness.
 #[test]
-fn a_local_loop_that_is_dropped_while_others_use_it() {
-    explore("a_local_loop_that_is_dropped_while_others_use_it", || {
-        let reactor = local_reactor();
-        let drops = Count::default();
-        let here = || Here(Rc::new(()), thread::current().id(), drops.clone());
-        let (source, readiness) = VirtualSource::pair();
-        let one = here();
-        let handler = move |_: &mut VirtualSource, _| drop(one.0.clone());
-        let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, handler);
-        added.unwrap();
-        for priority in [Priority::Normal, Priority::Idle] {
+fn a_local_loop_that_is_dropped_while_others_use_it_drops_on_its_thread() {
+    explore(
+        "a_local_loop_that_is_dropped_while_others_use_it_drops_on_its_thread",
+        || {
+            let reactor = local_reactor();
+            let drops = Count::default();
+            let here = || Here(Rc::new(()), thread::current().id(), drops.clone());
+            let (source, readiness) = VirtualSource::pair();
             let one = here();
-            reactor.call_soon_with(priority, || drop(one)).unwrap();
-        }
-        let (remote, waker) = (reactor.remote(), reactor.remote());
-        let post = move || {
-            let _ = remote.call_soon(|| {});
-            drop(remote);
-        };
-        let set = move || {
-            readiness.set(Ready::READABLE);
-            waker.wake();
-            drop((readiness, waker));
-        };
-        let threads = [thread::spawn(post), thread::spawn(set)];
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-        drop(reactor);
-        assert_eq!(drops.get(), 3);
-        join(threads);
-    });
+            let handler = move |_: &mut VirtualSource, _| drop(one.0.clone());
+            let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, handler);
+            added.unwrap();
+            for priority in [Priority::Normal, Priority::Idle] {
+                let one = here();
+                reactor.call_soon_with(priority, || drop(one)).unwrap();
+            }
+            let (remote, waker) = (reactor.remote(), reactor.remote());
+            let post = move || {
+                let _ = remote.call_soon(|| {});
+                drop(remote);
+            };
+            let set = move || {
+                readiness.set(Ready::READABLE);
+                waker.wake();
+                drop((readiness, waker));
+            };
+            let threads = [thread::spawn(post), thread::spawn(set)];
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            drop(reactor);
+            assert_eq!(drops.get(), 3);
+            join(threads);
+        },
+    );
 }
 
 #[test]
@@ -315,8 +333,8 @@ fn a_source_that_is_set_while_its_loop_ends() {
 
 /// One at a time, and the other is told so.
 #[test]
-fn two_threads_that_drive() {
-    explore("two_threads_that_drive", || {
+fn of_two_threads_that_drive_one_gets_an_error() {
+    explore("of_two_threads_that_drive_one_gets_an_error", || {
         let reactor = reactor();
         let ran = Count::default();
         let inside = loom::sync::Arc::new(AtomicBool::new(false));
@@ -346,31 +364,34 @@ fn two_threads_that_drive() {
 
 /// A host gives up its claim in the middle of what others post, and the next finds it all.
 #[test]
-fn a_loop_that_changes_hosts_while_others_post() {
-    explore_both("a_loop_that_changes_hosts_while_others_post", |until| {
-        let reactor = reactor();
-        let count = Count::default();
-        let (remote, ran) = (reactor.remote(), count.clone());
-        let thread = thread::spawn(move || {
-            for _ in 0..2 {
-                let ran = ran.clone();
-                remote.call_soon(move || ran.up()).unwrap();
-            }
-        });
-        let mut host = reactor.host("the first").unwrap();
-        let _ = host.step(1).unwrap();
-        drop(host);
-        until(&reactor, &count, 2);
-        thread.join().unwrap();
-        assert_eq!(count.get(), 2);
-    });
+fn a_loop_that_changes_hosts_while_others_post_loses_nothing() {
+    explore_both(
+        "a_loop_that_changes_hosts_while_others_post_loses_nothing",
+        |until| {
+            let reactor = reactor();
+            let count = Count::default();
+            let (remote, ran) = (reactor.remote(), count.clone());
+            let thread = thread::spawn(move || {
+                for _ in 0..2 {
+                    let ran = ran.clone();
+                    remote.call_soon(move || ran.up()).unwrap();
+                }
+            });
+            let mut host = reactor.host("the first").unwrap();
+            let _ = host.step(1).unwrap();
+            drop(host);
+            until(&reactor, &count, 2);
+            thread.join().unwrap();
+            assert_eq!(count.get(), 2);
+        },
+    );
 }
 
 /// An error, and no deadlock, whoever is quicker.
 #[test]
-fn a_callback_that_drives_while_its_handler_is_removed() {
+fn a_callback_that_drives_while_its_handler_is_removed_gets_an_error() {
     explore(
-        "a_callback_that_drives_while_its_handler_is_removed",
+        "a_callback_that_drives_while_its_handler_is_removed_gets_an_error",
         || {
             let reactor = reactor();
             let weak = reactor.downgrade();

@@ -13,8 +13,8 @@ use oneloop_loom::{Count, explore, explore_both, join, reactor, reactor_with, sl
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn posts_of_two_threads() {
-    explore_both("posts_of_two_threads", |until| {
+fn posts_of_two_threads_are_all_called() {
+    explore_both("posts_of_two_threads_are_all_called", |until| {
         let reactor = reactor();
         let count = Count::default();
         let threads = [Priority::Normal, Priority::High].map(|priority| {
@@ -28,8 +28,8 @@ fn posts_of_two_threads() {
 }
 
 #[test]
-fn posts_of_one_thread_in_order() {
-    explore_both("posts_of_one_thread_in_order", |until| {
+fn posts_of_one_thread_are_called_in_order() {
+    explore_both("posts_of_one_thread_are_called_in_order", |until| {
         let reactor = reactor();
         let (count, log) = (Count::default(), Arc::new(Mutex::new(Vec::new())));
         let (remote, ran, log_of_posts) = (reactor.remote(), count.clone(), log.clone());
@@ -52,36 +52,39 @@ fn posts_of_one_thread_in_order() {
 /// A post that another thread cancels is called, or the thread is told that it was cancelled; it may be both
 /// where the call is under way. Its callback is dropped once, and the other post is called.
 #[test]
-fn a_post_that_another_thread_cancels() {
-    explore_both("a_post_that_another_thread_cancels", |until| {
-        let reactor = reactor();
-        let (count, calls) = (Count::default(), Count::default());
-        let (called, held) = (calls.clone(), Arc::new(()));
-        let in_post = held.clone();
-        let post = move || {
-            called.up();
-            drop(in_post);
-        };
-        let id = reactor.call_soon(post).unwrap();
-        let ran = count.clone();
-        reactor.call_soon(move || ran.up()).unwrap();
-        let other = reactor.clone();
-        let thread = thread::spawn(move || other.cancel_post(id).is_ok());
-        until(&reactor, &count, 1);
-        let cancelled = thread.join().unwrap();
-        assert!(cancelled || calls.get() == 1);
-        assert!(calls.get() <= 1);
-        // What was cancelled too late is forgotten by the next post.
-        let ran = count.clone();
-        reactor.call_soon(move || ran.up()).unwrap();
-        until(&reactor, &count, 2);
-        assert_eq!(Arc::strong_count(&held), 1);
-    });
+fn a_post_that_another_thread_cancels_is_dropped_once() {
+    explore_both(
+        "a_post_that_another_thread_cancels_is_dropped_once",
+        |until| {
+            let reactor = reactor();
+            let (count, calls) = (Count::default(), Count::default());
+            let (called, held) = (calls.clone(), Arc::new(()));
+            let in_post = held.clone();
+            let post = move || {
+                called.up();
+                drop(in_post);
+            };
+            let id = reactor.call_soon(post).unwrap();
+            let ran = count.clone();
+            reactor.call_soon(move || ran.up()).unwrap();
+            let other = reactor.clone();
+            let thread = thread::spawn(move || other.cancel_post(id).is_ok());
+            until(&reactor, &count, 1);
+            let cancelled = thread.join().unwrap();
+            assert!(cancelled || calls.get() == 1);
+            assert!(calls.get() <= 1);
+            // What was cancelled too late is forgotten by the next post.
+            let ran = count.clone();
+            reactor.call_soon(move || ran.up()).unwrap();
+            until(&reactor, &count, 2);
+            assert_eq!(Arc::strong_count(&held), 1);
+        },
+    );
 }
 
 #[test]
-fn a_timer_of_another_thread() {
-    explore_both("a_timer_of_another_thread", |until| {
+fn a_timer_of_another_thread_fires() {
+    explore_both("a_timer_of_another_thread_fires", |until| {
         let reactor = reactor();
         reactor.call_later(HOUR, || {}).unwrap();
         let (other, count) = (reactor.clone(), Count::default());
@@ -94,8 +97,8 @@ fn a_timer_of_another_thread() {
 }
 
 #[test]
-fn a_timer_that_another_thread_moves() {
-    explore_both("a_timer_that_another_thread_moves", |until| {
+fn a_timer_that_another_thread_moves_fires() {
+    explore_both("a_timer_that_another_thread_moves_fires", |until| {
         let reactor = reactor();
         let (other, count) = (reactor.clone(), Count::default());
         let fired = count.clone();
@@ -107,23 +110,26 @@ fn a_timer_that_another_thread_moves() {
 }
 
 #[test]
-fn a_clock_that_another_thread_moves() {
-    explore_both("a_clock_that_another_thread_moves", |until| {
-        let clock = TestClock::new();
-        let reactor = reactor_with(|builder| builder.clock(clock.clone()));
-        let count = Count::default();
-        let fired = count.clone();
-        reactor.call_later(HOUR, move || fired.up()).unwrap();
-        let thread = thread::spawn(move || clock.advance(HOUR));
-        until(&reactor, &count, 1);
-        thread.join().unwrap();
-    });
+fn a_clock_that_another_thread_moves_wakes_the_loop() {
+    explore_both(
+        "a_clock_that_another_thread_moves_wakes_the_loop",
+        |until| {
+            let clock = TestClock::new();
+            let reactor = reactor_with(|builder| builder.clock(clock.clone()));
+            let count = Count::default();
+            let fired = count.clone();
+            reactor.call_later(HOUR, move || fired.up()).unwrap();
+            let thread = thread::spawn(move || clock.advance(HOUR));
+            until(&reactor, &count, 1);
+            thread.join().unwrap();
+        },
+    );
 }
 
 /// Each bit arrives, whoever sets it.
 #[test]
-fn a_source_that_two_threads_set() {
-    explore_both("a_source_that_two_threads_set", |until| {
+fn a_source_that_two_threads_set_reports_both_bits() {
+    explore_both("a_source_that_two_threads_set_reports_both_bits", |until| {
         let reactor = reactor();
         let (source, readiness) = VirtualSource::pair();
         let (count, mut told) = (Count::default(), [false; 2]);
@@ -150,103 +156,115 @@ fn a_source_that_two_threads_set() {
 
 /// Each handler is told of its own bit, whoever sets which.
 #[test]
-fn two_handlers_on_a_source_that_two_threads_set() {
-    explore_both("two_handlers_on_a_source_that_two_threads_set", |until| {
-        let reactor = reactor();
-        let (source, readiness) = VirtualSource::pair();
-        let count = Count::default();
-        for interest in [Interest::READABLE, Interest::WRITABLE] {
-            let told = count.clone();
-            let handler = move |_: &mut VirtualSource, _| told.up();
-            let mode = Mode::Oneshot;
-            let added = reactor.add_handler(source.clone(), interest, mode, handler);
-            added.unwrap();
-        }
-        let threads = [Ready::READABLE, Ready::WRITABLE].map(|ready| {
-            let readiness = readiness.clone();
-            thread::spawn(move || readiness.set(ready))
-        });
-        until(&reactor, &count, 2);
-        assert_eq!(join(threads), [true; 2]);
-    });
+fn two_handlers_on_a_source_that_two_threads_set_are_both_called() {
+    explore_both(
+        "two_handlers_on_a_source_that_two_threads_set_are_both_called",
+        |until| {
+            let reactor = reactor();
+            let (source, readiness) = VirtualSource::pair();
+            let count = Count::default();
+            for interest in [Interest::READABLE, Interest::WRITABLE] {
+                let told = count.clone();
+                let handler = move |_: &mut VirtualSource, _| told.up();
+                let mode = Mode::Oneshot;
+                let added = reactor.add_handler(source.clone(), interest, mode, handler);
+                added.unwrap();
+            }
+            let threads = [Ready::READABLE, Ready::WRITABLE].map(|ready| {
+                let readiness = readiness.clone();
+                thread::spawn(move || readiness.set(ready))
+            });
+            until(&reactor, &count, 2);
+            assert_eq!(join(threads), [true; 2]);
+        },
+    );
 }
 
 /// The loop may be looking at the one when the other is set.
 #[test]
-fn two_sources_that_two_threads_set() {
-    explore_both("two_sources_that_two_threads_set", |until| {
-        let reactor = reactor();
-        let count = Count::default();
-        let threads = [(); 2].map(|()| {
-            let (source, readiness) = VirtualSource::pair();
-            let told = count.clone();
-            let handler = move |_: &mut VirtualSource, _| told.up();
-            let what = (Interest::READABLE, Mode::Oneshot);
-            let added = reactor.add_handler(source, what.0, what.1, handler);
-            added.unwrap();
-            thread::spawn(move || {
-                readiness.set(Ready::READABLE);
-                readiness
-            })
-        });
-        until(&reactor, &count, 2);
-        join(threads);
-        assert_eq!(count.get(), 2);
-    });
+fn two_sources_that_two_threads_set_are_both_reported() {
+    explore_both(
+        "two_sources_that_two_threads_set_are_both_reported",
+        |until| {
+            let reactor = reactor();
+            let count = Count::default();
+            let threads = [(); 2].map(|()| {
+                let (source, readiness) = VirtualSource::pair();
+                let told = count.clone();
+                let handler = move |_: &mut VirtualSource, _| told.up();
+                let what = (Interest::READABLE, Mode::Oneshot);
+                let added = reactor.add_handler(source, what.0, what.1, handler);
+                added.unwrap();
+                thread::spawn(move || {
+                    readiness.set(Ready::READABLE);
+                    readiness
+                })
+            });
+            until(&reactor, &count, 2);
+            join(threads);
+            assert_eq!(count.get(), 2);
+        },
+    );
 }
 
 /// Whether it is set before or after somebody has a handler on it.
 #[test]
-fn a_source_that_is_set_while_its_handler_is_added() {
-    explore_both("a_source_that_is_set_while_its_handler_is_added", |until| {
-        let reactor = reactor();
-        let (source, readiness) = VirtualSource::pair();
-        let (other, count) = (reactor.clone(), Count::default());
-        let called = count.clone();
-        let handler = move |_: &mut VirtualSource, _| {
-            called.up();
-            Action::Remove
-        };
-        let add = move || {
-            let what = (Interest::READABLE, Mode::Edge);
-            other.add_handler(source, what.0, what.1, handler).is_ok()
-        };
-        let set = move || {
-            let _watched = readiness.set(Ready::READABLE);
-            true
-        };
-        let threads = [thread::spawn(add), thread::spawn(set)];
-        until(&reactor, &count, 1);
-        assert_eq!(join(threads), [true; 2]);
-        assert_eq!(count.get(), 1);
-    });
+fn a_source_that_is_set_while_its_handler_is_added_is_reported() {
+    explore_both(
+        "a_source_that_is_set_while_its_handler_is_added_is_reported",
+        |until| {
+            let reactor = reactor();
+            let (source, readiness) = VirtualSource::pair();
+            let (other, count) = (reactor.clone(), Count::default());
+            let called = count.clone();
+            let handler = move |_: &mut VirtualSource, _| {
+                called.up();
+                Action::Remove
+            };
+            let add = move || {
+                let what = (Interest::READABLE, Mode::Edge);
+                other.add_handler(source, what.0, what.1, handler).is_ok()
+            };
+            let set = move || {
+                let _watched = readiness.set(Ready::READABLE);
+                true
+            };
+            let threads = [thread::spawn(add), thread::spawn(set)];
+            until(&reactor, &count, 1);
+            assert_eq!(join(threads), [true; 2]);
+            assert_eq!(count.get(), 1);
+        },
+    );
 }
 
 /// The last that could make it ready is gone: a hang-up.
 #[test]
-fn a_source_whose_readiness_other_threads_drop() {
-    explore_both("a_source_whose_readiness_other_threads_drop", |until| {
-        let reactor = reactor();
-        let (source, readiness) = VirtualSource::pair();
-        let count = Count::default();
-        let told = count.clone();
-        let handler = move |_: &mut VirtualSource, event: Event| {
-            assert!(event.is_hangup());
-            told.up();
-        };
-        let what = (Interest::READABLE, Mode::Oneshot);
-        let added = reactor.add_handler(source, what.0, what.1, handler);
-        let threads = [readiness.clone(), readiness].map(|one| thread::spawn(|| drop(one)));
-        until(&reactor, &count, 1);
-        join(threads);
-        assert_eq!(count.get(), 1);
-        added.unwrap();
-    });
+fn a_source_whose_readiness_other_threads_drop_hangs_up() {
+    explore_both(
+        "a_source_whose_readiness_other_threads_drop_hangs_up",
+        |until| {
+            let reactor = reactor();
+            let (source, readiness) = VirtualSource::pair();
+            let count = Count::default();
+            let told = count.clone();
+            let handler = move |_: &mut VirtualSource, event: Event| {
+                assert!(event.is_hangup());
+                told.up();
+            };
+            let what = (Interest::READABLE, Mode::Oneshot);
+            let added = reactor.add_handler(source, what.0, what.1, handler);
+            let threads = [readiness.clone(), readiness].map(|one| thread::spawn(|| drop(one)));
+            until(&reactor, &count, 1);
+            join(threads);
+            assert_eq!(count.get(), 1);
+            added.unwrap();
+        },
+    );
 }
 
 #[test]
-fn a_stop_of_another_thread() {
-    explore("a_stop_of_another_thread, built-in", || {
+fn a_stop_of_another_thread_ends_the_driver() {
+    explore("a_stop_of_another_thread_ends_the_driver, built-in", || {
         let reactor = reactor();
         reactor.call_later(HOUR, || {}).unwrap();
         let remote = reactor.remote();
@@ -254,7 +272,7 @@ fn a_stop_of_another_thread() {
         reactor.run().unwrap();
         thread.join().unwrap();
     });
-    explore("a_stop_of_another_thread, hosted", || {
+    explore("a_stop_of_another_thread_ends_the_driver, hosted", || {
         let reactor = reactor();
         let remote = reactor.remote();
         let thread = thread::spawn(move || remote.stop());
@@ -291,8 +309,8 @@ fn a_stop_loses_no_post() {
 }
 
 #[test]
-fn the_last_handler_and_timer_go_while_it_sleeps() {
-    explore("the_last_handler_and_timer_go_while_it_sleeps", || {
+fn a_loop_that_loses_its_last_handler_and_timer_ends() {
+    explore("a_loop_that_loses_its_last_handler_and_timer_ends", || {
         let reactor = reactor();
         let (source, _readiness) = VirtualSource::pair();
         let (interest, mode) = (Interest::READABLE, Mode::Level);
@@ -309,8 +327,8 @@ fn the_last_handler_and_timer_go_while_it_sleeps() {
 }
 
 #[test]
-fn a_future_that_another_thread_wakes() {
-    explore("a_future_that_another_thread_wakes", || {
+fn a_future_that_another_thread_wakes_is_polled() {
+    explore("a_future_that_another_thread_wakes_is_polled", || {
         let reactor = reactor();
         let done = Count::default();
         let mut thread = None;
