@@ -1,4 +1,4 @@
-//! tokio in a program whose main loop is GLib's or libuv's.
+//! tokio in a program whose main loop is GLib's or libuv's, and either of them in a program on tokio.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,9 +9,10 @@ use oneloop_conformance::Watchdog;
 use oneloop_guests_tests::ForeignLoop;
 use oneloop_guests_tests::glib::Glib;
 use oneloop_guests_tests::uv::Uv;
-use oneloop_tokio::TokioGuest;
+use oneloop_tokio::{TokioGuest, before_park};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
 use tokio::task::spawn_local;
 
 fn tokio_is_a_guest_of<L: ForeignLoop>() {
@@ -60,4 +61,37 @@ fn tokio_is_a_guest_of_glib() {
 #[test]
 fn tokio_is_a_guest_of_libuv() {
     tokio_is_a_guest_of::<Uv>();
+}
+
+/// A task of tokio's uses the loop while the reactor sleeps.
+fn work_of_a_task_is_seen_before_the_thread_sleeps<L: ForeignLoop>() {
+    let _watchdog = Watchdog::new(L::NAME);
+    let mut builder = Builder::new_current_thread();
+    let builder = builder.enable_all().on_thread_park(before_park);
+    let (inner, reactor) = (Rc::new(L::new()), Reactor::new_local().unwrap());
+    let guest = reactor.add_guest(L::NAME, inner.guest()).unwrap();
+    let task = async {
+        for _ in 0..20 {
+            // The reactor has taken its turns by then.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let (sender, fired) = tokio::sync::oneshot::channel();
+            inner.after(Duration::from_millis(1), move || sender.send(()).unwrap());
+            fired.await.unwrap();
+        }
+        reactor.stop();
+    };
+    let both = futures_lite::future::zip(oneloop_tokio::drive(&reactor), task);
+    let (driven, ()) = builder.build().unwrap().block_on(both);
+    driven.unwrap();
+    reactor.remove_guest(guest).unwrap();
+}
+
+#[test]
+fn work_that_a_task_gives_glib_is_seen_before_the_thread_sleeps() {
+    work_of_a_task_is_seen_before_the_thread_sleeps::<Glib>();
+}
+
+#[test]
+fn work_that_a_task_gives_libuv_is_seen_before_the_thread_sleeps() {
+    work_of_a_task_is_seen_before_the_thread_sleeps::<Uv>();
 }
