@@ -79,9 +79,11 @@ esac
 step "formatting"
 cargo fmt --all --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
+cargo fmt --manifest-path adapters/smol/Cargo.toml --all --check
 
 step "lints"
 cargo clippy --workspace --all-targets --all-features -- -D warnings
+CARGO_TARGET_DIR=target/smol cargo clippy --manifest-path adapters/smol/Cargo.toml --workspace --all-targets -- -D warnings
 # Each set of features, of this package alone: the others would switch more of them on.
 sets=$(cargo hack clippy -p oneloop --lib --feature-powerset --exclude-features default --print-command-list)
 echo "$sets" | sed 's/$/ --package oneloop -- -D warnings/' | sh -e
@@ -108,6 +110,12 @@ cargo test --workspace --all-features
 # (Of the whole workspace here and below: for a package alone, cargo would build much of it again with fewer
 # features.)
 cargo test --workspace --all-features --test tls --test clock --test consumed -- --ignored
+
+step "the drop-in async-io, its example on one thread, and the tests of async-io itself on it"
+CARGO_TARGET_DIR=target/smol cargo test --manifest-path adapters/smol/Cargo.toml --workspace
+# With ONELOOP_SMOL=all, the tests of all packages that docs/smol.md lists, which takes half an hour.
+tests/smol.sh "${ONELOOP_SMOL:-async-io}"
+discard smol
 
 step "random programs, beside the model"
 ONELOOP_MODEL_STEPS=1500000 cargo test --workspace --all-features --test programs
@@ -144,9 +152,15 @@ old_rust() {
     CARGO_TARGET_DIR=target/old RUSTC=/usr/bin/rustc RUSTFLAGS="-D warnings" \
         /usr/bin/cargo check $libraries --all-features "$@"
 }
+# The drop-in async-io, which is a workspace of its own.
+old_rust_smol() {
+    CARGO_TARGET_DIR=target/old RUSTC=/usr/bin/rustc RUSTFLAGS="-D warnings" \
+        /usr/bin/cargo check --manifest-path adapters/smol/Cargo.toml -p async-io --all-features "$@"
+}
 step "Rust 1.85"
 # shellcheck disable=SC2086
 old_rust -p oneloop-curl
+old_rust_smol
 
 step "the oldest versions of what the libraries use"
 tests/minimal-versions.sh
@@ -155,6 +169,7 @@ discard minimal minimal-versions
 type_check() {
     step "type-check for $1"
     RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target "$1"
+    RUSTC_BOOTSTRAP=1 old_rust_smol -Zbuild-std=std,panic_abort --target "$1"
 }
 # Beside them, since it takes its time whatever it has to do.
 cargo build --release -p oneloop-soak
