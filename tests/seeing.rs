@@ -399,6 +399,23 @@ fn an_observer_may_use_the_loop() {
 }
 
 #[test]
+fn the_last_call_of_a_handler_and_of_a_timer_is_observed() {
+    let reactor = Reactor::new().unwrap();
+    let (sender, kinds) = channel();
+    let report = move |run: &CallbackRun| sender.send(run.kind).unwrap();
+    reactor.observe_callbacks(Duration::ZERO, report).unwrap();
+    let (source, readiness) = VirtualSource::pair();
+    readiness.set(Ready::READABLE);
+    let remove = |_: &mut VirtualSource, _| Action::Remove;
+    let added = reactor.add_handler(source, Interest::READABLE, Mode::Level, remove);
+    added.unwrap();
+    reactor.call_every(MS, || Action::Remove).unwrap();
+    reactor.run().unwrap();
+    let kinds: Vec<CallbackKind> = kinds.try_iter().collect();
+    assert_eq!(kinds, [CallbackKind::Handler, CallbackKind::Timer]);
+}
+
+#[test]
 fn the_last_call_of_a_hook_that_removes_itself_is_observed() {
     let reactor = Reactor::new_local().unwrap();
     let id = Rc::new(Cell::new(None));
