@@ -219,6 +219,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
     use std::time::Duration;
 
     use crate::Reactor;
@@ -226,9 +227,13 @@ mod tests {
     #[test]
     fn a_host_that_is_dropped_while_its_thread_looks_ends_the_look() {
         let reactor = Reactor::new().unwrap();
-        let mut host = reactor.host("a test").unwrap().wake_by(|| {}).unwrap();
-        assert!(host.step(8).unwrap().is_continue());
-        drop(host);
+        // The thread may not have come to look yet.
+        for _ in 0..100 {
+            let mut host = reactor.host("a test").unwrap().wake_by(|| {}).unwrap();
+            assert!(host.step(8).unwrap().is_continue());
+            thread::yield_now();
+            drop(host);
+        }
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
 }

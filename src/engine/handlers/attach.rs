@@ -182,17 +182,16 @@ impl Attached {
         }
         self.synced.table.handler(key).forget_pending();
         self.detach(poller, key);
-        let attached = match fd {
-            // A source that has become virtual cannot be followed, because only its number is known here.
-            os::NO_FD => Err(io::Error::from_raw_os_error(os::EBADF)),
-            _ if poller.allows(fd).is_err() => {
-                let d = self.synced.table.insert_descriptor(fd);
-                self.synced.table.descriptor(d).source = ReadySource::Refused;
-                self.synced.table.link(key, d);
-                self.synced.mark(d, false);
-                Ok(())
-            }
-            fd => self.attach(poller, key, fd, false),
+        // A source that has become virtual cannot be followed, because only its number is known here. That is
+        // refused.
+        let attached = if poller.allows(fd).is_err() {
+            let d = self.synced.table.insert_descriptor(fd);
+            self.synced.table.descriptor(d).source = ReadySource::Refused;
+            self.synced.table.link(key, d);
+            self.synced.mark(d, false);
+            Ok(())
+        } else {
+            self.attach(poller, key, fd, false)
         };
         if attached.is_err() {
             let table = &mut self.synced.table;

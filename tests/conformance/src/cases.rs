@@ -103,6 +103,7 @@ macro_rules! __cases {
                 an_id_of_another_reactor_is_unknown
                 accepted_connections_can_be_added_in_the_callback;
             stale:
+                a_handler_whose_number_has_a_new_owner_is_quiet_at_once
                 an_edge_handler_beside_a_paused_one_soon_goes_quiet
                 handlers_that_are_called_now_and_then_cost_no_look
                 a_source_that_becomes_virtual_goes_quiet

@@ -417,3 +417,23 @@ pub fn a_source_that_becomes_virtual_goes_quiet(stage: &mut Stage) {
     stage.reactor.update_handler(id, READ).expect_err("unknown");
     stage.reactor.remove_handler(id).expect("known");
 }
+
+/// The kernel still reports the old file, which a duplicate keeps open, as that handler's.
+pub fn a_handler_whose_number_has_a_new_owner_is_quiet_at_once(stage: &mut Stage) {
+    for &mode in stage.modes() {
+        let (a, mut b) = pair();
+        let number = Number::of(&a);
+        let calls = stage.watch_number(number.get(), READ, mode);
+        stage.turns(2);
+        let (c, _d) = readable();
+        number.mean(&c);
+        let owner = stage.watch_number(number.get(), READ, Mode::Level);
+        b.write_all(b"x").expect("room");
+        stage.turns(4);
+        assert!(owner.take() >= 4 && calls.take() == 0, "{mode:?}");
+        for id in [calls.id, owner.id] {
+            stage.reactor.remove_handler(id).expect("known");
+        }
+        number.close();
+    }
+}
