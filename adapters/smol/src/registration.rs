@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{Error, Result};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(windows)]
@@ -93,6 +94,10 @@ impl Registration {
         }
     }
 }
+
+// A panic in between leaves the loop's state whole.
+impl UnwindSafe for Registration {}
+impl RefUnwindSafe for Registration {}
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

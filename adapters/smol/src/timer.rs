@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -33,6 +34,10 @@ pub struct Timer {
     /// The wait in the loop, from the first one on.
     wait: Option<oneloop::futures::Timer>,
 }
+
+// A panic in between leaves the loop's state whole.
+impl UnwindSafe for Timer {}
+impl RefUnwindSafe for Timer {}
 
 impl Timer {
     /// Makes a timer that never fires, until it is set.

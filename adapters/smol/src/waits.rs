@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io::Result;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,19 +13,21 @@ use oneloop::futures::{OwnedWait, Wait};
 
 use crate::{Async, driver};
 
-/// Defines the futures of both directions.
+/// Defines the futures of both directions. A panic in between leaves the loop's state whole, so they are as safe to
+/// unwind through as their handle.
 macro_rules! waits {
     ($borrowing:ident, $owning:ident, $method:literal, $owned_method:literal) => {
         #[doc = concat!("Future of [`Async::", $method, "`].")]
         #[must_use = "a future does nothing unless it is awaited"]
         pub struct $borrowing<'a, T> {
-            wait: Wait<'a>,
+            wait: AssertUnwindSafe<Wait<'a>>,
             handle: PhantomData<&'a Async<T>>,
         }
 
         impl<'a, T> $borrowing<'a, T> {
             pub(crate) fn new(wait: Wait<'a>) -> Self {
                 let handle = PhantomData;
+                let wait = AssertUnwindSafe(wait);
                 Self { wait, handle }
             }
         }
@@ -47,12 +50,13 @@ macro_rules! waits {
         #[must_use = "a future does nothing unless it is awaited"]
         pub struct $owning<T> {
             // Dropped before the handle, whose registration it waits on.
-            wait: OwnedWait,
+            wait: AssertUnwindSafe<OwnedWait>,
             _handle: Arc<Async<T>>,
         }
 
         impl<T> $owning<T> {
             pub(crate) fn new(wait: OwnedWait, _handle: Arc<Async<T>>) -> Self {
+                let wait = AssertUnwindSafe(wait);
                 Self { wait, _handle }
             }
         }

@@ -5,6 +5,7 @@ use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -396,7 +397,7 @@ fn the_loops_descriptor_shows_a_due_timer() {
 
 #[test]
 fn waits_are_as_send_as_their_handle() {
-    fn is_send<T: Send + Sync + Unpin>() {}
+    fn is_send<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>() {}
     is_send::<Async<UnixStream>>();
     is_send::<async_io::Readable<'static, UnixStream>>();
     is_send::<async_io::WritableOwned<UnixStream>>();
