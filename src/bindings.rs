@@ -11,7 +11,7 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicPtr, AtomicUsize};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 #[cfg(all(unix, feature = "signal"))]
 use std::{io, process::ExitStatus};
@@ -21,12 +21,13 @@ use crate::Step;
 #[cfg(all(unix, feature = "signal"))]
 use crate::child::ExitWatch;
 use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
+use crate::guest;
 #[cfg(pollable)]
 use crate::os::AsRawFd;
 use crate::os::RawFd;
 use crate::{
-    Action, Error, Event, HandlerId, HookId, Interest, Mode, PostError, PostId, Priority, Reactor,
-    Result, TimerId, VirtualSource,
+    Action, Error, Event, Guest, GuestId, HandlerId, HookId, Interest, Mode, PostError, PostId,
+    Priority, Reactor, Result, TimerId, VirtualSource,
 };
 
 /// The data that [`Reactor::as_raw`] points to. A pointer may reach another copy of oneloop in the process,
@@ -275,6 +276,25 @@ impl Reactor {
             pair(prepare, check)
         });
         added.map(HookId)
+    }
+
+    /// Adds a guest that is made with its own id.
+    #[track_caller]
+    pub fn add_guest_with<G>(
+        &self,
+        name: impl Into<Arc<str>>,
+        make: impl FnOnce(GuestId) -> G,
+    ) -> Result<GuestId>
+    where
+        G: Guest + Send + 'static,
+    {
+        let (core, name, location) = (Arc::downgrade(&self.core), name.into(), Location::caller());
+        let own_name = name.clone();
+        let hooks = |key| guest::hooks(core, own_name, location, make(GuestId(key)))(key);
+        let id = GuestId(self.core.add_hook(guest::CALL, location, hooks)?);
+        // It may have been removed meanwhile, by a callback on another thread.
+        let _ = self.set_name(id, name);
+        Ok(id)
     }
 }
 

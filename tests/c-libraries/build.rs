@@ -28,6 +28,7 @@ const TESTS: &[(&str, &[&str])] = &[
             "libzmq",
         ],
     ),
+    ("pollset", &["libusb-1.0", "glib-2.0"]),
     ("pq", &["libpq"]),
     ("pq_queries", &["libpq"]),
     ("pulse", &["libpulse"]),
@@ -66,7 +67,11 @@ fn main() {
 
     // Before the packages are named to the linker, which comes to them in this order.
     build::docs::compile(&includes, |name| {
-        let name = if name == "websocket" { "curl" } else { name };
+        let name = match name {
+            "websocket" => "curl",
+            "usb" => "pollset",
+            name => name,
+        };
         let known = TESTS.iter().find(|(test, _)| *test == name);
         let packages = known.map_or(["libverto"].as_slice(), |(_, packages)| packages);
         let quiet = |package: &&str| {

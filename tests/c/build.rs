@@ -17,7 +17,13 @@ fn main() {
     for path in ["src", "../../adapters/c/include", "../../examples/c/echo.c"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    let tests = ["src/abi.c", "src/modes.c", "src/misuse.c", "src/threads.c"];
+    let tests = [
+        "src/abi.c",
+        "src/modes.c",
+        "src/misuse.c",
+        "src/pollset.c",
+        "src/threads.c",
+    ];
     compiler().files(tests).compile("oneloop_c_tests");
     let mut example = compiler();
     example.file("../../examples/c/echo.c");

@@ -24,6 +24,7 @@
 #ifndef ONELOOP_H
 #define ONELOOP_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -281,6 +282,26 @@ typedef void (*oneloop_post_fn)(oneloop_t *loop, void *user);
 typedef int64_t (*oneloop_prepare_fn)(oneloop_t *loop, void *user);
 
 /**
+ * A poll set's first callback, which lists the descriptors. It stores them in `fds`, which has `room` entries,
+ * and returns how many there are. If there are more than `room`, it is called again with more room. Entries
+ * are as for poll(2): `events` is what to wait for, and a negative `fd` is passed over.
+ *
+ * `timeout` is ONELOOP_NEVER at first. The callback may store how many nanoseconds the loop may sleep.
+ */
+typedef int (*oneloop_pollset_prepare_fn)(oneloop_t *loop,
+                                          struct pollfd *fds,
+                                          int room,
+                                          int64_t *timeout,
+                                          void *user);
+
+/**
+ * A poll set's second callback, which is called when a descriptor is ready or the timeout is over. `fds` has
+ * the entries that were listed last, in the same order, with `revents`. Other entries may be ready, too: the
+ * callback is called again for them.
+ */
+typedef void (*oneloop_pollset_ready_fn)(oneloop_t *loop, struct pollfd *fds, int count, void *user);
+
+/**
  * A table of all functions, for plug-ins that are loaded at run time and cannot link the library. The
  * program that loads a plug-in passes the table on.
  */
@@ -380,6 +401,13 @@ typedef struct {
   int (*ask_hooks)(oneloop_t *loop);
   int (*set_priority)(oneloop_t *loop, oneloop_id id, int priority);
   int (*limit_rate)(oneloop_t *loop, oneloop_id id, uint32_t calls, int64_t per);
+  int (*add_pollset)(oneloop_t *loop,
+                     oneloop_pollset_prepare_fn prepare,
+                     oneloop_pollset_ready_fn ready,
+                     void *user,
+                     oneloop_destroy_fn destroy,
+                     oneloop_id *id);
+  int (*remove_pollset)(oneloop_t *loop, oneloop_id id);
 } oneloop_api;
 
 #ifdef __cplusplus
@@ -580,6 +608,38 @@ int oneloop_add_child(oneloop_t *loop,
                       void *user,
                       oneloop_destroy_fn destroy,
                       oneloop_id *id);
+
+/**
+ * Watches a set of descriptors that a library lists anew before each sleep, as for poll(2): ALSA, libusb,
+ * GLib, Net-SNMP. The loop calls `prepare` before it sleeps, and `ready` when a descriptor is ready or the
+ * timeout is over. Only differences between two lists reach the kernel. The set is level-triggered.
+ *
+ * `prepare` may be called at other times, too, and several times in a row. The set keeps `oneloop_run` going
+ * as long as it lists a descriptor or a timeout. An entry whose `events` is 0 is not watched.
+ *
+ * Under a host (`oneloop_host_begin`), the host's own code may run after `prepare`. If that code uses the
+ * library, it must call `oneloop_wake` afterwards, or the host must call `oneloop_ask_hooks` right before it
+ * waits.
+ *
+ * Threads: any.
+ */
+int oneloop_add_pollset(oneloop_t *loop,
+                        oneloop_pollset_prepare_fn prepare,
+                        oneloop_pollset_ready_fn ready,
+                        void *user,
+                        oneloop_destroy_fn destroy,
+                        oneloop_id *id);
+
+/**
+ * Removes a poll set. Its descriptors are not watched any more. Its destroy function is called later, in a
+ * turn.
+ *
+ * Fails with -ENOENT if the id is unknown.
+ *
+ * Threads: any.
+ */
+int oneloop_remove_pollset(oneloop_t *loop,
+                           oneloop_id id);
 
 /**
  * Calls `callback` once, in a turn, with the priority ONELOOP_NORMAL, ONELOOP_HIGH or ONELOOP_IDLE. Posts of

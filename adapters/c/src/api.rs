@@ -181,6 +181,15 @@ pub struct oneloop_api {
         unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, priority: c_int) -> c_int,
     pub limit_rate:
         unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, calls: u32, per: i64) -> c_int,
+    pub add_pollset: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        prepare: oneloop_pollset_prepare_fn,
+        ready: oneloop_pollset_ready_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub remove_pollset: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
 }
 
 pub(crate) static API: oneloop_api = oneloop_api {
@@ -228,6 +237,8 @@ pub(crate) static API: oneloop_api = oneloop_api {
     ask_hooks: oneloop_ask_hooks,
     set_priority: oneloop_set_priority,
     limit_rate: oneloop_limit_rate,
+    add_pollset: oneloop_add_pollset,
+    remove_pollset: oneloop_remove_pollset,
 };
 
 /// Returns the table of all functions, in the given version or a later one. Returns NULL if the library is

@@ -97,6 +97,12 @@ fn a_program_of_libzmq() {
 }
 
 #[test]
+fn a_program_of_libusb() {
+    let printed = run("usb", &[]);
+    assert!(printed == "listed\n" || printed == "failed\n", "{printed}");
+}
+
+#[test]
 fn a_program_of_libverto() {
     assert_eq!(run("verto", &[]), "it is time\n");
 }
@@ -139,7 +145,7 @@ fn each_library_is_on_tokio_in_ten_lines() {
 fn each_program_of_the_page_is_run() {
     let tests = [include_str!("docs.rs"), include_str!("avahi.rs")].concat();
     let programs = blocks("c");
-    assert_eq!(programs.len(), 12);
+    assert_eq!(programs.len(), 13);
     for (name, _) in programs {
         assert!(tests.contains(&format!("run(\"{name}\"")), "{name}");
     }

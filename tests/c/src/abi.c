@@ -592,6 +592,7 @@ static void check_table(const oneloop_api *api) {
     SAME(dump); SAME(set_name); SAME(is_alive); SAME(count); SAME(dump_text); SAME(cancel_post); SAME(add_timer);
     SAME(reset_timer);
     SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks); SAME(set_priority); SAME(limit_rate);
+    SAME(add_pollset); SAME(remove_pollset);
 #undef SAME
 #define oneloop_stop check_stop
 }

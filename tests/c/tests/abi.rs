@@ -1,4 +1,5 @@
-//! The C ABI from C: the tests of `src/abi.c`, `src/modes.c`, `src/misuse.c` and `src/threads.c`, each on every host and
+//! The C ABI from C: the tests of `src/abi.c`, `src/modes.c`, `src/misuse.c`, `src/pollset.c` and
+//! `src/threads.c`, each on every host and
 //! poller.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -46,6 +47,9 @@ tests! {
     a_host_asks_the_hooks
     signals_and_children
     a_plug_in_hosts_a_loop_of_its_own
+    a_poll_set_gets_its_entries_back
+    a_poll_set_changes_and_times_out
+    a_poll_set_that_lists_nothing
 
     an_edge_is_reported_once
     a_oneshot_is_called_once
@@ -80,6 +84,7 @@ fn every_test_is_in_the_list() {
         include_str!("../src/abi.c"),
         include_str!("../src/modes.c"),
         include_str!("../src/misuse.c"),
+        include_str!("../src/pollset.c"),
         include_str!("../src/threads.c"),
     ];
     let mut count = 0;
