@@ -46,6 +46,7 @@ install redis-server redis-server
 install dbus-daemon dbus
 install avahi-daemon avahi-daemon
 install pulseaudio pulseaudio
+install /usr/sbin/mosquitto mosquitto
 install Xvfb xvfb
 install pg_ctlcluster postgresql
 install /usr/sbin/krb5kdc krb5-kdc
@@ -54,12 +55,12 @@ install kinit krb5-user
 install pip3 python3-pip
 install objcopy binutils
 install x86_64-w64-mingw32-dlltool binutils-mingw-w64-x86-64
-for package in glib-2.0 hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \\
-    avahi-client xcb libzmq libsystemd libuv libusb-1.0; do
+for package in glib-2.0 hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \
+    avahi-client xcb libzmq libsystemd libuv libusb-1.0 libmosquitto; do
     pkg-config --exists $package || install "header files of $package" \
         libglib2.0-dev libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
         libcurl4-openssl-dev libverto-dev libpulse-dev libavahi-client-dev libxcb1-dev libzmq3-dev \
-        libsystemd-dev libuv1-dev libusb-1.0-0-dev
+        libsystemd-dev libuv1-dev libusb-1.0-0-dev libmosquitto-dev
 done
 # Subcommands of cargo.
 tools=$PWD/target/tools
@@ -215,7 +216,7 @@ valgrind="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=def
 # shellcheck disable=SC2086
 $valgrind target/echo-static
 # The headers are strict C99, and C++ as well.
-packages="oneloop dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd libcares libcurl hiredis libusb-1.0"
+packages="oneloop dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd libcares libcurl hiredis libusb-1.0 libmosquitto"
 for header in "$prefix"/include/*.h; do
     # shellcheck disable=SC2046,SC2086
     set -- -pedantic -Wall -Wextra -Wshadow -Werror -fsyntax-only $(pkg-config --cflags $packages)
@@ -232,7 +233,7 @@ under_valgrind() {
 under_valgrind --test abi
 # Not the flood of sd-bus, which is to fill a socket: under valgrind the daemon empties it as fast. Nor
 # what takes long there, and TLS, in whose assembler valgrind sees what is not there.
-under_valgrind --test avahi --test cares --test dbus --test hiredis --test late --test pq --test pollset --test pq_queries \
+under_valgrind --test avahi --test cares --test dbus --test hiredis --test late --test mosquitto --test pq --test pollset --test pq_queries \
     --test pulse --test rubbish --test sd_bus --test xcb --test zmq -- --skip sends_or_calls --skip much_work --skip over_tls
 # TLS again.
 under_valgrind --test curl -- failures ended_inside

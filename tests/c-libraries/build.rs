@@ -28,6 +28,7 @@ const TESTS: &[(&str, &[&str])] = &[
             "libzmq",
         ],
     ),
+    ("mosquitto", &["libmosquitto"]),
     ("pollset", &["libusb-1.0", "glib-2.0"]),
     ("pq", &["libpq"]),
     ("pq_queries", &["libpq"]),

@@ -10,6 +10,7 @@ const PAGE: &str = "../../docs/c-libraries.md";
 
 const REPLACED: &[(&str, &str)] = &[
     ("6379", "atoi(getenv(\"PORT\"))"),
+    ("1883", "atoi(getenv(\"PORT\"))"),
     ("\"https://example.org/\"", "getenv(\"URL\")"),
     ("\"dbname=postgres\"", "getenv(\"CONNINFO\")"),
 ];

@@ -13,7 +13,7 @@ pub mod verto;
 
 pub use beside::{OwnCode, Step, beside_each_host};
 pub use oneloop_c_tests::{HOSTS, assert_over, http, on_a_loop, on_each_host, on_every_host};
-pub use servers::{Database, dbus, pulseaudio, redis, xvfb};
+pub use servers::{Database, dbus, mosquitto, pulseaudio, redis, xvfb};
 pub use tempfile::TempDir;
 pub use tls_front::tls_front;
 

@@ -22,6 +22,18 @@ pub fn redis(port: u16) -> Server {
     })
 }
 
+/// A broker of MQTT on a port; it may take a moment to be there.
+pub fn mosquitto(port: u16) -> Server {
+    // Debian does not put it into a user's path.
+    Server::start("/usr/sbin/mosquitto", |command, folder| {
+        let settings = format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n");
+        let file = folder.path().join("mosquitto.conf");
+        std::fs::write(&file, settings).expect("a folder to write to");
+        command.arg("-c").arg(file);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    })
+}
+
 /// A message bus, and its address.
 ///
 /// # Panics

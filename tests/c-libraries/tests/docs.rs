@@ -5,7 +5,7 @@ use std::thread;
 
 use oneloop::Reactor;
 use oneloop_c_libraries::http::{Http, Version};
-use oneloop_c_libraries::{Database, dbus, free_port, pulseaudio, redis, xvfb};
+use oneloop_c_libraries::{Database, dbus, free_port, mosquitto, pulseaudio, redis, xvfb};
 
 mod program;
 use program::run;
@@ -97,6 +97,15 @@ fn a_program_of_libzmq() {
 }
 
 #[test]
+fn a_program_of_libmosquitto() {
+    let port = free_port();
+    let _broker = mosquitto(port);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {}
+    let printed = run("mosquitto", &[("PORT", &port.to_string())]);
+    assert_eq!(printed, "Connection Accepted.\nhello\n");
+}
+
+#[test]
 fn a_program_of_libusb() {
     let printed = run("usb", &[]);
     assert!(printed == "listed\n" || printed == "failed\n", "{printed}");
@@ -145,7 +154,7 @@ fn each_library_is_on_tokio_in_ten_lines() {
 fn each_program_of_the_page_is_run() {
     let tests = [include_str!("docs.rs"), include_str!("avahi.rs")].concat();
     let programs = blocks("c");
-    assert_eq!(programs.len(), 13);
+    assert_eq!(programs.len(), 14);
     for (name, _) in programs {
         assert!(tests.contains(&format!("run(\"{name}\"")), "{name}");
     }
