@@ -42,7 +42,7 @@ impl Core {
             drop(state);
             return Err(driven(call, by, is_here()));
         }
-        if call == TURN_IF_FREE && state.waiting_drivers > 0 {
+        if state.waiting_drivers > 0 && call == TURN_IF_FREE {
             drop(state);
             return Err(driven(call, "a driver that begins".into(), false));
         }
