@@ -141,6 +141,21 @@ fn a_task_that_another_replaces_is_woken() {
 }
 
 #[test]
+fn a_wait_wakes_the_task_that_polled_it_last() {
+    let reactor = Reactor::new().unwrap();
+    let (stream, mut peer) = pair(&reactor);
+    let ((first, one), (last, two)) = (wakes(), wakes());
+    let mut wait = pin!(stream.readable());
+    for waker in [&one, &two] {
+        let mut cx = Context::from_waker(waker);
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+    }
+    peer.write_all(b"x").unwrap();
+    look(&reactor);
+    assert_eq!((first.take(), last.take()), (0, 1));
+}
+
+#[test]
 fn two_tasks_that_read_from_one_source_both_end() {
     let reactor = Reactor::new().unwrap();
     let (stream, mut peer) = pair(&reactor);
