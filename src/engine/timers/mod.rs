@@ -72,6 +72,7 @@ impl Timers {
     }
 
     /// Removes an existing timer.
+    #[inline(always)]
     fn remove(&mut self, key: Key) -> Option<Callback> {
         let (timer, callback, is_part_unused) = self.slots.remove(key);
         self.active -= usize::from(timer.is_active());
