@@ -21,7 +21,6 @@ use crate::Step;
 #[cfg(all(unix, feature = "signal"))]
 use crate::child::ExitWatch;
 use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
-use crate::guest;
 #[cfg(pollable)]
 use crate::os::AsRawFd;
 use crate::os::RawFd;
@@ -288,13 +287,7 @@ impl Reactor {
     where
         G: Guest + Send + 'static,
     {
-        let (core, name, location) = (Arc::downgrade(&self.core), name.into(), Location::caller());
-        let own_name = name.clone();
-        let hooks = |key| guest::hooks(core, own_name, location, make(GuestId(key)))(key);
-        let id = GuestId(self.core.add_hook(guest::CALL, location, hooks)?);
-        // It may have been removed meanwhile, by a callback on another thread.
-        let _ = self.set_name(id, name);
-        Ok(id)
+        self.make_guest(name.into(), make)
     }
 }
 

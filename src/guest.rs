@@ -151,28 +151,27 @@ pub(crate) fn hooks<G: Guest + 'static>(
     name: Arc<str>,
     location: &'static Location<'static>,
     guest: G,
-) -> impl FnOnce(Key) -> (Prepare, Check) {
-    move |hook| {
-        let shared = Arc::new(Shared {
-            inside: Mutex::new(Some(Inside {
-                guest,
-                watched: Watched::default(),
-                registered: Vec::new(),
-                deadline: NEVER,
-                is_changed: true,
-                is_alive: false,
-            })),
-            is_removed: AtomicBool::new(false),
-            core,
-            hook,
-            name,
-            location,
-        });
-        let owner = Owner(shared.clone());
-        let prepare: Prepare = Box::new(move |clock| shared.prepare(clock));
-        let check: Check = Box::new(move |clock| owner.0.check(clock));
-        (prepare, check)
-    }
+    hook: Key,
+) -> (Prepare, Check) {
+    let shared = Arc::new(Shared {
+        inside: Mutex::new(Some(Inside {
+            guest,
+            watched: Watched::default(),
+            registered: Vec::new(),
+            deadline: NEVER,
+            is_changed: true,
+            is_alive: false,
+        })),
+        is_removed: AtomicBool::new(false),
+        core,
+        hook,
+        name,
+        location,
+    });
+    let owner = Owner(shared.clone());
+    let prepare: Prepare = Box::new(move |clock| shared.prepare(clock));
+    let check: Check = Box::new(move |clock| owner.0.check(clock));
+    (prepare, check)
 }
 
 /// A guest, as its hooks and its handlers see it.

@@ -23,9 +23,20 @@ impl<M: Threading> Reactor<M> {
     where
         G: Guest + MaybeSend<M> + 'static,
     {
-        let (core, name, location) = (Arc::downgrade(&self.core), name.into(), Location::caller());
-        let make = guest::hooks(core, name.clone(), location, guest);
-        let id = GuestId(self.core.add_hook(guest::CALL, location, make)?);
+        self.make_guest(name.into(), |_| guest)
+    }
+
+    /// Adds a guest that `make` makes for its id.
+    #[track_caller]
+    pub(crate) fn make_guest<G: Guest + MaybeSend<M> + 'static>(
+        &self,
+        name: Arc<str>,
+        make: impl FnOnce(GuestId) -> G,
+    ) -> Result<GuestId> {
+        let (core, own_name, location) =
+            (Arc::downgrade(&self.core), name.clone(), Location::caller());
+        let hooks = |key| guest::hooks(core, own_name, location, make(GuestId(key)), key);
+        let id = GuestId(self.core.add_hook(guest::CALL, location, hooks)?);
         // It may have been removed meanwhile, by a callback on another thread.
         let _ = self.set_name(id, name);
         Ok(id)
