@@ -15,8 +15,11 @@ pub trait CallbackLoop {
     /// Returns an error if the loop cannot watch the descriptor. The stepper ends with that error.
     fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
-    /// Stops watching. The descriptor may mean another file afterwards.
-    fn unwatch(&mut self);
+    /// Stops watching, since the descriptor may mean another file after the next step.
+    ///
+    /// Returns false if the loop stops only when its present callback has returned. The stepper then
+    /// [asks to be called again](Self::call_again).
+    fn unwatch(&mut self) -> bool;
 
     /// Calls [`Stepper::step`] once, soon, after the loop's other work.
     fn call_again(&mut self);
@@ -46,8 +49,9 @@ type OnEnd = Box<dyn FnOnce(End)>;
 ///         self.0 = Some(fd.as_raw_fd());
 ///         Ok(())
 ///     }
-///     fn unwatch(&mut self) {
+///     fn unwatch(&mut self) -> bool {
 ///         self.0 = None;
+///         true
 ///     }
 ///     fn call_again(&mut self) {} // see below
 /// }
@@ -126,8 +130,11 @@ impl<M: Threading> Stepper<M> {
                     *is_watching = true;
                 }
                 Step::Unwatch => {
-                    outer.unwatch();
                     *is_watching = false;
+                    if !outer.unwatch() {
+                        outer.call_again();
+                        return Ok(false);
+                    }
                 }
                 Step::Sleep => return Ok(false),
                 Step::Yield => {

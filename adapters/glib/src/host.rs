@@ -139,10 +139,12 @@ impl CallbackLoop for &Outer {
         Ok(())
     }
 
-    fn unwatch(&mut self) {
+    fn unwatch(&mut self) -> bool {
         let tag = self.watch.replace(ptr::null_mut());
         // SAFETY: the source lives while it dispatches, and the tag is of its only descriptor.
         unsafe { sys::g_source_remove_unix_fd(self.source, tag) };
+        // GLib passes its descriptors to poll(2) anew each time.
+        true
     }
 
     fn call_again(&mut self) {

@@ -140,11 +140,12 @@ impl CallbackLoop for Outer {
         check(unsafe { sys::uv_poll_start(poll, UV_READABLE, self.ready) })
     }
 
-    fn unwatch(&mut self) {
+    fn unwatch(&mut self) -> bool {
         if let Some(poll) = &self.poll {
             // SAFETY: a poll handle.
             unsafe { sys::uv_poll_stop(poll.as_ptr()) };
         }
+        true
     }
 
     fn call_again(&mut self) {

@@ -11,7 +11,7 @@ use oneloop::{Guest, Host, Threading};
 use oneloop_glib::ContextGuest;
 use oneloop_glib::sys::{self, GMainContext, GSource, GSourceFunc};
 
-use crate::{AssertSend, ForeignLoop, boxed};
+use crate::{AssertSend, ForeignLoop, OuterLoop, boxed};
 
 unsafe extern "C" {
     fn g_main_context_new() -> *mut GMainContext;
@@ -76,17 +76,12 @@ fn once(call: impl FnOnce()) -> impl FnMut() -> bool {
     }
 }
 
-impl ForeignLoop for Glib {
+impl OuterLoop for Glib {
     const NAME: &'static str = "GLib";
 
     fn new() -> Glib {
         // SAFETY: makes a context, which is never freed.
         Glib(unsafe { g_main_context_new() })
-    }
-
-    fn guest(&self) -> impl Guest + 'static {
-        // SAFETY: the context is never freed, and only this guest iterates it.
-        unsafe { ContextGuest::new(self.0) }.expect("nobody owns it")
     }
 
     fn attach<M: Threading>(
@@ -101,6 +96,13 @@ impl ForeignLoop for Glib {
     fn iterate(&self, may_block: bool) {
         // SAFETY: the context is never freed.
         unsafe { sys::g_main_context_iteration(self.0, c_int::from(may_block)) };
+    }
+}
+
+impl ForeignLoop for Glib {
+    fn guest(&self) -> impl Guest + 'static {
+        // SAFETY: the context is never freed, and only this guest iterates it.
+        unsafe { ContextGuest::new(self.0) }.expect("nobody owns it")
     }
 
     fn after(&self, delay: Duration, call: impl FnOnce() + 'static) {
@@ -148,17 +150,12 @@ impl ForeignLoop for Glib {
     }
 }
 
-impl ForeignLoop for OwnerlessGlib {
+impl OuterLoop for OwnerlessGlib {
     const NAME: &'static str = "GLib, ownerless";
 
     fn new() -> OwnerlessGlib {
         // SAFETY: makes a context, which is never freed. 1 is `G_MAIN_CONTEXT_FLAGS_OWNERLESS_POLLING`.
         OwnerlessGlib(Glib(unsafe { g_main_context_new_with_flags(1) }))
-    }
-
-    fn guest(&self) -> impl Guest + 'static {
-        // SAFETY: the context has the flag, is never freed, and only this guest iterates it.
-        unsafe { ContextGuest::ownerless(self.0.0) }
     }
 
     fn attach<M: Threading>(
@@ -171,6 +168,13 @@ impl ForeignLoop for OwnerlessGlib {
 
     fn iterate(&self, may_block: bool) {
         self.0.iterate(may_block)
+    }
+}
+
+impl ForeignLoop for OwnerlessGlib {
+    fn guest(&self) -> impl Guest + 'static {
+        // SAFETY: the context has the flag, is never freed, and only this guest iterates it.
+        unsafe { ContextGuest::ownerless(self.0.0) }
     }
 
     fn after(&self, delay: Duration, call: impl FnOnce() + 'static) {

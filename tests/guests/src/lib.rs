@@ -1,5 +1,6 @@
-//! GLib and libuv as tests use them: each with a loop of its own, inside a reactor or around one.
+//! Other loops as tests use them: each with a loop of its own, inside a reactor or around one.
 
+pub mod calloop;
 pub mod glib;
 pub mod uv;
 
@@ -10,16 +11,13 @@ use std::time::Duration;
 use oneloop::adapter::End;
 use oneloop::{Guest, Host, Threading};
 
-/// A loop that is not oneloop's.
-pub trait ForeignLoop: Sized + 'static {
+/// A loop that can drive a reactor.
+pub trait OuterLoop: Sized + 'static {
     /// The loop's name.
     const NAME: &'static str;
 
     /// Makes a loop.
     fn new() -> Self;
-
-    /// Makes a guest of the loop.
-    fn guest(&self) -> impl Guest + 'static;
 
     /// Has the loop drive the reactor of `host`, until the result is dropped.
     fn attach<M: Threading>(
@@ -30,6 +28,12 @@ pub trait ForeignLoop: Sized + 'static {
 
     /// Takes a turn of the loop, as a program that runs it does.
     fn iterate(&self, may_block: bool);
+}
+
+/// A loop that a reactor can drive, too.
+pub trait ForeignLoop: OuterLoop {
+    /// Makes a guest of the loop.
+    fn guest(&self) -> impl Guest + 'static;
 
     /// Calls once, after a delay in whole milliseconds.
     fn after(&self, delay: Duration, call: impl FnOnce() + 'static);

@@ -10,7 +10,7 @@ use oneloop::{Guest, Host, Threading};
 use oneloop_uv::LoopGuest;
 use oneloop_uv::sys::{self, uv_handle_t, uv_loop_t};
 
-use crate::{AssertSend, ForeignLoop, boxed};
+use crate::{AssertSend, ForeignLoop, OuterLoop, boxed};
 
 const UV_IDLE: c_int = 6;
 const UV_TIMER: c_int = 13;
@@ -118,7 +118,7 @@ unsafe extern "C" fn job_done(request: *mut c_void, _: c_int) {
     }
 }
 
-impl ForeignLoop for Uv {
+impl OuterLoop for Uv {
     const NAME: &'static str = "libuv";
 
     fn new() -> Uv {
@@ -128,11 +128,6 @@ impl ForeignLoop for Uv {
             assert_eq!(uv_loop_init(inner), 0);
             Uv(inner)
         }
-    }
-
-    fn guest(&self) -> impl Guest + 'static {
-        // SAFETY: the loop outlives the guest in every test, and nothing else runs it meanwhile.
-        unsafe { LoopGuest::new(self.0) }.expect("descriptors")
     }
 
     fn attach<M: Threading>(
@@ -152,6 +147,13 @@ impl ForeignLoop for Uv {
         };
         // SAFETY: the loop is live, and does not run.
         unsafe { sys::uv_run(self.0, mode as _) };
+    }
+}
+
+impl ForeignLoop for Uv {
+    fn guest(&self) -> impl Guest + 'static {
+        // SAFETY: the loop outlives the guest in every test, and nothing else runs it meanwhile.
+        unsafe { LoopGuest::new(self.0) }.expect("descriptors")
     }
 
     fn after(&self, delay: Duration, mut once: impl FnOnce() + 'static) {

@@ -16,14 +16,15 @@ use std::sync::{Arc, Mutex};
 
 use oneloop::{Host, Reactor, Shared};
 use oneloop_conformance::{HostUnderTest, Outside, conformance};
+use oneloop_guests_tests::calloop::Calloop;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
 use oneloop_guests_tests::uv::Uv;
-use oneloop_guests_tests::{AssertSend, ForeignLoop};
+use oneloop_guests_tests::{AssertSend, ForeignLoop, OuterLoop};
 
 /// The loop drives by itself.
 struct Hosted<L>(L);
 
-impl<L: ForeignLoop> HostUnderTest for Hosted<L> {
+impl<L: OuterLoop> HostUnderTest for Hosted<L> {
     fn new() -> Self {
         Hosted(L::new())
     }
@@ -38,7 +39,7 @@ impl<L: ForeignLoop> HostUnderTest for Hosted<L> {
     }
 }
 
-impl<L: ForeignLoop> Hosted<L> {
+impl<L: OuterLoop> Hosted<L> {
     fn run(&self, host: Host<Shared>, outside: Outside) -> io::Result<()> {
         let ended = Arc::new(Mutex::new(None));
         let end = ended.clone();
@@ -102,6 +103,7 @@ impl<L: ForeignLoop, H: HostUnderTest> Stacked<L, H> {
 
 conformance!(glib_hosts, Hosted<Glib>);
 conformance!(uv_hosts, Hosted<Uv>);
+conformance!(calloop_hosts, Hosted<Calloop>);
 conformance!(glib_in_built_in, Stacked<Glib, own_wait::BuiltIn>);
 conformance!(glib_in_tokio, Stacked<Glib, tokio::CurrentThread>);
 conformance!(glib_in_async_io, Stacked<Glib, async_io::BlockOn>);
