@@ -232,6 +232,11 @@ impl fmt::Display for Error {
             None => {}
         }
         match &self.0.cause {
+            // The system's text speaks of symbolic links.
+            #[cfg(epoll)]
+            Cause::Os(error) if code_of(error) == Some(libc::ELOOP) => f.write_str(
+                "too many sets inside each other: the kernel nests an epoll four deep at most (ELOOP)",
+            ),
             Cause::Os(error) => error.fmt(f),
             Cause::UnknownId => f.write_str("unknown id (removed, fired, or of another reactor)"),
             Cause::AlreadyDriven(by) => write!(f, "the reactor is already being driven by {by}"),
