@@ -1,4 +1,4 @@
-//! The test clock, and timers that follow a system clock that is set.
+//! The test clock, timers that follow a system clock that is set, and real timers that are not late.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -516,4 +516,22 @@ fn system_timers_on_an_eager_clock_cost_the_same_however_many_there_are() {
     let best = |many| (0..3).map(|_| each(many)).min().unwrap();
     let (few, many) = (best(100), best(2000));
     assert!(many < few * 5, "{few:?} and {many:?}");
+}
+
+/// The kernel lets the waits of a thread end late by its timer slack.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_short_timer_does_not_wait_for_the_threads_slack() {
+    let slack = Duration::from_secs(2);
+    // SAFETY: the call changes nothing but the slack of this thread, which ends with this test.
+    let set = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack.as_nanos() as libc::c_ulong) };
+    assert_eq!(set, 0);
+    let reactor = Reactor::new().unwrap();
+    for delay in [Duration::from_micros(20), Duration::from_millis(5)] {
+        let start = Instant::now();
+        reactor.call_later(delay, || {}).unwrap();
+        reactor.run().unwrap();
+        assert!(start.elapsed() >= delay);
+        assert!(start.elapsed() < slack / 2, "{:?}", start.elapsed());
+    }
 }
