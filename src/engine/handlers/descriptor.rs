@@ -129,7 +129,7 @@ impl Descriptor {
     fn is_check_due(&self, is_edge: bool) -> bool {
         // The call that arms a one-shot finds out by itself.
         let finds_out = !is_edge && self.kernel.primary_mode() == Some(Mode::Oneshot);
-        !finds_out && self.row.is_check_due()
+        !finds_out && self.row.is_check_due(is_edge)
     }
 
     /// Returns true if an event was reported in this turn.

@@ -66,7 +66,7 @@ static void seen(struct oneloop_xcb *x, xcb_generic_event_t *event) {
 int test_xcb_events_read_on_the_way(oneloop_t *loop) {
     begin(loop);
     t.x = oneloop_xcb_attach(loop, t.connection, seen, NULL);
-    CHECK(t.x && t.x->users == 2);
+    CHECK(t.x && t.x->users == 3);
     round_trip();
     return check_failures();
 }
