@@ -281,7 +281,13 @@ impl Stage {
             soak.books
                 .fault(format!("{holders} callbacks were not dropped"));
         }
-        let after = Footprint::now()?;
+        // Threads that have just ended may still be closing theirs.
+        let mut after = Footprint::now()?;
+        let begun = Instant::now();
+        while !after.has_same(&before) && begun.elapsed() < soak.patience {
+            thread::yield_now();
+            after = Footprint::now()?;
+        }
         if !after.has_same(&before) {
             soak.books.fault(format!(
                 "when all was gone: {} descriptors and {} registrations, and {} and {} before",
