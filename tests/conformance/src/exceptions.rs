@@ -88,6 +88,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "a_stale_handler_cannot_take_the_number_back",
             "rearm_takes_the_new_file_under_the_number",
             "rearm_forgets_what_the_old_file_was_ready_for",
+            "a_handler_whose_number_has_a_new_owner_is_quiet_at_once",
             "a_handler_whose_number_is_taken_in_the_batch_is_not_called",
         ],
     ),
