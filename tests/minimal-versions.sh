@@ -24,7 +24,7 @@ rm Cargo.lock
 cargo hack --workspace --remove-dev-deps locate-project >/dev/null
 # Nor does what is not published.
 sed -i '/^members = \[$/,/^]$/c\members = ["adapters/*", "tests/conformance"]' Cargo.toml
-sed -i '/^default-members/d' Cargo.toml
+sed -i '/^default-members = \[$/,/^]$/d' Cargo.toml
 # The option is unstable, but not what it does.
 RUSTC_BOOTSTRAP=1 cargo update --quiet -Z direct-minimal-versions
 cargo tree --workspace --all-features --depth 1 --prefix none --edges normal | grep -v '^\(oneloop\|$\)' | sort -u
