@@ -215,11 +215,12 @@ valgrind="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=def
     --errors-for-leak-kinds=definite --fair-sched=try"
 # shellcheck disable=SC2086
 $valgrind target/echo-static
-# The headers are strict C99, and C++ as well.
-packages="oneloop dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd libcares libcurl hiredis libusb-1.0 libmosquitto"
+# The headers are strict C99, and C++ as well. Those of the libraries need not be.
+packages="dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd libcares libcurl hiredis libusb-1.0 libmosquitto"
 for header in "$prefix"/include/*.h; do
     # shellcheck disable=SC2046,SC2086
-    set -- -pedantic -Wall -Wextra -Wshadow -Werror -fsyntax-only $(pkg-config --cflags $packages)
+    set -- -pedantic -Wall -Wextra -Wshadow -Werror -fsyntax-only $(pkg-config --cflags oneloop) \
+        $(pkg-config --cflags $packages | sed "s/-I/-isystem/g")
     echo "#include <$(basename "$header")>" >target/header.c
     cc -std=c99 "$@" target/header.c
     c++ -std=c++11 -x c++ "$@" target/header.c
