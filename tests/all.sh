@@ -119,7 +119,7 @@ tests/smol.sh "${ONELOOP_SMOL:-async-io}"
 discard smol
 
 step "random programs, beside the model"
-ONELOOP_MODEL_STEPS=1500000 cargo test --workspace --all-features --test programs
+ONELOOP_MODEL_STEPS=800000 cargo test --workspace --all-features --test programs
 
 step "byte strings as programs"
 tests/fuzz.sh

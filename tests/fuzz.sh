@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 targets="safe raw c"
 seed=${ONELOOP_FUZZ_SEED:-1}
-seconds=$((${ONELOOP_FUZZ_SECONDS:-60} / 3))
+seconds=$((${ONELOOP_FUZZ_SECONDS:-40} / 3))
 
 if ! cargo +nightly --version >/dev/null 2>&1; then
     echo "NOT FUZZED: there is no nightly compiler here"
