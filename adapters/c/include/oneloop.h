@@ -610,7 +610,7 @@ int oneloop_add_child(oneloop_t *loop,
                       oneloop_id *id);
 
 /**
- * Watches a set of descriptors that a library lists anew before each sleep, as for poll(2): ALSA, libusb,
+ * Watches a set of descriptors that a library lists again before each sleep, as for poll(2): ALSA, libusb,
  * GLib, Net-SNMP. The loop calls `prepare` before it sleeps, and `ready` when a descriptor is ready or the
  * timeout is over. Only differences between two lists reach the kernel. The set is level-triggered.
  *

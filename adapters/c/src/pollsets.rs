@@ -35,7 +35,7 @@ pub type oneloop_pollset_ready_fn = Option<
     unsafe extern "C" fn(r#loop: *mut oneloop_t, fds: *mut pollfd, count: c_int, user: *mut c_void),
 >;
 
-/// Watches a set of descriptors that a library lists anew before each sleep, as for poll(2): ALSA, libusb,
+/// Watches a set of descriptors that a library lists again before each sleep, as for poll(2): ALSA, libusb,
 /// GLib, Net-SNMP. The loop calls `prepare` before it sleeps, and `ready` when a descriptor is ready or the
 /// timeout is over. Only differences between two lists reach the kernel. The set is level-triggered.
 ///

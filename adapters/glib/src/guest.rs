@@ -136,7 +136,7 @@ impl Guest for ContextGuest {
     }
 
     fn turn(&mut self, _: &Watched) {
-        // SAFETY: the reference keeps the context, and this thread owns it or nobody does.
+        // SAFETY: the reference keeps the context, and no other thread owns it.
         unsafe { sys::g_main_context_iteration(self.context, 0) };
     }
 

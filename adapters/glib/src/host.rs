@@ -143,7 +143,7 @@ impl CallbackLoop for &Outer {
         let tag = self.watch.replace(ptr::null_mut());
         // SAFETY: the source lives while it dispatches, and the tag is of its only descriptor.
         unsafe { sys::g_source_remove_unix_fd(self.source, tag) };
-        // GLib passes its descriptors to poll(2) anew each time.
+        // GLib passes all its descriptors to each poll(2).
         true
     }
 
