@@ -11,7 +11,7 @@ use oneloop::{Guest, Host, Threading};
 use oneloop_glib::ContextGuest;
 use oneloop_glib::sys::{self, GMainContext, GSource, GSourceFunc};
 
-use crate::{AssertSend, ForeignLoop, OuterLoop, boxed};
+use crate::{AssertSend, ForeignLoop, OuterLoop, boxed, once};
 
 unsafe extern "C" {
     fn g_main_context_new() -> *mut GMainContext;
@@ -63,17 +63,6 @@ unsafe extern "C" fn call_fd(_: c_int, _: c_uint, data: *mut c_void) -> c_int {
 unsafe extern "C" fn free(data: *mut c_void) {
     // SAFETY: from `boxed`, once.
     drop(unsafe { Box::from_raw(data.cast::<Callback>()) });
-}
-
-/// Makes a callback that is called several times of one that is called once.
-fn once(call: impl FnOnce()) -> impl FnMut() -> bool {
-    let mut call = Some(call);
-    move || {
-        if let Some(call) = call.take() {
-            call();
-        }
-        false
-    }
 }
 
 impl OuterLoop for Glib {

@@ -51,12 +51,23 @@ pub trait ForeignLoop: OuterLoop {
     fn work(&self, job: impl FnOnce() + Send + 'static, done: impl FnOnce() + 'static);
 }
 
-/// Turns a closure into a pointer for C, which [`call`] or [`call_once`] takes.
+/// Turns a closure into a pointer for C.
 pub(crate) fn boxed<F>(call: Box<F>) -> *mut libc::c_void
 where
     F: ?Sized,
 {
     Box::into_raw(Box::new(call)).cast()
+}
+
+/// Makes a callback that asks not to be called again.
+pub(crate) fn once(call: impl FnOnce()) -> impl FnMut() -> bool {
+    let mut call = Some(call);
+    move || {
+        if let Some(call) = call.take() {
+            call();
+        }
+        false
+    }
 }
 
 /// Moves what is not `Send` to a thread that only moves it back.

@@ -10,7 +10,7 @@ use oneloop::{Guest, Host, Threading};
 use oneloop_uv::LoopGuest;
 use oneloop_uv::sys::{self, uv_handle_t, uv_loop_t};
 
-use crate::{AssertSend, ForeignLoop, OuterLoop, boxed};
+use crate::{AssertSend, ForeignLoop, OuterLoop, boxed, once};
 
 const UV_IDLE: c_int = 6;
 const UV_TIMER: c_int = 13;
@@ -156,15 +156,8 @@ impl ForeignLoop for Uv {
         unsafe { LoopGuest::new(self.0) }.expect("descriptors")
     }
 
-    fn after(&self, delay: Duration, mut once: impl FnOnce() + 'static) {
-        let _ = &mut once;
-        let mut once = Some(once);
-        let callback = move || {
-            if let Some(once) = once.take() {
-                once();
-            }
-            false
-        };
+    fn after(&self, delay: Duration, callback: impl FnOnce() + 'static) {
+        let callback = once(callback);
         // SAFETY: a timer of the loop; its time is brought up to date, as for all code outside its callbacks.
         unsafe {
             sys::uv_update_time(self.0);
@@ -183,13 +176,7 @@ impl ForeignLoop for Uv {
     }
 
     fn waker(&self, callback: impl FnOnce() + 'static) -> Box<dyn FnOnce() + Send> {
-        let mut callback = Some(callback);
-        let callback = move || {
-            if let Some(callback) = callback.take() {
-                callback();
-            }
-            false
-        };
+        let callback = once(callback);
         // SAFETY: an async handle of the loop.
         let init = |handle| unsafe { sys::uv_async_init(self.0, handle, Some(call)) };
         let handle = AssertSend(self.handle(sys::UV_ASYNC, callback, init));
