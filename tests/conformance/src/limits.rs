@@ -1,13 +1,14 @@
 //! Priorities of handlers, and limits on how often one is called.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use oneloop::{Action, ErrorKind, Interest, Mode, Priority};
 
-use crate::stage::{Drops, Number};
+use crate::stage::{Calls, Drops, Number};
 use crate::tools::readable;
 use crate::{End, Log, Stage};
 
@@ -415,21 +416,28 @@ pub fn the_end_of_an_interval_wakes_a_loop_that_sleeps(stage: &mut Stage) {
     assert!(times[2] - start >= 2 * SHORT);
 }
 
+/// A handler that has used up its calls, on a number of its own, and the peer of its file.
+fn held(stage: &mut Stage, mode: Mode) -> (Number, Calls, UnixStream) {
+    let (a, peer) = readable();
+    let number = Number::of(&a);
+    drop(a);
+    let calls = stage.watch_number(number.get(), READ, mode);
+    let reactor = stage.reactor.clone();
+    reactor.limit_rate(calls.id, 1, LONG).expect("known");
+    stage.turns(2);
+    reactor.update_handler(calls.id, READ).expect("known");
+    stage.turns(2);
+    assert_eq!(calls.take(), 1);
+    (number, calls, peer)
+}
+
 /// The descriptor of a held handler is closed, and its number comes to mean another file. The end of the
 /// interval does not make the handler watch that.
 pub fn a_held_handler_comes_to_watch_no_stranger(stage: &mut Stage) {
     for &mode in stage.modes() {
         for with_owner in [false, true] {
-            let (a, _b) = readable();
-            let number = Number::of(&a);
-            drop(a);
-            let calls = stage.watch_number(number.get(), READ, mode);
+            let (number, calls, _peer) = held(stage, mode);
             let reactor = stage.reactor.clone();
-            reactor.limit_rate(calls.id, 1, LONG).expect("known");
-            stage.turns(2);
-            reactor.update_handler(calls.id, READ).expect("known");
-            stage.turns(2);
-            assert_eq!(calls.take(), 1);
             let (c, _d) = readable();
             number.mean(&c);
             let owner = with_owner.then(|| stage.watch_number(number.get(), READ, Mode::Level));
@@ -466,16 +474,8 @@ pub fn a_limited_handler_may_panic(stage: &mut Stage) {
 /// Updated while it is held, it is for the file that its number means now.
 pub fn a_held_handler_that_is_updated_watches_its_new_file(stage: &mut Stage) {
     for &mode in stage.modes() {
-        let (a, _b) = readable();
-        let number = Number::of(&a);
-        drop(a);
-        let calls = stage.watch_number(number.get(), READ, mode);
+        let (number, calls, _peer) = held(stage, mode);
         let reactor = stage.reactor.clone();
-        reactor.limit_rate(calls.id, 1, LONG).expect("known");
-        stage.turns(2);
-        reactor.update_handler(calls.id, READ).expect("known");
-        stage.turns(2);
-        assert_eq!(calls.take(), 1);
         let (c, _d) = readable();
         number.mean(&c);
         reactor.update_handler(calls.id, READ).expect("known");
