@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::books::{Books, Count};
 use crate::crowd::{self, Crowd};
-use crate::footprint::{Footprint, lingering};
+use crate::footprint::{Footprint, descriptors, lingering};
 use crate::gate::Gate;
 use crate::hosts::{self, Driver};
 use crate::options::{Host, Options};
@@ -290,8 +290,12 @@ impl Stage {
         }
         if !after.has_same(&before) {
             soak.books.fault(format!(
-                "when all was gone: {} descriptors and {} registrations, and {} and {} before",
-                after.descriptors, after.registrations, before.descriptors, before.registrations
+                "when all was gone: {} descriptors and {} registrations, and {} and {} before: {:?}",
+                after.descriptors,
+                after.registrations,
+                before.descriptors,
+                before.registrations,
+                descriptors()?
             ));
         }
         report.print(&soak.books);

@@ -43,6 +43,22 @@ impl Footprint {
     }
 }
 
+/// What each descriptor is, as `/proc` tells it.
+pub fn descriptors() -> io::Result<Vec<String>> {
+    let mut all = Vec::new();
+    for entry in read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        if let Ok(target) = read_link(entry.path()) {
+            all.push(format!(
+                "{} {}",
+                entry.file_name().to_string_lossy(),
+                target.display()
+            ));
+        }
+    }
+    Ok(all)
+}
+
 impl Footprint {
     /// But for memory.
     pub fn has_same(&self, other: &Footprint) -> bool {

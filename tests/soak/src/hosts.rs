@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use async_io::Async;
 use oneloop::Reactor;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::options::Host;
 
@@ -57,8 +58,7 @@ impl Driver {
 }
 
 fn drive(host: Host, reactor: &Reactor, over: &AtomicBool) -> io::Result<()> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_io().build()?;
+    let runtime = runtime()?;
     let all = [Host::Builtin, Host::Tokio, Host::AsyncIo];
     let own = [host];
     let hosts = if host == Host::Moving { &all[..] } else { &own };
@@ -75,7 +75,13 @@ fn drive(host: Host, reactor: &Reactor, over: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets async-io, which keeps for good what it opens, open it.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_io().build()
+}
+
+/// Lets async-io and tokio open what they keep for good. (tokio has a pair of sockets for signals, if
+/// any package of this build asks for its signals.)
 pub fn warm_up() -> io::Result<()> {
-    Async::<UnixStream>::pair().map(drop)
+    drop((Async::<UnixStream>::pair()?, runtime()?));
+    Ok(())
 }
