@@ -234,7 +234,7 @@ under_valgrind() {
 under_valgrind --test abi
 # Not the flood of sd-bus, which is to fill a socket: under valgrind the daemon empties it as fast. Nor
 # what takes long there, and TLS, in whose assembler valgrind sees what is not there.
-under_valgrind --test avahi --test cares --test dbus --test hiredis --test late --test mosquitto --test pq --test pollset --test pq_queries \
+under_valgrind --test avahi --test cares --test dbus --test glue --test hiredis --test late --test mosquitto --test pq --test pollset --test pq_queries \
     --test pulse --test rubbish --test sd_bus --test xcb --test zmq -- --skip sends_or_calls --skip much_work --skip over_tls
 # TLS again.
 under_valgrind --test curl -- failures ended_inside

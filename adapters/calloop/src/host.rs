@@ -92,7 +92,10 @@ impl<'l, M: Threading, D: 'l> CallbackLoop for Outer<'l, M, D> {
             Ok(PostAction::Continue)
         };
         let added = self.handle.insert_source(source, step);
-        self.watch = Some(added.map_err(|refused| io::Error::other(refused.error))?);
+        self.watch = Some(added.map_err(|refused| match refused.error {
+            calloop::Error::IoError(error) => error,
+            other => io::Error::other(other),
+        })?);
         Ok(())
     }
 

@@ -2,13 +2,14 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
 
 use calloop::EventLoop;
 use oneloop::adapter::End;
-use oneloop::{Host, Threading};
+use oneloop::{Host, Reactor, Threading};
 
-use crate::OuterLoop;
+use crate::{AdaptedLoop, OuterLoop, attach_adapted};
 
 /// A loop of calloop.
 pub struct Calloop(RefCell<EventLoop<'static, ()>>);
@@ -20,13 +21,13 @@ impl OuterLoop for Calloop {
         Calloop(RefCell::new(EventLoop::try_new().expect("descriptors")))
     }
 
-    fn attach<M: Threading>(
+    fn attach(
         &self,
-        host: Host<M>,
+        reactor: &Reactor,
+        exits_when_empty: bool,
         on_end: impl FnOnce(End) + 'static,
-    ) -> Box<dyn Any> {
-        let handle = self.0.borrow().handle();
-        Box::new(oneloop_calloop::attach(host, &handle, on_end).expect("descriptors"))
+    ) -> io::Result<Box<dyn Any>> {
+        attach_adapted(self, reactor, exits_when_empty, on_end)
     }
 
     fn iterate(&self, may_block: bool) {
@@ -35,5 +36,20 @@ impl OuterLoop for Calloop {
             .borrow_mut()
             .dispatch(timeout, &mut ())
             .expect("dispatching");
+    }
+}
+
+impl AdaptedLoop for Calloop {
+    fn attach_host<M: Threading>(
+        &self,
+        host: Host<M>,
+        on_end: impl FnOnce(End) + 'static,
+    ) -> io::Result<Box<dyn Any>> {
+        let handle = self.0.borrow().handle();
+        match oneloop_calloop::attach(host, &handle, on_end) {
+            Ok(attached) => Ok(Box::new(attached)),
+            Err(calloop::Error::IoError(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 }

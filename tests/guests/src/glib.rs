@@ -1,17 +1,18 @@
 //! GLib: a context of its own, which this thread owns, or an ownerless one.
 
 use std::any::Any;
+use std::io;
 use std::os::fd::RawFd;
 use std::thread;
 use std::time::Duration;
 
 use libc::{c_int, c_uint, c_void};
 use oneloop::adapter::End;
-use oneloop::{Guest, Host, Threading};
+use oneloop::{Guest, Host, Reactor, Threading};
 use oneloop_glib::ContextGuest;
 use oneloop_glib::sys::{self, GMainContext, GSource, GSourceFunc};
 
-use crate::{AssertSend, ForeignLoop, OuterLoop, boxed, once};
+use crate::{AdaptedLoop, AssertSend, ForeignLoop, OuterLoop, attach_adapted, boxed, once};
 
 unsafe extern "C" {
     fn g_main_context_new() -> *mut GMainContext;
@@ -73,18 +74,31 @@ impl OuterLoop for Glib {
         Glib(unsafe { g_main_context_new() })
     }
 
-    fn attach<M: Threading>(
+    fn attach(
         &self,
-        host: Host<M>,
+        reactor: &Reactor,
+        exits_when_empty: bool,
         on_end: impl FnOnce(End) + 'static,
-    ) -> Box<dyn Any> {
-        // SAFETY: the context is never freed, and iterated on this thread only.
-        Box::new(unsafe { oneloop_glib::attach(host, self.0, on_end) })
+    ) -> io::Result<Box<dyn Any>> {
+        attach_adapted(self, reactor, exits_when_empty, on_end)
     }
 
     fn iterate(&self, may_block: bool) {
         // SAFETY: the context is never freed.
         unsafe { sys::g_main_context_iteration(self.0, c_int::from(may_block)) };
+    }
+}
+
+impl AdaptedLoop for Glib {
+    fn attach_host<M: Threading>(
+        &self,
+        host: Host<M>,
+        on_end: impl FnOnce(End) + 'static,
+    ) -> io::Result<Box<dyn Any>> {
+        // SAFETY: the context is never freed, and iterated on this thread only.
+        Ok(Box::new(unsafe {
+            oneloop_glib::attach(host, self.0, on_end)
+        }))
     }
 }
 
@@ -147,12 +161,13 @@ impl OuterLoop for OwnerlessGlib {
         OwnerlessGlib(Glib(unsafe { g_main_context_new_with_flags(1) }))
     }
 
-    fn attach<M: Threading>(
+    fn attach(
         &self,
-        host: Host<M>,
+        reactor: &Reactor,
+        exits_when_empty: bool,
         on_end: impl FnOnce(End) + 'static,
-    ) -> Box<dyn Any> {
-        self.0.attach(host, on_end)
+    ) -> io::Result<Box<dyn Any>> {
+        self.0.attach(reactor, exits_when_empty, on_end)
     }
 
     fn iterate(&self, may_block: bool) {

@@ -2,14 +2,16 @@
 
 pub mod calloop;
 pub mod glib;
+pub mod glue;
 pub mod uv;
 
 use std::any::Any;
+use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use oneloop::adapter::End;
-use oneloop::{Guest, Host, Threading};
+use oneloop::{Guest, Host, Reactor, Threading};
 
 /// A loop that can drive a reactor.
 pub trait OuterLoop: Sized + 'static {
@@ -19,15 +21,50 @@ pub trait OuterLoop: Sized + 'static {
     /// Makes a loop.
     fn new() -> Self;
 
-    /// Has the loop drive the reactor of `host`, until the result is dropped.
-    fn attach<M: Threading>(
+    /// Has the loop drive a reactor, until the result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What attaching gives.
+    fn attach(
         &self,
-        host: Host<M>,
+        reactor: &Reactor,
+        exits_when_empty: bool,
         on_end: impl FnOnce(End) + 'static,
-    ) -> Box<dyn Any>;
+    ) -> io::Result<Box<dyn Any>>;
 
     /// Takes a turn of the loop, as a program that runs it does.
     fn iterate(&self, may_block: bool);
+}
+
+/// A loop that has an adapter in Rust, which drives a reactor of either kind.
+pub trait AdaptedLoop: OuterLoop {
+    /// Has the loop drive the reactor of `host`, until the result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What attaching gives.
+    fn attach_host<M: Threading>(
+        &self,
+        host: Host<M>,
+        on_end: impl FnOnce(End) + 'static,
+    ) -> io::Result<Box<dyn Any>>;
+}
+
+/// The `attach` of such a loop.
+fn attach_adapted<L: AdaptedLoop>(
+    outer: &L,
+    reactor: &Reactor,
+    exits_when_empty: bool,
+    on_end: impl FnOnce(End) + 'static,
+) -> io::Result<Box<dyn Any>> {
+    let host = reactor.host(L::NAME)?;
+    let host = if exits_when_empty {
+        host.exit_when_empty()
+    } else {
+        host
+    };
+    outer.attach_host(host, on_end)
 }
 
 /// A loop that a reactor can drive, too.

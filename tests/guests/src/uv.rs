@@ -1,16 +1,17 @@
 //! libuv: a loop of its own.
 
 use std::any::Any;
+use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use libc::{c_int, c_void, size_t};
 use oneloop::adapter::End;
-use oneloop::{Guest, Host, Threading};
+use oneloop::{Guest, Host, Reactor, Threading};
 use oneloop_uv::LoopGuest;
 use oneloop_uv::sys::{self, uv_handle_t, uv_loop_t};
 
-use crate::{AssertSend, ForeignLoop, OuterLoop, boxed, once};
+use crate::{AdaptedLoop, AssertSend, ForeignLoop, OuterLoop, attach_adapted, boxed, once};
 
 const UV_IDLE: c_int = 6;
 const UV_TIMER: c_int = 13;
@@ -130,13 +131,13 @@ impl OuterLoop for Uv {
         }
     }
 
-    fn attach<M: Threading>(
+    fn attach(
         &self,
-        host: Host<M>,
+        reactor: &Reactor,
+        exits_when_empty: bool,
         on_end: impl FnOnce(End) + 'static,
-    ) -> Box<dyn Any> {
-        // SAFETY: the loop outlives the result in every test, and is run on this thread only.
-        Box::new(unsafe { oneloop_uv::attach(host, self.0, on_end) }.expect("descriptors"))
+    ) -> io::Result<Box<dyn Any>> {
+        attach_adapted(self, reactor, exits_when_empty, on_end)
     }
 
     fn iterate(&self, may_block: bool) {
@@ -147,6 +148,19 @@ impl OuterLoop for Uv {
         };
         // SAFETY: the loop is live, and does not run.
         unsafe { sys::uv_run(self.0, mode as _) };
+    }
+}
+
+impl AdaptedLoop for Uv {
+    fn attach_host<M: Threading>(
+        &self,
+        host: Host<M>,
+        on_end: impl FnOnce(End) + 'static,
+    ) -> io::Result<Box<dyn Any>> {
+        // SAFETY: the loop outlives the result in every test, and is run on this thread only.
+        Ok(Box::new(unsafe {
+            oneloop_uv::attach(host, self.0, on_end)
+        }?))
     }
 }
 

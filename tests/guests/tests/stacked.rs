@@ -14,10 +14,11 @@ use std::io;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 
-use oneloop::{Host, Reactor, Shared};
+use oneloop::Reactor;
 use oneloop_conformance::{HostUnderTest, Outside, conformance};
 use oneloop_guests_tests::calloop::Calloop;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
+use oneloop_guests_tests::glue::{Libev, Libevent, SdEvent};
 use oneloop_guests_tests::uv::Uv;
 use oneloop_guests_tests::{AssertSend, ForeignLoop, OuterLoop};
 
@@ -30,21 +31,20 @@ impl<L: OuterLoop> HostUnderTest for Hosted<L> {
     }
 
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
-        self.run(reactor.host(L::NAME)?, outside)
+        self.run(reactor, false, outside)
     }
 
     fn drive_until_empty(&mut self, reactor: &Reactor) -> io::Result<()> {
-        let host = reactor.host(L::NAME)?.exit_when_empty();
-        self.run(host, Box::new(|| {}))
+        self.run(reactor, true, Box::new(|| {}))
     }
 }
 
 impl<L: OuterLoop> Hosted<L> {
-    fn run(&self, host: Host<Shared>, outside: Outside) -> io::Result<()> {
+    fn run(&self, reactor: &Reactor, exits_when_empty: bool, outside: Outside) -> io::Result<()> {
         let ended = Arc::new(Mutex::new(None));
         let end = ended.clone();
         let on_end = move |how| *end.lock().expect("no panic") = Some(how);
-        let _attached = self.0.attach(host, on_end);
+        let _attached = self.0.attach(reactor, exits_when_empty, on_end)?;
         let mut outside = Some(outside);
         for turn in 0.. {
             if let Some(end) = ended.lock().expect("no panic").take() {
@@ -69,17 +69,21 @@ impl<L: ForeignLoop, H: HostUnderTest> HostUnderTest for Stacked<L, H> {
     }
 
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> io::Result<()> {
-        self.run(reactor.host(L::NAME)?, outside)
+        self.run(reactor, false, outside)
     }
 
     fn drive_until_empty(&mut self, reactor: &Reactor) -> io::Result<()> {
-        let host = reactor.host(L::NAME)?.exit_when_empty();
-        self.run(host, Box::new(|| {}))
+        self.run(reactor, true, Box::new(|| {}))
     }
 }
 
 impl<L: ForeignLoop, H: HostUnderTest> Stacked<L, H> {
-    fn run(&mut self, host: Host<Shared>, outside: Outside) -> io::Result<()> {
+    fn run(
+        &mut self,
+        reactor: &Reactor,
+        exits_when_empty: bool,
+        outside: Outside,
+    ) -> io::Result<()> {
         let outer = Reactor::new()?;
         let guest = outer.add_guest(L::NAME, AssertSend(self.0.guest()))?;
         let ended = Arc::new(Mutex::new(None));
@@ -88,7 +92,7 @@ impl<L: ForeignLoop, H: HostUnderTest> Stacked<L, H> {
             *end.lock().expect("no panic") = Some(how);
             stopper.stop();
         };
-        let attached = self.0.attach(host, on_end);
+        let attached = self.0.attach(reactor, exits_when_empty, on_end)?;
         let driven = self.1.drive(&outer, outside);
         drop(attached);
         outer.remove_guest(guest)?;
@@ -104,9 +108,13 @@ impl<L: ForeignLoop, H: HostUnderTest> Stacked<L, H> {
 conformance!(glib_hosts, Hosted<Glib>);
 conformance!(uv_hosts, Hosted<Uv>);
 conformance!(calloop_hosts, Hosted<Calloop>);
+conformance!(libevent_hosts, Hosted<Libevent>);
+conformance!(libev_hosts, Hosted<Libev>);
+conformance!(sd_event_hosts, Hosted<SdEvent>);
 conformance!(glib_in_built_in, Stacked<Glib, own_wait::BuiltIn>);
 conformance!(glib_in_tokio, Stacked<Glib, tokio::CurrentThread>);
 conformance!(glib_in_async_io, Stacked<Glib, async_io::BlockOn>);
+conformance!(sd_event_in_built_in, Stacked<SdEvent, own_wait::BuiltIn>);
 conformance!(ownerless_glib_in_built_in, Stacked<OwnerlessGlib, own_wait::BuiltIn>);
 // Inside a runtime, libuv's epoll is one too many: a chain of five is refused by the kernel.
 conformance!(uv_in_built_in, Stacked<Uv, own_wait::BuiltIn>);

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use oneloop::Reactor;
 use oneloop_conformance::Watchdog;
-use oneloop_guests_tests::ForeignLoop;
 use oneloop_guests_tests::glib::Glib;
 use oneloop_guests_tests::uv::Uv;
+use oneloop_guests_tests::{AdaptedLoop, ForeignLoop};
 use oneloop_tokio::{TokioGuest, before_park};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::spawn_local;
 
-fn tokio_is_a_guest_of<L: ForeignLoop>() {
+fn tokio_is_a_guest_of<L: ForeignLoop + AdaptedLoop>() {
     let _watchdog = Watchdog::new(L::NAME);
     let (outer, reactor) = (L::new(), Reactor::new_local().unwrap());
     let tokio = TokioGuest::new(&reactor).unwrap();
@@ -25,7 +25,8 @@ fn tokio_is_a_guest_of<L: ForeignLoop>() {
         how.unwrap().unwrap();
         end.set(true);
     };
-    let attached = outer.attach(reactor.host(L::NAME).unwrap(), on_end);
+    let host = reactor.host(L::NAME).unwrap();
+    let attached = outer.attach_host(host, on_end).unwrap();
     let ticked = Rc::new(Cell::new(false));
     let tick = ticked.clone();
     outer.after(Duration::from_millis(1), move || tick.set(true));

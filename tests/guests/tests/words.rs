@@ -12,6 +12,7 @@ use oneloop::{GuestId, Interest, Local, LocalReactor, Mode, Reactor};
 use oneloop_conformance::{Watchdog, pair};
 use oneloop_guests_tests::ForeignLoop;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
+use oneloop_guests_tests::glue::SdEvent;
 use oneloop_guests_tests::uv::Uv;
 use oneloop_support::{Drive, async_io, tokio};
 
@@ -343,11 +344,6 @@ macro_rules! words {
             words!(@ built_in $loop);
             words!(@ tokio $loop);
             words!(@ async_io $loop);
-
-            #[test]
-            fn the_built_in_loop_runs_until_it_has_nothing_left() {
-                super::the_built_in_loop_runs_until_it_has_nothing_left::<$loop>(Scene::new(built_in));
-            }
         }
     )*};
     (@ $host:ident $loop:ty) => {
@@ -379,5 +375,26 @@ macro_rules! words {
 words! {
     glib: Glib;
     ownerless_glib: OwnerlessGlib;
+    sd_event: SdEvent;
     uv: Uv;
+}
+
+/// sd-event does not tell whether it has anything left.
+mod run_ends {
+    use super::*;
+
+    #[test]
+    fn beside_glib() {
+        the_built_in_loop_runs_until_it_has_nothing_left::<Glib>(Scene::new(built_in));
+    }
+
+    #[test]
+    fn beside_ownerless_glib() {
+        the_built_in_loop_runs_until_it_has_nothing_left::<OwnerlessGlib>(Scene::new(built_in));
+    }
+
+    #[test]
+    fn beside_uv() {
+        the_built_in_loop_runs_until_it_has_nothing_left::<Uv>(Scene::new(built_in));
+    }
 }

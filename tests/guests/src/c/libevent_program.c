@@ -1,0 +1,14 @@
+#include "oneloop-libevent.h"
+
+typedef struct event_base outer_t;
+#define glue oneloop_libevent
+#define attach oneloop_libevent_attach
+#define detach oneloop_libevent_detach
+#define new_outer event_base_new
+#define free_outer event_base_free
+#define run_outer event_base_dispatch
+#define break_outer event_base_loopbreak
+#define LAST_END NULL /* it ends by itself when nothing is left */
+#define PROGRAM guests_libevent_program
+
+#include "program.h"
