@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 #[cfg(all(unix, feature = "signal"))]
@@ -25,8 +25,8 @@ use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
 use crate::os::AsRawFd;
 use crate::os::RawFd;
 use crate::{
-    Action, Error, Event, Guest, GuestId, HandlerId, HookId, Interest, Mode, PostError, PostId,
-    Priority, Reactor, Result, TimerId, VirtualSource,
+    Action, CallbackRun, Error, Event, Guest, GuestId, HandlerId, HookId, Interest, Mode,
+    ObserverId, PostError, PostId, Priority, Reactor, Result, TimerId, VirtualSource,
 };
 
 /// The data that [`Reactor::as_raw`] points to. A pointer may reach another copy of oneloop in the process,
@@ -41,6 +41,8 @@ pub struct Head {
     functions: AtomicPtr<()>,
     /// The ids of callbacks which must not be dropped inside the call that removes them.
     lingering: OnceLock<Mutex<HashSet<u64>>>,
+    /// True once a handler was moved to another descriptor.
+    pub(crate) has_moved: AtomicBool,
 }
 
 const MAGIC: [u8; 8] = *b"oneloop1";
@@ -64,6 +66,7 @@ impl Head {
             copy: ptr::from_ref(&COPY).addr(),
             functions: AtomicPtr::default(),
             lingering: OnceLock::new(),
+            has_moved: AtomicBool::new(false),
         }
     }
 
@@ -163,6 +166,15 @@ impl Reactor {
             },
         );
         added.map(HandlerId).map_err(|(error, ())| error)
+    }
+
+    /// Returns the descriptor of a handler that was added with `fd`, for its callback.
+    pub fn fd_now(&self, id: HandlerId, fd: RawFd) -> RawFd {
+        if self.core.head.has_moved.load(Relaxed) {
+            self.core.handler_fd(id.0).unwrap_or(fd)
+        } else {
+            fd
+        }
     }
 
     /// Adds a handler like [`Reactor::add_handler`], for a virtual source.
@@ -275,6 +287,19 @@ impl Reactor {
             pair(prepare, check)
         });
         added.map(HookId)
+    }
+
+    /// Adds an observer like [`Reactor::observe_callbacks`].
+    pub fn observe_callbacks_with<F>(
+        &self,
+        threshold: Duration,
+        make: impl FnOnce(ObserverId) -> F,
+    ) -> Result<ObserverId>
+    where
+        F: Fn(&CallbackRun) + Send + 'static,
+    {
+        let make = |key| -> Arc<dyn Fn(&CallbackRun)> { Arc::new(make(ObserverId(key))) };
+        self.core.observe_callbacks(threshold, make).map(ObserverId)
     }
 
     /// Adds a guest that is made with its own id.

@@ -51,8 +51,9 @@ impl Observers {
         }
     }
 
-    pub(super) fn add(&self, threshold: Duration, report: Arc<Report>) -> Key {
+    pub(super) fn add(&self, threshold: Duration, make: impl FnOnce(Key) -> Arc<Report>) -> Key {
         let key = Key::new(0);
+        let report = make(key);
         let added = Observer {
             key,
             threshold,

@@ -4,10 +4,11 @@ use std::any::Any;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, known};
-use super::handlers::{Callback as HandlerCallback, Changed, Handlers};
+use super::handlers::{Callback as HandlerCallback, Changed, Handlers, no_descriptor};
 use super::hooks::{Check, Prepare};
 use super::observe::Report;
 use super::state::State;
@@ -18,7 +19,7 @@ use crate::clock::nanoseconds;
 use crate::id::Key;
 use crate::os::{self, RawFd};
 use crate::poller::Poller;
-use crate::{Error, Id, Interest, Mode, PostId, Priority, Result};
+use crate::{Error, Id, Interest, Mode, PostId, Priority, Ready, Result};
 
 impl Core {
     /// Registers a handler. `make` turns `parts` into the callback. An error gives `parts` back.
@@ -75,6 +76,19 @@ impl Core {
         })
     }
 
+    pub(crate) fn move_handler(&self, key: Key, fd: RawFd) -> Result<()> {
+        self.head.has_moved.store(true, Ordering::Relaxed);
+        self.change_handler("move_handler", |handlers, poller| {
+            handlers.move_to(poller, key, fd)
+        })
+    }
+
+    pub(crate) fn handler_ready(&self, key: Key) -> Result<Ready> {
+        const CALL: &str = "handler_ready";
+        let ready = self.enter(CALL)?.handlers.ready_of(key);
+        known(CALL, ready)
+    }
+
     #[inline]
     fn change_handler(
         &self,
@@ -100,11 +114,7 @@ impl Core {
         const CALL: &str = "handler_fd";
         let fd = self.enter(CALL)?.handlers.fd_of(key);
         match known(CALL, fd)? {
-            os::NO_FD => {
-                let what = "a virtual source has no descriptor";
-                let error = io::Error::new(io::ErrorKind::Unsupported, what);
-                Err(Error::os(CALL, error))
-            }
+            os::NO_FD => Err(Error::os(CALL, no_descriptor())),
             fd => Ok(fd),
         }
     }
@@ -283,11 +293,11 @@ impl Core {
     pub(crate) fn observe_callbacks(
         &self,
         threshold: Duration,
-        report: Arc<Report>,
+        make: impl FnOnce(Key) -> Arc<Report>,
     ) -> Result<Key> {
         // Added under the lock, so that `close` on another thread either refuses or removes it.
         let state = self.enter("observe_callbacks")?;
-        let key = self.observers.add(threshold, report);
+        let key = self.observers.add(threshold, make);
         drop(state);
         Ok(key)
     }

@@ -6,8 +6,8 @@ use super::Reactor;
 use crate::engine::{Outcome, Target, boxed};
 use crate::os::RawFd;
 use crate::{
-    AddError, Event, HandlerId, Interest, IntoAction, MaybeSend, Mode, Priority, Result, Source,
-    Threading,
+    AddError, Event, HandlerId, Interest, IntoAction, MaybeSend, Mode, Priority, Ready, Result,
+    Source, Threading,
 };
 
 /// # Handlers
@@ -283,5 +283,80 @@ impl<M: Threading> Reactor<M> {
     /// handler is on a [`VirtualSource`](crate::VirtualSource).
     pub fn handler_fd(&self, id: HandlerId) -> Result<RawFd> {
         self.core.handler_fd(id.0)
+    }
+
+    /// Moves a handler of [`add_raw_handler`](Self::add_raw_handler) to another descriptor.
+    ///
+    /// C libraries that connect again, such as libmosquitto and MariaDB's, have a new descriptor then. The
+    /// handler keeps its id, callback, interest, priority, limit and name. It is armed, and not called any more
+    /// for what the old descriptor was ready for. The old descriptor may be closed already.
+    ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Reactor};
+    /// use std::{io::Write, os::fd::AsRawFd, os::unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let (lost, _) = UnixStream::pair()?;
+    /// // SAFETY: the handler leaves the descriptor right after it is closed.
+    /// let id = unsafe {
+    ///     let fd = lost.as_raw_fd();
+    ///     reactor.add_raw_handler(fd, Interest::READABLE, Mode::Level, |_| {})?
+    /// };
+    /// let (new, mut peer) = UnixStream::pair()?;
+    /// drop(lost);
+    /// // SAFETY: `new` is open until the loop ends.
+    /// unsafe { reactor.move_handler(id, new.as_raw_fd())? };
+    /// peer.write_all(b"x")?;
+    /// assert_eq!(reactor.turn(None)?.called, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// The same holds for `fd` as for that of [`add_raw_handler`](Self::add_raw_handler).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the id is unknown, if the descriptor is not open, or if it is one of the loop's own.
+    /// Nothing changes then. If the kernel refuses to watch it for another reason, the handler is not
+    /// called any more until it is moved again or re-armed. Returns
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if the handler is on a
+    /// [`VirtualSource`](crate::VirtualSource).
+    pub unsafe fn move_handler(&self, id: HandlerId, fd: RawFd) -> Result<()> {
+        self.core.move_handler(id.0, fd)
+    }
+
+    /// Returns the readiness with which the loop calls a handler in this turn, or [`Ready::NONE`] if it does not.
+    ///
+    /// A `check` hook learns by this what the sleep has found. It is called before the handlers. While a
+    /// handler is being called, this returns the readiness that it was called with.
+    ///
+    /// ```
+    /// use oneloop::{Interest, Mode, Reactor, Ready};
+    /// use std::{io::Write, os::unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let (ours, mut theirs) = UnixStream::pair()?;
+    /// let id = reactor.add_handler(ours, Interest::READABLE, Mode::Level, |_, _| {})?;
+    /// let check = move || {
+    ///     let reactor = Reactor::current().unwrap();
+    ///     println!("{:?} is there", reactor.handler_ready(id).unwrap());
+    /// };
+    /// reactor.add_hook(|| None, check)?;
+    /// theirs.write_all(b"x")?;
+    /// reactor.turn(None)?; // Ready(READABLE) is there
+    /// assert_eq!(reactor.handler_ready(id)?, Ready::NONE);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the id is unknown.
+    pub fn handler_ready(&self, id: HandlerId) -> Result<Ready> {
+        self.core.handler_ready(id.0)
     }
 }

@@ -67,7 +67,7 @@ impl<M: Threading> Reactor<M> {
     where
         F: Fn(&CallbackRun) + MaybeSend<M> + 'static,
     {
-        let added = self.core.observe_callbacks(threshold, Arc::new(report));
+        let added = self.core.observe_callbacks(threshold, |_| Arc::new(report));
         added.map(ObserverId)
     }
 

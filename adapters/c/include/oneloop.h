@@ -302,6 +302,16 @@ typedef int (*oneloop_pollset_prepare_fn)(oneloop_t *loop,
 typedef void (*oneloop_pollset_ready_fn)(oneloop_t *loop, struct pollfd *fds, int count, void *user);
 
 /**
+ * A callback that learns of another one, which `id` has, and which took `took` nanoseconds. `name` is from
+ * `oneloop_set_name`, or NULL. It is valid during the call.
+ */
+typedef void (*oneloop_observer_fn)(oneloop_t *loop,
+                                    oneloop_id id,
+                                    const char *name,
+                                    int64_t took,
+                                    void *user);
+
+/**
  * A table of all functions, for plug-ins that are loaded at run time and cannot link the library. The
  * program that loads a plug-in passes the table on.
  */
@@ -408,6 +418,16 @@ typedef struct {
                      oneloop_destroy_fn destroy,
                      oneloop_id *id);
   int (*remove_pollset)(oneloop_t *loop, oneloop_id id);
+  int (*move_handler)(oneloop_t *loop, oneloop_id id, int fd);
+  int (*handler_ready)(oneloop_t *loop, oneloop_id id);
+  int (*observe_callbacks)(oneloop_t *loop,
+                           int64_t threshold,
+                           oneloop_observer_fn report,
+                           void *user,
+                           oneloop_destroy_fn destroy,
+                           oneloop_id *id);
+  int (*remove_observer)(oneloop_t *loop, oneloop_id id);
+  int (*report_error)(oneloop_t *loop, const char *text);
 } oneloop_api;
 
 #ifdef __cplusplus
@@ -492,6 +512,33 @@ int oneloop_update_handler(oneloop_t *loop,
  * Threads: any.
  */
 int oneloop_rearm_handler(oneloop_t *loop,
+                          oneloop_id id);
+
+/**
+ * Moves a handler to another descriptor, `fd`. Libraries that connect again have a new one then. The handler keeps
+ * its id, callback, user data, interest, priority, limit and name. It is armed, and not called any more for what
+ * the old descriptor was ready for. The old descriptor may be closed already.
+ *
+ * Fails with -ENOENT if the id is unknown, with -EBADF if `fd` is not open, and with -ENOTSUP if the handler has
+ * no descriptor. Nothing changes then. If the kernel refuses `fd` for another reason, the handler is not called
+ * any more until it is moved again or re-armed.
+ *
+ * Threads: any.
+ */
+int oneloop_move_handler(oneloop_t *loop,
+                         oneloop_id id,
+                         int fd);
+
+/**
+ * Returns the readiness with which the loop calls a handler in this turn, or 0 if it does not. The `check` hook of
+ * `oneloop_add_hook` learns by this what the sleep has found. In a handler's callback it is the readiness that the
+ * callback was given.
+ *
+ * Fails with -ENOENT if the id is unknown.
+ *
+ * Threads: any, but meant for callbacks.
+ */
+int oneloop_handler_ready(oneloop_t *loop,
                           oneloop_id id);
 
 /**
@@ -857,6 +904,46 @@ int oneloop_set_referenced(oneloop_t *loop,
 int oneloop_set_name(oneloop_t *loop,
                      oneloop_id id,
                      const char *name);
+
+/**
+ * Calls `report` after each callback that takes `threshold` nanoseconds or more. A threshold of 0 reports all
+ * calls. A loop can have several observers. While it has one, it reads the clock twice per call.
+ *
+ * `report` may use the loop, and is not reported itself.
+ *
+ * Fails with -EINVAL for a negative threshold.
+ *
+ * Threads: any. The driving thread calls `report`.
+ */
+int oneloop_observe_callbacks(oneloop_t *loop,
+                              int64_t threshold,
+                              oneloop_observer_fn report,
+                              void *user,
+                              oneloop_destroy_fn destroy,
+                              oneloop_id *id);
+
+/**
+ * Removes an observer. If another thread is driving, one report may be running there. The destroy function is
+ * called later, in a turn.
+ *
+ * Fails with -ENOENT if the id is unknown.
+ *
+ * Threads: any.
+ */
+int oneloop_remove_observer(oneloop_t *loop,
+                            oneloop_id id);
+
+/**
+ * Reports an error that has no other way to be reported, such as one in a callback that returns void. The loop
+ * reports `text` in a turn, as it reports a callback of Rust that fails: to `Builder::on_error` of the reactor,
+ * or else to the standard error output. The text is copied. The headers for known libraries use this.
+ *
+ * Fails with -EINVAL if the text is NULL.
+ *
+ * Threads: any.
+ */
+int oneloop_report_error(oneloop_t *loop,
+                         const char *text);
 
 /**
  * Returns 1 if anything is left that could call back, so that `oneloop_run` would continue. Returns 0

@@ -190,6 +190,19 @@ pub struct oneloop_api {
         id: *mut oneloop_id,
     ) -> c_int,
     pub remove_pollset: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub move_handler:
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, fd: c_int) -> c_int,
+    pub handler_ready: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub observe_callbacks: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        threshold: i64,
+        report: oneloop_observer_fn,
+        user: *mut c_void,
+        destroy: oneloop_destroy_fn,
+        id: *mut oneloop_id,
+    ) -> c_int,
+    pub remove_observer: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub report_error: unsafe extern "C" fn(r#loop: *mut oneloop_t, text: *const c_char) -> c_int,
 }
 
 pub(crate) static API: oneloop_api = oneloop_api {
@@ -239,6 +252,11 @@ pub(crate) static API: oneloop_api = oneloop_api {
     limit_rate: oneloop_limit_rate,
     add_pollset: oneloop_add_pollset,
     remove_pollset: oneloop_remove_pollset,
+    move_handler: oneloop_move_handler,
+    handler_ready: oneloop_handler_ready,
+    observe_callbacks: oneloop_observe_callbacks,
+    remove_observer: oneloop_remove_observer,
+    report_error: oneloop_report_error,
 };
 
 /// Returns the table of all functions, in the given version or a later one. Returns NULL if the library is

@@ -103,16 +103,16 @@ fn interest(bits: u32) -> Result<Interest, Failure> {
     }
 }
 
-fn ready(event: Event) -> u32 {
+fn bits(ready: Ready) -> u32 {
     let bits = [
-        (event.is_readable(), ONELOOP_READABLE),
-        (event.is_priority(), ONELOOP_PRIORITY),
-        (event.is_writable(), ONELOOP_WRITABLE),
-        (event.is_error(), ONELOOP_ERROR),
-        (event.is_hangup(), ONELOOP_HANGUP),
-        (event.is_read_closed(), ONELOOP_READ_CLOSED),
+        (Ready::READABLE, ONELOOP_READABLE),
+        (Ready::PRIORITY, ONELOOP_PRIORITY),
+        (Ready::WRITABLE, ONELOOP_WRITABLE),
+        (Ready::ERROR, ONELOOP_ERROR),
+        (Ready::HANGUP, ONELOOP_HANGUP),
+        (Ready::READ_CLOSED, ONELOOP_READ_CLOSED),
     ];
-    let set = bits.iter().filter(|(holds, _)| *holds);
+    let set = bits.iter().filter(|(one, _)| ready.contains(*one));
     set.fold(0, |set, (_, bit)| set | bit)
 }
 
@@ -168,7 +168,8 @@ pub unsafe extern "C" fn oneloop_add_handler(
             // SAFETY: the caller's promise.
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move |event: Event| {
-                let ready = ready(event);
+                let ready = bits(event.ready());
+                let fd = user.fd_now(own, fd);
                 // SAFETY: C's own function gets its own data, as the header promises.
                 let returned =
                     unsafe { callback(user.r#loop(), own.to_bits(), fd, ready, user.pointer()) };
@@ -214,6 +215,49 @@ pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: onelo
         // SAFETY: the caller's promise.
         unsafe { reactor(r#loop) }?.rearm_handler(HandlerId::from_bits(id))?;
         Ok(0)
+    })
+}
+
+/// Moves a handler to another descriptor, `fd`. Libraries that connect again have a new one then. The handler keeps
+/// its id, callback, user data, interest, priority, limit and name. It is armed, and not called any more for what
+/// the old descriptor was ready for. The old descriptor may be closed already.
+///
+/// Fails with -ENOENT if the id is unknown, with -EBADF if `fd` is not open, and with -ENOTSUP if the handler has
+/// no descriptor. Nothing changes then. If the kernel refuses `fd` for another reason, the handler is not called
+/// any more until it is moved again or re-armed.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_move_handler(
+    r#loop: *mut oneloop_t,
+    id: oneloop_id,
+    fd: c_int,
+) -> c_int {
+    forward!(oneloop_move_handler => move_handler(r#loop, id, fd));
+    call("oneloop_move_handler", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        // SAFETY: the descriptor is C's, and the header says what C must do before closing it.
+        unsafe { reactor.move_handler(HandlerId::from_bits(id), fd) }?;
+        Ok(0)
+    })
+}
+
+/// Returns the readiness with which the loop calls a handler in this turn, or 0 if it does not. The `check` hook of
+/// `oneloop_add_hook` learns by this what the sleep has found. In a handler's callback it is the readiness that the
+/// callback was given.
+///
+/// Fails with -ENOENT if the id is unknown.
+///
+/// Threads: any, but meant for callbacks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_handler_ready(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_handler_ready => handler_ready(r#loop, id));
+    call("oneloop_handler_ready", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let ready = reactor.handler_ready(HandlerId::from_bits(id))?;
+        Ok(bits(ready) as c_int)
     })
 }
 

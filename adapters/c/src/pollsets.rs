@@ -1,16 +1,15 @@
 use std::ffi::{c_int, c_short, c_void};
-use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use libc::{
     POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM,
     pollfd,
 };
-use oneloop::{Guest, GuestId, Interest, Ready, Watched, WeakReactor};
+use oneloop::{Guest, GuestId, Interest, Ready, Watched};
 
 use crate::copies::forward;
 use crate::error::{Failure, call};
-use crate::user::{User, reactor};
+use crate::user::{LateUser, reactor};
 use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
 
 /// A poll set's first callback, which lists the descriptors. It stores them in `fds`, which has `room` entries,
@@ -70,8 +69,7 @@ pub unsafe extern "C" fn oneloop_add_pollset(
             PollSet {
                 prepare,
                 ready,
-                user: ManuallyDrop::new(User::of_post(&reactor, user, destroy)),
-                reactor: reactor.downgrade(),
+                user: LateUser::new(&reactor, user, destroy),
                 entries: Vec::new(),
                 count: 0,
                 is_alive: false,
@@ -103,16 +101,14 @@ struct PollSet {
     prepare:
         unsafe extern "C" fn(*mut oneloop_t, *mut pollfd, c_int, *mut i64, *mut c_void) -> c_int,
     ready: unsafe extern "C" fn(*mut oneloop_t, *mut pollfd, c_int, *mut c_void),
-    /// Taken when this is dropped.
-    user: ManuallyDrop<User>,
-    reactor: WeakReactor<oneloop::Shared>,
+    user: LateUser,
     /// The first `count` were listed last. The rest is room.
     entries: Vec<pollfd>,
     count: usize,
     is_alive: bool,
 }
 
-// SAFETY: `User` is `Send` and the rest are functions and numbers. The loop calls one callback at a time.
+// SAFETY: `LateUser` is `Send` and the rest are functions and numbers. The loop calls one callback at a time.
 unsafe impl Send for PollSet {}
 
 const ROOM: usize = 16;
@@ -171,19 +167,6 @@ impl Guest for PollSet {
 
     fn is_alive(&self) -> bool {
         self.is_alive
-    }
-}
-
-impl Drop for PollSet {
-    fn drop(&mut self) {
-        // SAFETY: it is taken once, here.
-        let user = unsafe { ManuallyDrop::take(&mut self.user) };
-        // Never inside the call that removes it, in which the library may hold its locks. If the loop is
-        // closed, the post is refused, and drops it.
-        match self.reactor.upgrade() {
-            Some(reactor) => drop(reactor.call_soon(move || drop(user))),
-            None => drop(user),
-        }
     }
 }
 

@@ -1,13 +1,13 @@
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, null_mut};
 use std::time::Duration;
 
-use oneloop::{HandlerId, HookId, Reactor, Step, TimerId, Turn};
+use oneloop::{CallbackRun, HandlerId, HookId, Id, ObserverId, Reactor, Step, TimerId, Turn};
 
 use crate::copies::forward;
 use crate::error::{Failure, call};
-use crate::user::{hold, reactor};
+use crate::user::{LateUser, hold, reactor};
 use crate::{oneloop_id, oneloop_t};
 
 /// Takes back the user data of a callback. It is called exactly once, when the callback can no longer be
@@ -369,6 +369,111 @@ pub unsafe extern "C" fn oneloop_set_name(
             .or_else(|_| reactor.set_name(TimerId::from_bits(id), name))
             .or_else(|_| reactor.set_name(HookId::from_bits(id), name));
         named?;
+        Ok(0)
+    })
+}
+
+/// A callback that learns of another one, which `id` has, and which took `took` nanoseconds. `name` is from
+/// `oneloop_set_name`, or NULL. It is valid during the call.
+pub type oneloop_observer_fn = Option<
+    unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        id: oneloop_id,
+        name: *const c_char,
+        took: i64,
+        user: *mut c_void,
+    ),
+>;
+
+/// Calls `report` after each callback that takes `threshold` nanoseconds or more. A threshold of 0 reports all
+/// calls. A loop can have several observers. While it has one, it reads the clock twice per call.
+///
+/// `report` may use the loop, and is not reported itself.
+///
+/// Fails with -EINVAL for a negative threshold.
+///
+/// Threads: any. The driving thread calls `report`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_observe_callbacks(
+    r#loop: *mut oneloop_t,
+    threshold: i64,
+    report: oneloop_observer_fn,
+    user: *mut c_void,
+    destroy: oneloop_destroy_fn,
+    id: *mut oneloop_id,
+) -> c_int {
+    forward!(oneloop_observe_callbacks => observe_callbacks(r#loop, threshold, report, user, destroy, id));
+    call("oneloop_observe_callbacks", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        let report = report.ok_or(Failure::Argument("the callback"))?;
+        let threshold = u64::try_from(threshold).map_err(|_| Failure::Argument("the threshold"))?;
+        let make = |own: ObserverId| {
+            // SAFETY: the caller promises null or a place for an id.
+            if let Some(place) = unsafe { id.as_mut() } {
+                *place = own.to_bits();
+            }
+            let user = LateUser::new(&reactor, user, destroy);
+            move |run: &CallbackRun| {
+                let id = match run.id {
+                    Id::Handler(id) => id.to_bits(),
+                    Id::Timer(id) => id.to_bits(),
+                    Id::Hook(id) => id.to_bits(),
+                    Id::Post(id) => id.to_bits(),
+                    _ => 0,
+                };
+                let name = run.name.as_deref().and_then(|name| CString::new(name).ok());
+                let name = name.as_ref().map_or(ptr::null(), |name| name.as_ptr());
+                let took = i64::try_from(run.took.as_nanos()).unwrap_or(i64::MAX);
+                // SAFETY: C's own function gets its own data, as the header promises.
+                unsafe { report(user.r#loop(), id, name, took, user.pointer()) };
+            }
+        };
+        reactor.observe_callbacks_with(Duration::from_nanos(threshold), make)?;
+        Ok(0)
+    })
+}
+
+/// Removes an observer. If another thread is driving, one report may be running there. The destroy function is
+/// called later, in a turn.
+///
+/// Fails with -ENOENT if the id is unknown.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_remove_observer(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+    forward!(oneloop_remove_observer => remove_observer(r#loop, id));
+    call("oneloop_remove_observer", || {
+        // SAFETY: the caller's promise.
+        unsafe { reactor(r#loop) }?.remove_observer(ObserverId::from_bits(id))?;
+        Ok(0)
+    })
+}
+
+/// Reports an error that has no other way to be reported, such as one in a callback that returns void. The loop
+/// reports `text` in a turn, as it reports a callback of Rust that fails: to `Builder::on_error` of the reactor,
+/// or else to the standard error output. The text is copied. The headers for known libraries use this.
+///
+/// Fails with -EINVAL if the text is NULL.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oneloop_report_error(
+    r#loop: *mut oneloop_t,
+    text: *const c_char,
+) -> c_int {
+    forward!(oneloop_report_error => report_error(r#loop, text));
+    call("oneloop_report_error", || {
+        // SAFETY: the caller's promise.
+        let reactor = unsafe { reactor(r#loop) }?;
+        if text.is_null() {
+            return Err(Failure::Argument("the text"));
+        }
+        // SAFETY: the caller promises a string.
+        let text = unsafe { CStr::from_ptr(text) };
+        let text = text.to_string_lossy().into_owned();
+        let posted = reactor.call_soon(move || Err::<(), String>(text));
+        posted.map_err(oneloop::Error::from)?;
         Ok(0)
     })
 }

@@ -1,11 +1,12 @@
 //! The user data of C's callbacks, and its return to C.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use oneloop::Reactor;
 use oneloop::bindings::Maker;
+use oneloop::{HandlerId, Reactor, Shared, WeakReactor};
 
 use crate::copies::maker;
 use crate::error::Failure;
@@ -99,6 +100,12 @@ impl User {
         self.pointer
     }
 
+    /// Returns the descriptor of the handler that has this, and was added with `fd`.
+    pub(crate) fn fd_now(&self, handler: HandlerId, fd: c_int) -> c_int {
+        // SAFETY: the loop exists inside its callbacks.
+        unsafe { reactor(self.r#loop) }.map_or(fd, |reactor| reactor.fd_now(handler, fd))
+    }
+
     /// Returns the loop. It exists inside its callbacks, because the driver has a handle.
     pub(crate) fn r#loop(&self) -> *mut oneloop_t {
         self.r#loop
@@ -116,6 +123,47 @@ impl Drop for User {
         }
         // SAFETY: C's own function gets its own data, once.
         unsafe { destroy(self.pointer) };
+    }
+}
+
+/// User data that a turn destroys, and never the call that removes it, in which a library may hold its locks. The
+/// end of the loop destroys it, too.
+pub(crate) struct LateUser {
+    /// Taken when this is dropped.
+    user: ManuallyDrop<User>,
+    reactor: WeakReactor<Shared>,
+}
+
+impl LateUser {
+    pub(crate) fn new(
+        reactor: &Reactor,
+        pointer: *mut c_void,
+        destroy: oneloop_destroy_fn,
+    ) -> LateUser {
+        LateUser {
+            user: ManuallyDrop::new(User::of_post(reactor, pointer, destroy)),
+            reactor: reactor.downgrade(),
+        }
+    }
+}
+
+impl Deref for LateUser {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.user
+    }
+}
+
+impl Drop for LateUser {
+    fn drop(&mut self) {
+        // SAFETY: it is taken once, here.
+        let user = unsafe { ManuallyDrop::take(&mut self.user) };
+        // If the loop is closed, the post is refused, and drops it.
+        match self.reactor.upgrade() {
+            Some(reactor) => drop(reactor.call_soon(move || drop(user))),
+            None => drop(user),
+        }
     }
 }
 

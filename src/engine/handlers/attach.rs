@@ -165,12 +165,20 @@ impl Attached {
     /// Attaches an orphaned handler to the present descriptor of its number.
     #[cold]
     pub(super) fn adopt(&mut self, poller: &Poller, key: Key) -> io::Result<()> {
+        let fd = self.synced.table.both(key).1.fd;
+        self.move_to(poller, key, fd)
+    }
+
+    /// Attaches a handler to the descriptor `fd` instead of its own. If the kernel refuses that, the handler gets an
+    /// orphan of its old number, which reports nothing.
+    #[cold]
+    pub(super) fn move_to(&mut self, poller: &Poller, key: Key, fd: RawFd) -> io::Result<()> {
         let (handler, descriptor) = self.synced.table.both(key);
         handler.forget_pending();
-        let fd = descriptor.fd;
+        let before = descriptor.fd;
         self.detach(poller, key);
         let attached = self.attach(poller, key, fd, false);
-        attached.inspect_err(|_| self.attach_to_orphan(key, fd))
+        attached.inspect_err(|_| self.attach_to_orphan(key, before))
     }
 
     /// Attaches a handler to the new descriptor of its source. If the kernel refuses it, the loop asks again before

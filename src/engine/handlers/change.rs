@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::sync::{Changed, Synced};
 use crate::id::Key;
 use crate::os::{self, RawFd};
-use crate::poller::{Poller, Watch};
+use crate::poller::{Poller, Watch, exists};
 use crate::{Interest, Mode, Ready};
 
 /// The handler as it was before the change.
@@ -145,13 +145,49 @@ pub(super) fn rearm(
     poller: &Poller,
     key: Key,
 ) -> Option<Changed> {
-    let change = Change::begin(&mut attached.synced, key, None)?;
-    let d = change.descriptor;
-    let mut result = if attached.synced.table.descriptor(d).orphaned {
-        attached.adopt(poller, key)
+    register(attached, limits, key, |attached, d| {
+        if attached.synced.table.descriptor(d).orphaned {
+            attached.adopt(poller, key)
+        } else {
+            attached.synced.rearm(poller, d)
+        }
+    })
+}
+
+/// Arms a handler and moves it to another descriptor. A number that is not open, or is the loop's own, changes
+/// nothing.
+pub(super) fn move_to(
+    attached: &mut Attached,
+    limits: &mut Limits,
+    poller: &Poller,
+    key: Key,
+    fd: RawFd,
+) -> Option<Changed> {
+    attached.synced.table.get(key)?;
+    let is_virtual = attached.synced.table.both(key).1.fd == os::NO_FD;
+    let allowed = if is_virtual {
+        Err(no_descriptor())
     } else {
-        attached.synced.rearm(poller, d)
+        exists(fd).and_then(|()| poller.allows(fd))
     };
+    let moved = match allowed {
+        Err(error) => return Some(Err((fd, error))),
+        Ok(()) => register(attached, limits, key, |attached, _| {
+            attached.move_to(poller, key, fd)
+        })?,
+    };
+    Some(moved.map_err(|(_, error)| (fd, error)))
+}
+
+/// Arms a handler, and calls `tell` to register its descriptor with the kernel.
+fn register(
+    attached: &mut Attached,
+    limits: &mut Limits,
+    key: Key,
+    tell: impl FnOnce(&mut Attached, u32) -> io::Result<()>,
+) -> Option<Changed> {
+    let change = Change::begin(&mut attached.synced, key, None)?;
+    let mut result = tell(attached, change.descriptor);
     let synced = &mut attached.synced;
     if change.held {
         let descriptor = synced.table.both(key).1;
@@ -167,4 +203,10 @@ pub(super) fn rearm(
     synced.call_if_ready_on(d);
     synced.table.count(key);
     Some(change.with_fd(result))
+}
+
+/// The error for a handler that is on a virtual source.
+pub(crate) fn no_descriptor() -> io::Error {
+    let what = "a virtual source has no descriptor";
+    io::Error::new(io::ErrorKind::Unsupported, what)
 }

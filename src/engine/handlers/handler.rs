@@ -142,6 +142,14 @@ impl Handler {
         }
     }
 
+    /// Returns the readiness that the next call reports, or that of the call which is running.
+    pub(super) fn ready(&self) -> Ready {
+        match &self.callback {
+            Some(_) => self.pending.seen_by(self.interest),
+            None => self.last,
+        }
+    }
+
     /// Returns the readiness for a call that only `Action::Again` asked for: that of the last call, as far as the
     /// interest includes it. Returns none while the handler is paused.
     pub(super) fn told_again(&self) -> Ready {

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use attach::Attached;
 pub(super) use batch::Batch;
+pub(super) use change::no_descriptor;
 pub(super) use descriptor::Descriptor;
 pub(crate) use handler::Outcome;
 pub(super) use handler::{Call, Callback, Handler};
@@ -145,6 +146,13 @@ impl Handlers {
         Some(changed)
     }
 
+    /// Moves a handler to another descriptor, and arms it.
+    pub(super) fn move_to(&mut self, poller: &Poller, key: Key, fd: RawFd) -> Option<Changed> {
+        let changed = change::move_to(&mut self.attached, &mut self.limits, poller, key, fd)?;
+        self.changes += 1;
+        Some(changed)
+    }
+
     /// Removes a handler. Returns its callback for the caller to drop, unless the callback is running.
     #[inline(never)]
     pub(super) fn remove(&mut self, poller: &Poller, key: Key) -> Option<Option<Callback>> {
@@ -190,6 +198,15 @@ impl Handlers {
         let table = &mut self.attached.synced.table;
         table.get(key)?;
         Some(table.both(key).1.fd)
+    }
+
+    /// Returns the readiness of which a handler is told in this turn.
+    pub(super) fn ready_of(&mut self, key: Key) -> Option<Ready> {
+        self.attached
+            .synced
+            .table
+            .get(key)
+            .map(|handler| handler.ready())
     }
 
     /// Returns the handlers in these slots, with their descriptors and limits. Returns `None` beyond the last slot.

@@ -447,6 +447,100 @@ int test_posts_from_another_thread_in_order(oneloop_t *loop) {
     return failures;
 }
 
+/* A handler is moved to another descriptor, whose predecessor is closed already, and learns its number. A check
+ * hook sees what the handler is told. */
+
+static _Thread_local int lost[2], seen;
+
+static int moved(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    char byte;
+    CHECK(user == &t && id == t.id && ready == ONELOOP_READABLE);
+    CHECK(oneloop_handler_ready(loop, id) == ONELOOP_READABLE);
+    CHECK(read(fd, &byte, 1) == 1);
+    if (t.calls++ == 0) {
+        CHECK(fd == lost[0] && byte == 'a');
+        CHECK(write(lost[1], "x", 1) == 1); /* is lost */
+        close(lost[0]);
+        CHECK(oneloop_move_handler(loop, id, lost[0]) == -EBADF);
+        CHECK(oneloop_move_handler(loop, id, t.ends[0]) == 0);
+        CHECK(oneloop_handler_fd(loop, id) == t.ends[0]);
+        close(lost[1]);
+        CHECK(write(t.ends[1], "b", 1) == 1);
+        return ONELOOP_CONTINUE;
+    }
+    CHECK(fd == t.ends[0] && byte == 'b' && seen >= 2);
+    CHECK(oneloop_remove_hook(loop, t.other) == 0);
+    end(loop);
+    return ONELOOP_REMOVE;
+}
+
+static int64_t no_limit(oneloop_t *loop, void *user) {
+    (void)loop, (void)user;
+    return ONELOOP_NEVER;
+}
+
+static void look(oneloop_t *loop, void *user) {
+    (void)user;
+    int ready = oneloop_handler_ready(loop, t.id);
+    CHECK(ready == 0 || ready == ONELOOP_READABLE);
+    seen += ready != 0;
+}
+
+int test_a_handler_is_moved_to_another_descriptor(oneloop_t *loop) {
+    begin();
+    seen = 0;
+    pair(t.ends), pair(lost);
+    CHECK(write(lost[1], "a", 1) == 1);
+    CHECK(oneloop_add_handler(loop, lost[0], ONELOOP_READABLE, ONELOOP_LEVEL, moved, &t, NULL,
+                              &t.id) == 0);
+    CHECK(oneloop_add_hook(loop, no_limit, look, NULL, NULL, &t.other) == 0);
+    CHECK(oneloop_move_handler(loop, t.other, lost[0]) == -ENOENT);
+    CHECK(oneloop_handler_ready(loop, t.other) == -ENOENT);
+    return failures;
+}
+
+/* Slow callbacks are reported, by name, and an observer goes in a turn of its own. */
+
+static void slow(oneloop_t *loop, oneloop_id id, void *user) {
+    int64_t begun = now();
+    (void)loop, (void)user;
+    CHECK(id == t.id);
+    while (now() - begun < 2 * MS)
+        ;
+}
+
+static void report(oneloop_t *loop, oneloop_id id, const char *name, int64_t took, void *user) {
+    CHECK(user == &t && took >= 2 * MS);
+    if (id != t.id) /* another callback that was interrupted for as long */
+        return;
+    CHECK(name && strcmp(name, "the slow one") == 0);
+    t.calls++;
+    t.inside = 1;
+    CHECK(oneloop_remove_observer(loop, t.other) == 0);
+    CHECK(oneloop_remove_observer(loop, t.other) == -ENOENT);
+    t.inside = 0;
+}
+
+static int until_destroyed(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)id, (void)user;
+    if (!t.destroyed)
+        return ONELOOP_CONTINUE;
+    CHECK(t.calls == 1);
+    end(loop);
+    return ONELOOP_REMOVE;
+}
+
+int test_slow_callbacks_are_reported(oneloop_t *loop) {
+    begin();
+    CHECK(oneloop_observe_callbacks(loop, 0, NULL, &t, destroy, NULL) == -EINVAL);
+    CHECK(oneloop_observe_callbacks(loop, -1, report, &t, destroy, NULL) == -EINVAL);
+    CHECK(oneloop_observe_callbacks(loop, 2 * MS, report, &t, destroy, &t.other) == 0);
+    CHECK(oneloop_add_timer(loop, 0, 0, slow, NULL, NULL, &t.id) == 0);
+    CHECK(oneloop_set_name(loop, t.id, "the slow one") == 0);
+    CHECK(oneloop_add_deferred(loop, until_destroyed, NULL, NULL, NULL) == 0);
+    return failures;
+}
+
 /* Hooks: a library that has something in a queue, then wants to be asked soon, and then not. */
 
 static _Thread_local int checks;
@@ -593,6 +687,8 @@ static void check_table(const oneloop_api *api) {
     SAME(reset_timer);
     SAME(reset_timer_at); SAME(cancel_timer); SAME(ask_hooks); SAME(set_priority); SAME(limit_rate);
     SAME(add_pollset); SAME(remove_pollset);
+    SAME(move_handler); SAME(handler_ready); SAME(observe_callbacks); SAME(remove_observer);
+    SAME(report_error);
 #undef SAME
 #define oneloop_stop check_stop
 }

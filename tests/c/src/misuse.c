@@ -41,6 +41,11 @@ static int64_t on_prepare(oneloop_t *loop, void *user) {
     return 0;
 }
 
+static void on_report(oneloop_t *loop, oneloop_id id, const char *name, int64_t took, void *user) {
+    (void)loop, (void)id, (void)name, (void)took, (void)user;
+    CHECK(!"called");
+}
+
 /* NULL in the place of each callback, and else nothing wrong. */
 int test_each_callback_has_to_be_there(oneloop_t *loop) {
     oneloop_id id = 7;
@@ -56,6 +61,8 @@ int test_each_callback_has_to_be_there(oneloop_t *loop) {
     CHECK(oneloop_call_soon(loop, ONELOOP_NORMAL, NULL, &t, destroy, NULL) == -EINVAL);
     CHECK(oneloop_add_hook(loop, NULL, on_post, &t, destroy, &id) == -EINVAL);
     CHECK(strstr(oneloop_strerror(), "prepare") != NULL);
+    CHECK(oneloop_observe_callbacks(loop, 0, NULL, &t, destroy, &id) == -EINVAL);
+    CHECK(oneloop_report_error(loop, NULL) == -EINVAL);
     CHECK(id == 7 && t.destroyed == 0);
     end(loop);
     return failures;
@@ -99,6 +106,10 @@ static void check_each(oneloop_t *loop, int error) {
     CHECK(oneloop_limit_rate(loop, 7, 1, MS) == error);
     CHECK(oneloop_remove_handler(loop, 7) == error);
     CHECK(oneloop_handler_fd(loop, 7) == error);
+    CHECK(oneloop_move_handler(loop, 7, t.ends[0]) == error);
+    CHECK(oneloop_handler_ready(loop, 7) == error);
+    CHECK(oneloop_observe_callbacks(loop, 0, on_report, &t, destroy, &id) == error);
+    CHECK(oneloop_report_error(loop, "a text") == error);
     CHECK(oneloop_add_deferred(loop, on_turn, &t, destroy, &id) == error);
     CHECK(oneloop_add_idle(loop, on_turn, &t, destroy, &id) == error);
     CHECK(oneloop_enable(loop, 7, true) == error);

@@ -44,6 +44,8 @@ tests! {
     the_first_delay_may_be_longer_than_the_period
     posts_from_another_thread_in_order
     hooks_around_the_sleep
+    a_handler_is_moved_to_another_descriptor
+    slow_callbacks_are_reported
     a_host_asks_the_hooks
     signals_and_children
     a_plug_in_hosts_a_loop_of_its_own
@@ -96,6 +98,26 @@ fn every_test_is_in_the_list() {
         }
     }
     assert_eq!(count, NAMES.len());
+}
+
+/// An error that C reports reaches the reactor's own report.
+#[test]
+fn an_error_is_reported() {
+    let (sender, reported) = channel();
+    let builder = Reactor::builder().on_error(move |failed| {
+        sender.send(failed.to_string()).unwrap();
+    });
+    let reactor = builder.build().unwrap();
+    // SAFETY: the loop is alive, and the text is copied.
+    let done = unsafe { oneloop_report_error(as_ptr(&reactor), c"MQTT: no route".as_ptr()) };
+    assert_eq!(done, 0);
+    assert!(
+        reported.try_recv().is_err(),
+        "it is not reported inside the call"
+    );
+    reactor.run().unwrap();
+    let text = reported.try_recv().unwrap();
+    assert!(text.contains("MQTT: no route"), "{text}");
 }
 
 /// What the last call that failed on this thread has to say.

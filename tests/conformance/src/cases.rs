@@ -115,6 +115,11 @@ macro_rules! __cases {
                 an_update_finds_the_new_file_after_a_regular_one
                 a_regular_file_whose_number_is_taken_goes_quiet
                 a_source_replaced_in_its_callback_is_watched
+                a_handler_moved_to_another_descriptor_watches_that
+                a_handler_can_be_moved_from_a_number_with_a_new_owner
+                a_move_to_the_own_number_takes_the_new_file
+                a_handler_moved_in_the_batch_misses_the_old_file
+                a_refused_move_changes_nothing
                 a_source_replaced_by_the_loops_own_is_refused
                 the_loops_own_descriptors_are_refused
                 a_stale_id_does_nothing_to_the_loops_own_descriptors;
@@ -268,6 +273,7 @@ macro_rules! __cases {
                 block_on_polls_a_future_beside_the_callbacks
                 an_idle_loop_stays_asleep
                 hooks_run_around_the_sleep
+                a_check_hook_sees_the_readiness_of_the_turn
                 a_prepare_hook_limits_the_sleep
                 a_prepare_hook_of_zero_lets_nothing_wait
                 a_hook_that_is_gone_lets_the_loop_sleep

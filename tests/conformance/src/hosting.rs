@@ -1,13 +1,14 @@
 //! Clauses 22 to 25: the descriptor, changing hosts, the end of `run`, and sleep.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oneloop::{Action, ErrorKind, HandlerId, Id, Interest, Mode, Reactor, TimerId};
+use oneloop::{Action, ErrorKind, Event, HandlerId, Id, Interest, Mode, Reactor, Ready, TimerId};
 
 use crate::stage::{after_turns, ours};
 use crate::tools::readable;
@@ -588,6 +589,39 @@ pub fn hooks_run_around_the_sleep(stage: &mut Stage) {
         .expect("it fired");
     assert_eq!(log[timer - 1], "check", "{log:?}");
     assert_eq!(log[timer - 2], "prepare", "{log:?}");
+}
+
+/// A check hook sees with which readiness a handler will be called, and the handler sees its own.
+pub fn a_check_hook_sees_the_readiness_of_the_turn(stage: &mut Stage) {
+    let ((a, _b), (c, _d)) = (pair(), readable());
+    let quiet = stage.watch(a, Interest::READABLE, Mode::Level);
+    let log = Log::default();
+    let (seen, reactor) = (log.clone(), stage.reactor.clone());
+    let callback = move |_: &mut UnixStream, event: Event| {
+        let ready = reactor.handler_ready(event.handler()).expect("known");
+        seen.push(("handler", ready));
+        Action::Remove
+    };
+    let added = (stage.reactor).add_handler(c, Interest::READABLE, Mode::Level, callback);
+    let (id, quiet) = (added.expect("add_handler"), quiet.id);
+    let (seen, reactor) = (log.clone(), stage.reactor.clone());
+    let check = move || {
+        assert_eq!(reactor.handler_ready(quiet).expect("known"), Ready::NONE);
+        match reactor.handler_ready(id) {
+            Ok(ready) => seen.push(("check", ready)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::UnknownId),
+        }
+    };
+    let hook = stage.reactor.add_hook(|| None, check).expect("open");
+    stage.turns(3);
+    stage.reactor.remove_hook(hook).expect("known");
+    stage.reactor.remove_handler(quiet).expect("known");
+    let log: Vec<_> = log.take();
+    let called = log.iter().position(|(which, _)| *which == "handler");
+    let called = called.expect("it is ready");
+    assert_eq!(log[called].1, Ready::READABLE);
+    assert_eq!(log[called - 1], ("check", Ready::READABLE), "{log:?}");
+    assert_eq!(log.len(), called + 1);
 }
 
 /// A prepare hook that says how long the loop may sleep is obeyed, under any host.

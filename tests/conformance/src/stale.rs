@@ -188,6 +188,134 @@ pub fn a_source_replaced_in_its_callback_is_watched(stage: &mut Stage) {
     }
 }
 
+/// Moves a handler of a case to another descriptor.
+fn move_to(stage: &Stage, id: HandlerId, fd: RawFd) -> Result<()> {
+    // SAFETY: the numbers that cases use are their own.
+    unsafe { stage.reactor.move_handler(id, fd) }
+}
+
+/// `move_handler` moves a handler, which keeps its name. It is armed, and the new descriptor alone is watched.
+pub fn a_handler_moved_to_another_descriptor_watches_that(stage: &mut Stage) {
+    for &mode in stage.modes() {
+        let ((a, _b), (c, mut d)) = (readable(), pair());
+        let calls = stage.watch_number(a.as_raw_fd(), READ, mode);
+        stage.reactor.set_name(calls.id, "mover").expect("known");
+        stage.turns(1);
+        assert!(calls.take() > 0, "{mode:?}");
+        move_to(stage, calls.id, c.as_raw_fd()).expect("open");
+        let fd = stage.reactor.handler_fd(calls.id);
+        assert_eq!(fd.expect("known"), c.as_raw_fd());
+        stage.turns(2);
+        assert_eq!(calls.take(), 0, "{mode:?}");
+        d.write_all(b"x").expect("room");
+        stage.turns(2);
+        assert!(calls.take() > 0, "{mode:?}");
+        // That has ended a one-shot.
+        move_to(stage, calls.id, a.as_raw_fd()).expect("open");
+        stage.turns(2);
+        assert!(calls.take() > 0, "{mode:?}");
+        assert!(stage.reactor.dump().contains("mover"));
+        stage.reactor.remove_handler(calls.id).expect("known");
+    }
+}
+
+/// The old descriptor may be closed by then. Its number is left to the handler of the file that has it now.
+pub fn a_handler_can_be_moved_from_a_number_with_a_new_owner(stage: &mut Stage) {
+    let ((a, _b), (stranger, _s), (c, _d)) = (readable(), readable(), readable());
+    let number = Number::of(&a);
+    drop(a);
+    let moved = stage.watch_number(number.get(), READ, Mode::Level);
+    stage.turns(1);
+    number.mean(&stranger);
+    let owner = stage.watch_number(number.get(), READ, Mode::Level);
+    moved.take();
+    move_to(stage, moved.id, c.as_raw_fd()).expect("open");
+    stage.turns(2);
+    assert_eq!((moved.take() > 0, owner.take() > 0), (true, true));
+    for id in [moved.id, owner.id] {
+        stage.reactor.remove_handler(id).expect("known");
+    }
+    number.close();
+}
+
+/// A handler is moved to the number that it has: the file is looked at again.
+pub fn a_move_to_the_own_number_takes_the_new_file(stage: &mut Stage) {
+    let ((a, _b), (c, mut d)) = (readable(), pair());
+    let number = Number::of(&a);
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    stage.turns(1);
+    // The first file stays open, and ready.
+    number.mean(&c);
+    move_to(stage, calls.id, number.get()).expect("open");
+    calls.take();
+    stage.turns(2);
+    assert_eq!(calls.take(), 0);
+    d.write_all(b"x").expect("room");
+    stage.turns(2);
+    assert!(calls.take() > 0);
+    stage.reactor.remove_handler(calls.id).expect("known");
+    number.close();
+}
+
+/// Two handlers in one batch, each of which moves the other away: one is called, and once.
+pub fn a_handler_moved_in_the_batch_misses_the_old_file(stage: &mut Stage) {
+    let (sources, (quiet, _q)) = ([readable(), readable()], pair());
+    let (ids, log) = (Log::default(), Log::default());
+    let to = quiet.as_raw_fd();
+    for (source, _) in &sources {
+        let (all, log, reactor) = (ids.clone(), log.clone(), stage.reactor.clone());
+        let callback = move |event: Event| {
+            log.push(event.handler());
+            for id in all.take() {
+                // SAFETY: both are open until the case ends.
+                unsafe { reactor.move_handler(id, to) }.expect("open");
+            }
+        };
+        // SAFETY: it is open until the case ends.
+        let added = unsafe {
+            let fd = source.as_raw_fd();
+            stage
+                .reactor
+                .add_raw_handler(fd, READ, Mode::Level, callback)
+        };
+        ids.push(added.expect("add_raw_handler"));
+    }
+    let both: Vec<HandlerId> = ids.take();
+    both.iter().for_each(|id| ids.push(*id));
+    stage.turns(3);
+    assert_eq!(log.len(), 1);
+    for id in both {
+        stage.reactor.remove_handler(id).expect("known");
+    }
+}
+
+/// A closed number and the handler of a virtual source are refused, and nothing changes.
+pub fn a_refused_move_changes_nothing(stage: &mut Stage) {
+    let ((a, _b), (c, _d)) = (readable(), pair());
+    let number = Number::of(&c);
+    number.close();
+    let calls = stage.watch_number(a.as_raw_fd(), READ, Mode::Level);
+    let error = move_to(stage, calls.id, number.get()).expect_err("closed");
+    assert!(error.to_string().contains("move_handler"), "{error}");
+    assert!(
+        error.to_string().contains(&number.get().to_string()),
+        "{error}"
+    );
+    let fd = stage.reactor.handler_fd(calls.id);
+    assert_eq!(fd.expect("known"), a.as_raw_fd());
+    stage.turns(2);
+    assert!(calls.take() > 0);
+
+    let on_virtual = stage.watch(VirtualSource::pair().0, READ, Mode::Level);
+    let error = move_to(stage, on_virtual.id, a.as_raw_fd()).expect_err("virtual");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    for id in [calls.id, on_virtual.id] {
+        stage.reactor.remove_handler(id).expect("known");
+    }
+    let error = move_to(stage, calls.id, a.as_raw_fd()).expect_err("stale");
+    assert_eq!(error.kind(), ErrorKind::UnknownId);
+}
+
 /// The numbers in a reactor's set, as Linux tells them.
 #[cfg(not(polling_test_poll_backend))]
 fn watched(reactor: &Reactor) -> Vec<RawFd> {
@@ -212,6 +340,11 @@ pub fn the_loops_own_descriptors_are_refused(stage: &mut Stage) {
         let added = unsafe { stage.reactor.add_raw_handler(fd, READ, Mode::Level, |_| {}) };
         let error = added.expect_err("the loop's own");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let (a, _b) = pair();
+        let moved = stage.watch_number(a.as_raw_fd(), READ, Mode::Level);
+        let refused = move_to(stage, moved.id, fd).expect_err("the loop's own");
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        stage.reactor.remove_handler(moved.id).expect("known");
         assert!(error.to_string().contains("own"), "{error}");
     }
     let reactor = stage.reactor.clone();
