@@ -13,6 +13,7 @@
 # stress       each test for two minutes                                  1.5 seconds
 # sanitizers   the contract on all hosts                                  on two
 # soak         each of four ways to drive, for half an hour               a minute of all in turn
+# guests       each guest in each host rests for 10 seconds; 5,000 races  for 0.1 seconds; 60
 # benches      all rounds                                                 one
 # mutants      all, one twentieth after the other                         a sample
 #
@@ -64,6 +65,11 @@ soak() {
     done
 }
 
+guests() {
+    ONELOOP_REST_MILLIS=10000 cargo test -p oneloop-guests-tests --test pairs -- --test-threads 64
+    ONELOOP_GUEST_ROUNDS=5000 cargo test -p oneloop-guests-tests --test words -- falls_asleep
+}
+
 benches() {
     cargo bench -p oneloop-benches --all-features
 }
@@ -79,7 +85,7 @@ mutants() {
 }
 
 failed=
-for part in ${*:-contract model fuzz loom stress sanitizers soak benches mutants}; do
+for part in ${*:-contract model fuzz loom stress sanitizers soak guests benches mutants}; do
     start=$(date +%s)
     # Not as a condition, in which `set -e` does not count.
     (set -e; "$part") >"$logs/$part" 2>&1

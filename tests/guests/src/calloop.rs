@@ -9,18 +9,20 @@ use calloop::EventLoop;
 use oneloop::adapter::End;
 use oneloop::{Host, Reactor, Threading};
 
-use crate::{AdaptedLoop, OuterLoop, attach_adapted};
+use crate::{AdaptedLoop, Kind, OuterLoop, attach_adapted};
 
 /// A loop of calloop.
 pub struct Calloop(RefCell<EventLoop<'static, ()>>);
 
-impl OuterLoop for Calloop {
+impl Kind for Calloop {
     const NAME: &'static str = "calloop";
 
     fn new() -> Calloop {
         Calloop(RefCell::new(EventLoop::try_new().expect("descriptors")))
     }
+}
 
+impl OuterLoop for Calloop {
     fn attach(
         &self,
         reactor: &Reactor,

@@ -12,7 +12,7 @@ use oneloop::{Guest, Host, Reactor, Threading};
 use oneloop_glib::ContextGuest;
 use oneloop_glib::sys::{self, GMainContext, GSource, GSourceFunc};
 
-use crate::{AdaptedLoop, AssertSend, ForeignLoop, OuterLoop, attach_adapted, boxed, once};
+use crate::{AdaptedLoop, AssertSend, ForeignLoop, Kind, OuterLoop, attach_adapted, boxed, once};
 
 unsafe extern "C" {
     fn g_main_context_new() -> *mut GMainContext;
@@ -66,14 +66,16 @@ unsafe extern "C" fn free(data: *mut c_void) {
     drop(unsafe { Box::from_raw(data.cast::<Callback>()) });
 }
 
-impl OuterLoop for Glib {
+impl Kind for Glib {
     const NAME: &'static str = "GLib";
 
     fn new() -> Glib {
         // SAFETY: makes a context, which is never freed.
         Glib(unsafe { g_main_context_new() })
     }
+}
 
+impl OuterLoop for Glib {
     fn attach(
         &self,
         reactor: &Reactor,
@@ -153,14 +155,16 @@ impl ForeignLoop for Glib {
     }
 }
 
-impl OuterLoop for OwnerlessGlib {
+impl Kind for OwnerlessGlib {
     const NAME: &'static str = "GLib, ownerless";
 
     fn new() -> OwnerlessGlib {
         // SAFETY: makes a context, which is never freed. 1 is `G_MAIN_CONTEXT_FLAGS_OWNERLESS_POLLING`.
         OwnerlessGlib(Glib(unsafe { g_main_context_new_with_flags(1) }))
     }
+}
 
+impl OuterLoop for OwnerlessGlib {
     fn attach(
         &self,
         reactor: &Reactor,

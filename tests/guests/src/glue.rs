@@ -20,7 +20,7 @@ use oneloop_c::{
     ONELOOP_STEP_UNWATCH, ONELOOP_STEP_WATCH, ONELOOP_STEP_YIELD, as_ptr, oneloop_t,
 };
 
-use crate::{ForeignLoop, OuterLoop, boxed, once};
+use crate::{ForeignLoop, Kind, OuterLoop, boxed, once};
 
 /// The functions of a loop, which are in C.
 struct Functions {
@@ -155,7 +155,7 @@ macro_rules! outer_loop {
             fn $detach(on: *mut c_void);
         }
 
-        impl OuterLoop for $type {
+        impl Kind for $type {
             const NAME: &'static str = $name;
 
             fn new() -> $type {
@@ -168,7 +168,9 @@ macro_rules! outer_loop {
                 // SAFETY: makes a loop.
                 $type(Outer::new(unsafe { $new() }, &FUNCTIONS))
             }
+        }
 
+        impl OuterLoop for $type {
             fn attach(
                 &self,
                 reactor: &Reactor,

@@ -3,6 +3,7 @@
 pub mod calloop;
 pub mod glib;
 pub mod glue;
+pub mod nested;
 pub mod uv;
 
 use std::any::Any;
@@ -13,14 +14,17 @@ use std::time::Duration;
 use oneloop::adapter::End;
 use oneloop::{Guest, Host, Reactor, Threading};
 
-/// A loop that can drive a reactor.
-pub trait OuterLoop: Sized + 'static {
-    /// The loop's name.
+/// A kind of loops.
+pub trait Kind: Sized + 'static {
+    /// Its name.
     const NAME: &'static str;
 
     /// Makes a loop.
     fn new() -> Self;
+}
 
+/// A loop that can drive a reactor.
+pub trait OuterLoop: Kind {
     /// Has the loop drive a reactor, until the result is dropped.
     ///
     /// # Errors
@@ -67,8 +71,8 @@ fn attach_adapted<L: AdaptedLoop>(
     outer.attach_host(host, on_end)
 }
 
-/// A loop that a reactor can drive, too.
-pub trait ForeignLoop: OuterLoop {
+/// A loop that a reactor can drive.
+pub trait ForeignLoop: Kind {
     /// Makes a guest of the loop.
     fn guest(&self) -> impl Guest + 'static;
 
@@ -118,6 +122,12 @@ impl<T> AssertSend<T> {
     pub fn into_inner(self) -> T {
         self.0
     }
+}
+
+/// Makes a callback `Send`, for a reactor that stays on its thread all the same.
+pub fn sent(call: impl FnOnce() + 'static) -> impl FnOnce() + Send {
+    let call = AssertSend(call);
+    move || call.into_inner()()
 }
 
 impl<G: Guest> Guest for AssertSend<G> {

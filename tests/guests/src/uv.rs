@@ -11,7 +11,7 @@ use oneloop::{Guest, Host, Reactor, Threading};
 use oneloop_uv::LoopGuest;
 use oneloop_uv::sys::{self, uv_handle_t, uv_loop_t};
 
-use crate::{AdaptedLoop, AssertSend, ForeignLoop, OuterLoop, attach_adapted, boxed, once};
+use crate::{AdaptedLoop, AssertSend, ForeignLoop, Kind, OuterLoop, attach_adapted, boxed, once};
 
 const UV_IDLE: c_int = 6;
 const UV_TIMER: c_int = 13;
@@ -119,7 +119,7 @@ unsafe extern "C" fn job_done(request: *mut c_void, _: c_int) {
     }
 }
 
-impl OuterLoop for Uv {
+impl Kind for Uv {
     const NAME: &'static str = "libuv";
 
     fn new() -> Uv {
@@ -130,7 +130,9 @@ impl OuterLoop for Uv {
             Uv(inner)
         }
     }
+}
 
+impl OuterLoop for Uv {
     fn attach(
         &self,
         reactor: &Reactor,

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use oneloop::{AddError, HandlerId, Host, Interest, Mode, Reactor, Shared, Step};
 use oneloop_conformance::{Watchdog, pair};
-use oneloop_guests_tests::OuterLoop;
 use oneloop_guests_tests::calloop::Calloop;
 use oneloop_guests_tests::glib::Glib;
 use oneloop_guests_tests::glue::{Libev, Libevent, SdEvent};
 use oneloop_guests_tests::uv::Uv;
+use oneloop_guests_tests::{Kind, OuterLoop};
 
 type Added = Result<HandlerId, AddError<Host<Shared>>>;
 

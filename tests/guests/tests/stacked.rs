@@ -63,7 +63,7 @@ impl<L: OuterLoop> Hosted<L> {
 /// The loop is the guest of another reactor, which `H` drives.
 struct Stacked<L, H>(L, H);
 
-impl<L: ForeignLoop, H: HostUnderTest> HostUnderTest for Stacked<L, H> {
+impl<L: ForeignLoop + OuterLoop, H: HostUnderTest> HostUnderTest for Stacked<L, H> {
     fn new() -> Self {
         Stacked(L::new(), H::new())
     }
@@ -77,7 +77,7 @@ impl<L: ForeignLoop, H: HostUnderTest> HostUnderTest for Stacked<L, H> {
     }
 }
 
-impl<L: ForeignLoop, H: HostUnderTest> Stacked<L, H> {
+impl<L: ForeignLoop + OuterLoop, H: HostUnderTest> Stacked<L, H> {
     fn run(
         &mut self,
         reactor: &Reactor,

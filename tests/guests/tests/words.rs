@@ -13,6 +13,7 @@ use oneloop_conformance::{Watchdog, pair};
 use oneloop_guests_tests::ForeignLoop;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
 use oneloop_guests_tests::glue::SdEvent;
+use oneloop_guests_tests::nested::Nested;
 use oneloop_guests_tests::uv::Uv;
 use oneloop_support::{Drive, async_io, tokio};
 
@@ -375,11 +376,12 @@ macro_rules! words {
 words! {
     glib: Glib;
     ownerless_glib: OwnerlessGlib;
+    another_reactor: Nested;
     sd_event: SdEvent;
     uv: Uv;
 }
 
-/// sd-event does not tell whether it has anything left.
+/// The others do not tell whether they have anything left.
 mod run_ends {
     use super::*;
 
