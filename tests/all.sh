@@ -52,15 +52,19 @@ install pg_ctlcluster postgresql
 install /usr/sbin/krb5kdc krb5-kdc
 install /usr/sbin/kadmin.local krb5-admin-server
 install kinit krb5-user
+install /usr/sbin/mariadbd mariadb-server-core
+install /usr/sbin/sshd openssh-server
 install pip3 python3-pip
 install objcopy binutils
 install x86_64-w64-mingw32-dlltool binutils-mingw-w64-x86-64
 for package in glib-2.0 hiredis libevent dbus-1 libpq libcares libcurl libverto libpulse \
-    avahi-client xcb libzmq libsystemd libuv libusb-1.0 libmosquitto; do
+    avahi-client xcb libzmq libsystemd libuv libusb-1.0 libmosquitto libmicrohttpd libmariadb libssh2 alsa \
+    wayland-client rdkafka; do
     pkg-config --exists $package || install "header files of $package" \
         libglib2.0-dev libhiredis-dev libevent-dev libev-dev libdbus-1-dev libpq-dev libc-ares-dev \
         libcurl4-openssl-dev libverto-dev libpulse-dev libavahi-client-dev libxcb1-dev libzmq3-dev \
-        libsystemd-dev libuv1-dev libusb-1.0-0-dev libmosquitto-dev
+        libsystemd-dev libuv1-dev libusb-1.0-0-dev libmosquitto-dev libmicrohttpd-dev libmariadb-dev \
+        libssh2-1-dev libasound2-dev libwayland-dev librdkafka-dev
 done
 # Subcommands of cargo.
 tools=$PWD/target/tools
@@ -216,7 +220,8 @@ valgrind="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=def
 # shellcheck disable=SC2086
 $valgrind target/echo-static
 # The headers are strict C99, and C++ as well. Those of the libraries need not be.
-packages="dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd libcares libcurl hiredis libusb-1.0 libmosquitto"
+packages="dbus-1 libpq libpulse avahi-client xcb libzmq libsystemd libcares libcurl hiredis libusb-1.0 libmosquitto
+    libmicrohttpd libmariadb libssh2 alsa wayland-client rdkafka"
 for header in "$prefix"/include/*.h; do
     # shellcheck disable=SC2046,SC2086
     set -- -pedantic -Wall -Wextra -Wshadow -Werror -fsyntax-only $(pkg-config --cflags oneloop) \
@@ -234,8 +239,9 @@ under_valgrind() {
 under_valgrind --test abi
 # Not the flood of sd-bus, which is to fill a socket: under valgrind the daemon empties it as fast. Nor
 # what takes long there, and TLS, in whose assembler valgrind sees what is not there.
-under_valgrind --test avahi --test cares --test dbus --test glue --test hiredis --test late --test mosquitto --test pq --test pollset --test pq_queries \
-    --test pulse --test rubbish --test sd_bus --test xcb --test zmq -- --skip sends_or_calls --skip much_work --skip over_tls
+under_valgrind --test alsa --test avahi --test cares --test dbus --test glue --test hiredis --test late --test mariadb \
+    --test mosquitto --test pollset --test pq --test pq_queries --test pulse --test rdkafka --test rubbish \
+    --test sd_bus --test wayland --test xcb --test zmq -- --skip sends_or_calls --skip much_work --skip over_tls
 # TLS again.
 under_valgrind --test curl -- failures ended_inside
 

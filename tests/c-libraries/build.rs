@@ -11,6 +11,7 @@ mod build {
 
 /// Each is `src/NAME.c`, and the packages that it needs.
 const TESTS: &[(&str, &[&str])] = &[
+    ("alsa", &["alsa"]),
     ("avahi", &["avahi-client"]),
     ("cares", &["libcares"]),
     ("curl", &["libcurl"]),
@@ -28,11 +29,14 @@ const TESTS: &[(&str, &[&str])] = &[
             "libzmq",
         ],
     ),
+    ("mariadb", &["libmariadb"]),
+    ("microhttpd", &["libmicrohttpd"]),
     ("mosquitto", &["libmosquitto"]),
     ("pollset", &["libusb-1.0", "glib-2.0"]),
     ("pq", &["libpq"]),
     ("pq_queries", &["libpq"]),
     ("pulse", &["libpulse"]),
+    ("rdkafka", &["rdkafka"]),
     ("redis_bench", &["hiredis", "libevent"]),
     (
         "rubbish",
@@ -47,6 +51,8 @@ const TESTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sd_bus", &["libsystemd"]),
+    ("ssh2", &["libssh2"]),
+    ("wayland", &["wayland-client", "wayland-server"]),
     ("xcb", &["xcb"]),
     ("zmq", &["libzmq"]),
 ];
@@ -67,7 +73,11 @@ fn main() {
     build.compile("oneloop_example_redis");
 
     // Before the packages are named to the linker, which comes to them in this order.
+    let valkey = build::hiredis::headers_of_libvalkey();
     build::docs::compile(&includes, |name| {
+        if name == "valkey" {
+            return vec![valkey.clone()];
+        }
         let name = match name {
             "websocket" => "curl",
             "usb" => "pollset",

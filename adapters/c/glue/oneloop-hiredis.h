@@ -1,4 +1,5 @@
-/* hiredis on a oneloop loop: for 0.14 as well as 1.x. The timeouts of 1.x work, too.
+/* hiredis and libvalkey on a oneloop loop: hiredis 0.14 and 1.x, and libvalkey, which has the same interface under
+ * other names. Timeouts work, too, but for 0.14, which has none.
  *
  *   #include <oneloop-hiredis.h>
  *
@@ -20,82 +21,111 @@
  *       oneloop_free(loop);
  *   }
  *
- * Attach first, then set the callbacks. Threads: hiredis has no locks, so a context belongs to the
+ * For libvalkey, define ONELOOP_VALKEY before:
+ *
+ *   #define ONELOOP_VALKEY
+ *   #include <oneloop-hiredis.h>
+ *   ...
+ *   if (valkeyOneloopAttach(ac, loop) == VALKEY_OK)
+ *
+ * A file that uses both libraries includes this header twice, once with ONELOOP_VALKEY and once without.
+ *
+ * Attach first, then set the callbacks. Threads: neither library has locks, so a context belongs to the
  * thread that drives the loop; before the loop is driven, any one thread may set it up. A context may
- * outlive the loop: it then hears nothing more, and is to be freed by redisAsyncFree as ever. hiredis
- * wants SIGPIPE to be ignored (Rust programs do).
+ * outlive the loop: it then hears nothing more, and is to be freed by redisAsyncFree as ever. Both libraries
+ * want SIGPIPE to be ignored (Rust programs do).
+ *
+ * Errors: the libraries report theirs to the callbacks. If the loop cannot watch the socket, or has no room for a
+ * timer, that is reported by oneloop_report_error.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
-#ifndef ONELOOP_HIREDIS_H
-#define ONELOOP_HIREDIS_H
-
-#include <hiredis/async.h>
-#include <hiredis/hiredis.h>
 #include <oneloop.h>
-
 #include <stdlib.h>
 #include <sys/time.h>
 
-typedef struct redisOneloopEvents {
-    redisAsyncContext *context; /* NULL once hiredis is done with it */
+#ifdef ONELOOP_VALKEY
+#ifndef ONELOOP_LIBVALKEY_H
+#define ONELOOP_LIBVALKEY_H
+#define ONELOOP_REDIS(name) valkey##name
+#include <valkey/async.h>
+#endif
+#elif !defined(ONELOOP_HIREDIS_H)
+#define ONELOOP_HIREDIS_H
+#define ONELOOP_REDIS(name) redis##name
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
+#endif
+
+#ifdef ONELOOP_REDIS /* not for the second time */
+#define ONELOOP_REDIS_OK 0
+#define ONELOOP_REDIS_ERR (-1)
+
+typedef struct ONELOOP_REDIS(OneloopEvents) {
+    ONELOOP_REDIS(AsyncContext) *context; /* NULL once hiredis is done with it */
     oneloop_t *loop;            /* NULL once the loop is gone */
     oneloop_id handler;
     oneloop_id timer; /* 0 until one is needed */
     uint32_t interest;
-} redisOneloopEvents;
+} ONELOOP_REDIS(OneloopEvents);
 
-static inline int redisOneloopReady(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,
+static inline int ONELOOP_REDIS(OneloopReady)(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready,
                                     void *user) {
-    redisOneloopEvents *e = (redisOneloopEvents *)user;
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)user;
     (void)loop, (void)id, (void)fd;
     if (ready & ONELOOP_READABLE)
-        redisAsyncHandleRead(e->context);
+        ONELOOP_REDIS(AsyncHandleRead)(e->context);
     /* That may have freed the context, or have left nothing to write. */
     if (e->context && ready & e->interest & ONELOOP_WRITABLE)
-        redisAsyncHandleWrite(e->context);
+        ONELOOP_REDIS(AsyncHandleWrite)(e->context);
     return ONELOOP_CONTINUE;
 }
 
 /* The handler is gone: because of the cleanup, which leaves the memory to this, or with the loop. */
-static inline void redisOneloopGone(void *user) {
-    redisOneloopEvents *e = (redisOneloopEvents *)user;
+static inline void ONELOOP_REDIS(OneloopGone)(void *user) {
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)user;
     e->loop = NULL;
     if (!e->context)
         free(e);
 }
 
-static inline void redisOneloopInterest(redisOneloopEvents *e, uint32_t interest) {
+/* The library's hooks return nothing. */
+static inline void ONELOOP_REDIS(OneloopResult)(ONELOOP_REDIS(OneloopEvents) *e, int result) {
+    if (result < 0)
+        oneloop_report_error(e->loop, oneloop_strerror());
+}
+
+static inline void ONELOOP_REDIS(OneloopInterest)(ONELOOP_REDIS(OneloopEvents) *e, uint32_t interest) {
     if (e->interest == interest || !e->loop)
         return;
     e->interest = interest;
-    oneloop_update_handler(e->loop, e->handler, interest);
+    ONELOOP_REDIS(OneloopResult)(e, oneloop_update_handler(e->loop, e->handler, interest));
 }
 
-static inline void redisOneloopAddRead(void *data) {
-    redisOneloopEvents *e = (redisOneloopEvents *)data;
-    redisOneloopInterest(e, e->interest | ONELOOP_READABLE);
+static inline void ONELOOP_REDIS(OneloopAddRead)(void *data) {
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)data;
+    ONELOOP_REDIS(OneloopInterest)(e, e->interest | ONELOOP_READABLE);
 }
 
-static inline void redisOneloopDelRead(void *data) {
-    redisOneloopEvents *e = (redisOneloopEvents *)data;
-    redisOneloopInterest(e, e->interest & ~(uint32_t)ONELOOP_READABLE);
+static inline void ONELOOP_REDIS(OneloopDelRead)(void *data) {
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)data;
+    ONELOOP_REDIS(OneloopInterest)(e, e->interest & ~(uint32_t)ONELOOP_READABLE);
 }
 
-static inline void redisOneloopAddWrite(void *data) {
-    redisOneloopEvents *e = (redisOneloopEvents *)data;
-    redisOneloopInterest(e, e->interest | ONELOOP_WRITABLE);
+static inline void ONELOOP_REDIS(OneloopAddWrite)(void *data) {
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)data;
+    ONELOOP_REDIS(OneloopInterest)(e, e->interest | ONELOOP_WRITABLE);
 }
 
-static inline void redisOneloopDelWrite(void *data) {
-    redisOneloopEvents *e = (redisOneloopEvents *)data;
-    redisOneloopInterest(e, e->interest & ~(uint32_t)ONELOOP_WRITABLE);
+static inline void ONELOOP_REDIS(OneloopDelWrite)(void *data) {
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)data;
+    ONELOOP_REDIS(OneloopInterest)(e, e->interest & ~(uint32_t)ONELOOP_WRITABLE);
 }
 
 /* hiredis calls this last, maybe inside a handler. */
-static inline void redisOneloopCleanup(void *data) {
-    redisOneloopEvents *e = (redisOneloopEvents *)data;
+static inline void ONELOOP_REDIS(OneloopCleanup)(void *data) {
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)data;
     e->context = NULL;
     if (!e->loop) {
         free(e);
@@ -106,53 +136,58 @@ static inline void redisOneloopCleanup(void *data) {
     oneloop_remove_handler(e->loop, e->handler);
 }
 
-#if HIREDIS_MAJOR >= 1
-static inline void redisOneloopTimeout(oneloop_t *loop, oneloop_id id, void *user) {
+#if defined(ONELOOP_VALKEY) || HIREDIS_MAJOR >= 1
+static inline void ONELOOP_REDIS(OneloopTimeout)(oneloop_t *loop, oneloop_id id, void *user) {
     (void)loop, (void)id;
-    redisAsyncHandleTimeout(((redisOneloopEvents *)user)->context);
+    ONELOOP_REDIS(AsyncHandleTimeout)(((ONELOOP_REDIS(OneloopEvents) *)user)->context);
 }
 
 /* Called whenever hiredis waits for something: puts off what was scheduled before. */
-static inline void redisOneloopScheduleTimer(void *data, struct timeval tv) {
-    redisOneloopEvents *e = (redisOneloopEvents *)data;
+static inline void ONELOOP_REDIS(OneloopScheduleTimer)(void *data, struct timeval tv) {
+    ONELOOP_REDIS(OneloopEvents) *e = (ONELOOP_REDIS(OneloopEvents) *)data;
     int64_t delay = ONELOOP_NEVER;
     if (tv.tv_sec < ONELOOP_NEVER / 1000000000 - 1)
         delay = tv.tv_sec * INT64_C(1000000000) + tv.tv_usec * INT64_C(1000);
     if (!e->loop)
         return;
     if (e->timer)
-        oneloop_reset_timer(e->loop, e->timer, delay);
+        ONELOOP_REDIS(OneloopResult)(e, oneloop_reset_timer(e->loop, e->timer, delay));
     else
-        oneloop_add_timer(e->loop, delay, 0, redisOneloopTimeout, e, NULL, &e->timer);
+        ONELOOP_REDIS(OneloopResult)
+        (e, oneloop_add_timer(e->loop, delay, 0, ONELOOP_REDIS(OneloopTimeout), e, NULL,
+                              &e->timer));
 }
 #endif
 
-/* Puts a context that is connecting on the loop. REDIS_ERR if it is on one already, or if it has
+/* Puts a context that is connecting on the loop. ONELOOP_REDIS_ERR if it is on one already, or if it has
  * failed to connect at once: see ac->err. It is the caller's to free then. */
-static inline int redisOneloopAttach(redisAsyncContext *ac, oneloop_t *loop) {
-    redisOneloopEvents *e;
+static inline int ONELOOP_REDIS(OneloopAttach)(ONELOOP_REDIS(AsyncContext) *ac, oneloop_t *loop) {
+    ONELOOP_REDIS(OneloopEvents) *e;
     if (ac->err || ac->ev.data)
-        return REDIS_ERR;
-    e = (redisOneloopEvents *)calloc(1, sizeof *e);
+        return ONELOOP_REDIS_ERR;
+    e = (ONELOOP_REDIS(OneloopEvents) *)calloc(1, sizeof *e);
     if (!e)
-        return REDIS_ERR;
+        return ONELOOP_REDIS_ERR;
     e->context = ac;
     e->loop = loop;
-    if (oneloop_add_handler(loop, ac->c.fd, 0, ONELOOP_LEVEL, redisOneloopReady, e,
-                            redisOneloopGone, &e->handler) < 0) {
+    if (oneloop_add_handler(loop, ac->c.fd, 0, ONELOOP_LEVEL, ONELOOP_REDIS(OneloopReady), e,
+                            ONELOOP_REDIS(OneloopGone), &e->handler) < 0) {
         free(e);
-        return REDIS_ERR;
+        return ONELOOP_REDIS_ERR;
     }
     ac->ev.data = e;
-    ac->ev.addRead = redisOneloopAddRead;
-    ac->ev.delRead = redisOneloopDelRead;
-    ac->ev.addWrite = redisOneloopAddWrite;
-    ac->ev.delWrite = redisOneloopDelWrite;
-    ac->ev.cleanup = redisOneloopCleanup;
-#if HIREDIS_MAJOR >= 1
-    ac->ev.scheduleTimer = redisOneloopScheduleTimer;
+    ac->ev.addRead = ONELOOP_REDIS(OneloopAddRead);
+    ac->ev.delRead = ONELOOP_REDIS(OneloopDelRead);
+    ac->ev.addWrite = ONELOOP_REDIS(OneloopAddWrite);
+    ac->ev.delWrite = ONELOOP_REDIS(OneloopDelWrite);
+    ac->ev.cleanup = ONELOOP_REDIS(OneloopCleanup);
+#if defined(ONELOOP_VALKEY) || HIREDIS_MAJOR >= 1
+    ac->ev.scheduleTimer = ONELOOP_REDIS(OneloopScheduleTimer);
 #endif
-    return REDIS_OK;
+    return ONELOOP_REDIS_OK;
 }
 
+#undef ONELOOP_REDIS
+#undef ONELOOP_REDIS_OK
+#undef ONELOOP_REDIS_ERR
 #endif

@@ -12,6 +12,16 @@ const REPLACED: &[(&str, &str)] = &[
     ("6379", "atoi(getenv(\"PORT\"))"),
     ("1883", "atoi(getenv(\"PORT\"))"),
     ("\"https://example.org/\"", "getenv(\"URL\")"),
+    ("\"/run/mysqld/mysqld.sock\"", "getenv(\"SOCKET\")"),
+    ("\"/home/me/.ssh/id_rsa\"", "getenv(\"KEY\")"),
+    ("\"me\"", "getenv(\"LOGIN\")"),
+    ("\"default\"", "\"null\""),
+    (
+        "\"bootstrap.servers\", \"localhost:9092\"",
+        "\"test.mock.num.brokers\", \"1\"",
+    ),
+    ("8080", "atoi(getenv(\"PORT\"))"),
+    ("htons(22)", "htons(atoi(getenv(\"PORT\")))"),
     ("\"dbname=postgres\"", "getenv(\"CONNINFO\")"),
 ];
 

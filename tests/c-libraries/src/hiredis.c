@@ -1,5 +1,5 @@
-/* hiredis and a redis-server, on oneloop-hiredis.h. Compiled for the system's hiredis, and once more
- * for 1.x. Each test sets itself up on the loop and stops that when all memory is given back. */
+/* hiredis and a redis-server, on oneloop-hiredis.h. Compiled for the system's hiredis, once more for 1.x, and
+ * for libvalkey. Each test sets itself up on the loop and stops that when all memory is given back. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -13,13 +13,24 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef ONELOOP_VALKEY
+#include "valkey_names.h"
+#define TIMEOUTS 1
+/* The callback may change it. */
+#define CONNECTING redisAsyncContext
+#else
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
+#define TIMEOUTS (HIREDIS_MAJOR >= 1)
+#define CONNECTING const redisAsyncContext
+#endif
 #include <oneloop.h>
 
 #include "check.h"
 
-#ifdef HIREDIS1
+#ifdef ONELOOP_VALKEY
+#define TEST(name) valkey_##name
+#elif defined HIREDIS1
 #define TEST(name) hiredis1_##name
 #else
 #define TEST(name) hiredis_##name
@@ -97,7 +108,7 @@ static void gone(const redisAsyncContext *ac, int status) {
         finish();
 }
 
-static void on_connect(const redisAsyncContext *ac, int status) {
+static void on_connect(CONNECTING *ac, int status) {
     same_thread();
     CHECK(status == REDIS_OK && ac->err == 0);
 }
@@ -111,7 +122,7 @@ static redisAsyncContext *open_context(void) {
         return NULL;
     }
     CHECK(redisOneloopAttach(ac, t.loop) == REDIS_OK);
-#if HIREDIS_MAJOR >= 1
+#if TIMEOUTS
     CHECK(redisAsyncSetTimeout(ac, (struct timeval){10, 0}) == REDIS_OK);
 #endif
     CHECK(redisAsyncSetConnectCallback(ac, on_connect) == REDIS_OK);
@@ -340,7 +351,7 @@ static void retry(oneloop_t *loop, oneloop_id id, void *user) {
     reconnect();
 }
 
-static void reconnected(const redisAsyncContext *ac, int status) {
+static void reconnected(CONNECTING *ac, int status) {
     same_thread();
     CHECK(ac == t.ac);
     if (status == REDIS_OK) {
@@ -492,7 +503,7 @@ static void end_loop(void) {
 
 TEST_BEGINS(the_loop_ends_first, end_loop)
 
-#if HIREDIS_MAJOR >= 1
+#if TIMEOUTS
 
 /* Timeouts. They do not strike while replies come, nor while none is awaited. */
 
@@ -548,7 +559,7 @@ TEST_BEGINS(a_command_timeout, set_timeout)
 
 /* Nobody accepts, and the one place in the queue is taken. */
 
-static void not_connected(const redisAsyncContext *ac, int status) {
+static void not_connected(CONNECTING *ac, int status) {
     int64_t waited = now() - t.start;
     same_thread();
     CHECK(status == REDIS_ERR && ac->err == REDIS_ERR_TIMEOUT);

@@ -5,6 +5,7 @@ mod beside;
 mod servers;
 mod tls_front;
 
+use std::ffi::c_int;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
@@ -13,7 +14,7 @@ pub mod verto;
 
 pub use beside::{OwnCode, Step, beside_each_host};
 pub use oneloop_c_tests::{HOSTS, assert_over, http, on_a_loop, on_each_host, on_every_host};
-pub use servers::{Database, dbus, mosquitto, pulseaudio, redis, xvfb};
+pub use servers::{Database, Sshd, dbus, mariadb, mosquitto, pulseaudio, redis, sshd, xvfb};
 pub use tempfile::TempDir;
 pub use tls_front::tls_front;
 
@@ -93,6 +94,18 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Runs a test of C that has a loop of its own. The loop ends before what was attached to it, or after.
+///
+/// # Panics
+///
+/// If a check fails.
+pub fn in_both_orders(test: unsafe extern "C" fn(loop_last: c_int) -> c_int) {
+    for loop_last in [0, 1] {
+        // SAFETY: the test makes a loop of its own.
+        assert_eq!(unsafe { test(loop_last) }, 0, "loop_last: {loop_last}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! How each server is started.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::Server;
+use crate::{Server, free_port};
 
 /// A redis-server on a port, and on the socket `redis.sock` in its folder; it may take a moment to be
 /// there.
@@ -32,6 +33,82 @@ pub fn mosquitto(port: u16) -> Server {
         command.arg("-c").arg(file);
         command.stdout(Stdio::null()).stderr(Stdio::null());
     })
+}
+
+/// A MariaDB without tables and passwords, and its socket. It is there when this returns.
+pub fn mariadb() -> (Server, PathBuf) {
+    let server = Server::start("/usr/sbin/mariadbd", |command, folder| {
+        let folder = folder.path();
+        command.args(["--no-defaults", "--skip-grant-tables", "--skip-networking"]);
+        command.args(["--innodb=OFF", "--default-storage-engine=MyISAM"]);
+        for (option, place) in [("datadir", ""), ("socket", "mariadb.sock")] {
+            command.arg(format!("--{option}={}", folder.join(place).display()));
+        }
+        if is_root() {
+            command.arg("--user=root");
+        }
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    });
+    let socket = server.folder.path().join("mariadb.sock");
+    while UnixStream::connect(&socket).is_err() {}
+    (server, socket)
+}
+
+/// An sshd.
+pub struct Sshd {
+    server: Server,
+    /// The user who may log in, by the [key](Self::key).
+    pub user: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Sshd {
+    /// The private key's file.
+    pub fn key(&self) -> String {
+        let key = self.server.folder.path().join("key");
+        key.to_str().expect("a path of text").to_owned()
+    }
+}
+
+/// An sshd that this process' user may log into. It is there when this returns.
+///
+/// # Panics
+///
+/// If OpenSSH is not installed.
+pub fn sshd() -> Sshd {
+    let port = free_port();
+    // sshd refuses to run as root without this folder, which the system's own service makes.
+    if is_root() {
+        std::fs::create_dir_all("/run/sshd").expect("root may");
+    }
+    let server = Server::start("/usr/sbin/sshd", |command, folder| {
+        let folder = folder.path();
+        let key = folder.join("key");
+        let mut keygen = Command::new("ssh-keygen");
+        // A form that old versions of libssh2 know, too.
+        keygen.args(["-q", "-t", "rsa", "-m", "PEM", "-N", "", "-f"]);
+        let made = keygen.arg(&key).status();
+        assert!(made.expect("ssh-keygen").success());
+        let key = key.display();
+        let settings = format!(
+            "HostKey {key}\nAuthorizedKeysFile {key}.pub\nListenAddress 127.0.0.1:{port}\n\
+             PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\n\
+             HostKeyAlgorithms +ssh-rsa\nPubkeyAcceptedAlgorithms +ssh-rsa\n"
+        );
+        let file = folder.join("sshd_config");
+        std::fs::write(&file, settings).expect("a folder to write to");
+        command.args(["-D", "-q", "-f"]).arg(file);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    });
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {}
+    let name = Command::new("id").arg("-un").output().expect("id");
+    let user = String::from_utf8(name.stdout).expect("a name");
+    Sshd {
+        server,
+        user: user.trim().to_owned(),
+        port,
+    }
 }
 
 /// A message bus, and its address.

@@ -1,5 +1,5 @@
 //! The tests of `src/hiredis.c`, each on every host with a redis-server of its own, for the system's
-//! hiredis and for 1.x.
+//! hiredis, for 1.x and for libvalkey.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -79,6 +79,20 @@ tests! {
 
 tests! {
     one, "hiredis1_",
+    a_pipeline
+    a_command_from_each_reply
+    publishing
+    big_values
+    a_killed_server
+    freed_by_a_reply
+    disconnected_by_a_reply
+    the_loop_ends_first
+    a_command_timeout
+    a_connect_timeout
+}
+
+tests! {
+    valkey, "valkey_",
     a_pipeline
     a_command_from_each_reply
     publishing

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::c_int;
 
 use oneloop_c::oneloop_t;
-use oneloop_c_libraries::{Server, free_port, mosquitto, on_each_host};
+use oneloop_c_libraries::{Server, free_port, in_both_orders, mosquitto, on_each_host};
 
 unsafe extern "C" {
     fn mosquitto_test_port(port: c_int);
@@ -38,8 +38,5 @@ fn a_client_goes_on_after_its_broker_was_restarted() {
 
 #[test]
 fn the_loop_ends_before_the_client_or_after() {
-    for loop_last in [0, 1] {
-        // SAFETY: the test makes a loop of its own.
-        assert_eq!(unsafe { late_mosquitto(loop_last) }, 0);
-    }
+    in_both_orders(late_mosquitto);
 }
