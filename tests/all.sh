@@ -270,6 +270,10 @@ step "the example curl_tokio"
 cargo run --release -p oneloop-curl --example curl_tokio -- --help | grep -q Usage:
 cargo run --release -p oneloop-curl --example curl_tokio
 
+step "the example curl_websocket"
+cargo run --release -p oneloop-curl --example curl_websocket -- --help | grep -q Usage:
+cargo run --release -p oneloop-curl --example curl_websocket
+
 step "benches, one round"
 cargo bench -p oneloop-benches --all-features -- --rounds 1 --json
 

@@ -19,7 +19,7 @@
  *
  * The connection is pg->conn. Send with any function of libpq: PQsendQueryParams, PQsendPrepare,
  * PQsendDescribePortal, PQpipelineSync, PQputCopyData. Before the loop sleeps, the glue sends what libpq
- * has queued, and delivers what libpq has received, whoever asked for it. Results arrive as PQgetResult
+ * has queued, and delivers all that libpq has received. Results arrive as PQgetResult
  * returns them. In pipeline mode a NULL ends each query, and a result of PGRES_PIPELINE_SYNC stands alone.
  *
  * Code outside of the loop's callbacks, such as a task of its host, calls oneloop_pg_wake after it has used

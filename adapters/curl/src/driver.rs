@@ -1,6 +1,10 @@
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +14,7 @@ use curl::multi::{Message, Multi};
 use curl_sys::CURL;
 use oneloop::{Reactor, Shared, WeakReactor};
 
+use crate::connection::active_socket;
 use crate::easy::Request;
 use crate::error::{Cause, Error};
 use crate::watches::Watches;
@@ -28,6 +33,8 @@ struct State {
     // The fields are dropped in this order. The easy handles come before the multi handle that they belong
     // to, and the receivers of libcurl's reports after it.
     running: HashMap<usize, Box<dyn Running>>,
+    /// Those of connections, which their owners use.
+    kept: HashMap<usize, Box<dyn Kept>>,
     multi: Multi,
     watches: Arc<Mutex<Watches>>,
     /// True while there are handles through which more transfers may come.
@@ -37,7 +44,7 @@ struct State {
 }
 
 // SAFETY: libcurl's handles may be used on any thread, by one thread at a time. All easy handles of the multi
-// handle are in `running`, and their contents are `Send` (`Request`). The mutex around this admits one thread
+// handle are in `running` and `kept`, and their contents are `Send` (`Request`). The mutex around this admits one thread
 // at a time.
 unsafe impl Send for State {}
 
@@ -49,8 +56,21 @@ trait Running {
     fn result(&self, message: &Message) -> Option<Result<(), curl::Error>>;
     fn raw(&self) -> *mut CURL;
     fn unpause(&self);
-    /// Removes it from libcurl.
-    fn finish(self: Box<Self>, multi: &Multi, result: Result<(), Cause>) -> Done;
+    /// Removes it from libcurl, or moves it to `kept` if it has become a connection.
+    fn finish(
+        self: Box<Self>,
+        multi: &Multi,
+        kept: &mut HashMap<usize, Box<dyn Kept>>,
+        key: usize,
+        result: Result<(), Cause>,
+    ) -> Done;
+}
+
+/// A connection that libcurl has made, and that its owner uses.
+trait Kept {
+    fn raw(&self) -> *mut CURL;
+    /// Removes it from libcurl, which closes it.
+    fn remove(self: Box<Self>, multi: &Multi);
 }
 
 struct Transfer<E: Request, F> {
@@ -74,7 +94,13 @@ where
         E::unpause(&self.attached);
     }
 
-    fn finish(self: Box<Self>, multi: &Multi, result: Result<(), Cause>) -> Done {
+    fn finish(
+        self: Box<Self>,
+        multi: &Multi,
+        _: &mut HashMap<usize, Box<dyn Kept>>,
+        _: usize,
+        result: Result<(), Cause>,
+    ) -> Done {
         let Transfer { attached, done } = *self;
         let result = match (E::detach(multi, attached), result) {
             (Ok(easy), Ok(())) => Ok(easy),
@@ -83,6 +109,66 @@ where
             (Err(error), Ok(())) => Err(Error::new(Cause::Multi(error), None)),
         };
         Box::new(move || done(result))
+    }
+}
+
+/// A connection that libcurl is making.
+struct Connecting<E: Request, F> {
+    attached: E::Attached,
+    done: F,
+}
+
+impl<E: Request, F> Running for Connecting<E, F>
+where
+    F: FnOnce(Result<RawFd, Error<E>>) + Send + 'static,
+{
+    fn result(&self, message: &Message) -> Option<Result<(), curl::Error>> {
+        E::result(&self.attached, message)
+    }
+
+    fn raw(&self) -> *mut CURL {
+        E::raw(&self.attached)
+    }
+
+    fn unpause(&self) {
+        E::unpause(&self.attached);
+    }
+
+    fn finish(
+        self: Box<Self>,
+        multi: &Multi,
+        kept: &mut HashMap<usize, Box<dyn Kept>>,
+        key: usize,
+        result: Result<(), Cause>,
+    ) -> Done {
+        let Connecting { attached, done } = *self;
+        let connected = result.and_then(|()| {
+            // SAFETY: the handle is alive, and the lock of its driver is held.
+            unsafe { active_socket(E::raw(&attached)) }.map_err(Cause::Transfer)
+        });
+        match connected {
+            Ok(socket) => {
+                kept.insert(key, Box::new(Connected::<E>(attached)));
+                Box::new(move || done(Ok(socket)))
+            }
+            Err(cause) => {
+                let easy = E::detach(multi, attached).ok();
+                Box::new(move || done(Err(Error::new(cause, easy))))
+            }
+        }
+    }
+}
+
+struct Connected<E: Request>(E::Attached);
+
+impl<E: Request> Kept for Connected<E> {
+    fn raw(&self) -> *mut CURL {
+        E::raw(&self.0)
+    }
+
+    fn remove(self: Box<Self>, multi: &Multi) {
+        // Without its handle, a connection is closed, whatever libcurl says.
+        let _ = E::detach(multi, self.0);
     }
 }
 
@@ -96,6 +182,7 @@ impl Driver {
             Driver {
                 state: Mutex::new(State {
                     running: HashMap::new(),
+                    kept: HashMap::new(),
                     multi,
                     watches,
                     open: true,
@@ -121,14 +208,68 @@ impl Driver {
         E: Request,
         F: FnOnce(Result<E, Error<E>>) + Send + 'static,
     {
+        self.add(key, easy, done, |attached, done| {
+            Box::new(Transfer::<E, F> { attached, done })
+        });
+    }
+
+    /// Has libcurl make a connection, which stays with it.
+    pub(crate) fn connect<E, F>(&self, key: usize, easy: E, done: F)
+    where
+        E: Request,
+        F: FnOnce(Result<RawFd, Error<E>>) + Send + 'static,
+    {
+        self.add(key, easy, done, |attached, done| {
+            Box::new(Connecting::<E, F> { attached, done })
+        });
+    }
+
+    fn add<E, F, T>(
+        &self,
+        key: usize,
+        easy: E,
+        done: F,
+        make: impl FnOnce(E::Attached, F) -> Box<dyn Running>,
+    ) where
+        E: Request,
+        F: FnOnce(Result<T, Error<E>>) + Send + 'static,
+    {
         self.with(|state| match easy.attach(&state.multi, key) {
             Ok(attached) => {
-                let transfer = Transfer::<E, F> { attached, done };
-                state.running.insert(key, Box::new(transfer));
+                state.running.insert(key, make(attached, done));
             }
             Err(error) => {
                 let error = Error::new(Cause::Multi(error), None);
                 self.post(move || done(Err(error)));
+            }
+        });
+    }
+
+    /// Calls libcurl for a connection that it keeps.
+    pub(crate) fn with_kept<T>(
+        &self,
+        key: usize,
+        call: impl FnOnce(*mut CURL) -> T,
+    ) -> io::Result<T> {
+        if INSIDE.get() == ptr::from_ref(self) {
+            let why = "a callback of libcurl cannot use a connection of the same instance";
+            return Err(io::Error::new(io::ErrorKind::Deadlock, why));
+        }
+        let result = {
+            let state = lock(&self.state);
+            state.kept.get(&key).map(|kept| call(kept.raw()))
+        };
+        if self.over.load(SeqCst) {
+            self.end();
+        }
+        result.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Closes a connection that libcurl keeps. It may be called on any thread once the loop has ended.
+    pub(crate) fn remove(&self, key: usize) {
+        self.with(|state| {
+            if let Some(kept) = state.kept.remove(&key) {
+                kept.remove(&state.multi);
             }
         });
     }
@@ -168,6 +309,7 @@ impl Driver {
     fn with(&self, call: impl FnOnce(&mut State)) {
         {
             let mut state = lock(&self.state);
+            let _inside = Inside::enter(self);
             call(&mut state);
             self.settle(&mut state);
         }
@@ -202,14 +344,14 @@ impl Driver {
             // Not done here, where a panic would cost the loop a handler that libcurl needs.
             self.post(move || resume_unwind(panic));
         }
-        if !state.open && state.running.is_empty() {
+        if !state.open && state.running.is_empty() && state.kept.is_empty() {
             lock(&state.watches).cancel_timer();
         }
     }
 
     fn finish(&self, state: &mut State, key: usize, result: Result<(), Cause>) {
         if let Some(transfer) = state.running.remove(&key) {
-            self.post(transfer.finish(&state.multi, result));
+            self.post(transfer.finish(&state.multi, &mut state.kept, key, result));
         }
     }
 
@@ -228,6 +370,28 @@ impl Driver {
             let running = std::mem::take(&mut state.running);
             drop(running);
         }
+    }
+}
+
+thread_local! {
+    /// The driver whose libcurl is being called on this thread.
+    static INSIDE: Cell<*const Driver> = const { Cell::new(ptr::null()) };
+}
+
+struct Inside {
+    outer: *const Driver,
+}
+
+impl Inside {
+    fn enter(driver: &Driver) -> Inside {
+        let outer = INSIDE.replace(driver);
+        Inside { outer }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(self.outer);
     }
 }
 

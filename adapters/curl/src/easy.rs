@@ -12,6 +12,7 @@ impl<H: Handler + Send + 'static> Request for Easy2<H> {}
 pub trait Attach: Sized {
     type Attached: 'static;
 
+    fn connect_only(&mut self) -> Result<(), curl::Error>;
     fn attach(self, multi: &Multi, token: usize) -> Result<Self::Attached, MultiError>;
     fn detach(multi: &Multi, attached: Self::Attached) -> Result<Self, MultiError>;
     fn result(attached: &Self::Attached, message: &Message) -> Option<Result<(), curl::Error>>;
@@ -22,6 +23,10 @@ pub trait Attach: Sized {
 macro_rules! attach {
     ($attached:ty, $add:ident, $remove:ident, $result:ident) => {
         type Attached = $attached;
+
+        fn connect_only(&mut self) -> Result<(), curl::Error> {
+            self.connect_only(true)
+        }
 
         fn attach(self, multi: &Multi, token: usize) -> Result<$attached, MultiError> {
             let mut attached = multi.$add(self)?;

@@ -49,6 +49,7 @@
 #[cfg(not(unix))]
 compile_error!("libcurl's descriptors are watched by their numbers, as on Unix");
 
+mod connection;
 mod driver;
 mod easy;
 mod error;
@@ -57,11 +58,14 @@ mod transfer;
 mod watches;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use futures_channel::oneshot::channel;
 use oneloop::Reactor;
 
+pub use connection::Connection;
 use driver::{Driver, lock};
 pub use easy::Request;
 pub use error::{Cause, Error};
@@ -135,26 +139,124 @@ impl Curl {
         }
     }
 
+    /// Has libcurl make a connection without a request, as its option `CURLOPT_CONNECT_ONLY` says. The program uses
+    /// the connection for WebSockets, or for a protocol of its own.
+    ///
+    /// Dropping the future ends the attempt.
+    ///
+    /// ```
+    /// use curl::easy::Easy;
+    /// use futures_lite::{AsyncReadExt, AsyncWriteExt};
+    /// use oneloop::{Reactor, futures::Async};
+    /// use oneloop_curl::Curl;
+    /// # use std::io::{Read, Write};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let url = format!("http://{}/", listener.local_addr()?);
+    /// # let server = std::thread::spawn(move || {
+    /// #     let (mut client, _) = listener.accept().unwrap();
+    /// #     let mut five = [0; 5];
+    /// #     client.read_exact(&mut five).unwrap();
+    /// #     client.write_all(&five).unwrap();
+    /// # });
+    /// let reactor = Reactor::new()?;
+    /// let curl = Curl::new(&reactor)?;
+    /// let mut easy = Easy::new();
+    /// easy.url(&url)?; // of a server that sends back what it gets
+    /// reactor.block_on(async {
+    ///     let connection = curl.connect(easy).await?;
+    ///     let mut connection = Async::new(&reactor, connection)?;
+    ///     connection.write_all(b"hello").await?;
+    ///     let mut answer = [0; 5];
+    ///     connection.read_exact(&mut answer).await?;
+    ///     assert_eq!(&answer, b"hello");
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// # server.join().unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if libcurl cannot connect, with the easy handle if that still exists.
+    pub fn connect<E: Request>(
+        &self,
+        mut easy: E,
+    ) -> impl Future<Output = Result<Connection, Error<E>>> + Send + use<E> {
+        let curl = self.clone();
+        async move {
+            if let Err(error) = easy.connect_only() {
+                return Err(Error::new(Cause::Transfer(error), Some(easy)));
+            }
+            let attempt = Attempt(curl.control());
+            let key = attempt.0.key;
+            let (sender, receiver) = channel();
+            // If the future is gone, the connection comes back, and is dropped.
+            let driver = curl.shared.driver.clone();
+            let done = move |result: Result<_, _>| {
+                let connected = result.map(|socket| Connection {
+                    driver,
+                    key,
+                    socket,
+                    process: std::process::id(),
+                });
+                drop(sender.send(connected));
+            };
+            curl.begin(easy, done, move |driver, easy, done| {
+                driver.connect(key, easy, done);
+            })?;
+            let result = receiver.await;
+            result.unwrap_or_else(|_| Err(Error::new(Cause::Closed, None)))
+        }
+    }
+
     fn start_as<E, F>(&self, key: usize, easy: E, done: F) -> Result<(), Error<E>>
     where
         E: Request,
         F: FnOnce(Result<E, Error<E>>) + Send + 'static,
     {
+        self.begin(easy, done, move |driver, easy, done| {
+            driver.start(key, easy, done);
+        })
+    }
+
+    /// Calls `start` on the driving thread.
+    fn begin<E, F>(
+        &self,
+        easy: E,
+        done: F,
+        start: impl FnOnce(&Driver, E, F) + Send + 'static,
+    ) -> Result<(), Error<E>>
+    where
+        E: Request,
+        F: Send + 'static,
+    {
         let driver = &self.shared.driver;
         // Kept outside of the callback, so that it still exists if the loop refuses the callback.
         let parts = Arc::new(Mutex::new(Some((easy, done))));
         let (started, taken) = (driver.clone(), parts.clone());
-        let start = move || {
+        let begin = move || {
             let parts = lock(&taken).take();
             if let Some((easy, done)) = parts {
-                started.start(key, easy, done);
+                start(&started, easy, done);
             }
         };
-        if driver.post(start) {
+        if driver.post(begin) {
             return Ok(());
         }
         let parts = lock(&parts).take();
         Err(Error::new(Cause::Closed, parts.map(|(easy, _)| easy)))
+    }
+}
+
+/// An attempt to connect, which ends if this is dropped. One that has ended is not affected.
+struct Attempt(Control);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

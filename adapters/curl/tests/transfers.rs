@@ -392,7 +392,7 @@ fn a_closure_handle_and_a_name_that_threads_look_up() {
 }
 
 #[test]
-fn nobody_listens() {
+fn a_port_without_a_server() {
     on_each_loop(|_, curl, http| async move {
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -515,7 +515,7 @@ impl Handler for Panics {
     }
 }
 
-/// Through whoever drives, once; then all goes on, on the same thread.
+/// The panic reaches the driver once. Then all goes on, on the same thread.
 fn a_panic(in_debug: bool) {
     let reactor = Reactor::new().unwrap();
     let http = Http::serve(&reactor);
@@ -533,7 +533,7 @@ fn a_panic(in_debug: bool) {
         "as it should"
     );
     let result = reactor.block_on(transfer).unwrap();
-    // Nobody is called back after the panic until libcurl is left, which may have harmed it.
+    // The crate calls no callback after the panic until libcurl is left, which may have harmed it.
     assert!(result.is_err() || in_debug);
 
     let (sender, receiver) = mpsc::unbounded();
@@ -669,7 +669,7 @@ impl Drop for StopWhenDropped {
     }
 }
 
-/// Its connections are the parent's, and nobody must take leave of the servers in its name.
+/// Its connections are the parent's. The child must not take leave of the servers in the parent's name.
 #[cfg(unix)]
 #[test]
 fn a_forked_child_that_drops_the_loop_ends_no_transfer() {
