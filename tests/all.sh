@@ -41,6 +41,7 @@ install strace strace
 install openssl openssl
 install pkg-config pkg-config
 install valgrind valgrind
+install musl-gcc musl-tools
 # C libraries, their servers, and what the sources of others are fetched with.
 install redis-server redis-server
 install dbus-daemon dbus
@@ -230,6 +231,18 @@ for header in "$prefix"/include/*.h; do
     cc -std=c99 "$@" target/header.c
     c++ -std=c++11 -x c++ "$@" target/header.c
 done
+
+step "C: musl, linked statically"
+if rustup target add x86_64-unknown-linux-musl 2>/dev/null; then
+    adapters/c/install.sh --target x86_64-unknown-linux-musl "$PWD/target/musl" 2>/dev/null
+    # shellcheck disable=SC2046
+    musl-gcc -static -o target/echo-musl examples/c/echo.c \
+        $(PKG_CONFIG_PATH="$PWD/target/musl/lib/pkgconfig" pkg-config --cflags --libs oneloop)
+    target/echo-musl
+    discard musl x86_64-unknown-linux-musl
+else
+    echo "no musl: the Rust target for it cannot be had here"
+fi
 
 step "the tests from C, and of C libraries, under valgrind"
 host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')

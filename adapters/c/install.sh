@@ -60,8 +60,15 @@ if [ -e "$built/liboneloop_c.so" ]; then
     ln -sf "liboneloop.so.$version" "$lib/liboneloop.so.0"
     ln -sf liboneloop.so.0 "$lib/liboneloop.so"
 fi
+libs=-loneloop
+# musl has no unwinder, and GCC's is for glibc. Rust has one for musl.
+unwind=$(rustc --print sysroot)/lib/rustlib/$target/lib/self-contained/libunwind.a
+if [ -n "$target" ] && [ -e "$unwind" ]; then
+    cp "$unwind" "$lib/liboneloop_unwind.a"
+    libs="-loneloop -loneloop_unwind"
+fi
 cp include/oneloop.h glue/*.h "$include/"
-sed "s|@PREFIX@|$prefix|; s|@LIBDIR@|$libdir|; s|@INCLUDEDIR@|$includedir|; s|@VERSION@|$version|" \
+sed "s|@PREFIX@|$prefix|; s|@LIBDIR@|$libdir|; s|@INCLUDEDIR@|$includedir|; s|@VERSION@|$version|; s|@LIBS@|$libs|" \
     oneloop.pc.in >"$lib/pkgconfig/oneloop.pc"
 if [ -n "$target" ]; then
     echo "no module for libverto, which is built for this system only" >&2
