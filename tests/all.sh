@@ -232,6 +232,26 @@ for header in "$prefix"/include/*.h; do
     c++ -std=c++11 -x c++ "$@" target/header.c
 done
 
+step "C: the loop ends before what was attached to it or after, under AddressSanitizer"
+packages="hiredis libpq libcares libusb-1.0 alsa libmariadb libmosquitto libmicrohttpd rdkafka libssh2 wayland-client
+    wayland-server avahi-client libcurl dbus-1 libpulse libsystemd xcb libzmq"
+# shellcheck disable=SC2046,SC2086
+(
+    cd tests/c-libraries/src
+    cc -g -fsanitize=address -I../../c/src -o ../../../target/late late_program.c late.c alsa.c mariadb.c \
+        microhttpd.c mosquitto.c rdkafka.c ssh2.c wayland.c $(pkg-config --cflags --libs oneloop $packages) \
+        -Wl,-rpath,"$prefix/lib" -pthread
+)
+mkfifo target/display
+Xvfb -displayfd 3 -nolisten tcp -noreset 3>target/display 2>/dev/null &
+xvfb=$!
+read -r display <target/display
+rm target/display
+late=0
+DISPLAY=:$display dbus-run-session -- target/late || late=$?
+kill $xvfb
+[ $late = 0 ]
+
 step "C: musl, linked statically"
 if rustup target add x86_64-unknown-linux-musl 2>/dev/null; then
     adapters/c/install.sh --target x86_64-unknown-linux-musl "$PWD/target/musl" 2>/dev/null

@@ -148,7 +148,8 @@ static inline void oneloop_ares_cancel(struct oneloop_ares *ares) {
 }
 
 /* Ends it, also inside its callbacks. Queries that are under way end with ARES_EDESTRUCTION, in a
- * turn to come or when the loop ends; if that ends first, so does all of this. */
+ * turn to come or when the loop ends. If the loop ends first, so does the channel, which must not be used after
+ * that. */
 static inline void oneloop_ares_destroy(struct oneloop_ares *ares) {
     oneloop_t *loop = ares->loop;
     struct oneloop_ares_socket *socket;
