@@ -1,5 +1,5 @@
 /* What a program in C does with a header of the glue. The file that includes this says for its loop: the type of the
- * loop, and of the struct; new_outer, run_outer, break_outer and free_outer; attach and detach. */
+ * loop, and of the struct; new_outer, run_outer, iterate_outer, break_outer and free_outer; attach and detach. */
 
 #include <errno.h>
 #include <oneloop.h>
@@ -113,10 +113,13 @@ static void detached_in_a_callback(void) {
 static void runs_inside(oneloop_t *loop, void *user) {
     (void)user;
     CHECK(oneloop_run(loop) == -EBUSY);
+    for (int n = 0; n < 3; n++)
+        iterate_outer(t.outer);
+    CHECK(t.ended == 0);
     CHECK(oneloop_stop(loop) == 0);
 }
 
-/* A loop that nothing else holds, and which a callback would drive. */
+/* A loop that nothing else holds, and which a callback would drive, as well as its host. */
 static void freed_first(void) {
     attach_it();
     CHECK(oneloop_call_soon(t.loop, ONELOOP_NORMAL, runs_inside, NULL, NULL, NULL) == 0);

@@ -21,6 +21,7 @@ typedef sd_event outer_t;
 #define detach oneloop_sd_event_detach
 #define free_outer sd_event_unref
 #define break_outer(event) (is_over = 1)
+#define iterate_outer(outer) CHECK(sd_event_run(outer, 0) == -EBUSY)
 #define LAST_END end
 #define PROGRAM guests_sd_event_program
 
