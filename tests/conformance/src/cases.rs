@@ -289,6 +289,7 @@ macro_rules! __cases {
                 all_that_is_to_do_shows_on_the_descriptor
                 a_cancelled_timer_does_not_show
                 a_turn_that_failed_shows_on_the_descriptor
+                a_set_that_is_rebuilt_under_a_host_is_watched_again
                 a_reactor_hosts_a_reactor;
             guests:
                 a_guest_takes_a_turn_when_a_descriptor_is_ready

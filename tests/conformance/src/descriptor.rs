@@ -2,12 +2,15 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::faulty::{Call, Fault};
-use oneloop::{Action, Event, Host, Interest, Mode, Reactor, Shared, Step};
+use oneloop::{Action, Event, Host, Interest, Mode, PollerKind, Reactor, Shared, Step};
 
-use crate::{Log, Stage, step_inside};
+use crate::stage::after_turns;
+use crate::{Log, Number, Stage, pair, readable, step_inside};
 
 const READ: Interest = Interest::READABLE;
 const MS: Duration = Duration::from_millis(1);
@@ -183,4 +186,41 @@ pub fn a_reactor_hosts_a_reactor(stage: &mut Stage) {
         .expect("add_handler");
     stage.run();
     log.expect(&["timer", "post", "io"]);
+}
+
+/// The host is told to stop watching, and to watch again. It sleeps then, and hears of what comes.
+pub fn a_set_that_is_rebuilt_under_a_host_is_watched_again(stage: &mut Stage) {
+    let (a, mut b) = pair();
+    let calls = stage.watch(a, READ, Mode::Level);
+    let (open, _peer) = readable();
+    let number = Number::of(&open);
+    let stale = stage.watch_number(number.get(), Interest::NONE, Mode::Level);
+    let reactor = stage.reactor.clone();
+    // The polling crate has no way to make its set anew.
+    let is_rebuilt = stage.poller == PollerKind::Epoll;
+    // Once the host watches. The kernel goes on reporting the file, of which `open` is another number.
+    let close = move || {
+        reactor.update_handler(stale.id, READ).expect("open");
+        let closer = reactor.clone();
+        let close = move || {
+            number.close();
+            closer.remove_handler(stale.id).expect("known");
+        };
+        reactor.call_later(MS, close).expect("open");
+        let asleep = Arc::new(AtomicU64::new(0));
+        let (noted, counted) = (asleep.clone(), reactor.clone());
+        let note = move || noted.store(counted.stats().turns, SeqCst);
+        reactor.call_later(12 * MS, note).expect("open");
+        let stopper = reactor.clone();
+        let write = move || {
+            let turns = stopper.stats().turns - asleep.load(SeqCst);
+            assert!(!is_rebuilt || turns < 20, "{turns} turns, and no sleep");
+            b.write_all(b"x").expect("room");
+            after_turns(&stopper, 2, Reactor::stop);
+        };
+        reactor.call_later(20 * MS, write).expect("open");
+    };
+    stage.reactor.call_later(MS, close).expect("open");
+    stage.run();
+    assert!(calls.take() >= 1);
 }

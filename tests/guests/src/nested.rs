@@ -38,7 +38,7 @@ impl Guest for Inside {
 
     fn turn(&mut self, _: &Watched) {
         self.is_ready = loop {
-            match self.host.step(8).expect("a step") {
+            match self.host.step(1).expect("a step") {
                 Step::Watch | Step::Unwatch => {}
                 Step::Yield => break true,
                 _ => break false,

@@ -190,6 +190,24 @@ fn a_busy_one_starves_nobody<L: ForeignLoop>(scene: Scene<L>) {
     }
 }
 
+/// One turn calls an idle callback once, so that `stop` is heard in time.
+fn a_turn_is_short<L: ForeignLoop>(scene: Scene<L>) {
+    let (is_over, idled) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+    let (ends, count, reactor) = (is_over.clone(), idled.clone(), scene.reactor());
+    scene.inner.idle(move || {
+        count.set(count.get() + 1);
+        reactor.stop();
+        !ends.get()
+    });
+    scene.run();
+    assert_eq!(idled.get(), 1);
+    is_over.set(true);
+    // The stop counts for a turn, too.
+    for _ in 0..6 {
+        scene.reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+}
+
 /// Turns are not all: a guest that asks for a turn at once, again and again, would keep the processor busy.
 fn at_rest_nothing_is_done<L: ForeignLoop>(scene: Scene<L>) {
     let delay = Duration::from_millis(60);
@@ -358,6 +376,7 @@ macro_rules! words {
                 a_watch_added_by_a_callback_of_the_reactor_is_reported
                 another_thread_wakes_it
                 a_busy_one_starves_nobody
+                a_turn_is_short
                 at_rest_nothing_is_done
                 its_callbacks_use_the_reactor
                 a_pool_of_threads_reports_back

@@ -110,20 +110,30 @@ static void detached_in_a_callback(void) {
     CHECK(oneloop_run(t.loop) == 0 && t.posted == 2);
 }
 
-static void runs_inside(oneloop_t *loop, void *user) {
-    (void)user;
+static int runs_inside(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    char byte;
+    (void)id, (void)ready, (void)user;
     CHECK(oneloop_run(loop) == -EBUSY);
+    /* The byte is not read yet, and so the host sees the loop's descriptor. */
     for (int n = 0; n < 3; n++)
         iterate_outer(t.outer);
     CHECK(t.ended == 0);
+    CHECK(read(fd, &byte, 1) == 1);
     CHECK(oneloop_stop(loop) == 0);
+    return ONELOOP_REMOVE;
+}
+
+static void writes(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)loop, (void)id, (void)user;
+    CHECK(write(t.ends[1], "x", 1) == 1);
 }
 
 /* A loop that nothing else holds, and which a callback would drive, as well as its host. */
 static void freed_first(void) {
     attach_it();
-    CHECK(oneloop_call_soon(t.loop, ONELOOP_NORMAL, runs_inside, NULL, NULL, NULL) == 0);
-    CHECK(oneloop_add_timer(t.loop, ONELOOP_NEVER, 0, fired, &t, destroyed, NULL) == 0);
+    CHECK(oneloop_add_handler(t.loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, runs_inside, NULL, NULL, NULL) == 0);
+    /* Once it sleeps. */
+    CHECK(oneloop_add_timer(t.loop, 1000000, 0, writes, &t, destroyed, NULL) == 0);
     oneloop_free(t.loop);
     run_outer(t.outer);
     CHECK(t.ended == 1 && t.error == 0 && t.destroyed == 3);
