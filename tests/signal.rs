@@ -557,3 +557,44 @@ fn a_signal_handler_may_wake_the_loop() {
         });
     }
 }
+
+#[test]
+fn a_signal_ends_the_wait_of_an_interruptible_loop_only() {
+    extern "C" fn ignore(_: i32) {}
+    let handler: extern "C" fn(i32) = ignore;
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(libc::SIGIO, handler as libc::sighandler_t) };
+    // SAFETY: only asks which thread this is.
+    let this = unsafe { libc::pthread_self() };
+    let over = AtomicBool::new(false);
+    let signals = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(SeqCst) {
+                // SAFETY: the thread lives until the scope ends.
+                unsafe { libc::pthread_kill(this, libc::SIGIO) };
+                signals.fetch_add(1, SeqCst);
+                thread::yield_now();
+            }
+        });
+        let interruptible = Reactor::builder().interruptible().build().unwrap();
+        for timeout in [None, Some(Duration::from_secs(600))] {
+            let turn = interruptible.turn(timeout).unwrap();
+            assert_eq!((turn.called, turn.stopped), (0, false));
+        }
+        // Another one waits on.
+        let other = Reactor::new().unwrap();
+        let period = Duration::from_millis(5);
+        other.call_every(period, || Action::Continue).unwrap();
+        let before = signals.load(SeqCst);
+        while signals.load(SeqCst) <= before + 10 {
+            assert_eq!(other.turn(None).unwrap().called, 1);
+        }
+        over.store(true, SeqCst);
+    });
+
+    let polling = Reactor::builder().poller(PollerKind::Polling);
+    let error = polling.interruptible().build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("build"), "{error}");
+}

@@ -77,6 +77,12 @@ pub trait Backend: Send + Sync {
         found: &mut Found,
     ) -> io::Result<()>;
 
+    /// Lets a signal end a wait that it interrupts. By default, the wait goes on.
+    fn set_interruptible(&mut self) -> io::Result<()> {
+        let what = "this poller goes on with a wait that a signal interrupts";
+        Err(io::Error::new(io::ErrorKind::Unsupported, what))
+    }
+
     /// Returns the wake, which ends with the set.
     fn waker(&self) -> Weak<dyn Wake>;
 

@@ -38,6 +38,8 @@ pub(super) struct Epoll {
     timers: Timers,
     /// `UNKNOWN` until the first wait with a timeout has found out whether the kernel takes nanoseconds.
     pwait2: AtomicU8,
+    /// True if a signal ends the wait that it interrupts.
+    interruptible: bool,
 }
 
 /// Not known yet. The first wait with a timeout finds out.
@@ -91,6 +93,7 @@ impl Epoll {
             wake: None,
             timers: Timers::default(),
             pwait2: AtomicU8::new(if is_android { MISSING } else { UNKNOWN }),
+            interruptible: false,
         })
     }
 
@@ -128,6 +131,7 @@ impl Epoll {
         loop {
             match wait(&self.epoll, buffer, timeout.as_ref()) {
                 Ok(found) => return Ok(Some(found)),
+                Err(Errno::INTR) if self.interruptible => return Ok(Some(0)),
                 Err(Errno::INTR) => shorten(&mut timeout, &mut until),
                 Err(Errno::NOSYS | Errno::PERM) => {
                     self.pwait2.store(MISSING, Ordering::Relaxed);
@@ -191,6 +195,9 @@ impl Epoll {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
+            if self.interruptible {
+                return Ok(0);
+            }
         }
     }
 }
@@ -232,6 +239,11 @@ impl Backend for Epoll {
             let flags = event.flags;
             found.push(event.data.u64(), Ready::from_poll(flags.bits()));
         }
+        Ok(())
+    }
+
+    fn set_interruptible(&mut self) -> io::Result<()> {
+        self.interruptible = true;
         Ok(())
     }
 

@@ -82,6 +82,13 @@ impl Set {
         }
     }
 
+    fn backend_mut(&mut self) -> &mut dyn Backend {
+        match self {
+            Set::Native(it) => it,
+            Set::Other(it) => &mut **it,
+        }
+    }
+
     fn backend(&self) -> &dyn Backend {
         match self {
             Set::Native(it) => it,
@@ -114,6 +121,11 @@ impl Poller {
             grown: AtomicBool::new(false),
             changes: AtomicU64::new(0),
         }
+    }
+
+    /// Lets a signal end a wait that it interrupts.
+    pub(crate) fn set_interruptible(&mut self) -> io::Result<()> {
+        self.main.backend_mut().set_interruptible()
     }
 
     /// Returns an error if the kernel would never report the readiness in `watch`.

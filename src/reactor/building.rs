@@ -26,6 +26,7 @@ impl Reactor {
             poller: PollerKind::BEST,
             clock: None,
             on_error: None,
+            interruptible: false,
             #[cfg(feature = "__testing")]
             doubles: Default::default(),
         }
@@ -50,6 +51,7 @@ pub struct Builder {
     poller: PollerKind,
     clock: Option<TestClock>,
     on_error: Option<ErrorReport>,
+    interruptible: bool,
     #[cfg(feature = "__testing")]
     doubles: crate::testing::Doubles,
 }
@@ -94,6 +96,28 @@ impl Builder {
         self
     }
 
+    /// Lets a signal end the wait of a turn which it interrupts. Otherwise the wait goes on.
+    ///
+    /// [`turn`](crate::Reactor::turn) then returns early, possibly without a call. A language whose signal handlers
+    /// run later, between two instructions of its own, can look at them after each turn. [`run`](crate::Reactor::run)
+    /// and the other drivers do not return; they take their next turn.
+    ///
+    /// A signal that arrives just before the wait does not end it. A handler that must not miss one
+    /// also calls [`Remote::wake`](crate::Remote::wake). Inside a host, the host waits, and this has no effect.
+    ///
+    /// [`build`](Self::build) returns an error for [`PollerKind::Polling`], which cannot do this.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = oneloop::Reactor::builder().interruptible().build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn interruptible(mut self) -> Builder {
+        self.interruptible = true;
+        self
+    }
+
     /// Replaces the kernel and the clock by test doubles.
     #[cfg(feature = "__testing")]
     #[doc(hidden)]
@@ -125,7 +149,11 @@ impl Builder {
         let (poller, clock) = self.doubles.stand_in(self.poller, self.clock);
         #[cfg(not(feature = "__testing"))]
         let (poller, clock) = (Poller::new(self.poller), ClockSource::from(self.clock));
-        let poller = poller.map_err(|error| Error::os("build", error))?;
+        let mut poller = poller.map_err(|error| Error::os("build", error))?;
+        if self.interruptible {
+            let set = poller.set_interruptible();
+            set.map_err(|error| Error::os("build", error))?;
+        }
         let core = Core::new(poller, clock, self.on_error, M::IS_LOCAL);
         Ok(Reactor {
             core: Arc::new(core),
