@@ -67,6 +67,10 @@ for package in glib-2.0 hiredis libevent dbus-1 libpq libcares libcurl libverto 
         libsystemd-dev libuv1-dev libusb-1.0-0-dev libmosquitto-dev libmicrohttpd-dev libmariadb-dev \
         libssh2-1-dev libasound2-dev libwayland-dev librdkafka-dev
 done
+# Debian's Python, which has asyncio's own tests.
+[ -e /usr/include/python3.11/Python.h ] && [ -e /usr/lib/python3/dist-packages/pip ] &&
+    [ -e /usr/lib/python3.11/test/test_asyncio ] ||
+    install "Python's header files and tests" python3-dev python3-pip libpython3.11-testsuite
 # Subcommands of cargo.
 tools=$PWD/target/tools
 PATH=$PATH:$tools/bin
@@ -122,6 +126,12 @@ CARGO_TARGET_DIR=target/smol cargo test --manifest-path adapters/smol/Cargo.toml
 # With ONELOOP_SMOL=all, the tests of all packages that docs/smol.md lists, which takes half an hour.
 tests/smol.sh "${ONELOOP_SMOL:-async-io}"
 discard smol
+
+step "Python: the crate, the wheel, and a share of asyncio's own tests on each kind of loop"
+# With ONELOOP_PYTHON=all, the suites of asyncio, Tornado and Twisted, which take ten minutes.
+# shellcheck disable=SC2086
+tests/python.sh ${ONELOOP_PYTHON:-}
+discard python
 
 step "random programs, beside the model"
 ONELOOP_MODEL_STEPS=800000 cargo test --workspace --all-features --test programs

@@ -1,0 +1,23 @@
+//! tokio as the driver of a Python loop.
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+use crate::reactor::Reactor;
+
+/// Has a tokio runtime in this thread drive the reactor until it is stopped. Rust futures that Python awaits meanwhile
+/// may use tokio.
+#[pyfunction]
+pub(crate) fn run_tokio(py: Python<'_>, reactor: &Bound<'_, Reactor>) -> PyResult<()> {
+    let shared = reactor.get().shared.clone();
+    let driven = py.detach(|| {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let driving = oneloop_tokio::drive(&shared.reactor);
+        runtime.block_on(LocalSet::new().run_until(driving))
+    });
+    shared.raised()?;
+    driven.map_err(|error: std::io::Error| PyOSError::new_err(error.to_string()))?;
+    py.check_signals()
+}

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Builds the Python package and tests it: the crate's own tests, the wheel's, and the test suites of asyncio, Tornado and
+# Twisted on oneloop's loops, each compared test by test with asyncio's own loop. The suites come from Debian and PyPI.
+#
+# tests/python.sh [SUITE]...    SUITE is asyncio, tornado or twisted, or all. Without one, a share of asyncio's runs.
+#
+# ONELOOP_WHEEL_PROFILE=release builds the wheel as it is to be published. ONELOOP_PYTHONS names the interpreters that the wheel is tried on; the suites run on the first (default: Debian's).
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+pythons=${ONELOOP_PYTHONS:-/usr/bin/python3}
+python=${pythons%% *}
+mkdir -p "${CARGO_TARGET_DIR:-target}"
+target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/python
+export CARGO_TARGET_DIR="$target" CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
+# The crate is linked with this one, whose header files are installed.
+export PYO3_PYTHON=/usr/bin/python3
+
+cd adapters/python
+cargo fmt --check
+cargo clippy --all-targets --features tokio -- -D warnings
+cargo test --features tokio
+
+tools=$target/tools
+[ -e "$tools/bin/maturin" ] ||
+    pip3 install --quiet --target "$tools" --require-hashes --only-binary :all: -r "$root/tests/python-tools.txt"
+rm -rf "$target/wheels" "$target/site"
+PYTHONPATH=$tools "$tools/bin/maturin" build --quiet --profile "${ONELOOP_WHEEL_PROFILE:-dev}" --out "$target/wheels"
+$python -m pip install --quiet --root-user-action ignore --no-deps --target "$target/site" "$target"/wheels/*.whl
+for each in $pythons; do
+    echo "$each: $($each --version)"
+    PYTHONPATH=$target/site $each -X dev -W error tests/test_oneloop.py
+done
+
+suites=$*
+if [ -z "$suites" ]; then
+    export ONELOOP_PEERS_ONLY=test_events,test_selector_events,test_unix_events,test_streams,test_subprocess
+    suites=asyncio
+elif [ "$suites" = all ]; then
+    suites="asyncio tornado twisted"
+fi
+peers=$target/peers
+if [ "$suites" != asyncio ] && ! [ -e "$peers/tornado" ]; then
+    $python -m pip install --quiet --root-user-action ignore --target "$peers" \
+        tornado twisted pyopenssl service_identity hypothesis pyhamcrest
+fi
+for suite in $suites; do
+    PYTHONPATH=$target/site:$peers $python tests/peers.py "$suite"
+done
