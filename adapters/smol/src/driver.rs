@@ -13,7 +13,7 @@
 //!
 //! The helper thread is a standby without a future. It begins when a task waits outside of every `block_on`,
 //! and when the last `block_on` returns and leaves tasks behind. Without tasks outside, it ends after
-//! [`LINGER`].
+//! [`LINGER`] in which calls of `block_on` drove, or in which nothing was to be done.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -452,16 +452,22 @@ fn help() {
     };
     let on = reactor::get();
     let mut seat = seating().take();
+    let mut last_needed = Instant::now();
     loop {
+        let others_drive = || CALLS.load(Ordering::SeqCst) > 0;
+        let waits_outside = || WAITS_OUTSIDE.load(Ordering::SeqCst);
+        if !others_drive() {
+            last_needed = Instant::now();
+        } else if last_needed.elapsed() >= LINGER && end_help(|| others_drive() && !waits_outside())
+        {
+            return;
+        }
         let Some(taken) = seat else {
             seating().enlist(&sitter);
             seat = Seat::wait_for(&sitter, Some(LINGER));
-            if seat.is_none() && end_help(|| !WAITS_OUTSIDE.load(Ordering::SeqCst)) {
-                return;
-            }
             continue;
         };
-        let is_awaited = || WAITS_OUTSIDE.load(Ordering::SeqCst) || on.reactor.is_alive();
+        let is_awaited = || waits_outside() || on.reactor.is_alive();
         let timeout = if is_awaited() { None } else { Some(LINGER) };
         sitter.phase.store(DRIVING, Ordering::SeqCst);
         let turned = panic::catch_unwind(AssertUnwindSafe(|| turn(on, timeout)));
@@ -469,8 +475,10 @@ fn help() {
         if let Ok(Drove::Cannot) = turned {
             thread::sleep(PAUSE);
         }
-        seat = if CALLS.load(Ordering::SeqCst) > 0 {
-            // A call of `block_on` drives.
+        seat = if others_drive() {
+            drop(taken);
+            // A call that has just begun does not know that the seat is free.
+            seating().offer();
             None
         } else if timeout.is_some() && end_help(|| !is_awaited()) {
             return;

@@ -54,6 +54,7 @@ fn threads_of_the_loop() {
     many_threads_drive_at_once();
     a_thread_whose_future_takes_long_delays_no_other();
     the_seat_goes_on_when_a_call_returns();
+    the_helper_ends_when_a_call_drives();
     tasks_that_are_left_behind_are_woken();
     tasks_outside_have_a_helper();
 }
@@ -140,6 +141,23 @@ fn the_seat_goes_on_when_a_call_returns() {
             }
         });
     }
+}
+
+fn the_helper_ends_when_a_call_drives() {
+    let executor = async_executor::Executor::new();
+    let wait = executor.spawn(Timer::after(3600 * 1000 * MS));
+    block_on(executor.run(future::yield_now()));
+    // The task that is left behind may be awaited by a thread that is not in `block_on` yet.
+    while !has_helper() {
+        thread::yield_now();
+    }
+    block_on(async {
+        echo(100).await;
+        while has_helper() {
+            Timer::after(10 * MS).await;
+        }
+    });
+    drop(wait);
 }
 
 fn tasks_that_are_left_behind_are_woken() {
