@@ -5,7 +5,7 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(kqueue, pollable, pipes)");
+    println!("cargo::rustc-check-cfg=cfg(kqueue, pollable, socket_flags, pipes)");
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     let kqueue = env::var("CARGO_CFG_TARGET_VENDOR").is_ok_and(|vendor| vendor == "apple")
         || ["freebsd", "netbsd", "openbsd", "dragonfly"].contains(&&*os);
@@ -16,6 +16,21 @@ fn main() {
     let poll_backend = env::var_os("CARGO_CFG_POLLING_TEST_POLL_BACKEND").is_some();
     if (kqueue || ["linux", "android"].contains(&&*os)) && !poll_backend {
         println!("cargo::rustc-cfg=pollable");
+    }
+
+    // A socket gets its flags by the call that makes it.
+    let with_flags = [
+        "android",
+        "dragonfly",
+        "freebsd",
+        "fuchsia",
+        "illumos",
+        "linux",
+        "netbsd",
+        "openbsd",
+    ];
+    if with_flags.contains(&&*os) {
+        println!("cargo::rustc-cfg=socket_flags");
     }
 
     // Pipes of the standard library came with Rust 1.87.

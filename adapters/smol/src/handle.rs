@@ -1,17 +1,17 @@
-use std::future::{Future, poll_fn};
-use std::io::{ErrorKind, Result};
+#[cfg(doc)]
+use std::io::ErrorKind;
+use std::io::Result;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, OwnedSocket, RawSocket};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use oneloop::Interest;
 
 use crate::registration::Registration;
-use crate::{Readable, ReadableOwned, Writable, WritableOwned, driver};
+use crate::{Readable, ReadableOwned, Writable, WritableOwned};
 
 /// A handle with a descriptor on which tasks can wait, such as a socket of the standard library.
 ///
@@ -42,8 +42,8 @@ use crate::{Readable, ReadableOwned, Writable, WritableOwned, driver};
 #[derive(Debug)]
 pub struct Async<T> {
     // Dropped before the handle is closed.
-    registration: Registration,
-    handle: T,
+    pub(crate) registration: Registration,
+    pub(crate) handle: T,
 }
 
 /// The handle is never pinned.
@@ -158,7 +158,7 @@ impl<T> Async<T> {
     ///
     /// The future returns an error if the loop is closed.
     pub fn readable(&self) -> Readable<'_, T> {
-        Readable::new(self.registration.waits.readable())
+        Readable::new(self.registration.wait(Interest::READABLE))
     }
 
     /// Waits like [`readable`](Self::readable), and keeps the handle meanwhile.
@@ -172,7 +172,7 @@ impl<T> Async<T> {
     ///
     /// The future returns an error if the loop is closed.
     pub fn writable(&self) -> Writable<'_, T> {
-        Writable::new(self.registration.waits.writable())
+        Writable::new(self.registration.wait(Interest::WRITABLE))
     }
 
     /// Waits like [`writable`](Self::writable), and keeps the handle meanwhile.
@@ -187,7 +187,7 @@ impl<T> Async<T> {
     ///
     /// Returns an error if the loop is closed.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        driver::awaited(self.registration.waits.poll_readable(cx))
+        self.registration.poll(Interest::READABLE, cx)
     }
 
     /// Returns ready if the handle has become writable since this last returned ready. The task that asked before
@@ -197,7 +197,7 @@ impl<T> Async<T> {
     ///
     /// Returns an error if the loop is closed.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        driver::awaited(self.registration.waits.poll_writable(cx))
+        self.registration.poll(Interest::WRITABLE, cx)
     }
 
     /// Tries `op` until it returns anything but [`WouldBlock`](ErrorKind::WouldBlock). Waits between attempts
@@ -206,15 +206,9 @@ impl<T> Async<T> {
     /// # Errors
     ///
     /// Returns the error of `op`, [`Interrupted`](ErrorKind::Interrupted) included.
-    pub async fn read_with<R>(&self, op: impl FnMut(&T) -> Result<R>) -> Result<R> {
-        let mut op = op;
-        loop {
-            match self.try_read(|| op(&self.handle)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            until_polled_again(self.readable()).await?;
-        }
+    pub async fn read_with<R>(&self, mut op: impl FnMut(&T) -> Result<R>) -> Result<R> {
+        let attempt = || op(&self.handle);
+        self.registration.retry(Interest::READABLE, attempt).await
     }
 
     /// Tries `op` like [`read_with`](Self::read_with), with the handle for changes.
@@ -228,16 +222,10 @@ impl<T> Async<T> {
     /// The same holds as for [`get_mut`](Self::get_mut).
     pub async unsafe fn read_with_mut<R>(
         &mut self,
-        op: impl FnMut(&mut T) -> Result<R>,
+        mut op: impl FnMut(&mut T) -> Result<R>,
     ) -> Result<R> {
-        let mut op = op;
-        loop {
-            match self.try_read_mut(&mut op) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            until_polled_again(self.readable()).await?;
-        }
+        let attempt = || op(&mut self.handle);
+        self.registration.retry(Interest::READABLE, attempt).await
     }
 
     /// Tries `op` until it returns anything but [`WouldBlock`](ErrorKind::WouldBlock). Waits between attempts
@@ -246,15 +234,9 @@ impl<T> Async<T> {
     /// # Errors
     ///
     /// Returns the error of `op`, [`Interrupted`](ErrorKind::Interrupted) included.
-    pub async fn write_with<R>(&self, op: impl FnMut(&T) -> Result<R>) -> Result<R> {
-        let mut op = op;
-        loop {
-            match self.try_write(|| op(&self.handle)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            until_polled_again(self.writable()).await?;
-        }
+    pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> Result<R>) -> Result<R> {
+        let attempt = || op(&self.handle);
+        self.registration.retry(Interest::WRITABLE, attempt).await
     }
 
     /// Tries `op` like [`write_with`](Self::write_with), with the handle for changes.
@@ -268,59 +250,11 @@ impl<T> Async<T> {
     /// The same holds as for [`get_mut`](Self::get_mut).
     pub async unsafe fn write_with_mut<R>(
         &mut self,
-        op: impl FnMut(&mut T) -> Result<R>,
+        mut op: impl FnMut(&mut T) -> Result<R>,
     ) -> Result<R> {
-        let mut op = op;
-        loop {
-            match self.try_write_mut(&mut op) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            until_polled_again(self.writable()).await?;
-        }
+        let attempt = || op(&mut self.handle);
+        self.registration.retry(Interest::WRITABLE, attempt).await
     }
-
-    /// Makes an attempt to read, and tells the loop if it would block. The next wait is then for something new.
-    pub(crate) fn try_read<R>(&self, attempt: impl FnOnce() -> Result<R>) -> Result<R> {
-        let waits = &self.registration.waits;
-        waits.try_io(Interest::READABLE, |_| attempt())
-    }
-
-    pub(crate) fn try_write<R>(&self, attempt: impl FnOnce() -> Result<R>) -> Result<R> {
-        let waits = &self.registration.waits;
-        waits.try_io(Interest::WRITABLE, |_| attempt())
-    }
-
-    pub(crate) fn try_read_mut<R>(
-        &mut self,
-        attempt: impl FnOnce(&mut T) -> Result<R>,
-    ) -> Result<R> {
-        let (waits, handle) = (&self.registration.waits, &mut self.handle);
-        waits.try_io(Interest::READABLE, |_| attempt(handle))
-    }
-
-    pub(crate) fn try_write_mut<R>(
-        &mut self,
-        attempt: impl FnOnce(&mut T) -> Result<R>,
-    ) -> Result<R> {
-        let (waits, handle) = (&self.registration.waits, &mut self.handle);
-        waits.try_io(Interest::WRITABLE, |_| attempt(handle))
-    }
-}
-
-/// Waits until `ready` is ready, or until the task is polled again for any reason. The attempt that follows finds
-/// out which.
-async fn until_polled_again(ready: impl Future<Output = Result<()>>) -> Result<()> {
-    let mut ready = pin!(ready);
-    let mut is_first = true;
-    poll_fn(|cx| {
-        if std::mem::take(&mut is_first) {
-            ready.as_mut().poll(cx)
-        } else {
-            Poll::Ready(Ok(()))
-        }
-    })
-    .await
 }
 
 impl<T> AsRef<T> for Async<T> {

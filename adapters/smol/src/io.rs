@@ -1,10 +1,11 @@
 //! The traits of futures-io.
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
+use std::io::{IoSlice, IoSliceMut, Read, Result, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
+use oneloop::Interest;
 
 use crate::Async;
 
@@ -71,31 +72,24 @@ io_safe_inside!(
 
 impl<T: IoSafe + Read> AsyncRead for Async<T> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        loop {
-            match self.try_read_mut(|handle| handle.read(buffer)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_readable(cx))?;
-        }
+        let this = self.get_mut();
+        this.registration
+            .poll_retry(Interest::READABLE, cx, || this.handle.read(buffer))
     }
 
     fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<Result<usize>> {
-        loop {
-            match self.try_read_mut(|handle| handle.read_vectored(buffers)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_readable(cx))?;
-        }
+        let this = self.get_mut();
+        this.registration.poll_retry(Interest::READABLE, cx, || {
+            this.handle.read_vectored(buffers)
+        })
     }
 }
 
@@ -108,13 +102,9 @@ where
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        loop {
-            match self.try_read(|| self.get_ref().read(buffer)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_readable(cx))?;
-        }
+        let this = *self;
+        this.registration
+            .poll_retry(Interest::READABLE, cx, || (&this.handle).read(buffer))
     }
 
     fn poll_read_vectored(
@@ -122,54 +112,36 @@ where
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<Result<usize>> {
-        loop {
-            match self.try_read(|| self.get_ref().read_vectored(buffers)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_readable(cx))?;
-        }
+        let this = *self;
+        this.registration.poll_retry(Interest::READABLE, cx, || {
+            (&this.handle).read_vectored(buffers)
+        })
     }
 }
 
 /// Closing flushes, and does not shut a socket down.
 impl<T: IoSafe + Write> AsyncWrite for Async<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<usize>> {
-        loop {
-            match self.try_write_mut(|handle| handle.write(bytes)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_writable(cx))?;
-        }
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        this.registration
+            .poll_retry(Interest::WRITABLE, cx, || this.handle.write(bytes))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        loop {
-            match self.try_write_mut(|handle| handle.write_vectored(buffers)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_writable(cx))?;
-        }
+        let this = self.get_mut();
+        this.registration.poll_retry(Interest::WRITABLE, cx, || {
+            this.handle.write_vectored(buffers)
+        })
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        loop {
-            match self.try_write_mut(|handle| handle.flush()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_writable(cx))?;
-        }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        this.registration
+            .poll_retry(Interest::WRITABLE, cx, || this.handle.flush())
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -183,13 +155,9 @@ where
     for<'a> &'a T: Write,
 {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        loop {
-            match self.try_write(|| self.get_ref().write(bytes)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_writable(cx))?;
-        }
+        let this = *self;
+        this.registration
+            .poll_retry(Interest::WRITABLE, cx, || (&this.handle).write(bytes))
     }
 
     fn poll_write_vectored(
@@ -197,23 +165,16 @@ where
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        loop {
-            match self.try_write(|| self.get_ref().write_vectored(buffers)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_writable(cx))?;
-        }
+        let this = *self;
+        this.registration.poll_retry(Interest::WRITABLE, cx, || {
+            (&this.handle).write_vectored(buffers)
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        loop {
-            match self.try_write(|| self.get_ref().flush()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.poll_writable(cx))?;
-        }
+        let this = *self;
+        this.registration
+            .poll_retry(Interest::WRITABLE, cx, || (&this.handle).flush())
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -174,16 +174,7 @@ pub(crate) fn begin_to_connect(
     }
 }
 
-#[cfg(any(
-    target_os = "android",
-    target_os = "dragonfly",
-    target_os = "freebsd",
-    target_os = "fuchsia",
-    target_os = "illumos",
-    target_os = "linux",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
+#[cfg(socket_flags)]
 fn new_socket(family: AddressFamily) -> Result<OwnedFd> {
     use rustix::net::{SocketFlags, socket_with};
 
@@ -195,19 +186,7 @@ fn new_socket(family: AddressFamily) -> Result<OwnedFd> {
 }
 
 /// Makes a socket where its flags are separate calls.
-#[cfg(all(
-    unix,
-    not(any(
-        target_os = "android",
-        target_os = "dragonfly",
-        target_os = "freebsd",
-        target_os = "fuchsia",
-        target_os = "illumos",
-        target_os = "linux",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    ))
-))]
+#[cfg(all(unix, not(socket_flags)))]
 fn new_socket(family: AddressFamily) -> Result<OwnedFd> {
     use rustix::fd::AsFd;
     use rustix::io::{FdFlags, fcntl_setfd};

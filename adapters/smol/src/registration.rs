@@ -2,20 +2,24 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{Error, Result};
+use std::future::{Future, poll_fn};
+use std::io::{Error, ErrorKind, Result};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 #[cfg(windows)]
 use oneloop::VirtualSource;
-use oneloop::{Source, SourceKind};
+use oneloop::futures::Wait;
+use oneloop::{Interest, Source, SourceKind};
 #[cfg(kqueue)]
 use rustix::fd::OwnedFd;
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 
-use crate::reactor;
 #[cfg(windows)]
 use crate::signalled::Signalled;
+use crate::{driver, reactor};
 
 /// The place where a handle's readiness shows.
 pub(crate) enum Watched {
@@ -91,6 +95,66 @@ impl Registration {
                 signalled: None,
             }),
             Err(error) => Err(convert(error.into())),
+        }
+    }
+
+    /// A future that waits until the handle is readable, or writable.
+    pub(crate) fn wait(&self, interest: Interest) -> Wait<'_> {
+        if interest == Interest::READABLE {
+            self.waits.readable()
+        } else {
+            self.waits.writable()
+        }
+    }
+
+    /// Returns ready if the handle has become readable, or writable, since this last returned ready.
+    pub(crate) fn poll(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        driver::awaited(if interest == Interest::READABLE {
+            self.waits.poll_readable(cx)
+        } else {
+            self.waits.poll_writable(cx)
+        })
+    }
+
+    /// Tries `attempt` until it does not block. One that blocks tells the loop that the next wait is for something
+    /// new.
+    pub(crate) fn poll_retry<R>(
+        &self,
+        interest: Interest,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut() -> Result<R>,
+    ) -> Poll<Result<R>> {
+        loop {
+            match self.waits.try_io(interest, |_| attempt()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll(interest, cx))?;
+        }
+    }
+
+    /// Like [`poll_retry`](Self::poll_retry), for any number of tasks. It also tries again when the task is polled for
+    /// another reason.
+    pub(crate) async fn retry<R>(
+        &self,
+        interest: Interest,
+        mut attempt: impl FnMut() -> Result<R>,
+    ) -> Result<R> {
+        loop {
+            match self.waits.try_io(interest, |_| attempt()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            let mut wait = pin!(self.wait(interest));
+            let mut is_first = true;
+            poll_fn(|cx| {
+                if std::mem::take(&mut is_first) {
+                    driver::awaited(wait.as_mut().poll(cx))
+                } else {
+                    Poll::Ready(Ok(()))
+                }
+            })
+            .await?;
         }
     }
 }
