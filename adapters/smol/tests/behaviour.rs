@@ -1,10 +1,12 @@
 //! What programs that are written for async-io rely on.
+#![cfg(target_os = "linux")]
 
 use std::future::{Future, poll_fn};
 use std::io::{Error, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -85,7 +87,39 @@ fn closing_flushes_and_does_not_shut_down() {
     let mut bytes = [0; 10];
     peer.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"still open");
+
+    // By the handle's own `flush`, which may have to wait.
+    let mut handle = Async::new(Flushes(stream.into_inner().unwrap(), 0)).unwrap();
+    soon(handle.close()).unwrap();
+    assert_eq!(handle.get_ref().1, 2);
 }
+
+/// A handle that counts calls of `flush`, of which the first would block.
+struct Flushes(UnixStream, usize);
+
+impl AsFd for Flushes {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Write for Flushes {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.1 += 1;
+        if self.1 == 1 {
+            Err(ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+// SAFETY: the descriptor is never replaced.
+unsafe impl IoSafe for Flushes {}
 
 #[test]
 fn into_inner_gives_a_handle_that_can_be_registered_again() {
@@ -276,6 +310,30 @@ fn conversions() {
     let server = soon(incoming.next()).unwrap().unwrap();
     let (a, b) = (server.get_ref(), client.get_ref());
     assert_eq!(a.peer_addr().unwrap(), b.local_addr().unwrap());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket: Async<UdpSocket> = socket.try_into().unwrap();
+    let (one, other) = UnixDatagram::pair().unwrap();
+    let one: Async<UnixDatagram> = one.try_into().unwrap();
+    soon(one.send(b"x")).unwrap();
+    assert_eq!(other.recv(&mut [0; 2]).unwrap(), 1);
+    let path = format!("\0oneloop-smol-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&path[1..]).unwrap();
+    let listener = UnixListener::bind_addr(&address).unwrap();
+    let listener: Async<UnixListener> = listener.try_into().unwrap();
+    soon(Async::<UnixStream>::connect(path)).unwrap();
+    soon(listener.accept()).unwrap();
+    // All of them are non-blocking then.
+    let handles = [
+        stream.as_fd(),
+        peer.as_fd(),
+        listener.as_fd(),
+        socket.as_fd(),
+        one.as_fd(),
+    ];
+    for handle in handles {
+        let flags = rustix::fs::fcntl_getfl(handle).unwrap();
+        assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    }
 }
 
 #[test]
@@ -400,6 +458,8 @@ fn waits_are_as_send_as_their_handle() {
     fn is_send<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>() {}
     is_send::<Async<UnixStream>>();
     is_send::<async_io::Readable<'static, UnixStream>>();
+    is_send::<async_io::Writable<'static, UnixStream>>();
+    is_send::<async_io::ReadableOwned<UnixStream>>();
     is_send::<async_io::WritableOwned<UnixStream>>();
     is_send::<Timer>();
 }
@@ -408,17 +468,26 @@ fn waits_are_as_send_as_their_handle() {
 fn a_wait_allocates_nothing() {
     let (stream, mut peer) = pair();
     peer.write_all(b"x").unwrap();
-    let readable = || soon_without_timer(stream.readable());
-    readable();
+    let stream = Arc::new(stream);
+    let wait = || {
+        block_on(async {
+            let mut readable = stream.readable();
+            // The loop has to report it first.
+            assert!(future::poll_once(&mut readable).await.is_none());
+            readable.await.unwrap();
+            stream.clone().readable_owned().await.unwrap();
+            stream.writable().await.unwrap();
+            stream.clone().writable_owned().await.unwrap();
+        });
+    };
+    wait();
     let before = allocations();
     for _ in 0..100 {
-        readable();
+        wait();
     }
     assert_eq!(allocations() - before, 0);
-}
-
-fn soon_without_timer(future: impl Future<Output = std::io::Result<()>>) {
-    block_on(future).unwrap();
+    drop(Box::new(before));
+    assert_eq!(allocations() - before, 1);
 }
 
 /// Counts the allocations of each thread.
