@@ -123,6 +123,7 @@ cargo test --workspace --all-features --test tls --test clock --test consumed --
 
 step "the drop-in async-io, its example on one thread, and the tests of async-io itself on it"
 CARGO_TARGET_DIR=target/smol cargo test --manifest-path adapters/smol/Cargo.toml --workspace
+CARGO_TARGET_DIR=target/smol tests/smol-api.sh
 # With ONELOOP_SMOL=all, the tests of all packages that docs/smol.md lists, which takes half an hour.
 tests/smol.sh "${ONELOOP_SMOL:-async-io}"
 discard smol
@@ -186,6 +187,7 @@ type_check() {
     step "type-check for $1"
     RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target "$1"
     RUSTC_BOOTSTRAP=1 old_rust_smol -Zbuild-std=std,panic_abort --target "$1"
+    CARGO_TARGET_DIR=target/old RUSTFLAGS="-D warnings" tests/smol-api.sh "$1"
 }
 # Beside them, since it takes its time whatever it has to do.
 cargo build --release -p oneloop-soak
