@@ -31,6 +31,32 @@ fn the_contract_names_every_case_and_no_other() {
     }
 }
 
+/// In the page that says what runs inside what.
+#[test]
+fn the_tests_that_a_page_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = read_to_string(root.join("docs/loops.md")).unwrap();
+    let paths: Vec<_> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.ends_with(".rs"))
+        .collect();
+    assert!(paths.len() > 10);
+    for path in paths {
+        assert!(root.join(path).exists(), "{path} is not there");
+    }
+    // A row for each of the README's.
+    let rows = |text: &str, head: &str| {
+        let rows = text.lines().skip_while(|line| !line.starts_with(head));
+        rows.take_while(|line| line.starts_with('|')).count()
+    };
+    let readme = read_to_string(root.join("README.md")).unwrap();
+    let wanted = rows(&readme, "| | built-in loop | tokio |");
+    assert!(wanted > 5);
+    assert_eq!(rows(&page, "| row of that table |"), wanted);
+}
+
 #[test]
 fn every_package_keeps_the_lints() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -15,7 +15,7 @@ use futures_lite::{AsyncWriteExt, FutureExt, StreamExt, future};
 use oneloop::futures::{Async, Timer};
 use oneloop::{Reactor, Remote};
 use oneloop_c_tests::http::{Http, Version, Version::Http1, byte, spawn};
-use oneloop_c_tests::{HOSTS, on_a_loop};
+use oneloop_c_tests::{Drive, HOSTS, on_a_loop, on_poll};
 use oneloop_curl::{Cause, Curl, Error, Options, Request, Transfer};
 
 /// Runs a test as a task of the loop, on each host.
@@ -23,7 +23,7 @@ fn on_each_loop<F>(test: fn(Reactor, Curl, Http) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    for (name, drive) in HOSTS {
+    for (name, drive) in HOSTS.into_iter().chain([("poll(2)", on_poll as Drive)]) {
         println!("on {name}");
         let (sender, mut over) = mpsc::unbounded();
         on_a_loop(drive, |reactor| {

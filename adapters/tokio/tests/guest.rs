@@ -1,4 +1,4 @@
-//! tokio inside a reactor, under each driver.
+//! tokio inside a reactor, under each driver but tokio.
 #![cfg(feature = "guest")]
 
 use std::cell::Cell;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use oneloop::{Local, LocalReactor, Reactor};
-use oneloop_support::{Drive, Watchdog, async_io, built_in};
+use oneloop_support::{Drive, Watchdog, async_io, built_in, on_poll};
 use oneloop_tokio::TokioGuest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 
 /// Runs a task under each driver until it has ended.
 fn on_each_driver(test: impl AsyncFn(LocalReactor) + Clone + 'static) {
-    for drive in [built_in as Drive<Local>, async_io] {
+    for drive in [built_in as Drive<Local>, async_io, on_poll] {
         let _watchdog = Watchdog::new("a task of the guest");
         let reactor = Reactor::new_local().unwrap();
         let tokio = TokioGuest::new(&reactor).unwrap();

@@ -1,4 +1,4 @@
-//! hyper, server and client, on the built-in loop: there is no tokio runtime anywhere.
+//! hyper, server and client, on a reactor's sockets under each host.
 
 use std::convert::Infallible;
 use std::net::{TcpListener, TcpStream};
@@ -10,25 +10,38 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use oneloop::Reactor;
 use oneloop::futures::Async;
+use oneloop::{Reactor, Threading};
+use oneloop_support::on_each_host;
 use oneloop_tokio::Io;
 
 /// Gives the body back, in capitals.
 async fn capitals(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    assert!(tokio::runtime::Handle::try_current().is_err());
     let body = request.into_body().collect().await?.to_bytes();
     Ok(Response::new(body.to_ascii_uppercase().into()))
 }
 
 #[test]
-fn hyper_serves_and_asks_on_the_built_in_loop() {
-    const CLIENTS: usize = 20;
+fn hyper_serves_and_asks_on_each_host() {
+    on_each_host(async |reactor| serve_and_ask(&reactor, 4).await);
+}
+
+#[test]
+fn hyper_serves_and_asks_on_a_local_reactor_without_tokio() {
+    let reactor = Reactor::new_local().unwrap();
+    let all = async {
+        assert!(tokio::runtime::Handle::try_current().is_err());
+        serve_and_ask(&reactor, 20).await;
+    };
+    reactor.block_on(all).unwrap();
+    assert_eq!(reactor.stats().handlers, 0);
+}
+
+async fn serve_and_ask<M: Threading>(reactor: &Reactor<M>, clients: usize) {
     const REQUESTS: usize = 10;
 
-    let reactor = Reactor::new_local().unwrap();
     let executor = Rc::new(LocalExecutor::new());
-    let listener = Async::<TcpListener, _>::bind(&reactor, ([127, 0, 0, 1], 0)).unwrap();
+    let listener = Async::<TcpListener, _>::bind(reactor, ([127, 0, 0, 1], 0)).unwrap();
     let address = listener.get_ref().local_addr().unwrap();
 
     let spawner = executor.clone();
@@ -68,15 +81,14 @@ fn hyper_serves_and_asks_on_the_built_in_loop() {
             Ok::<_, Infallible>(())
         }
     };
-    let clients: Vec<_> = (0..CLIENTS)
+    let clients: Vec<_> = (0..clients)
         .map(|number| executor.spawn(client(number)))
         .collect();
-    let all = executor.run(async {
+    let all = async {
         for client in clients {
             client.await.unwrap();
         }
         server.cancel().await;
-    });
-    reactor.block_on(all).unwrap();
-    assert_eq!(reactor.stats().handlers, 0);
+    };
+    executor.run(all).await;
 }

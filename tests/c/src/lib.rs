@@ -7,7 +7,7 @@ use std::io;
 use oneloop::{Error, ErrorKind, PollerKind, Reactor};
 use oneloop_c::{as_ptr, oneloop_t};
 use oneloop_support::Watchdog;
-pub use oneloop_support::{Drive, HOSTS};
+pub use oneloop_support::{Drive, HOSTS, on_poll};
 
 /// Something in C that sets itself up on a loop, and stops that when it is done. Gives the number of
 /// checks that failed so far.

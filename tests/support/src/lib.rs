@@ -5,5 +5,5 @@ mod hosts;
 #[path = "../../conformance/src/tools.rs"]
 mod tools;
 
-pub use hosts::{Drive, HOSTS, async_io, built_in, look, on_each_host, tokio};
+pub use hosts::{Drive, HOSTS, async_io, built_in, look, on_each_host, on_poll, tokio};
 pub use tools::{Watchdog, pair, readable, wait_readable};
