@@ -32,17 +32,23 @@ for each in $pythons; do
     PYTHONPATH=$target/site $each -X dev -W error tests/test_oneloop.py
 done
 
+peers=$target/peers
+[ -e "$peers/tornado" ] || $python -m pip install --quiet --root-user-action ignore --target "$peers" \
+    tornado twisted pyopenssl service_identity hypothesis pyhamcrest
+
+# The example has each framework's page, and the kernel has one thread.
+PYTHONPATH=$peers cargo run --quiet --features tokio --example all_on_one_thread | tee "$target/example"
+for page in "asyncio: asyncio" "Tornado: Tornado" "Twisted: Twisted" "hyper: hyper" "callbacks: callbacks" \
+    "threads: all_on_one_thre"; do
+    grep -qx "$page" "$target/example"
+done
+
 suites=$*
 if [ -z "$suites" ]; then
     export ONELOOP_PEERS_ONLY=test_events,test_selector_events,test_unix_events,test_streams,test_subprocess
     suites=asyncio
 elif [ "$suites" = all ]; then
     suites="asyncio tornado twisted"
-fi
-peers=$target/peers
-if [ "$suites" != asyncio ] && ! [ -e "$peers/tornado" ]; then
-    $python -m pip install --quiet --root-user-action ignore --target "$peers" \
-        tornado twisted pyopenssl service_identity hypothesis pyhamcrest
 fi
 for suite in $suites; do
     PYTHONPATH=$target/site:$peers $python tests/peers.py "$suite"
