@@ -40,7 +40,7 @@ struct oneloop_alsa {
 
 static inline void oneloop_alsa_failed(struct oneloop_alsa *on, int error) {
     on->paused = 1;
-    oneloop_report_error(on->loop, snd_strerror(error));
+    oneloop_report_error(on->loop, "ALSA", snd_strerror(error));
 }
 
 static inline int oneloop_alsa_list(oneloop_t *loop, struct pollfd *fds, int room, int64_t *timeout,

@@ -6,6 +6,9 @@
  *   avahi_client_free(client);
  *   oneloop_avahi_free(poll);
  *
+ * Errors: Avahi's functions for changing a watch or a timeout return nothing. If the loop refuses such a change, that
+ * is reported by oneloop_report_error.
+ *
  * Threads: all of it on the thread that drives the loop. If the loop ends first, nothing more is called, and
  * client and table are freed as ever.
  *
@@ -47,6 +50,11 @@ struct AvahiTimeout {
 static inline void oneloop_avahi_release(struct oneloop_avahi *avahi) {
     if (--avahi->users == 0)
         free(avahi);
+}
+
+static inline void oneloop_avahi_result(struct oneloop_avahi *avahi, int result) {
+    if (result < 0)
+        oneloop_report_error(avahi->loop, "Avahi", oneloop_strerror());
 }
 
 /* Watches. Every watch that waits for anything is told of hang-ups and errors, too; kqueue cannot tell of them
@@ -114,7 +122,9 @@ static inline AvahiWatch *oneloop_avahi_watch_new(const AvahiPoll *poll, int fd,
 
 static inline void oneloop_avahi_watch_update(AvahiWatch *watch, AvahiWatchEvent events) {
     if (!watch->gone)
-        oneloop_update_handler(watch->avahi->loop, watch->id, oneloop_avahi_interest(events));
+        oneloop_avahi_result(watch->avahi,
+                             oneloop_update_handler(watch->avahi->loop, watch->id,
+                                                    oneloop_avahi_interest(events)));
 }
 
 static inline AvahiWatchEvent oneloop_avahi_watch_get_events(AvahiWatch *watch) {
@@ -131,14 +141,16 @@ static inline void oneloop_avahi_watch_free(AvahiWatch *watch) {
 /* Timeouts: at a time of the system clock, once. NULL is never. */
 
 static inline void oneloop_avahi_timeout_update(AvahiTimeout *timeout, const struct timeval *time) {
+    int result;
     if (timeout->gone)
         return;
     if (time) /* whose microseconds may be a second and more */
-        oneloop_reset_timer_at(timeout->avahi->loop, timeout->id, ONELOOP_REALTIME,
-                               (int64_t)time->tv_sec + time->tv_usec / 1000000,
-                               (int64_t)(time->tv_usec % 1000000) * 1000);
+        result = oneloop_reset_timer_at(timeout->avahi->loop, timeout->id, ONELOOP_REALTIME,
+                                        (int64_t)time->tv_sec + time->tv_usec / 1000000,
+                                        (int64_t)(time->tv_usec % 1000000) * 1000);
     else
-        oneloop_reset_timer(timeout->avahi->loop, timeout->id, ONELOOP_NEVER);
+        result = oneloop_reset_timer(timeout->avahi->loop, timeout->id, ONELOOP_NEVER);
+    oneloop_avahi_result(timeout->avahi, result);
 }
 
 static inline void oneloop_avahi_due(oneloop_t *loop, oneloop_id id, void *user) {

@@ -16,6 +16,9 @@
  * which inside a callback may free the query that it is for, there are oneloop_ares_cancel and
  * oneloop_ares_destroy, which wait until it is over.
  *
+ * Errors: if a socket cannot be watched, c-ares cannot be told. That is reported by oneloop_report_error, and the
+ * query ends by its timeout.
+ *
  * Code outside of the loop's callbacks, such as a task of its host, calls oneloop_ares_wake after it has
  * asked, for the query's timeout.
  *
@@ -121,16 +124,19 @@ static inline void oneloop_ares_changed(void *user, ares_socket_t fd, int readab
     } else if (!ares->loop) {
         return;
     } else if (found) {
-        oneloop_update_handler(ares->loop, found->handler, interest);
+        if (oneloop_update_handler(ares->loop, found->handler, interest) < 0)
+            oneloop_report_error(ares->loop, "c-ares", oneloop_strerror());
     } else {
-        /* Without memory the query ends by its timeout. */
         found = (struct oneloop_ares_socket *)calloc(1, sizeof *found);
-        if (!found)
+        if (!found) {
+            oneloop_report_error(ares->loop, "c-ares", "no memory to watch a socket");
             return;
+        }
         found->fd = fd;
         *place = found;
-        oneloop_add_handler(ares->loop, fd, interest, ONELOOP_LEVEL, oneloop_ares_ready, ares, NULL,
-                            &found->handler);
+        if (oneloop_add_handler(ares->loop, fd, interest, ONELOOP_LEVEL, oneloop_ares_ready, ares,
+                                NULL, &found->handler) < 0)
+            oneloop_report_error(ares->loop, "c-ares", oneloop_strerror());
     }
 }
 

@@ -12,6 +12,9 @@
  * `done` gets each easy handle that is finished, taken out of the multi handle unless oneloop_curl_keep
  * says otherwise. It may begin others, and detach.
  *
+ * Errors: `done` gets those of transfers. If a socket cannot be watched, all transfers end. An error of libcurl's own
+ * as it is called by the loop is reported by oneloop_report_error.
+ *
  * Threads: all on the thread that drives the loop. Pausing and unpausing, too: from other threads, by
  * oneloop_call_soon(). If the loop ends first, transfers stop where they are.
  *
@@ -80,9 +83,12 @@ static inline int oneloop_curl_is_kept(struct oneloop_curl *curl, CURL *easy) {
 static inline void oneloop_curl_action(struct oneloop_curl *curl, curl_socket_t fd, int events) {
     int left;
     CURLMsg *message;
+    CURLMcode called;
     if (!curl->multi)
         return; /* closed inside the turn in which it was ready */
-    curl_multi_socket_action(curl->multi, fd, events, &left);
+    called = curl_multi_socket_action(curl->multi, fd, events, &left);
+    if (called != CURLM_OK)
+        oneloop_report_error(curl->loop, "libcurl", curl_multi_strerror(called));
     while (curl->multi && (message = curl_multi_info_read(curl->multi, &left))) {
         /* It goes with its easy handle. */
         CURL *easy = message->easy_handle;
@@ -173,8 +179,7 @@ static inline int oneloop_curl_timer(CURLM *multi, long milliseconds, void *user
         return 0;
     if (milliseconds >= 0 && milliseconds < ONELOOP_NEVER / 1000000)
         delay = milliseconds * (int64_t)1000000;
-    oneloop_reset_timer(curl->loop, curl->timer, delay);
-    return 0;
+    return oneloop_reset_timer(curl->loop, curl->timer, delay) < 0 ? -1 : 0;
 }
 
 static inline void oneloop_curl_gone(void *user) {

@@ -8,6 +8,9 @@
  * Attaching a connection again moves it to the new loop. If the loop ends first, the connection stays usable
  * without a loop, and can be attached to another one. A DBusServer is attached by oneloop_dbus_attach_server.
  *
+ * Errors: libdbus' functions for changing a watch or a timeout return nothing. If the loop refuses such a change, that
+ * is reported by oneloop_report_error. The loss of a connection is libdbus' signal Disconnected, as ever.
+ *
  * Threads: attach, detach and callbacks on the thread that drives the loop. The last reference is given up
  * there, too. After dbus_threads_init_default() messages may be sent from others.
  *
@@ -27,6 +30,12 @@ struct oneloop_dbus {
     oneloop_id dispatch;
     int users; /* sets of hooks */
 };
+
+/* libdbus' functions for changing a watch or a timeout return nothing. */
+static inline void oneloop_dbus_result(struct oneloop_dbus *dbus, int result) {
+    if (result < 0)
+        oneloop_report_error(dbus->loop, "libdbus", oneloop_strerror());
+}
 
 /* The handler of a watch, or the timer of a timeout: what libdbus keeps with it. */
 struct oneloop_dbus_item {
@@ -74,7 +83,9 @@ static inline void oneloop_dbus_toggle_watch(DBusWatch *watch, void *data) {
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)dbus_watch_get_data(watch);
     (void)data;
     if (item->dbus->loop)
-        oneloop_update_handler(item->dbus->loop, item->id, oneloop_dbus_interest(watch));
+        oneloop_dbus_result(item->dbus,
+                            oneloop_update_handler(item->dbus->loop, item->id,
+                                                   oneloop_dbus_interest(watch)));
 }
 
 static inline void oneloop_dbus_remove_watch(DBusWatch *watch, void *data) {
@@ -118,7 +129,8 @@ static inline void oneloop_dbus_toggle_timeout(DBusTimeout *timeout, void *data)
     struct oneloop_dbus_item *item = (struct oneloop_dbus_item *)dbus_timeout_get_data(timeout);
     (void)data;
     if (item->dbus->loop)
-        oneloop_reset_timer(item->dbus->loop, item->id, oneloop_dbus_delay(timeout));
+        oneloop_dbus_result(item->dbus, oneloop_reset_timer(item->dbus->loop, item->id,
+                                                            oneloop_dbus_delay(timeout)));
 }
 
 static inline void oneloop_dbus_remove_timeout(DBusTimeout *timeout, void *data) {

@@ -49,11 +49,13 @@
 #ifndef ONELOOP_LIBVALKEY_H
 #define ONELOOP_LIBVALKEY_H
 #define ONELOOP_REDIS(name) valkey##name
+#define ONELOOP_REDIS_NAME "libvalkey"
 #include <valkey/async.h>
 #endif
 #elif !defined(ONELOOP_HIREDIS_H)
 #define ONELOOP_HIREDIS_H
 #define ONELOOP_REDIS(name) redis##name
+#define ONELOOP_REDIS_NAME "hiredis"
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #endif
@@ -93,7 +95,7 @@ static inline void ONELOOP_REDIS(OneloopGone)(void *user) {
 /* The library's hooks return nothing. */
 static inline void ONELOOP_REDIS(OneloopResult)(ONELOOP_REDIS(OneloopEvents) *e, int result) {
     if (result < 0)
-        oneloop_report_error(e->loop, oneloop_strerror());
+        oneloop_report_error(e->loop, ONELOOP_REDIS_NAME, oneloop_strerror());
 }
 
 static inline void ONELOOP_REDIS(OneloopInterest)(ONELOOP_REDIS(OneloopEvents) *e, uint32_t interest) {
@@ -188,6 +190,7 @@ static inline int ONELOOP_REDIS(OneloopAttach)(ONELOOP_REDIS(AsyncContext) *ac, 
 }
 
 #undef ONELOOP_REDIS
+#undef ONELOOP_REDIS_NAME
 #undef ONELOOP_REDIS_OK
 #undef ONELOOP_REDIS_ERR
 #endif

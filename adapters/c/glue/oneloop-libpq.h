@@ -26,6 +26,9 @@
  * pg->conn. Synchronous calls such as PQexec are allowed if no query is under way. libpq looks up host
  * names, and waits for the answer: pass hostaddr, or a socket's folder.
  *
+ * Errors are told by `connected`, by results and by `lost`. Without `result`, errors of queries are reported by
+ * oneloop_report_error, and without `lost`, the loss of the connection.
+ *
  * Threads: all of it on the thread that drives the loop. If the loop ends first, it closes and frees its
  * connections. They must not be used after that.
  *
@@ -127,18 +130,21 @@ static inline void oneloop_pg_close(struct oneloop_pg *pg) {
  * of the loop's callbacks has used the connection. Inside them it is not needed. */
 static inline void oneloop_pg_wake(struct oneloop_pg *pg) { oneloop_wake(pg->loop); }
 
+/* The connection is of no use any more. Has a turn deliver what is left, and then say so. */
+static inline void oneloop_pg_break(struct oneloop_pg *pg) {
+    pg->broken = 1;
+    pg->interest = 0;
+    oneloop_update_handler(pg->loop, pg->handler, 0);
+    oneloop_reset_timer(pg->loop, pg->timer, 0);
+}
+
+/* A socket that cannot be watched is of no use, either. */
 static inline void oneloop_pg_wait_for(struct oneloop_pg *pg, uint32_t interest) {
     if (interest == pg->interest)
         return;
     pg->interest = interest;
-    oneloop_update_handler(pg->loop, pg->handler, interest);
-}
-
-/* The connection is of no use any more. Has a turn deliver what is left, and then say so. */
-static inline void oneloop_pg_break(struct oneloop_pg *pg) {
-    pg->broken = 1;
-    oneloop_pg_wait_for(pg, 0);
-    oneloop_reset_timer(pg->loop, pg->timer, 0);
+    if (oneloop_update_handler(pg->loop, pg->handler, interest) < 0 && interest)
+        oneloop_pg_break(pg);
 }
 
 /* Sends what can be sent now. The loop does this before it sleeps. */
@@ -229,10 +235,13 @@ static inline void oneloop_pg_deliver(struct oneloop_pg *pg) {
     pg->next_row = NULL;
     pg->item = ONELOOP_PG_NOTHING;
     if (item == ONELOOP_PG_RESULT) {
-        if (pg->result)
+        if (pg->result) {
             pg->result(pg, result);
-        else
-            PQclear(result);
+            return;
+        }
+        if (PQresultStatus(result) == PGRES_FATAL_ERROR && result)
+            oneloop_report_error(pg->loop, "libpq", PQresultErrorMessage(result));
+        PQclear(result);
     } else if (item == ONELOOP_PG_ROW) {
         if (pg->row)
             pg->row(pg, row, pg->row_length);
@@ -246,6 +255,8 @@ static inline void oneloop_pg_deliver(struct oneloop_pg *pg) {
         oneloop_pg_wait_for(pg, 0);
         if (pg->lost)
             pg->lost(pg);
+        else
+            oneloop_report_error(pg->loop, "libpq", PQerrorMessage(pg->conn));
     }
 }
 

@@ -41,6 +41,7 @@ struct oneloop_libssh2 {
     /* Private. */
     int (*step)(struct oneloop_libssh2 *on); /* NULL if there is nothing to do */
     int is_new;                              /* the step was not called yet */
+    int is_mute;                             /* a keep-alive message has failed */
     oneloop_id id;
     int gone; /* with the loop, or after it was detached */
 };
@@ -52,10 +53,12 @@ static inline int oneloop_libssh2_list(oneloop_t *loop, struct pollfd *fds, int 
     (void)room;
     if (!on->session)
         return 0;
-    if (!on->is_new) {
+    if (!on->is_new && !on->is_mute) {
         result = libssh2_keepalive_send(on->session, &seconds);
-        if (result < 0 && result != LIBSSH2_ERROR_EAGAIN)
-            oneloop_report_error(loop, "libssh2_keepalive_send failed");
+        if (result < 0 && result != LIBSSH2_ERROR_EAGAIN) {
+            on->is_mute = 1; /* or it would fail in each turn */
+            oneloop_report_error(loop, "libssh2", "libssh2_keepalive_send failed");
+        }
     }
     if (seconds > 0)
         *timeout = seconds * INT64_C(1000000000);

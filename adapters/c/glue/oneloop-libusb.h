@@ -9,6 +9,8 @@
  *
  * Callbacks of libusb are called in the loop's turns. A callback must not detach.
  *
+ * Errors: transfers have theirs. If libusb cannot handle events at all, that is reported by oneloop_report_error.
+ *
  * Threads: all of it on the thread that drives the loop. Transfers may be submitted on any thread: libusb
  * shows that on a descriptor.
  *
@@ -54,9 +56,12 @@ static inline int oneloop_usb_list(oneloop_t *loop, struct pollfd *fds, int room
 static inline void oneloop_usb_ready(oneloop_t *loop, struct pollfd *fds, int count, void *user) {
     struct oneloop_usb *on = (struct oneloop_usb *)user;
     struct timeval now = {0, 0};
-    (void)loop, (void)fds, (void)count;
+    int result = 0;
+    (void)fds, (void)count;
     if (on->usb)
-        libusb_handle_events_timeout_completed(on->usb, &now, NULL);
+        result = libusb_handle_events_timeout_completed(on->usb, &now, NULL);
+    if (result < 0 && result != LIBUSB_ERROR_INTERRUPTED)
+        oneloop_report_error(loop, "libusb", libusb_error_name(result));
 }
 
 static inline void oneloop_usb_gone(void *user) {

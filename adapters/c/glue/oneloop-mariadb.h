@@ -71,7 +71,7 @@ static inline void oneloop_mariadb_waits(struct oneloop_mariadb *on, int status)
         delay = INT64_C(1000000) * (int64_t)mysql_get_timeout_value_ms(on->mysql);
     if ((status | on->status) & MYSQL_WAIT_TIMEOUT && !on->gone &&
         oneloop_reset_timer(on->loop, on->timer, delay) < 0)
-        oneloop_report_error(on->loop, oneloop_strerror());
+        oneloop_report_error(on->loop, "MariaDB", oneloop_strerror());
     on->status = status;
     if (!status) {
         on->go_on = NULL;

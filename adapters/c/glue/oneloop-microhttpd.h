@@ -62,7 +62,7 @@ static inline void oneloop_microhttpd_ready(oneloop_t *loop, struct pollfd *fds,
     (void)fds, (void)count;
     on->resumed = 0;
     if (on->server && MHD_run(on->server) != MHD_YES)
-        oneloop_report_error(loop, "MHD_run failed");
+        oneloop_report_error(loop, "libmicrohttpd", "MHD_run failed");
 }
 
 static inline void oneloop_microhttpd_gone(void *user) {

@@ -12,6 +12,9 @@
  * ONELOOP_NEVER, or detach, before mosquitto_disconnect(). libmosquitto looks up host names, and waits for the
  * answer.
  *
+ * Errors: libmosquitto reports the loss of a connection, and an attempt in vain, to its disconnect callback. If it
+ * cannot even begin to connect again, that is reported by oneloop_report_error.
+ *
  * Code outside of the loop's callbacks, such as a task of its host, calls oneloop_mosquitto_wake after it has
  * used `mosq`.
  *
@@ -22,9 +25,11 @@
 #ifndef ONELOOP_MOSQUITTO_H
 #define ONELOOP_MOSQUITTO_H
 
+#include <errno.h>
 #include <mosquitto.h>
 #include <oneloop.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 struct oneloop_mosquitto {
@@ -73,8 +78,7 @@ static inline int oneloop_mosquitto_list(oneloop_t *loop, struct pollfd *fds, in
 static inline void oneloop_mosquitto_ready(oneloop_t *loop, struct pollfd *fds, int count,
                                            void *user) {
     struct oneloop_mosquitto *on = (struct oneloop_mosquitto *)user;
-    int found = count > 0 ? fds->revents : 0;
-    (void)loop;
+    int found = count > 0 ? fds->revents : 0, result;
     /* Each may call back, and a callback may detach. libmosquitto must live on until it has returned. */
     if (on->mosq && found & ~POLLOUT)
         mosquitto_loop_read(on->mosq, 1);
@@ -84,7 +88,11 @@ static inline void oneloop_mosquitto_ready(oneloop_t *loop, struct pollfd *fds, 
         mosquitto_loop_misc(on->mosq);
     if (on->mosq && mosquitto_socket(on->mosq) < 0 && oneloop_mosquitto_delay(on) == 0) {
         on->lost = 0;
-        mosquitto_reconnect_async(on->mosq); /* if it fails, the next attempt follows */
+        result = mosquitto_reconnect_async(on->mosq); /* if it fails, the next attempt follows */
+        if (result == MOSQ_ERR_ERRNO)
+            oneloop_report_error(loop, "libmosquitto", strerror(errno));
+        else if (result != MOSQ_ERR_SUCCESS)
+            oneloop_report_error(loop, "libmosquitto", mosquitto_strerror(result));
     }
 }
 

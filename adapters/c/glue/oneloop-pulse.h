@@ -8,6 +8,9 @@
  *
  * A call of the table's quit stops the loop. oneloop_pulse_result() returns its argument.
  *
+ * Errors: libpulse's functions for changing an event return nothing. If the loop refuses such a change, that is
+ * reported by oneloop_report_error.
+ *
  * Threads: all of it on the thread that drives the loop. If the loop ends first, nothing more is called, and
  * context and table are freed as ever.
  *
@@ -82,6 +85,11 @@ static inline void *oneloop_pulse_made(struct oneloop_pulse_event *event, int re
     return event;
 }
 
+static inline void oneloop_pulse_changed(struct oneloop_pulse_event *event, int result) {
+    if (result < 0)
+        oneloop_report_error(event->pulse->loop, "PulseAudio", oneloop_strerror());
+}
+
 /* Descriptors. */
 
 static inline uint32_t oneloop_pulse_interest(pa_io_event_flags_t flags) {
@@ -142,8 +150,9 @@ static inline pa_io_event *oneloop_pulse_io_new(pa_mainloop_api *api, int fd,
 
 static inline void oneloop_pulse_io_enable(pa_io_event *event, pa_io_event_flags_t flags) {
     if (!event->base.gone)
-        oneloop_update_handler(event->base.pulse->loop, event->base.id,
-                               oneloop_pulse_interest(flags));
+        oneloop_pulse_changed(&event->base,
+                              oneloop_update_handler(event->base.pulse->loop, event->base.id,
+                                                     oneloop_pulse_interest(flags)));
 }
 
 static inline void oneloop_pulse_io_free(pa_io_event *event) {
@@ -173,10 +182,12 @@ static inline void oneloop_pulse_time_restart(pa_time_event *event, const struct
     }
     event->time = *time;
     micros = time->tv_usec & ~ONELOOP_PULSE_MONOTONIC; /* which may be a second and more */
-    oneloop_reset_timer_at(
-        loop, event->base.id,
-        time->tv_usec & ONELOOP_PULSE_MONOTONIC ? ONELOOP_MONOTONIC : ONELOOP_REALTIME,
-        (int64_t)time->tv_sec + micros / 1000000, micros % 1000000 * 1000);
+    oneloop_pulse_changed(
+        &event->base,
+        oneloop_reset_timer_at(
+            loop, event->base.id,
+            time->tv_usec & ONELOOP_PULSE_MONOTONIC ? ONELOOP_MONOTONIC : ONELOOP_REALTIME,
+            (int64_t)time->tv_sec + micros / 1000000, micros % 1000000 * 1000));
 }
 
 static inline void oneloop_pulse_due(oneloop_t *loop, oneloop_id id, void *user) {

@@ -11,7 +11,8 @@
  * What it waits for, and until when, is asked before every sleep, so that messages which were read
  * while other code waited for a reply (sd_bus_call) are not forgotten. Code outside of the loop's
  * callbacks, such as a task of its host, calls oneloop_sd_bus_wake after it has used the bus. `lost` is
- * called once if the connection is.
+ * called once if the connection is, or if the loop cannot watch it. Without `lost`, that is reported by
+ * oneloop_report_error.
  *
  * Threads: all of it on the thread that drives the loop. Detach once, be that before the loop ends or after.
  *
@@ -23,6 +24,7 @@
 #include <oneloop.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <systemd/sd-bus.h>
 #include <time.h>
 
@@ -66,6 +68,16 @@ static inline void oneloop_sd_bus_detach(struct oneloop_sd_bus *on) {
     oneloop_sd_bus_release(on);
 }
 
+/* The connection is lost. */
+static inline void oneloop_sd_bus_end(struct oneloop_sd_bus *on, int error) {
+    on->bus = NULL;
+    oneloop_update_handler(on->loop, on->handler, 0);
+    if (on->lost)
+        on->lost(on, error);
+    else
+        oneloop_report_error(on->loop, "sd-bus", strerror(-error));
+}
+
 /* A message or so; others have their turn in between. */
 static inline void oneloop_sd_bus_process(struct oneloop_sd_bus *on) {
     sd_bus *bus = on->bus;
@@ -74,12 +86,8 @@ static inline void oneloop_sd_bus_process(struct oneloop_sd_bus *on) {
         return;
     sd_bus_ref(bus); /* until it is left, whatever is called */
     result = sd_bus_process(bus, NULL);
-    if (result < 0 && on->bus) {
-        on->bus = NULL;
-        oneloop_update_handler(on->loop, on->handler, 0);
-        if (on->lost)
-            on->lost(on, result);
-    }
+    if (result < 0 && on->bus)
+        oneloop_sd_bus_end(on, result);
     sd_bus_unref(bus);
 }
 
@@ -105,15 +113,17 @@ static inline int oneloop_sd_bus_ready(oneloop_t *loop, oneloop_id id, int fd, u
 
 static inline int64_t oneloop_sd_bus_prepare(oneloop_t *loop, void *user) {
     struct oneloop_sd_bus *on = (struct oneloop_sd_bus *)user;
-    int events = on->bus ? sd_bus_get_events(on->bus) : 0;
+    int events = on->bus ? sd_bus_get_events(on->bus) : 0, result = 0;
     if (events < 0)
         oneloop_sd_bus_process(on); /* which tells of the error */
     /* For reading always, which does no harm where sd-bus would not: else oneloop_run would find
      * nothing left to wait for while there are messages in its queue. */
     if (on->bus)
-        oneloop_update_handler(loop, on->handler,
-                               ONELOOP_READABLE |
-                                   (events > 0 && events & POLLOUT ? ONELOOP_WRITABLE : 0));
+        result = oneloop_update_handler(
+            loop, on->handler,
+            ONELOOP_READABLE | (events > 0 && events & POLLOUT ? ONELOOP_WRITABLE : 0));
+    if (result < 0)
+        oneloop_sd_bus_end(on, result);
     return oneloop_sd_bus_delay(on);
 }
 

@@ -76,7 +76,7 @@ static inline void oneloop_wayland_ready(oneloop_t *loop, struct pollfd *fds, in
         if (on->lost)
             on->lost(on);
         else
-            oneloop_report_error(on->loop, "the connection to the Wayland compositor is lost");
+            oneloop_report_error(on->loop, "libwayland", "the connection is lost");
     }
 }
 

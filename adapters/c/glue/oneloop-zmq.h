@@ -11,6 +11,9 @@
  * outside of the loop's callbacks, such as a task of its host, calls oneloop_zmq_wake after it has used
  * the socket (zmq_send, zmq_recv, zmq_getsockopt, zmq_poll) or has changed `wanted`.
  *
+ * Errors: if the socket cannot be asked any more, because its context was terminated for example, that is reported
+ * once by oneloop_report_error. `ready` is not called after that.
+ *
  * Threads: all of it on the thread that drives the loop, as for the socket. Detach before zmq_close(), be
  * that before the loop ends or after.
  *
@@ -51,8 +54,16 @@ static inline void oneloop_zmq_gone(void *user) {
 static inline int oneloop_zmq_events(struct oneloop_zmq *zmq) {
     int events = 0;
     size_t size = sizeof events;
-    if (!zmq->socket || zmq_getsockopt(zmq->socket, ZMQ_EVENTS, &events, &size) < 0)
+    if (!zmq->socket)
         return 0;
+    if (zmq_getsockopt(zmq->socket, ZMQ_EVENTS, &events, &size) < 0) {
+        if (errno == EINTR)
+            return 0;
+        oneloop_report_error(zmq->loop, "libzmq", zmq_strerror(errno));
+        zmq->socket = NULL; /* it is not asked again, and its descriptor may stay readable */
+        oneloop_update_handler(zmq->loop, zmq->handler, 0);
+        return 0;
+    }
     return events & zmq->wanted;
 }
 

@@ -427,7 +427,7 @@ typedef struct {
                            oneloop_destroy_fn destroy,
                            oneloop_id *id);
   int (*remove_observer)(oneloop_t *loop, oneloop_id id);
-  int (*report_error)(oneloop_t *loop, const char *text);
+  int (*report_error)(oneloop_t *loop, const char *library, const char *text);
 } oneloop_api;
 
 #ifdef __cplusplus
@@ -934,15 +934,17 @@ int oneloop_remove_observer(oneloop_t *loop,
                             oneloop_id id);
 
 /**
- * Reports an error that has no other way to be reported, such as one in a callback that returns void. The loop
- * reports `text` in a turn, as it reports a callback of Rust that fails: to `Builder::on_error` of the reactor,
- * or else to the standard error output. The text is copied. The headers for known libraries use this.
+ * Reports an error that has no other way to be reported, such as one in a callback that returns void. `library` is
+ * the name of the library that has met it. The loop reports both texts in a turn, as it reports a callback of Rust
+ * that fails: to `Builder::on_error` of the reactor, or else to the standard error output. The texts are copied.
+ * The headers for known libraries use this.
  *
- * Fails with -EINVAL if the text is NULL.
+ * Fails with -EINVAL if a text is NULL.
  *
  * Threads: any.
  */
 int oneloop_report_error(oneloop_t *loop,
+                         const char *library,
                          const char *text);
 
 /**

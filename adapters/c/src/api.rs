@@ -202,7 +202,11 @@ pub struct oneloop_api {
         id: *mut oneloop_id,
     ) -> c_int,
     pub remove_observer: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
-    pub report_error: unsafe extern "C" fn(r#loop: *mut oneloop_t, text: *const c_char) -> c_int,
+    pub report_error: unsafe extern "C" fn(
+        r#loop: *mut oneloop_t,
+        library: *const c_char,
+        text: *const c_char,
+    ) -> c_int,
 }
 
 pub(crate) static API: oneloop_api = oneloop_api {

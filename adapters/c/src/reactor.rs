@@ -450,28 +450,30 @@ pub unsafe extern "C" fn oneloop_remove_observer(r#loop: *mut oneloop_t, id: one
     })
 }
 
-/// Reports an error that has no other way to be reported, such as one in a callback that returns void. The loop
-/// reports `text` in a turn, as it reports a callback of Rust that fails: to `Builder::on_error` of the reactor,
-/// or else to the standard error output. The text is copied. The headers for known libraries use this.
+/// Reports an error that has no other way to be reported, such as one in a callback that returns void. `library` is
+/// the name of the library that has met it. The loop reports both texts in a turn, as it reports a callback of Rust
+/// that fails: to `Builder::on_error` of the reactor, or else to the standard error output. The texts are copied.
+/// The headers for known libraries use this.
 ///
-/// Fails with -EINVAL if the text is NULL.
+/// Fails with -EINVAL if a text is NULL.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_report_error(
     r#loop: *mut oneloop_t,
+    library: *const c_char,
     text: *const c_char,
 ) -> c_int {
-    forward!(oneloop_report_error => report_error(r#loop, text));
+    forward!(oneloop_report_error => report_error(r#loop, library, text));
     call("oneloop_report_error", || {
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
-        if text.is_null() {
+        if library.is_null() || text.is_null() {
             return Err(Failure::Argument("the text"));
         }
-        // SAFETY: the caller promises a string.
-        let text = unsafe { CStr::from_ptr(text) };
-        let text = text.to_string_lossy().into_owned();
+        // SAFETY: the caller promises strings.
+        let (library, text) = unsafe { (CStr::from_ptr(library), CStr::from_ptr(text)) };
+        let text = format!("{}: {}", library.to_string_lossy(), text.to_string_lossy());
         let posted = reactor.call_soon(move || Err::<(), String>(text));
         posted.map_err(oneloop::Error::from)?;
         Ok(0)

@@ -342,8 +342,10 @@ static void oneloop_ctx_set_flags(verto_mod_ctx *ctx, const verto_ev *ev, verto_
     if (rank != event->rank && !is_alone(&event->due))
         append(&ctx->due[rank], &event->due);
     event->rank = rank;
-    if (verto_get_type(ev) == VERTO_EV_TYPE_IO)
-        oneloop_update_handler(ctx->loop, event->id, interest(ev));
+    /* libverto has no result for this. */
+    if (verto_get_type(ev) == VERTO_EV_TYPE_IO &&
+        oneloop_update_handler(ctx->loop, event->id, interest(ev)) < 0)
+        oneloop_report_error(ctx->loop, "libverto", oneloop_strerror());
 }
 
 static verto_mod_ev *oneloop_ctx_add(verto_mod_ctx *ctx, const verto_ev *ev, verto_ev_flag *flags) {

@@ -79,6 +79,15 @@ impl Server {
         self.child.wait().expect("a child")
     }
 
+    /// Returns true if it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If somebody else has waited for it.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     /// Its process number.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -236,12 +236,29 @@ impl Database {
     ///
     /// If PostgreSQL is not installed.
     pub fn wait(&self, port: u16) {
-        let is_ready = || {
-            let mut command = Command::new(program("pg_isready"));
-            command.args(["-q", "-d", &self.conninfo(port)]);
-            command.status().expect("pg_isready").success()
-        };
-        while !is_ready() {}
+        while !self.is_ready(port) {}
+    }
+
+    fn is_ready(&self, port: u16) -> bool {
+        let mut command = Command::new(program("pg_isready"));
+        command.args(["-q", "-d", &self.conninfo(port)]);
+        command.status().expect("pg_isready").success()
+    }
+
+    /// A server for it, which takes connections. Another one was killed, and its processes may still be there: the
+    /// new one refuses to start until they are gone.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn serve_after_a_crash(&self, port: u16) -> Server {
+        let mut server = self.serve(port);
+        while !self.is_ready(port) {
+            if server.has_ended() {
+                server = self.serve(port);
+            }
+        }
+        server
     }
 }
 

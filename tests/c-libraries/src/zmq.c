@@ -120,3 +120,21 @@ void zmq_beside_wakes(oneloop_t *loop) {
     (void)loop;
     oneloop_zmq_wake(t.pull);
 }
+
+/* A context that is terminated: the glue reports that its socket is of no use, once. */
+
+int test_zmq_terminated(oneloop_t *loop) {
+    memset(&t, 0, sizeof t);
+    t.loop = loop;
+    t.context = zmq_ctx_new();
+    t.in = zmq_socket(t.context, ZMQ_PULL);
+    t.pull = oneloop_zmq_attach(loop, t.in, ZMQ_POLLIN, readable, NULL);
+    CHECK(t.pull && zmq_ctx_shutdown(t.context) == 0);
+    return failures;
+}
+
+void zmq_terminated_end(void) {
+    oneloop_zmq_detach(t.pull);
+    zmq_close(t.in);
+    zmq_ctx_term(t.context);
+}

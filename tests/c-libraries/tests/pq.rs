@@ -82,10 +82,10 @@ extern "C" fn pq_test_kill_server() {
 fn the_server_dies_and_another_takes_its_place() {
     let (database, port) = (Database::new(), free_port());
     on_each_host(|host| {
-        DOOMED.set(Some(database.serve(port)));
+        DOOMED.set(Some(database.serve_after_a_crash(port)));
         let conninfo = database.conninfo(port);
         run(&conninfo, host, test_pq_the_server_dies);
-        let _server = database.serve(port);
+        let _server = database.serve_after_a_crash(port);
         run(&conninfo, host, test_pq_several_hosts);
     });
 }

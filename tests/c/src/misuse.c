@@ -62,7 +62,7 @@ int test_each_callback_has_to_be_there(oneloop_t *loop) {
     CHECK(oneloop_add_hook(loop, NULL, on_post, &t, destroy, &id) == -EINVAL);
     CHECK(strstr(oneloop_strerror(), "prepare") != NULL);
     CHECK(oneloop_observe_callbacks(loop, 0, NULL, &t, destroy, &id) == -EINVAL);
-    CHECK(oneloop_report_error(loop, NULL) == -EINVAL);
+    CHECK(oneloop_report_error(loop, "a library", NULL) == -EINVAL);
     CHECK(id == 7 && t.destroyed == 0);
     end(loop);
     return failures;
@@ -109,7 +109,7 @@ static void check_each(oneloop_t *loop, int error) {
     CHECK(oneloop_move_handler(loop, 7, t.ends[0]) == error);
     CHECK(oneloop_handler_ready(loop, 7) == error);
     CHECK(oneloop_observe_callbacks(loop, 0, on_report, &t, destroy, &id) == error);
-    CHECK(oneloop_report_error(loop, "a text") == error);
+    CHECK(oneloop_report_error(loop, "a library", "a text") == error);
     CHECK(oneloop_add_deferred(loop, on_turn, &t, destroy, &id) == error);
     CHECK(oneloop_add_idle(loop, on_turn, &t, destroy, &id) == error);
     CHECK(oneloop_enable(loop, 7, true) == error);

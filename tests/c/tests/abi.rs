@@ -109,7 +109,8 @@ fn an_error_is_reported() {
     });
     let reactor = builder.build().unwrap();
     // SAFETY: the loop is alive, and the text is copied.
-    let done = unsafe { oneloop_report_error(as_ptr(&reactor), c"MQTT: no route".as_ptr()) };
+    let done =
+        unsafe { oneloop_report_error(as_ptr(&reactor), c"MQTT".as_ptr(), c"no route".as_ptr()) };
     assert_eq!(done, 0);
     assert!(
         reported.try_recv().is_err(),
