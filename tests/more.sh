@@ -14,6 +14,8 @@
 # sanitizers   the contract on all hosts                                  on two
 # soak         each of four ways to drive, for half an hour               a minute of all in turn
 # guests       each guest in each host rests for 10 seconds; 5,000 races  for 0.1 seconds; 60
+# windows      a GTK window with all sorts of loops on one thread, under   -
+#              Xvfb, with either loop outside
 # benches      all rounds                                                 one
 # mutants      all, one twentieth after the other                         a sample
 #
@@ -70,8 +72,18 @@ guests() {
     ONELOOP_GUEST_ROUNDS=5000 cargo test -p oneloop-guests-tests --test words -- falls_asleep
 }
 
+windows() {
+    pkg-config --exists gtk4 || apt-get install -y -qq --no-install-recommends libgtk-4-dev
+    export CARGO_TARGET_DIR=$PWD/target/gtk
+    manifest=adapters/glib/examples/Cargo.toml
+    cargo fmt --manifest-path $manifest --check
+    cargo clippy --manifest-path $manifest --all-targets -- -D warnings
+    cargo test --manifest-path $manifest
+}
+
 benches() {
     cargo bench -p oneloop-benches --all-features
+    cargo bench -p oneloop-guests-tests --bench cost
 }
 
 mutants() {
@@ -85,7 +97,7 @@ mutants() {
 }
 
 failed=
-for part in ${*:-contract model fuzz loom stress sanitizers soak guests benches mutants}; do
+for part in ${*:-contract model fuzz loom stress sanitizers soak guests windows benches mutants}; do
     start=$(date +%s)
     # Not as a condition, in which `set -e` does not count.
     (set -e; "$part") >"$logs/$part" 2>&1
