@@ -92,6 +92,28 @@ pub trait ForeignLoop: Kind {
     fn work(&self, job: impl FnOnce() + Send + 'static, done: impl FnOnce() + 'static);
 }
 
+/// Compares a table with that of `docs/loops.md`, between two comments. With `ONELOOP_WRITE=1` it is written instead.
+///
+/// # Panics
+///
+/// Panics if the page has another table.
+pub fn expect_table(name: &str, table: &str) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/loops.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let (begin, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let (before, rest) = page.split_once(&begin).expect("a place for the table");
+    let (found, after) = rest.split_once(&end).expect("its end");
+    if std::env::var_os("ONELOOP_WRITE").is_some() {
+        let page = format!("{before}{begin}{table}{end}{after}");
+        std::fs::write(path, page).expect("a page to write to");
+    } else {
+        assert!(found == table, "ONELOOP_WRITE=1 writes it");
+    }
+}
+
 /// Turns a closure into a pointer for C.
 pub(crate) fn boxed<F>(call: Box<F>) -> *mut libc::c_void
 where

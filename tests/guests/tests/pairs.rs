@@ -19,7 +19,7 @@ use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
 use oneloop_guests_tests::glue::{Libev, Libevent, SdEvent};
 use oneloop_guests_tests::nested::Nested;
 use oneloop_guests_tests::uv::Uv;
-use oneloop_guests_tests::{AdaptedLoop, AssertSend, ForeignLoop, OuterLoop, sent};
+use oneloop_guests_tests::{AdaptedLoop, AssertSend, ForeignLoop, OuterLoop, expect_table, sent};
 use oneloop_support::async_io;
 use oneloop_tokio::TokioGuest;
 
@@ -290,14 +290,5 @@ fn the_page_has_the_table_of_these_tests() {
         }
         table += "|\n";
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/loops.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = page.split_once("<!-- pairs -->\n").unwrap();
-    let (found, after) = rest.split_once("<!-- end of pairs -->").unwrap();
-    if std::env::var_os("ONELOOP_WRITE").is_some() {
-        let page = format!("{before}<!-- pairs -->\n{table}<!-- end of pairs -->{after}");
-        std::fs::write(path, page).unwrap();
-    } else {
-        assert!(found == table, "ONELOOP_WRITE=1 writes it");
-    }
+    expect_table("pairs", &table);
 }
