@@ -34,6 +34,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("mosquitto", &["libmosquitto"]),
     ("pollset", &["libusb-1.0", "glib-2.0"]),
     ("pq", &["libpq"]),
+    ("pq_bench", &["libpq"]),
     ("pq_queries", &["libpq"]),
     ("pulse", &["libpulse"]),
     ("rdkafka", &["rdkafka"]),
