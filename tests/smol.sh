@@ -18,7 +18,8 @@ suite=$target/suite
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export CARGO_TARGET_DIR="$target" CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
 
-everything="async-io async-net async-process async-signal async-fs smol async-tungstenite zbus"
+# async-tungstenite-0.14 is the last version whose package has its tests. They run on async-std, and that on async-io.
+everything="async-io async-net async-process async-signal async-fs smol async-tungstenite async-tungstenite-0.14 zbus"
 case ${1:-} in
 '') packages=async-io ;;
 all) packages=$everything ;;
@@ -26,28 +27,36 @@ all) packages=$everything ;;
 esac
 
 rm -rf "$suite"
-mkdir -p "$suite/fetch/src" "$suite/hosted/src" "$suite/members"
+mkdir -p "$suite/hosted/src" "$suite/members"
 
-# Fetches the packages, and copies each to where it is a member of a workspace that names the drop-in.
-{
-    printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[dependencies]\n'
-    for package in $everything; do
-        echo "$package = '*'"
-    done
-} >"$suite/fetch/Cargo.toml"
-touch "$suite/fetch/src/lib.rs"
-(cd "$suite/fetch" && cargo fetch --quiet)
-version() {
-    sed -n "/^name = \"$1\"\$/{n;s/^version = \"\(.*\)\"/\1/p;}" "$suite/fetch/Cargo.lock" | sort -V | tail -n 1
-}
+# Fetches a package, and prints where its source is.
 published() {
-    echo "$cargo_home"/registry/src/*/"$1-$(version "$1")" | tr ' ' '\n' | tail -n 1
+    name=$1 wanted='*'
+    case $1 in
+    async-tungstenite-0.14) name=async-tungstenite wanted=0.14 ;;
+    # The last version whose runtime is async-io.
+    zbus) wanted=5 ;;
+    esac
+    fetch=$suite/fetch/$1
+    mkdir -p "$fetch/src"
+    touch "$fetch/src/lib.rs"
+    cat >"$fetch/Cargo.toml" <<END
+[package]
+name = "fetch"
+version = "0.0.0"
+edition = "2021"
+[workspace]
+[dependencies]
+$name = "$wanted"
+END
+    (cd "$fetch" && cargo fetch --quiet)
+    version=$(sed -n "/^name = \"$name\"\$/{n;s/^version = \"\(.*\)\"/\1/p;}" "$fetch/Cargo.lock")
+    echo "$cargo_home"/registry/src/*/"$name-$version" | tr ' ' '\n' | tail -n 1
 }
 
 # async-io's own tests need its package's dependencies, and its documentation's examples a library to stand in.
 make_async_io() {
-    source=$(published async-io)
-    to=$suite/members/async-io
+    to=$suite/members/async-io/package
     mkdir -p "$to/src"
     cp -R "$source/tests" "$source/examples" "$to"
     # The published manifest, whose library the drop-in is.
@@ -98,34 +107,43 @@ extern "C" fn install() {
 END
 }
 
-# use_async_io FOLDER: writes the workspace whose async-io is in that folder.
+# use_async_io FOLDER: makes that folder the async-io of all packages. Each is in a workspace of its own.
 use_async_io() {
-    {
-        printf '[workspace]\nresolver = "2"\nmembers = [\n'
-        for package in $packages; do
-            echo "    \"members/$package\","
-        done
-        printf ']\n\n[patch.crates-io]\nasync-io = { path = "%s" }\n\n' "$1"
-        # The published crates enforce lints for their authors.
-        printf '[profile.dev]\ndebug = "line-tables-only"\n'
-    } >"$suite/Cargo.toml"
-    rm -f "$suite/Cargo.lock"
     for package in $packages; do
-        # A published lock file would name the real async-io.
+        cat >"$suite/members/$package/Cargo.toml" <<END
+[workspace]
+resolver = "2"
+members = ["package"]
+
+[patch.crates-io]
+async-io = { path = "$1" }
+
+[profile.dev]
+debug = "line-tables-only"
+END
         rm -f "$suite/members/$package/Cargo.lock"
     done
 }
 
 for package in $packages; do
+    source=$(published "$package")
+    mkdir -p "$suite/members/$package"
+    echo "${source##*/}" >"$target/version-$package"
     if [ "$package" = async-io ]; then
         make_async_io
     else
-        cp -R "$(published "$package")" "$suite/members/$package"
+        cp -R "$source" "$suite/members/$package/package"
+        # A published lock file would name the real async-io.
+        rm -f "$suite/members/$package/package/Cargo.lock"
+    fi
+    if [ "$package" = zbus ]; then
+        # Its tests use this package of its workspace, which the published manifest leaves out.
+        printf '\n[dev-dependencies.zbus_xml]\nversion = "5"\n' >>"$suite/members/zbus/package/Cargo.toml"
     fi
 done
 make_hosted
 
-# Two private buses for zbus, one of which stands for the system's.
+# The services that the tests need. They end with this script.
 daemons=
 cleanup() {
     for daemon in $daemons; do
@@ -141,6 +159,7 @@ start_bus() {
     rm "$suite/address"
 }
 case " $packages " in
+# Two private buses, one of which stands for the system's.
 *" zbus "*)
     start_bus
     export DBUS_SESSION_BUS_ADDRESS="$bus"
@@ -148,13 +167,34 @@ case " $packages " in
     export DBUS_SYSTEM_BUS_ADDRESS="$bus"
     ;;
 esac
+case " $packages " in
+# An example of the documentation asks example.com for a page.
+*" smol "*)
+    mkdir "$suite/page"
+    python3 -m http.server 80 --bind 127.0.0.80 --directory "$suite/page" >/dev/null 2>&1 &
+    daemons="$daemons $!"
+    { cat /etc/hosts && echo "127.0.0.80 example.com www.example.com"; } >"$suite/hosts"
+    ;;
+esac
+
+# with_names PACKAGE COMMAND...: runs a command for which example.com is this machine, if the package needs that.
+with_names() {
+    package=$1
+    shift
+    case $package in
+    # shellcheck disable=SC2016
+    smol) unshare --mount sh -c 'mount --bind "$1" /etc/hosts && shift && exec "$@"' sh "$suite/hosts" "$@" ;;
+    *) "$@" ;;
+    esac
+}
 
 # Arguments of cargo for one package.
 arguments() {
     case $1 in
     async-tungstenite) echo "--features smol-runtime" ;;
-    # Its documentation describes tokio, GLib and services that are not here.
-    zbus) echo "--lib --tests" ;;
+    async-tungstenite-0.14) echo "--features async-std-runtime" ;;
+    # Its documentation describes tokio, GLib and services that are not here. The two tests want a running systemd.
+    zbus) echo "--lib --tests -- --skip fdpass_systemd --skip unixexec_connection_async" ;;
     esac
 }
 
@@ -164,13 +204,13 @@ run() {
     log=$suite/$1-$2.log
     status=0
     # shellcheck disable=SC2046
-    (cd "$suite/members/$2" && timeout 1200 cargo test --quiet --no-fail-fast $(arguments "$2")) >"$log" 2>&1 ||
-        status=$?
+    (cd "$suite/members/$2/package" && with_names "$2" timeout 1200 cargo test --quiet --no-fail-fast $(arguments "$2")) \
+        >"$log" 2>&1 || status=$?
     passed=$(sed -n 's/^test result: .* \([0-9]*\) passed;.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     missed=$(sed -n 's/^test result: .* \([0-9]*\) failed;.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     echo "$1 $2 $passed $missed" >>"$target/results"
     echo "$2, $1: $passed passed, $missed failed"
-    if [ $status != 0 ]; then
+    if [ $status != 0 ] || [ "$passed" = 0 ]; then
         grep -E '^(error|failures:|    [a-z_:]+$|thread .* panicked)' "$log" | sort -u | head -n 30 >&2
         failed="$failed $1/$2"
     fi
@@ -194,7 +234,7 @@ if [ "${ONELOOP_SMOL_TABLE:-}" = yes ]; then
         echo "|---|---:|---:|---:|"
         for package in $everything; do
             grep -q " $package " "$target/results" || continue
-            row="| $package $(version "$package") |"
+            row="| $(sed 's/-\([0-9.]*\)$/ \1/' "$target/version-$package") |"
             for way in own threads tokio; do
                 row="$row $(awk -v w=$way -v p="$package" '$1 == w && $2 == p { n = $3 " of " $3 + $4 } END { print n }' \
                     "$target/results") |"
