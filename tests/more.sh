@@ -17,6 +17,7 @@
 # windows      a GTK window with all sorts of loops on one thread, under   -
 #              Xvfb, with either loop outside
 # benches      all rounds                                                 one
+# python       the suites of asyncio, Tornado and Twisted                 a part of asyncio's
 # mutants      all, one twentieth after the other                         a sample
 #
 # ONELOOP_STRESS_SECONDS, ONELOOP_FUZZ_SECONDS, ONELOOP_MODEL_STEPS, ONELOOP_SOAK_MINUTES, ONELOOP_ROUNDS (of the
@@ -81,6 +82,15 @@ windows() {
     cargo test --manifest-path $manifest
 }
 
+python() {
+    ONELOOP_WHEEL_PROFILE=release tests/python.sh all
+    target=$PWD/target/python
+    CARGO_TARGET_DIR=$target PYO3_PYTHON=/usr/bin/python3 \
+        cargo build --release --manifest-path adapters/python/bench/Cargo.toml
+    cp "$target/release/libawaits.so" "$target/site/awaits.abi3.so"
+    PYTHONPATH=$target/site:$target/peers /usr/bin/python3 adapters/python/bench/bench.py
+}
+
 benches() {
     cargo bench -p oneloop-benches --all-features
     cargo bench -p oneloop-guests-tests --bench cost
@@ -97,7 +107,7 @@ mutants() {
 }
 
 failed=
-for part in ${*:-contract model fuzz loom stress sanitizers soak guests windows benches mutants}; do
+for part in ${*:-contract model fuzz loom stress sanitizers soak guests windows python benches mutants}; do
     start=$(date +%s)
     # Not as a condition, in which `set -e` does not count.
     (set -e; "$part") >"$logs/$part" 2>&1

@@ -34,7 +34,8 @@ done
 
 peers=$target/peers
 [ -e "$peers/tornado" ] || $python -m pip install --quiet --root-user-action ignore --target "$peers" \
-    tornado twisted pyopenssl service_identity hypothesis pyhamcrest
+    tornado twisted pyopenssl service_identity hypothesis pyhamcrest uvloop
+PYTHONPATH=$target/site:$peers $python tests/test_hosts.py
 
 # The example has each framework's page, and the kernel has one thread.
 PYTHONPATH=$peers cargo run --quiet --features tokio --example all_on_one_thread | tee "$target/example"

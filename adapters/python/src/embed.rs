@@ -1,23 +1,13 @@
 //! asyncio as a guest of a reactor that a Rust program drives.
 
-use std::ffi::CString;
 use std::future::Future;
 
-use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
 
 use crate::error::exception;
 use crate::future::into_future_on;
+use crate::package;
 use crate::reactor::Reactor;
-
-/// The files of the Python package, each after those that it imports.
-const FILES: [(&str, &str); 3] = [
-    ("oneloop.loop", include_str!("../python/oneloop/loop.py")),
-    ("oneloop.host", include_str!("../python/oneloop/host.py")),
-    ("oneloop", include_str!("../python/oneloop/__init__.py")),
-];
 
 /// Makes this program's engine the package `oneloop`, for all Python code in the process.
 ///
@@ -27,54 +17,7 @@ const FILES: [(&str, &str); 3] = [
 ///
 /// Raises `ImportError` if another engine was imported before, such as an installed wheel's.
 pub fn register(py: Python<'_>) -> PyResult<()> {
-    /// The linked module. The first thread fills it, and others wait.
-    static LINKED: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let modules = py
-        .import("sys")?
-        .getattr("modules")?
-        .cast_into::<PyDict>()?;
-    let linked = LINKED.get_or_try_init(py, || {
-        if modules.contains("oneloop._native")? {
-            return Err(another());
-        }
-        make(py, &modules)
-    })?;
-    let imported = modules.get_item("oneloop._native")?;
-    if imported.is_some_and(|imported| imported.is(linked)) {
-        Ok(())
-    } else {
-        Err(another())
-    }
-}
-
-fn another() -> PyErr {
-    PyImportError::new_err(
-        "another oneloop, such as an installed wheel, was imported before this program's own; \
-         call oneloop_python::register first",
-    )
-}
-
-fn make(py: Python<'_>, modules: &Bound<'_, PyDict>) -> PyResult<Py<PyModule>> {
-    let native = PyModule::new(py, "oneloop._native")?;
-    crate::fill(&native)?;
-    modules.set_item("oneloop._native", &native)?;
-    let package = PyModule::new(py, "oneloop")?;
-    package.setattr("__path__", Vec::<String>::new())?;
-    package.setattr("_native", &native)?;
-    modules.set_item("oneloop", &package)?;
-    for (name, code) in FILES {
-        let code = CString::new(code)?;
-        if name == "oneloop" {
-            let globals = package.dict();
-            py.run(&code, Some(&globals), None)?;
-        } else {
-            let file = CString::new(format!("{name}.py"))?;
-            let module = PyModule::from_code(py, &code, &file, &CString::new(name)?)?;
-            modules.set_item(name, &module)?;
-            package.setattr(&name["oneloop.".len()..], module)?;
-        }
-    }
-    Ok(native.unbind())
+    package::register(py)
 }
 
 /// An asyncio loop that is a guest of a reactor. Dropping it detaches the loop.

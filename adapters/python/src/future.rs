@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::panic;
+use crate::package::package;
 use crate::reactor::Reactor;
 use crate::shared::{Number, Shared};
 
@@ -29,7 +30,7 @@ pub fn reactor_of(py: Python<'_>) -> PyResult<oneloop::Reactor> {
 }
 
 fn hosted(py: Python<'_>) -> PyResult<Bound<'_, Reactor>> {
-    let reactor = py.import("oneloop")?.call_method0("host")?;
+    let reactor = package(py)?.call_method0("host")?;
     Ok(reactor.cast_into::<Reactor>()?)
 }
 

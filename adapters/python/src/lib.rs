@@ -29,6 +29,7 @@
 mod embed;
 mod error;
 mod future;
+mod package;
 mod reactor;
 mod selector;
 mod shared;

@@ -1,8 +1,8 @@
 //! tokio as the driver of a Python loop.
 
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::LocalSet;
 
 use crate::reactor::Reactor;
@@ -11,6 +11,10 @@ use crate::reactor::Reactor;
 /// may use tokio.
 #[pyfunction]
 pub(crate) fn run_tokio(py: Python<'_>, reactor: &Bound<'_, Reactor>) -> PyResult<()> {
+    if Handle::try_current().is_ok() {
+        let text = "tokio drives this thread already, or drove it when the process forked";
+        return Err(PyRuntimeError::new_err(text));
+    }
     let shared = reactor.get().shared.clone();
     let driven = py.detach(|| {
         let runtime = Builder::new_current_thread().enable_all().build()?;

@@ -252,6 +252,13 @@ class LoopTest(unittest.TestCase):
         loop.close()
         self.assertRaises(RuntimeError, loop.attach)
 
+    def test_tokio_does_not_drive_a_thread_twice(self):
+        async def main():
+            with self.assertRaisesRegex(RuntimeError, "tokio"):
+                oneloop._native.run_tokio(oneloop.Reactor())
+
+        run(main(), oneloop.tokio_event_loop)
+
     def test_two_guests_share_a_reactor(self):
         reactor, seen = oneloop.Reactor(), []
 

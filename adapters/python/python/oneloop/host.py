@@ -5,6 +5,9 @@ import weakref
 
 from ._native import Reactor
 
+# Where a loop has its host. Extension modules that are linked with oneloop have reactors, and names, of their own.
+_ATTRIBUTE = f"_{__name__.replace('.', '_')}"
+
 
 def host(loop=None):
     """Returns the reactor of a loop, which the loop drives: asyncio's, uvloop's, or Twisted's reactor.
@@ -17,19 +20,20 @@ def host(loop=None):
     own = getattr(loop, "reactor", None)
     if isinstance(own, Reactor):
         return own
-    hosted = getattr(loop, "_oneloop_host", None)
+    hosted = getattr(loop, _ATTRIBUTE, None)
     if hosted is None:
         outer = _Twisted(loop) if hasattr(loop, "addReader") else _Asyncio(loop)
-        hosted = loop._oneloop_host = _Host(outer)
+        hosted = _Host(outer)
+        setattr(loop, _ATTRIBUTE, hosted)
         hosted.step()
     return hosted.reactor
 
 
 def release(loop):
     """Ends what `host` has begun, and closes the reactor."""
-    hosted = getattr(loop, "_oneloop_host", None)
+    hosted = getattr(loop, _ATTRIBUTE, None)
     if hosted is not None:
-        del loop._oneloop_host
+        delattr(loop, _ATTRIBUTE)
         hosted.end()
 
 

@@ -1,12 +1,12 @@
-"""Compares oneloop's loops with asyncio's own, in processor time, as ratios of one run.
+"""Compares oneloop's loops with asyncio's own, and awaiting a Rust future with pyo3-async-runtimes, in processor time,
+as ratios of one run.
 
-    bench.py [ROUNDS]     with the package oneloop to import; uvloop joins if it can be imported
+    bench.py [ROUNDS]     with oneloop, uvloop and the module `awaits` of this folder to import: see `tests/more.sh`
 
 Each round runs every loop once, in a process of its own. The figures are medians of the rounds.
 """
 
 import asyncio
-import importlib.util
 import statistics
 import subprocess
 import sys
@@ -110,6 +110,26 @@ async def lateness():
     return statistics.median(late)
 
 
+async def gathered(awaitable):
+    begun = time.process_time()
+    for _ in range(200):
+        await asyncio.gather(*(awaitable() for _ in range(100)))
+    return time.process_time() - begun
+
+
+async def one_by_one(awaitable):
+    begun = time.process_time()
+    for _ in range(10_000):
+        await awaitable()
+    return time.process_time() - begun
+
+
+def awaits(by):
+    import awaits
+
+    return getattr(awaits, by)
+
+
 WORKLOADS = {
     "protocol echo, 1 connection": lambda: protocol_echo(1, 20_000),
     "protocol echo, 50 connections": lambda: protocol_echo(50, 600),
@@ -118,6 +138,12 @@ WORKLOADS = {
     "50,000 timers": timers,
     "50,000 tasks": tasks,
     "sleep(0.0003)": lateness,
+}
+
+# Each by oneloop, and by pyo3-async-runtimes.
+AWAITS = {
+    "a Rust future, 100 gathered": lambda by: gathered(awaits(by)),
+    "a Rust future, one by one": lambda by: one_by_one(awaits(by)),
 }
 
 
@@ -138,15 +164,13 @@ def factory(name):
     return {"selector": oneloop.EventLoop, "guest": GuestLoop, "tokio": oneloop.TokioEventLoop}[name]
 
 
-def measure(name, workload):
-    output = subprocess.run([sys.executable, __file__, "--one", name, workload], check=True, stdout=subprocess.PIPE)
-    return float(output.stdout)
+def measure(name, workload, by=""):
+    command = [sys.executable, __file__, "--one", name, workload, by]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def main(rounds):
-    loops = ["asyncio", "selector", "guest", "tokio"]
-    if importlib.util.find_spec("uvloop"):
-        loops.append("uvloop")
+    loops = ["asyncio", "selector", "guest", "tokio", "uvloop"]
     print(f"| | {' | '.join(loops[1:])} |\n|---|{'---:|' * (len(loops) - 1)}")
     for workload in WORKLOADS:
         results = {name: [] for name in loops}
@@ -161,11 +185,28 @@ def main(rounds):
             cells = [f"{middle[name] / middle['asyncio']:.2f}" for name in loops[1:]]
         print(f"| {workload} | {' | '.join(cells)} |", flush=True)
 
+    print("\n| oneloop-python / pyo3-async-runtimes | asyncio | uvloop |\n|---|---:|---:|")
+    for workload in AWAITS:
+        cells = []
+        for name in ["asyncio", "uvloop"]:
+            results = {"oneloop": [], "async_runtimes": []}
+            for _ in range(rounds):
+                for by, all in results.items():
+                    all.append(measure(name, workload, by))
+            ours, theirs = (statistics.median(all) for all in results.values())
+            cells.append(f"{ours / theirs:.2f}")
+        print(f"| {workload} | {' | '.join(cells)} |", flush=True)
+
+
+def one(name, workload, by):
+    loop = factory(name)()
+    what = AWAITS[workload](by) if by else WORKLOADS[workload]()
+    print(loop.run_until_complete(what))
+    loop.close()
+
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        loop = factory(sys.argv[2])()
-        print(loop.run_until_complete(WORKLOADS[sys.argv[3]]()))
-        loop.close()
+        one(*sys.argv[2:])
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
