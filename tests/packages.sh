@@ -20,7 +20,7 @@ for manifest in $(git ls-files Cargo.toml '*/Cargo.toml'); do
     for key in description license repository keywords categories include; do
         grep -q "^$key[. ]" "$manifest" || complain "$manifest" "no $key"
     done
-    files=$(cargo package --quiet --list --allow-dirty -p "$name" 2>/dev/null)
+    files=$(cargo package --quiet --list --allow-dirty --manifest-path "$manifest" -p "$name" 2>/dev/null)
     for file in README.md LICENSE-APACHE LICENSE-MIT src/lib.rs; do
         echo "$files" | grep -qx "$file" || complain "$name" "$file is not packaged"
     done
