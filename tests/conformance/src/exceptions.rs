@@ -108,6 +108,7 @@ pub const ON_POLL: &[(&str, &[&str])] = &[
             "a_turn_that_failed_shows_on_the_descriptor",
             "a_reactor_hosts_a_reactor",
             "a_stale_id_does_nothing_to_the_loops_own_descriptors",
+            "a_set_that_is_rebuilt_under_a_host_is_watched_again",
         ],
     ),
 ];
