@@ -7,18 +7,21 @@
 # part         here                                                       in tests/all.sh
 # contract     the cases on all hosts 50 times, by twice as many threads  once
 #              as there are processors
-# model        50 million steps of random programs, others each time      1.5 million, always the same
-# fuzz         an hour of byte strings, others each time                  a minute, always the same
+# model        50 million steps of random programs, others each time      800,000, always the same
+# fuzz         an hour of byte strings, others each time                  40 seconds, always the same, in turn
 # loom         orders with three preemptions of each thread               with two
 # stress       each test for two minutes                                  1.5 seconds
-# sanitizers   the contract on all hosts                                  on two
+# sanitizers   the contract on all hosts                                  on two; AddressSanitizer in turn
+# curl         libcurl's tests with the newest, built from source         in turn
 # soak         each of four ways to drive, for half an hour               a minute of all in turn
 # guests       each guest in each host rests for 10 seconds; 5,000 races  for 0.1 seconds; 60
 # windows      a GTK window with all sorts of loops on one thread, under   -
 #              Xvfb, with either loop outside
 # benches      all rounds                                                 one
 # python       the suites of asyncio, Tornado and Twisted                 a part of asyncio's
-# mutants      all, one twentieth after the other                         a sample
+# mutants      all, one twentieth after the other                         a sample, in turn
+#
+# "In turn": each commit has one of these four.
 #
 # ONELOOP_STRESS_SECONDS, ONELOOP_FUZZ_SECONDS, ONELOOP_MODEL_STEPS, ONELOOP_SOAK_MINUTES, ONELOOP_ROUNDS (of the
 # contract) and ONELOOP_MUTANTS=K/N shorten or prolong a part.
@@ -59,6 +62,10 @@ stress() {
 
 sanitizers() {
     ONELOOP_SANITIZED_HOSTS='' tests/sanitizers.sh
+}
+
+curl() {
+    cargo test -p oneloop-curl --features curl/static-curl
 }
 
 soak() {
@@ -107,7 +114,7 @@ mutants() {
 }
 
 failed=
-for part in ${*:-contract model fuzz loom stress sanitizers soak guests windows python benches mutants}; do
+for part in ${*:-contract model fuzz loom stress sanitizers curl soak guests windows python benches mutants}; do
     start=$(date +%s)
     # Not as a condition, in which `set -e` does not count.
     (set -e; "$part") >"$logs/$part" 2>&1
