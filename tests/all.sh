@@ -94,8 +94,8 @@ cargo fmt --manifest-path adapters/smol/Cargo.toml --all --check
 step "lints"
 cargo clippy --workspace --all-targets --all-features -- -D warnings
 CARGO_TARGET_DIR=target/smol cargo clippy --manifest-path adapters/smol/Cargo.toml --workspace --all-targets -- -D warnings
-# Each set of features, of this package alone: the others would switch more of them on.
-sets=$(cargo hack clippy -p oneloop --lib --feature-powerset --exclude-features default --print-command-list)
+# Each pair of features, of this package alone: the others would switch more of them on.
+sets=$(cargo hack clippy -p oneloop --lib --feature-powerset --depth 2 --exclude-features default --print-command-list)
 echo "$sets" | sed 's/$/ --package oneloop -- -D warnings/' | sh -e
 
 step "dependencies: licences, versions, sources, advisories"
