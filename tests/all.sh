@@ -139,7 +139,7 @@ ONELOOP_MODEL_STEPS=800000 cargo test --workspace --all-features --test programs
 
 # These take minutes to build. They take turns: each commit has one of them, and tests/more.sh has all.
 commit=$(git rev-parse HEAD | cut -c1-6)
-case ${ONELOOP_TURN:-$((0x$commit % 4))} in
+case ${ONELOOP_TURN:-$((0x$commit % 6))} in
 0)
     step "byte strings as programs"
     tests/fuzz.sh
@@ -155,23 +155,30 @@ case ${ONELOOP_TURN:-$((0x$commit % 4))} in
     discard asan
     ;;
 3)
+    step "ThreadSanitizer"
+    tests/sanitizers.sh thread
+    discard tsan
+    ;;
+4)
     step "the newest libcurl, built from source"
     cargo test -p oneloop-curl --features curl/static-curl
+    step "the oldest versions of what the libraries use"
+    tests/minimal-versions.sh
+    discard minimal minimal-versions
+    ;;
+5)
+    step "the polling crate on poll(2)"
+    RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
+        cargo test -p oneloop-conformance --test poll_backend
+    discard poll
+    step "benches, one round"
+    cargo bench -p oneloop-benches --all-features -- --rounds 1 --json
     ;;
 esac
 
 step "races, in all orders that loom can think of"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom
 discard loom
-
-step "ThreadSanitizer"
-tests/sanitizers.sh thread
-discard tsan
-
-step "the polling crate on poll(2)"
-RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
-    cargo test -p oneloop-conformance --test poll_backend
-discard poll
 
 # The libraries, not their tests.
 libraries="-p oneloop -p oneloop-c -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
@@ -193,10 +200,6 @@ step "Rust 1.85"
 # shellcheck disable=SC2086
 old_rust -p oneloop-curl
 old_rust_smol
-
-step "the oldest versions of what the libraries use"
-tests/minimal-versions.sh
-discard minimal minimal-versions
 
 type_check() {
     step "type-check for $1"
@@ -251,8 +254,5 @@ cargo run --release -p oneloop-curl --example curl_tokio
 step "the example curl_websocket"
 cargo run --release -p oneloop-curl --example curl_websocket -- --help | grep -q Usage:
 cargo run --release -p oneloop-curl --example curl_websocket
-
-step "benches, one round"
-cargo bench -p oneloop-benches --all-features -- --rounds 1 --json
 
 step "all is well"

@@ -11,17 +11,19 @@
 # fuzz         an hour of byte strings, others each time                  40 seconds, always the same, in turn
 # loom         orders with three preemptions of each thread               with two
 # stress       each test for two minutes                                  1.5 seconds
-# sanitizers   the contract on all hosts                                  on two; AddressSanitizer in turn
-# curl         libcurl's tests with the newest, built from source         in turn
+# sanitizers   the contract on all hosts                                  on two, in turn
+# versions     libcurl's newest, built from source, and the oldest of      the same, in turn
+#              what the libraries use
+# poll         the polling crate on poll(2)                               the same, in turn
 # soak         each of four ways to drive, for half an hour               a minute of all in turn
 # guests       each guest in each host rests for 10 seconds; 5,000 races  for 0.1 seconds; 60
 # windows      a GTK window with all sorts of loops on one thread, under   -
 #              Xvfb, with either loop outside
-# benches      all rounds                                                 one
+# benches      all rounds                                                 one, in turn
 # python       the suites of asyncio, Tornado and Twisted                 a part of asyncio's
 # mutants      all, one twentieth after the other                         a sample, in turn
 #
-# "In turn": each commit has one of these four.
+# "In turn": each commit has one of these.
 #
 # ONELOOP_STRESS_SECONDS, ONELOOP_FUZZ_SECONDS, ONELOOP_MODEL_STEPS, ONELOOP_SOAK_MINUTES, ONELOOP_ROUNDS (of the
 # contract) and ONELOOP_MUTANTS=K/N shorten or prolong a part.
@@ -64,8 +66,14 @@ sanitizers() {
     ONELOOP_SANITIZED_HOSTS='' tests/sanitizers.sh
 }
 
-curl() {
+versions() {
     cargo test -p oneloop-curl --features curl/static-curl
+    tests/minimal-versions.sh
+}
+
+poll() {
+    RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
+        cargo test -p oneloop-conformance --test poll_backend
 }
 
 soak() {
@@ -114,7 +122,7 @@ mutants() {
 }
 
 failed=
-for part in ${*:-contract model fuzz loom stress sanitizers curl soak guests windows python benches mutants}; do
+for part in ${*:-contract model fuzz loom stress sanitizers versions poll soak guests windows python benches mutants}; do
     start=$(date +%s)
     # Not as a condition, in which `set -e` does not count.
     (set -e; "$part") >"$logs/$part" 2>&1

@@ -46,7 +46,7 @@ done
 
 suites=$*
 if [ -z "$suites" ]; then
-    export ONELOOP_PEERS_ONLY=test_events,test_selector_events,test_unix_events,test_streams,test_subprocess
+    export ONELOOP_PEERS_ONLY=test_selector_events,test_unix_events,test_streams,test_futures
     suites=asyncio
 elif [ "$suites" = all ]; then
     suites="asyncio tornado twisted"
