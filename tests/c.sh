@@ -73,7 +73,7 @@ if rustup target add x86_64-unknown-linux-musl 2>/dev/null; then
     musl-gcc -static -o target/echo-musl examples/c/echo.c \
         $(PKG_CONFIG_PATH="$PWD/target/musl/lib/pkgconfig" pkg-config --cflags --libs oneloop)
     target/echo-musl
-    discard musl x86_64-unknown-linux-musl
+    rm -rf target/musl target/x86_64-unknown-linux-musl
 else
     echo "no musl: the Rust target for it cannot be had here"
 fi
