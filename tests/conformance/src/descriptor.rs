@@ -197,7 +197,7 @@ pub fn a_set_that_is_rebuilt_under_a_host_is_watched_again(stage: &mut Stage) {
     let stale = stage.watch_number(number.get(), Interest::NONE, Mode::Level);
     let reactor = stage.reactor.clone();
     // The polling crate has no way to make its set anew.
-    let is_rebuilt = stage.poller == PollerKind::Epoll;
+    let is_rebuilt = stage.poller != PollerKind::Polling;
     // Once the host watches. The kernel goes on reporting the file, of which `open` is another number.
     let close = move || {
         reactor.update_handler(stale.id, READ).expect("open");
