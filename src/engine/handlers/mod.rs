@@ -172,10 +172,8 @@ impl Handlers {
     }
 
     pub(super) fn set_priority(&mut self, key: Key, priority: Priority) -> Option<()> {
-        let table = &mut self.attached.synced.table;
-        table.get(key)?;
-        table.set_priority(key, priority);
-        Some(())
+        let known = self.contains(key);
+        known.then(|| self.attached.synced.table.set_priority(key, priority))
     }
 
     pub(super) fn limit(
@@ -195,18 +193,13 @@ impl Handlers {
     }
 
     pub(super) fn fd_of(&mut self, key: Key) -> Option<RawFd> {
-        let table = &mut self.attached.synced.table;
-        table.get(key)?;
-        Some(table.both(key).1.fd)
+        let known = self.contains(key);
+        known.then(|| self.attached.synced.table.both(key).1.fd)
     }
 
     /// Returns the readiness of which a handler is told in this turn.
     pub(super) fn ready_of(&mut self, key: Key) -> Option<Ready> {
-        self.attached
-            .synced
-            .table
-            .get(key)
-            .map(|handler| handler.ready())
+        self.attached.synced.table.get(key).map(|it| it.ready())
     }
 
     /// Returns the handlers in these slots, with their descriptors and limits. Returns `None` beyond the last slot.
