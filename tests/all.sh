@@ -5,8 +5,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# Lines suffice for backtraces and valgrind, and are built and linked faster.
-export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 # What is built once needs no notes for the next build, which take as much room again.
 export CARGO_INCREMENTAL=0
 

@@ -5,7 +5,6 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # As in tests/all.sh, which has built most of it.
-export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 export CARGO_INCREMENTAL=0
 
 step() {

@@ -32,8 +32,6 @@ cd "$(dirname "$0")/.."
 logs=$PWD/target/more
 mkdir -p "$logs"
 
-# Lines suffice for backtraces, and are built and linked faster.
-export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 export CARGO_INCREMENTAL=0
 
 contract() {

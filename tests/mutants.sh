@@ -60,7 +60,6 @@ if [ ! -d "$build" ] && [ -d target/debug/deps ]; then
 fi
 cd "$tree"
 export CARGO_TARGET_DIR="$build"
-export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 export CARGO_INCREMENTAL=1 # A mutant changes one function.
 export RUST_BACKTRACE=0
 

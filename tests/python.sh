@@ -12,7 +12,7 @@ pythons=${ONELOOP_PYTHONS:-/usr/bin/python3}
 python=${pythons%% *}
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/python
-export CARGO_TARGET_DIR="$target" CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
+export CARGO_TARGET_DIR="$target" CARGO_INCREMENTAL=0
 # The crate is linked with this one, whose header files are installed.
 export PYO3_PYTHON=/usr/bin/python3
 

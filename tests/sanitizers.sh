@@ -17,8 +17,6 @@ cd "$(dirname "$0")/.."
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 runtimes=$(rustc --print sysroot)/lib/rustlib/$host/lib
-# Lines suffice for backtraces, and are built and linked faster.
-export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 # `-Zsanitizer`, on a stable compiler.
 export RUSTC_BOOTSTRAP=1
 export TSAN_OPTIONS="suppressions=$PWD/tests/sanitizers.txt"
