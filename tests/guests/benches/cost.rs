@@ -10,6 +10,7 @@ use std::time::Duration;
 use oneloop::adapter::End;
 use oneloop::{Interest, LocalReactor, Mode, Reactor};
 use oneloop_guests_tests::calloop::Calloop;
+use oneloop_guests_tests::compio::Compio;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
 use oneloop_guests_tests::glue::{Libev, Libevent, SdEvent};
 use oneloop_guests_tests::nested::Nested;
@@ -47,11 +48,12 @@ type AddGuest = fn(&LocalReactor, usize) -> Box<dyn FnOnce()>;
 type Drive = fn(&Reactor);
 
 fn foreign_events(rounds: usize, events: u32) {
-    let guests: [(&str, AddGuest); 5] = [
+    let guests: [(&str, AddGuest); 6] = [
         ("GLib", with_guest::<Glib>),
         ("GLib, ownerless", with_guest::<OwnerlessGlib>),
         ("libuv", with_guest::<Uv>),
         ("sd-event", with_guest::<SdEvent>),
+        ("compio", with_guest::<Compio>),
         ("a reactor", with_guest::<Nested>),
     ];
     let mut measured = vec![Vec::new(); 2 * guests.len()];
@@ -185,10 +187,10 @@ fn ring(drive: Drive, tokens: usize, events: u32) -> f64 {
         let (left, stopper) = (left.clone(), reactor.downgrade());
         let pass = move |stream: &mut UnixStream, _| {
             pass_on(stream, Some(&next));
-            if left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1 {
-                if let Some(reactor) = stopper.upgrade() {
-                    reactor.stop();
-                }
+            if left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1
+                && let Some(reactor) = stopper.upgrade()
+            {
+                reactor.stop();
             }
         };
         reactor

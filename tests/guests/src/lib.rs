@@ -1,6 +1,7 @@
 //! Other loops as tests use them: each with a loop of its own, inside a reactor or around one.
 
 pub mod calloop;
+pub mod compio;
 pub mod glib;
 pub mod glue;
 pub mod nested;

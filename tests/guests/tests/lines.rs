@@ -5,11 +5,12 @@ use std::fs::read_to_string;
 use oneloop_guests_tests::expect_table;
 
 /// Each loop, and the files for it as a host and as a guest.
-const ADAPTERS: [(&str, &str, &str); 7] = [
+const ADAPTERS: [(&str, &str, &str); 8] = [
     ("GLib", "glib/src/host.rs", "glib/src/guest.rs"),
     ("libuv", "uv/src/host.rs", "uv/src/guest.rs"),
     ("calloop", "calloop/src/host.rs", ""),
     ("tokio", "tokio/src/drive.rs", "tokio/src/guest.rs"),
+    ("compio", "", "compio/src/guest.rs"),
     ("libevent", "c/glue/oneloop-libevent.h", ""),
     ("libev", "c/glue/oneloop-libev.h", ""),
     (

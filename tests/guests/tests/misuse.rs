@@ -11,6 +11,7 @@ use oneloop::{ErrorKind, Reactor};
 use oneloop_conformance::Watchdog;
 use oneloop_glib::ContextGuest;
 use oneloop_guests_tests::calloop::Calloop;
+use oneloop_guests_tests::compio::Compio;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
 use oneloop_guests_tests::glue::{Libev, Libevent, SdEvent};
 use oneloop_guests_tests::nested::Nested;
@@ -47,6 +48,23 @@ fn the_reactor_goes_first<L: ForeignLoop>() {
     third.remove_guest(guest).unwrap();
 }
 
+/// A callback of the guest can neither drive the reactor, nor have the guest asked or turned inside itself.
+fn a_guest_inside_itself_is_let_alone<L: ForeignLoop>() {
+    let _watchdog = Watchdog::new(L::NAME);
+    let (inner, reactor) = (L::new(), Reactor::new_local().unwrap());
+    reactor.add_guest(L::NAME, inner.guest()).unwrap();
+    let here = reactor.clone();
+    let callback = move || {
+        let refused = here.turn(Some(Duration::ZERO)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyDriven);
+        here.ask_hooks().unwrap();
+        here.stop();
+    };
+    inner.after(MILLISECOND, callback);
+    reactor.run().unwrap();
+    reactor.close();
+}
+
 /// Only one can drive.
 fn a_second_host_is_refused<L: OuterLoop>() {
     let (first, second, reactor) = (L::new(), L::new(), Reactor::new().unwrap());
@@ -77,8 +95,10 @@ macro_rules! of_each {
     };
 }
 
-of_each!(the_reactor_goes_first: glib Glib, ownerless_glib OwnerlessGlib, libuv Uv, sd_event SdEvent,
+of_each!(the_reactor_goes_first: compio Compio, glib Glib, ownerless_glib OwnerlessGlib, libuv Uv, sd_event SdEvent,
     another_reactor Nested);
+of_each!(a_guest_inside_itself_is_let_alone: compio Compio, glib Glib, ownerless_glib OwnerlessGlib, libuv Uv,
+    sd_event SdEvent, another_reactor Nested);
 of_each!(a_second_host_is_refused: glib Glib, libuv Uv, calloop Calloop, libevent Libevent, libev Libev,
     sd_event SdEvent);
 

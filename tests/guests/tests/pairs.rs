@@ -15,6 +15,7 @@ use oneloop::adapter::End;
 use oneloop::{LocalReactor, Reactor, Step, Threading};
 use oneloop_conformance::{Watchdog, wait_readable};
 use oneloop_guests_tests::calloop::Calloop;
+use oneloop_guests_tests::compio::Compio;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
 use oneloop_guests_tests::glue::{Libev, Libevent, SdEvent};
 use oneloop_guests_tests::nested::Nested;
@@ -228,6 +229,11 @@ macro_rules! pairs {
             }
 
             #[test]
+            fn compio() {
+                pair::<Compio>($drive);
+            }
+
+            #[test]
             fn another_reactor() {
                 pair::<Nested>($drive);
             }
@@ -267,6 +273,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("ownerless_glib", "GLib, ownerless"),
     ("libuv", "libuv"),
     ("sd_event", "sd-event"),
+    ("compio", "compio"),
     ("another_reactor", "a reactor"),
     ("tokio", "tokio"),
 ];

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use oneloop::{GuestId, Interest, Local, LocalReactor, Mode, Reactor};
 use oneloop_conformance::{Watchdog, pair};
 use oneloop_guests_tests::ForeignLoop;
+use oneloop_guests_tests::compio::Compio;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
 use oneloop_guests_tests::glue::SdEvent;
 use oneloop_guests_tests::nested::Nested;
@@ -393,6 +394,7 @@ macro_rules! words {
 }
 
 words! {
+    compio: Compio;
     glib: Glib;
     ownerless_glib: OwnerlessGlib;
     another_reactor: Nested;
@@ -403,6 +405,11 @@ words! {
 /// The others do not tell whether they have anything left.
 mod run_ends {
     use super::*;
+
+    #[test]
+    fn beside_compio() {
+        the_built_in_loop_runs_until_it_has_nothing_left::<Compio>(Scene::new(built_in));
+    }
 
     #[test]
     fn beside_glib() {
