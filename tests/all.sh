@@ -47,6 +47,7 @@ install avahi-daemon avahi-daemon
 install pulseaudio pulseaudio
 install /usr/sbin/mosquitto mosquitto
 install Xvfb xvfb
+install chromium chromium
 install pg_ctlcluster postgresql
 install /usr/sbin/krb5kdc krb5-kdc
 install /usr/sbin/kadmin.local krb5-admin-server
@@ -118,6 +119,9 @@ cargo test --workspace --all-features
 # (Of the whole workspace here and below: for a package alone, cargo would build much of it again with fewer
 # features.)
 cargo test --workspace --all-features --test tls --test clock --test consumed -- --ignored
+
+step "the loop's page, in Chromium"
+cargo test --workspace --all-features --test browser -- --ignored
 
 step "the drop-in async-io, its example on one thread, and the tests of async-io itself on it"
 CARGO_TARGET_DIR=target/smol cargo test --manifest-path adapters/smol/Cargo.toml --workspace

@@ -18,6 +18,7 @@ Usage: cargo run --release --example one_loop -- [OPTIONS]
                      waits for its own line to come back, so that a huge rate means flat out
   --serve ADDR       no traffic of its own: serve the chat at ADDR, such as 127.0.0.1:7000, and
                      the page on the next port, until Ctrl-C
+  --inspect ADDR     serve a page of the loop itself at ADDR, such as 127.0.0.1:6669
   --help             this text
 ";
 
@@ -47,6 +48,7 @@ pub struct Args {
     pub messages: u64,
     pub rate: u64,
     pub serve: Option<SocketAddr>,
+    pub inspect: Option<SocketAddr>,
 }
 
 /// How many members a room has.
@@ -77,6 +79,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         messages: 20,
         rate: 10_000,
         serve: None,
+        inspect: None,
     };
     while let Some(option) = words.next() {
         let mut value = || {
@@ -92,7 +95,8 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--connections" => args.connections = count(&option, &value()?)? as usize,
             "--messages" => args.messages = count(&option, &value()?)?,
             "--rate" => args.rate = count(&option, &value()?)?,
-            "--serve" => args.serve = Some(address(&value()?)?),
+            "--serve" => args.serve = Some(address(&option, &value()?)?),
+            "--inspect" => args.inspect = Some(address(&option, &value()?)?),
             _ => return Err(format!("there is no option {option}; see --help")),
         }
     }
@@ -122,7 +126,7 @@ fn count(option: &str, value: &str) -> Result<u64, String> {
     ))
 }
 
-fn address(value: &str) -> Result<SocketAddr, String> {
+fn address(option: &str, value: &str) -> Result<SocketAddr, String> {
     let address = value.to_socket_addrs().ok().and_then(|mut all| all.next());
-    address.ok_or(format!("--serve is an address and a port, not {value:?}"))
+    address.ok_or(format!("{option} is an address and a port, not {value:?}"))
 }

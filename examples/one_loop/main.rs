@@ -4,6 +4,8 @@
 //! - `page.rs`: a web page of hyper's, on tokio's sockets or on those of the loop;
 //! - `client.rs`: a client in async/await, as one writes it for async-io.
 //!
+//! With `--inspect`, the loop serves a page about itself, too.
+//!
 //! `--host` chooses who waits for them all, which is `drive` below. `load.rs` sends real traffic
 //! from a second thread and checks every line that comes back.
 //!
@@ -61,6 +63,12 @@ fn run(args: Args) -> io::Result<()> {
         figures: figures.clone(),
     };
     let serving = page::serve(listener, facts);
+
+    if let Some(address) = args.inspect {
+        let server = oneloop_inspect::serve(&reactor, address)?;
+        let address = server.address();
+        report::print(&format!("The loop's own page: http://{address}/\n"));
+    }
 
     let client = |period| client::run(args.host, chat, period, &reactor, &figures);
     if args.serve.is_some() {
