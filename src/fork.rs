@@ -75,8 +75,10 @@ mod watch {
         if page == libc::MAP_FAILED {
             return false;
         }
+        // qemu takes any advice and does nothing, so its success counts only if it refuses one that does not exist.
         // SAFETY: the page was mapped above, and no other thread knows it.
-        if unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } != 0 {
+        let advise = |advice| unsafe { libc::madvise(page, size, advice) } == 0;
+        if advise(-1) || !advise(libc::MADV_WIPEONFORK) {
             // SAFETY: as above.
             unsafe { libc::munmap(page, size) };
             return false;
