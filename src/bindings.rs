@@ -6,6 +6,22 @@
 //! callbacks are dropped in a turn and never inside the removing call, because libraries hold their locks
 //! there.
 
+/// Chooses between code for pollers that are descriptors and code for others. Adapters are crates of their own, and
+/// do not know which there is.
+#[doc(hidden)]
+#[cfg(pollable)]
+#[macro_export]
+macro_rules! __if_pollable {
+    ({$($yes:tt)*} else {$($no:tt)*}) => { $($yes)* };
+}
+
+#[doc(hidden)]
+#[cfg(not(pollable))]
+#[macro_export]
+macro_rules! __if_pollable {
+    ({$($yes:tt)*} else {$($no:tt)*}) => { $($no)* };
+}
+
 use std::collections::HashSet;
 use std::panic::Location;
 use std::ptr;

@@ -53,8 +53,8 @@
 //! reading and writing to the owner of the descriptor. It does not emulate features that a system lacks, but
 //! returns [`ErrorKind::Unsupported`].
 //!
-//! On Windows, sockets take the place of descriptors, and there are no hosts and no edge mode. In the
-//! repository, `docs/systems.md` lists what each system supports.
+//! On Windows, sockets take the place of descriptors. The loop has no descriptor that a host could watch, so that a
+//! thread waits and wakes the host, and there is no edge mode. In the repository, `docs/systems.md` lists what each system supports.
 //!
 //! # Drivers
 //!
@@ -100,7 +100,6 @@
 // First, because the page of `Reactor` shows its methods in the order of the modules here.
 mod reactor;
 
-#[cfg(pollable)]
 pub mod adapter;
 #[doc(hidden)]
 pub mod bindings;
@@ -117,6 +116,7 @@ pub mod futures;
 mod guest;
 mod host;
 mod id;
+mod lookout;
 mod observe;
 mod os;
 mod outcome;
@@ -132,7 +132,6 @@ mod source;
 mod stats;
 mod sync;
 mod threads;
-#[cfg(pollable)]
 mod wake_host;
 
 #[cfg(all(unix, feature = "signal"))]
@@ -160,7 +159,6 @@ pub use snapshot::{
 pub use source::{SetReadiness, Source, SourceKind, VirtualSource};
 pub use stats::Stats;
 pub use threads::{Local, MaybeSend, Shared, Threading};
-#[cfg(pollable)]
 pub use wake_host::WakeHost;
 
 #[cfg(doctest)]

@@ -32,7 +32,6 @@ pub(crate) const NO_FD: RawFd = !0;
 /// Makes a thread that takes no signals. A program may block signals in its own threads to wait for them, so
 /// no thread may exist that takes them instead. The calling thread therefore blocks them meanwhile.
 #[cfg(unix)]
-#[cfg_attr(not(pollable), allow(dead_code))]
 pub(crate) fn without_signals<R>(make: impl FnOnce() -> R) -> R {
     use std::mem::MaybeUninit;
     let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
@@ -46,4 +45,10 @@ pub(crate) fn without_signals<R>(make: impl FnOnce() -> R) -> R {
     // SAFETY: the set was initialised above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     made
+}
+
+/// Only calls `make`: threads get no signals here.
+#[cfg(windows)]
+pub(crate) fn without_signals<R>(make: impl FnOnce() -> R) -> R {
+    make()
 }

@@ -1,13 +1,7 @@
 use std::fmt;
-use std::io;
-use std::mem;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-use crate::os::{AsRawFd, BorrowedFd, RawFd, without_signals};
+use crate::lookout::Lookout;
 use crate::{Error, Host, Result, Step, Threading};
 
 /// A host for a loop that watches no descriptor and can only be woken, such as the loop of a GUI.
@@ -16,9 +10,9 @@ use crate::{Error, Host, Result, Step, Threading};
 /// [steps](Self::step). [`Host::wake_by`] makes this host. The repository has a whole program in
 /// `examples/host_wake.rs`.
 pub struct WakeHost<M: Threading> {
+    /// First, because its thread must have ended when the claim does.
+    lookout: Lookout<M>,
     host: Host<M>,
-    lookout: Arc<Lookout>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl<M: Threading> Host<M> {
@@ -51,14 +45,10 @@ impl<M: Threading> Host<M> {
     ///
     /// Returns an error if the system cannot start a thread.
     pub fn wake_by(self, wake: impl Fn() + Send + 'static) -> Result<WakeHost<M>> {
-        let lookout = Arc::new(Lookout::default());
-        let (looks, fd) = (lookout.clone(), self.as_raw_fd());
-        let thread = thread::Builder::new().name("oneloop-wake".into());
-        let thread = without_signals(|| thread.spawn(move || looks.run(fd, wake)));
+        let lookout = Lookout::new(self.reactor(), wake);
         Ok(WakeHost {
+            lookout: lookout.map_err(|error| Error::os("wake_by", error))?,
             host: self,
-            lookout,
-            thread: Some(thread.map_err(|error| Error::os("wake_by", error))?),
         })
     }
 }
@@ -79,18 +69,20 @@ impl<M: Threading> WakeHost<M> {
     ///
     /// Panics if a callback does, like [`Host::step`].
     pub fn step(&mut self, budget: usize) -> Result<ControlFlow<()>> {
+        // A poller that is no descriptor has room for one that waits.
+        if cfg!(not(pollable)) {
+            self.lookout.recall();
+        }
         loop {
             match self.host.step(budget)? {
                 // The thread looks only while the loop waits.
                 Step::Watch => {}
-                Step::Unwatch => self.lookout.recall(|| self.host.reactor().wake()),
-                // If there is more to do, the descriptor is readable.
+                Step::Unwatch => self.lookout.recall(),
+                // If there is more to do, the look ends at once.
                 Step::Sleep | Step::Yield => {
-                    return if self.lookout.send() {
-                        Ok(ControlFlow::Continue(()))
-                    } else {
-                        Err(Error::os("step", io::Error::other(PANICKED)))
-                    };
+                    let sent = self.lookout.send();
+                    sent.map_err(|error| Error::os("step", error))?;
+                    return Ok(ControlFlow::Continue(()));
                 }
                 Step::Done => return Ok(ControlFlow::Break(())),
             }
@@ -103,117 +95,9 @@ impl<M: Threading> WakeHost<M> {
     }
 }
 
-const PANICKED: &str = "the closure that wakes the host has panicked";
-
-impl<M: Threading> Drop for WakeHost<M> {
-    fn drop(&mut self) {
-        let thread = self.thread.take();
-        // A child process has no such thread.
-        if self.host.reactor().is_forked() {
-            return mem::forget(thread);
-        }
-        self.lookout.recall(|| self.host.reactor().wake());
-        self.lookout.set(Task::Leave);
-        // The thread has panicked in the host's closure, and `step` has reported that.
-        let _ = thread.map(JoinHandle::join);
-    }
-}
-
 impl<M: Threading> fmt::Debug for WakeHost<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("WakeHost").field(&self.host).finish()
-    }
-}
-
-/// The thread that waits for the reactor.
-#[derive(Default)]
-struct Lookout {
-    task: Mutex<Task>,
-    changed: Condvar,
-}
-
-/// A task of the thread.
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Task {
-    #[default]
-    Rest,
-    /// Wait until the descriptor is readable.
-    Look,
-    Leave,
-}
-
-impl Lookout {
-    fn run(&self, fd: RawFd, wake: impl Fn()) {
-        // The guard also works if `wake` panics.
-        let _left = OnDrop(|| self.set(Task::Leave));
-        loop {
-            let mut task = self.task();
-            while *task == Task::Rest {
-                task = wait(&self.changed, task);
-            }
-            if *task == Task::Leave {
-                return;
-            }
-            drop(task);
-            if is_readable(fd) {
-                self.set(Task::Rest);
-                wake();
-            }
-        }
-    }
-
-    /// Tells the thread to look. Returns false if the thread is gone.
-    fn send(&self) -> bool {
-        let mut task = self.task();
-        if *task == Task::Leave {
-            return false;
-        }
-        *task = Task::Look;
-        self.changed.notify_all();
-        true
-    }
-
-    /// Tells a looking thread to rest. `show` makes the descriptor readable, which ends its look.
-    fn recall(&self, show: impl FnOnce()) {
-        let mut task = self.task();
-        if *task == Task::Look {
-            show();
-            while *task == Task::Look {
-                task = wait(&self.changed, task);
-            }
-        }
-    }
-
-    fn set(&self, to: Task) {
-        let mut task = self.task();
-        // The thread does not come back.
-        if *task != Task::Leave {
-            *task = to;
-        }
-        self.changed.notify_all();
-    }
-
-    fn task(&self) -> MutexGuard<'_, Task> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn wait<'a>(changed: &Condvar, task: MutexGuard<'a, Task>) -> MutexGuard<'a, Task> {
-    changed.wait(task).unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits until the descriptor is readable. Returns false if the wait was interrupted.
-fn is_readable(fd: RawFd) -> bool {
-    // SAFETY: the host keeps the descriptor open and waits for the thread's end.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    poll(&mut [PollFd::new(&fd, PollFlags::IN)], None) == Ok(1)
-}
-
-struct OnDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
 

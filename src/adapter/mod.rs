@@ -32,9 +32,14 @@
 //! async_io::block_on(Drive::<_, Watched<_>>::until_empty(&reactor))
 //! # }
 //! ```
+//!
+//! On Windows the poller is no descriptor. [`Descriptor`] has a method `poll_readable` there instead: a thread waits
+//! and wakes the task. `Stepper` is not there.
 
+#[cfg(pollable)]
 mod stepper;
 
+#[cfg(pollable)]
 pub use stepper::{CallbackLoop, End, Stepper};
 
 use std::fmt;
@@ -42,9 +47,16 @@ use std::future::Future;
 use std::io;
 use std::mem::{self, replace};
 use std::pin::Pin;
+#[cfg(not(pollable))]
+use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(not(pollable))]
+use std::task::Waker;
 use std::task::{Context, Poll};
 
 use crate::engine::Next;
+#[cfg(not(pollable))]
+use crate::lookout::Lookout;
+#[cfg(pollable)]
 use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(all(feature = "futures", feature = "tracing"))]
 use crate::sync::atomic::Ordering;
@@ -93,14 +105,85 @@ pub trait Watch<M: Threading>: Sized + Unpin {
 }
 
 /// A reactor's descriptor, which a runtime owns while it watches.
-pub struct Descriptor<M: Threading>(Reactor<M>);
+pub struct Descriptor<M: Threading> {
+    reactor: Reactor<M>,
+    #[cfg(not(pollable))]
+    look: Option<Look<M>>,
+}
 
-impl<M: Threading> AsFd for Descriptor<M> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.core.as_fd()
+/// A thread that looks in the place of a runtime.
+#[cfg(not(pollable))]
+struct Look<M: Threading> {
+    lookout: Lookout<M>,
+    /// The task that is woken after a look.
+    waker: Arc<Mutex<Option<Waker>>>,
+    /// True if the thread was sent, and its return was not told yet.
+    is_sent: bool,
+}
+
+impl<M: Threading> Descriptor<M> {
+    fn of(reactor: &Reactor<M>) -> Descriptor<M> {
+        Descriptor {
+            reactor: reactor.clone(),
+            #[cfg(not(pollable))]
+            look: None,
+        }
+    }
+
+    /// Returns ready if the reactor has had something to do since this last returned ready. If it returns pending, a
+    /// thread waits, and wakes the task. [`Watch::poll_readable`] calls this on systems on which the poller is no
+    /// descriptor, and where this method is therefore there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system cannot start the thread, or if a waker has panicked there.
+    #[cfg(not(pollable))]
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let look = match &mut self.look {
+            Some(look) => look,
+            None => self.look.insert(Look::new(&self.reactor)?),
+        };
+        let waker = cx.waker().clone();
+        // Before the look ends, so that its end wakes this task.
+        let before = look.waker.lock().map(|mut last| last.replace(waker));
+        drop(before);
+        if look.is_sent && !look.lookout.is_looking() {
+            look.is_sent = false;
+            return Poll::Ready(Ok(()));
+        }
+        if !look.is_sent {
+            look.lookout.send()?;
+            look.is_sent = true;
+        }
+        Poll::Pending
     }
 }
 
+#[cfg(not(pollable))]
+impl<M: Threading> Look<M> {
+    fn new(reactor: &Reactor<M>) -> io::Result<Look<M>> {
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        let woken = waker.clone();
+        let wake = move || {
+            let waker = woken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            waker.into_iter().for_each(Waker::wake);
+        };
+        Ok(Look {
+            lookout: Lookout::new(reactor, wake)?,
+            waker,
+            is_sent: false,
+        })
+    }
+}
+
+#[cfg(pollable)]
+impl<M: Threading> AsFd for Descriptor<M> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reactor.core.as_fd()
+    }
+}
+
+#[cfg(pollable)]
 impl<M: Threading> AsRawFd for Descriptor<M> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
@@ -223,7 +306,10 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
                     break;
                 }
                 Next::LetTaskRun | Next::Yield | Next::Unwatch => {
-                    self.unwatch();
+                    // A thread that rests costs nothing, and its start does.
+                    if cfg!(pollable) {
+                        self.unwatch();
+                    }
                     break;
                 }
             }
@@ -239,7 +325,7 @@ impl<M: Threading, W: Watch<M>> Hosted<M, W> {
             let reactor = self.host.reactor();
             // Claimed first, so that the descriptor keeps its meaning from now on.
             reactor.core.host_watches(true);
-            self.watch = Some(W::new(Descriptor(reactor.clone()))?);
+            self.watch = Some(W::new(Descriptor::of(reactor))?);
         }
         Ok(())
     }

@@ -36,6 +36,9 @@ pub(crate) struct Core {
     pub(crate) inbox: Arc<Inbox>,
     pub(super) state: Mutex<State>,
     pub(super) turn_state: Mutex<TurnState>,
+    /// The events that were found in the place of a host.
+    #[cfg(not(pollable))]
+    pub(super) seen: super::looking::Seen,
     pub(crate) clock: Clock,
     pub(super) observers: Observers,
     /// Number of `Drive` futures that were not polled yet.
@@ -53,7 +56,8 @@ pub(crate) struct Core {
 // its methods ask for it (`MaybeSend<Shared>`). Those of a `LocalReactor` need not be, but its handles
 // are neither Send nor Sync, so that they are called, and dropped, on their thread only. What goes
 // to other threads is the inbox, which says for itself why that is sound, and a borrowed core in the
-// futures of an `Async`, which change interests and touch no callback. The locks, and the atomics,
+// futures of an `Async`, which change interests and touch no callback. So does the thread of a lookout, which only waits
+// in the poller, and which ends before the handle that the lookout has. The locks, and the atomics,
 // make the rest Sync.
 unsafe impl Send for Core {}
 // SAFETY: as above.
@@ -75,6 +79,8 @@ impl Core {
             observers: Observers::new(on_error),
             state: Mutex::new(State::new(Handlers::new(inbox.clone()))),
             turn_state: Mutex::new(TurnState::new()),
+            #[cfg(not(pollable))]
+            seen: super::looking::Seen::new(),
             poller,
             inbox,
             #[cfg(all(feature = "futures", feature = "tracing"))]

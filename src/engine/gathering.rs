@@ -51,7 +51,7 @@ impl<'c> Driver<'c> {
         let mut timeout = self.timeout(until);
         if until != NO_WAIT {
             state.begin(Phase::Waiting(until));
-            if cfg!(epoll) && timeout.is_some_and(is_short) {
+            if cfg!(all(epoll, pollable)) && timeout.is_some_and(is_short) {
                 self.set_alarm_for_wait(&mut state, until);
             }
         }
@@ -59,7 +59,10 @@ impl<'c> Driver<'c> {
         if until != NO_WAIT && !core.inbox.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
+        #[cfg(pollable)]
         let waited = core.poller.wait(&mut self.turn_state.events, timeout);
+        #[cfg(not(pollable))]
+        let waited = core.wait(&mut self.turn_state.events, timeout);
         core.inbox.wake_up();
 
         // Gather. If the wait has failed, the events before the failure stay for the next turn.

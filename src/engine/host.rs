@@ -57,7 +57,6 @@ impl Core {
     }
 
     /// Notes that the host has begun to watch the descriptor, or has stopped.
-    #[cfg(pollable)]
     pub(crate) fn host_watches(&self, watches: bool) {
         let stage = if watches {
             Stage::Watching

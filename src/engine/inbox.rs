@@ -195,6 +195,12 @@ impl Inbox {
         !self.is_signalled()
     }
 
+    /// Returns true until a signal ends the sleep.
+    #[cfg(not(pollable))]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.has(ASLEEP)
+    }
+
     /// Notes that the loop is awake. A thread that does not see this yet makes one needless wake.
     #[inline]
     pub(super) fn wake_up(&self) {

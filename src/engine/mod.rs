@@ -23,6 +23,8 @@ mod hooks;
 mod host;
 mod inbox;
 mod kept;
+#[cfg(not(pollable))]
+mod looking;
 mod observe;
 mod owned;
 mod posts;
@@ -46,7 +48,6 @@ pub(crate) use self::core::Core;
 pub(crate) use deadline::{NEVER, NO_WAIT};
 pub(crate) use handlers::Outcome;
 pub(crate) use hooks::{Check, Prepare, pair, sleep_until};
-#[cfg(pollable)]
 pub(crate) use host::Next;
 pub(crate) use inbox::Inbox;
 pub(crate) use observe::ErrorReport;

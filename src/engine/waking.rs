@@ -59,8 +59,8 @@ impl Core {
         self.poller.as_fd()
     }
 
-    /// Makes timers and the end of the loop show on the descriptor, because a host may watch it from now on.
-    #[cfg(pollable)]
+    /// Makes timers and the end of the loop show on the descriptor, because a host may watch it from now on. Where
+    /// there is none, they end a look.
     pub(crate) fn watch(&self) {
         // A child must not set the alarm of its parent.
         let Some(mut state) = self.try_state() else {
@@ -69,6 +69,7 @@ impl Core {
         if std::mem::replace(&mut state.sleep.is_watched, true) {
             return;
         }
+        #[cfg(pollable)]
         state.handlers.nest(&self.poller);
         // Another thread may have removed the last registration since the turn, without waking the host.
         if state.sleep.phase == Phase::Resting

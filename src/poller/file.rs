@@ -65,14 +65,19 @@ impl FileId {
     }
 }
 
+/// Windows does not tell sockets apart. An open number is taken for the file that it was before.
 #[cfg(windows)]
 impl FileId {
-    pub(crate) fn of_number(_: RawFd) -> Option<FileId> {
-        None
+    pub(crate) fn of_number(fd: RawFd) -> Option<FileId> {
+        let same = FileId {
+            device: 0,
+            inode: 0,
+        };
+        exists(fd).ok().map(|()| same)
     }
 
-    pub(crate) fn is_of(self, _: RawFd) -> bool {
-        true
+    pub(crate) fn is_of(self, fd: RawFd) -> bool {
+        exists(fd).is_ok()
     }
 }
 

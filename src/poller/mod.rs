@@ -13,6 +13,10 @@ mod epoll;
 #[cfg(epoll)]
 mod eventfd;
 mod file;
+// The tests run on each system.
+#[cfg(all(portable, any(test, not(target_pointer_width = "64"))))]
+#[cfg_attr(target_pointer_width = "64", allow(dead_code))]
+mod keys;
 #[cfg(epoll)]
 mod poll_thread;
 #[cfg(portable)]

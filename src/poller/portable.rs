@@ -8,13 +8,18 @@
 //! d. poll(2) sees a descriptor only when it waits, and goes on reporting a closed one. A wake hides other events,
 //!    and may come before its sender has written to the pipe.
 //! e. A kqueue timer that has fired, or was never set, cannot be deleted.
+//! f. The crate's keys have the width of a pointer.
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
+#[cfg(not(pollable))]
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+#[cfg(not(pollable))]
+use std::time::Instant;
 
 use polling::{Event, PollMode};
 
@@ -23,15 +28,25 @@ use super::file::borrow;
 use crate::os::{self, RawFd};
 use crate::{Interest, Mode, Ready, fork};
 
-#[cfg(not(target_pointer_width = "64"))]
-compile_error!("the keys of the `polling` crate are too short on this target");
-
 pub(super) struct Portable {
     poller: Arc<Owned>,
     #[cfg(epoll)]
     timers: super::timerfd::Timers,
+    #[cfg(not(pollable))]
+    alarm: Mutex<Alarm>,
     /// Descriptors that `polling` has made for itself besides its poller.
     hidden: Vec<RawFd>,
+    #[cfg(not(target_pointer_width = "64"))]
+    keys: super::keys::ShortKeys,
+}
+
+/// The alarm of a poller that is no descriptor: it ends a wait.
+#[cfg(not(pollable))]
+#[derive(Default)]
+struct Alarm {
+    due: Option<Instant>,
+    /// True if a wait knows the alarm, and must hear of a change.
+    is_waiting: bool,
 }
 
 /// The poller. A child process does not drop it, because that would remove its own descriptors from the
@@ -72,9 +87,13 @@ impl Portable {
         let poller = polling::Poller::new()?;
         let portable = Portable {
             hidden: hidden(&poller),
+            #[cfg(not(target_pointer_width = "64"))]
+            keys: Default::default(),
             // First, so that a failure in this function drops the poller correctly, even in a child process.
             #[cfg(epoll)]
             timers: super::timerfd::Timers::new()?,
+            #[cfg(not(pollable))]
+            alarm: Mutex::default(),
             poller: Arc::new(Owned {
                 poller: ManuallyDrop::new(poller),
                 forks: fork::generation(),
@@ -99,36 +118,86 @@ impl Portable {
             waited => waited.map(drop),
         }
     }
+
+    #[cfg(not(pollable))]
+    fn alarm(&self) -> MutexGuard<'_, Alarm> {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the timeout of a wait that the alarm ends, too.
+    #[cfg(not(pollable))]
+    fn begin_wait(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let mut alarm = self.alarm();
+        alarm.is_waiting = true;
+        let due = alarm
+            .due
+            .map(|due| due.saturating_duration_since(Instant::now()));
+        timeout.into_iter().chain(due).min()
+    }
+
+    /// Returns true if the alarm goes off.
+    #[cfg(not(pollable))]
+    fn end_wait(&self) -> bool {
+        let mut alarm = self.alarm();
+        alarm.is_waiting = false;
+        alarm.due.take_if(|due| *due <= Instant::now()).is_some()
+    }
+
+    /// Calls `change` with a key of the crate for `key`.
+    fn with_key(
+        &self,
+        _fd: RawFd,
+        key: u64,
+        change: impl FnOnce(usize) -> io::Result<()>,
+    ) -> io::Result<()> {
+        #[cfg(target_pointer_width = "64")]
+        let changed = change(key as usize);
+        #[cfg(not(target_pointer_width = "64"))]
+        let changed = self.keys.change(_fd, key, change);
+        changed.map_err(with_code)
+    }
+
+    /// Returns the key of an event, unless that was forgotten meanwhile.
+    fn key(&self, key: usize) -> Option<u64> {
+        #[cfg(target_pointer_width = "64")]
+        return Some(key as u64);
+        #[cfg(not(target_pointer_width = "64"))]
+        self.keys.key(key)
+    }
 }
 
 impl Backend for Portable {
     fn add(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
         #[cfg(not(pollable))]
         super::exists(fd)?;
-        let fd = borrow(fd)?;
-        // SAFETY: `polling` requires that a source is deleted before it is closed. A handler that owns its
-        // source is removed from the set before the source is dropped. The caller of `add_raw_handler` has
-        // promised to remove the handler. A C library, a callback that replaces its source, or the end of the
-        // reactor may still close the descriptor first. The kernel then forgets it by itself, and answers
-        // later calls on its number with an error. All backends here keep only the number, and use it for
-        // nothing else.
-        let added = unsafe {
-            self.poller
-                .add_with_mode(&fd, event(key, watch), mode(watch))
-        };
-        added.map_err(with_code)
+        let source = borrow(fd)?;
+        self.with_key(fd, key, |key| {
+            // SAFETY: `polling` requires that a source is deleted before it is closed. A handler that owns its
+            // source is removed from the set before the source is dropped. The caller of `add_raw_handler` has
+            // promised to remove the handler. A C library, a callback that replaces its source, or the end of
+            // the reactor may still close the descriptor first. The kernel then forgets it by itself, and
+            // answers later calls on its number with an error. All backends here keep only the number, and use
+            // it for nothing else.
+            unsafe {
+                self.poller
+                    .add_with_mode(&source, event(key, watch), mode(watch))
+            }
+        })
     }
 
     fn modify(&self, fd: RawFd, key: u64, watch: Watch) -> io::Result<()> {
         #[cfg(not(pollable))]
         super::exists(fd).inspect_err(|_| drop(self.delete(fd)))?;
-        let fd = borrow(fd)?;
-        let event = event(key, watch);
-        let modified = self.poller.modify_with_mode(fd, event, mode(watch));
-        modified.map_err(with_code)
+        let source = borrow(fd)?;
+        self.with_key(fd, key, |key| {
+            let event = event(key, watch);
+            self.poller.modify_with_mode(source, event, mode(watch))
+        })
     }
 
     fn delete(&self, fd: RawFd) -> io::Result<()> {
+        #[cfg(not(target_pointer_width = "64"))]
+        self.keys.forget(fd);
         self.poller.delete(borrow(fd)?).map_err(with_code)
     }
 
@@ -142,13 +211,25 @@ impl Backend for Portable {
         let make = || polling::Events::with_capacity(size);
         let room = buffer.portable.get_or_insert_with(make);
         room.clear();
+        #[cfg(pollable)]
         self.wait_once(room, timeout)?;
-        // The event may have been a wake, which hides the others.
-        if cfg!(not(pollable)) && room.is_empty() {
-            self.wait_once(room, Some(Duration::ZERO))?;
+        #[cfg(not(pollable))]
+        {
+            let timeout = self.begin_wait(timeout);
+            let mut waited = self.wait_once(room, timeout);
+            // The event may have been a wake, which hides the others.
+            if waited.is_ok() && room.is_empty() {
+                waited = self.wait_once(room, Some(Duration::ZERO));
+            }
+            if self.end_wait() {
+                found.push(super::backend::ALARM, Ready::NONE);
+            }
+            waited?;
         }
         for event in room.iter() {
-            found.push(event.key as u64, Ready::from_polling(&event));
+            if let Some(key) = self.key(event.key) {
+                found.push(key, Ready::from_polling(&event));
+            }
         }
         Ok(())
     }
@@ -157,12 +238,12 @@ impl Backend for Portable {
         Arc::downgrade(&self.poller) as Weak<dyn Wake>
     }
 
-    #[cfg(epoll)]
+    #[cfg(all(epoll, pollable))]
     fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
         self.timers.set_alarm(delay)
     }
 
-    #[cfg(kqueue)]
+    #[cfg(all(kqueue, pollable))]
     fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
         use polling::os::kqueue::{PollerKqueueExt, Timer};
         let timer = |timeout| Timer { id: 0, timeout };
@@ -176,10 +257,18 @@ impl Backend for Portable {
         }
     }
 
-    /// Does nothing elsewhere: the poller is no descriptor that a host could watch, so it needs no alarm.
-    #[cfg(not(any(epoll, kqueue)))]
-    fn set_alarm(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
+    #[cfg(not(pollable))]
+    fn set_alarm(&self, delay: Option<Duration>) -> io::Result<()> {
+        let mut alarm = self.alarm();
+        // A delay that the clock cannot express never ends.
+        alarm.due = delay.and_then(|delay| Instant::now().checked_add(delay));
+        let is_waiting = alarm.is_waiting;
+        drop(alarm);
+        if is_waiting {
+            self.poller.notify()
+        } else {
+            Ok(())
+        }
     }
 
     #[cfg(epoll)]
@@ -257,9 +346,9 @@ fn mode(watch: Watch) -> PollMode {
     }
 }
 
-fn event(key: u64, watch: Watch) -> Event {
+fn event(key: usize, watch: Watch) -> Event {
     let Watch { interest, .. } = watch;
-    let mut event = Event::none(key as usize);
+    let mut event = Event::none(key);
     event.readable = interest.contains(Interest::READABLE);
     event.writable = interest.contains(Interest::WRITABLE);
     event.set_priority(interest.contains(Interest::PRIORITY));

@@ -1,5 +1,7 @@
 //! The contract, on every host and every poller. The cases are in `tests/conformance/`.
 
+#![cfg(not(any(windows, polling_test_poll_backend)))]
+
 mod async_io;
 mod examples;
 mod foreign;

@@ -4,7 +4,6 @@ use std::io::Result;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use async_io::Async;
 use oneloop::adapter::{self, Descriptor, Watch};
 use oneloop::{Reactor, Threading};
 
@@ -77,15 +76,31 @@ impl<M: Threading> fmt::Debug for Drive<M> {
     }
 }
 
+oneloop::__if_pollable! {
+    {
+        type Fd<M> = async_io::Async<Descriptor<M>>;
+
+        fn watch<M: Threading>(descriptor: Descriptor<M>) -> Result<Fd<M>> {
+            // The descriptor is only polled, so its O_NONBLOCK does not matter.
+            async_io::Async::new_nonblocking(descriptor)
+        }
+    } else {
+        type Fd<M> = Descriptor<M>;
+
+        fn watch<M: Threading>(descriptor: Descriptor<M>) -> Result<Fd<M>> {
+            Ok(descriptor)
+        }
+    }
+}
+
 /// async-io's watch of the descriptor.
-struct Watched<M: Threading>(Async<Descriptor<M>>);
+struct Watched<M: Threading>(Fd<M>);
 
 impl<M: Threading> Watch<M> for Watched<M> {
     const RUNTIME: &'static str = "async-io";
 
     fn new(descriptor: Descriptor<M>) -> Result<Watched<M>> {
-        // The descriptor is only polled, so its O_NONBLOCK does not matter.
-        Ok(Watched(Async::new_nonblocking(descriptor)?))
+        Ok(Watched(watch(descriptor)?))
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {

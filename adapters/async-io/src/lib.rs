@@ -17,7 +17,6 @@
 //! executor, and when that thread has been busy for a while, async-io's helper thread waits. It then wakes
 //! the other thread, which costs some ten microseconds each time.
 
-#[cfg_attr(not(unix), path = "nowhere.rs")]
 mod drive;
 
 pub use drive::{Drive, drive, run};

@@ -6,8 +6,6 @@ use std::task::{Context, Poll, Waker};
 
 use oneloop::adapter::{self, Descriptor, Watch};
 use oneloop::{Reactor, Threading};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Handle, Id};
 use tokio::task;
 
@@ -137,9 +135,42 @@ impl<M: Threading> fmt::Debug for Drive<M> {
     }
 }
 
+oneloop::__if_pollable! {
+    {
+        use tokio::io::{Interest, unix::AsyncFd};
+
+        type Fd<M> = AsyncFd<Descriptor<M>>;
+
+        fn watch<M: Threading>(descriptor: Descriptor<M>) -> Result<Fd<M>> {
+            // The descriptor owns a handle of the reactor, so it stays open. It means the same file while it is
+            // watched. (The unsafe function that states this would need tokio 1.53.3.)
+            #[allow(deprecated)]
+            AsyncFd::with_interest(descriptor, Interest::READABLE)
+        }
+
+        fn poll_readable<M: Threading>(fd: &mut Fd<M>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+            let Poll::Ready(mut ready) = fd.poll_read_ready(cx)? else {
+                return Poll::Pending;
+            };
+            ready.clear_ready();
+            Poll::Ready(Ok(()))
+        }
+    } else {
+        type Fd<M> = Descriptor<M>;
+
+        fn watch<M: Threading>(descriptor: Descriptor<M>) -> Result<Fd<M>> {
+            Ok(descriptor)
+        }
+
+        fn poll_readable<M: Threading>(fd: &mut Fd<M>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+            fd.poll_readable(cx)
+        }
+    }
+}
+
 /// tokio's watch of the descriptor.
 struct Watched<M: Threading> {
-    fd: AsyncFd<Descriptor<M>>,
+    fd: Fd<M>,
     runtime: Id,
 }
 
@@ -148,22 +179,14 @@ impl<M: Threading> Watch<M> for Watched<M> {
 
     fn new(descriptor: Descriptor<M>) -> Result<Watched<M>> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        // The descriptor owns a handle of the reactor, so it stays open. It means the same file while it is
-        // watched. (The unsafe function that states this would need tokio 1.53.3.)
-        #[allow(deprecated)]
-        let fd = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
         Ok(Watched {
-            fd,
+            fd: watch(descriptor)?,
             runtime: runtime.id(),
         })
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Poll::Ready(mut ready) = self.fd.poll_read_ready(cx)? else {
-            return Poll::Pending;
-        };
-        ready.clear_ready();
-        Poll::Ready(Ok(()))
+        poll_readable(&mut self.fd, cx)
     }
 
     fn is_current(&self) -> bool {

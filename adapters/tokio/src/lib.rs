@@ -52,12 +52,10 @@
 //! # }
 //! ```
 
-#[cfg_attr(not(unix), path = "nowhere.rs")]
 mod drive;
 #[cfg(feature = "guest")]
 mod guest;
 mod io;
-#[cfg_attr(not(unix), allow(dead_code))]
 mod park;
 
 pub use drive::{Drive, drive, run};

@@ -1,5 +1,5 @@
+use crate::os::Socket;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,7 @@ use crate::{Stage, pair};
 
 /// Those whom a fault does not concern: handlers of each kind, timers and posts.
 pub(crate) struct Bystanders {
-    peers: Vec<UnixStream>,
+    peers: Vec<Socket>,
     readiness: SetReadiness,
     /// Who was sent something and has not got it.
     waiting: Arc<AtomicUsize>,
@@ -25,7 +25,7 @@ impl Bystanders {
         for &mode in stage.modes() {
             let (a, b) = pair();
             let (reactor, waiting) = (stage.reactor.clone(), waiting.clone());
-            let handle = move |stream: &mut UnixStream, event: oneloop::Event| {
+            let handle = move |stream: &mut Socket, event: oneloop::Event| {
                 let mut bytes = [0; 16];
                 while let Ok(n @ 1..) = stream.read(&mut bytes) {
                     (0..n).for_each(|_| got(&waiting, &reactor));

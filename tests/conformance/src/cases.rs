@@ -4,7 +4,10 @@
 macro_rules! conformance {
     ($name:ident, $host:ty) => {
         mod $name {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(all(
+                any(target_os = "linux", target_os = "android"),
+                not(polling_test_poll_backend)
+            ))]
             mod epoll {
                 #[allow(unused_imports)]
                 use super::super::*;
@@ -522,7 +525,8 @@ macro_rules! __tests {
 #[macro_export]
 macro_rules! __topic {
     (descriptor: $($tests:tt)*) => {
-        $crate::__if_pollable! { $crate::__topic! { (descriptor) $($tests)* } }
+        // See the exceptions.
+        $crate::__if_pollable! { { $crate::__topic! { (descriptor) $($tests)* } } else {} }
     };
     ($topic:ident: $($tests:tt)*) => {
         $crate::__topic! { ($topic) $($tests)* }
@@ -533,21 +537,6 @@ macro_rules! __topic {
             $crate::run::<$host>(stringify!($case), $poller, $sources, $crate::$topic::$case);
         }
     )*};
-}
-
-#[doc(hidden)]
-#[cfg(not(polling_test_poll_backend))]
-#[macro_export]
-macro_rules! __if_pollable {
-    ($($tests:tt)*) => { $($tests)* };
-}
-
-/// The loop has no descriptor, and no method that gives it: see the exceptions.
-#[doc(hidden)]
-#[cfg(polling_test_poll_backend)]
-#[macro_export]
-macro_rules! __if_pollable {
-    ($($tests:tt)*) => {};
 }
 
 #[cfg(test)]
@@ -590,9 +579,16 @@ mod tests {
     #[test]
     fn every_exception_names_a_case() {
         let list = include_str!("cases.rs");
-        let on_poll = crate::ON_POLL.iter().flat_map(|(_, cases)| *cases).copied();
+        let systems = [
+            crate::WITHOUT_DESCRIPTOR,
+            crate::ON_POLL,
+            crate::ON_WINDOWS_SOCKETS,
+            crate::ON_WINDOWS,
+        ];
+        let of_systems = systems.into_iter().flatten();
+        let of_systems = of_systems.flat_map(|(_, cases)| *cases).copied();
         let all = crate::EXCEPTIONS.iter().map(|exception| exception.case);
-        for case in all.chain(on_poll) {
+        for case in all.chain(of_systems) {
             let named = |entry: &str| entry.trim().trim_end_matches(';') == case;
             assert!(list.lines().any(named), "{case}");
         }
@@ -604,7 +600,7 @@ mod tests {
         let cases = cases.filter_map(|line| line.strip_prefix("pub fn ")?.split_once('('));
         for (case, _) in cases {
             let named = |(_, cases): &(_, &[&str])| cases.contains(&case);
-            assert!(crate::ON_POLL.iter().any(named), "{case}");
+            assert!(crate::WITHOUT_DESCRIPTOR.iter().any(named), "{case}");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Clauses 1 and 22, as far as they are about the loop's own descriptor.
 
+use rustix::fd::AsRawFd;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::faulty::{Call, Fault};
+use crate::os;
 use oneloop::{Action, Event, Host, Interest, Mode, PollerKind, Reactor, Shared, Step};
 
 use crate::stage::after_turns;
@@ -30,13 +31,7 @@ pub fn a_refused_source_is_given_back(stage: &mut Stage) {
 }
 
 fn shows(host: &Host<Shared>) -> bool {
-    let mut poll = libc::pollfd {
-        fd: host.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one pollfd, alive during the call.
-    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    os::poll(host, 0)
 }
 
 /// Steps until the host sleeps. It polls the descriptor, and so has nothing to do to watch it.
@@ -103,14 +98,8 @@ pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
     reactor
         .reset_timer(timer, Instant::now() + Duration::from_secs(100))
         .expect("known");
-    let mut poll = libc::pollfd {
-        fd: host.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one pollfd, alive during the call.
-    let shown = unsafe { libc::poll(&mut poll, 1, 20) };
-    assert_eq!(shown, 0, "nothing is due");
+    let shown = os::poll(&host, 20);
+    assert!(!shown, "nothing is due");
 }
 
 /// A turn that failed shows, too: who does not mind the error and sleeps comes back, and misses no timer.
@@ -126,11 +115,11 @@ pub fn a_turn_that_failed_shows_on_the_descriptor(stage: &mut Stage) {
             reactor.call_later(MS, timer).map(drop).expect("open");
         };
         stage.reactor.call_soon(set).expect("open");
-        faults.order(Fault::Fails(call, libc::ENOMEM), 2);
+        faults.order(Fault::Fails(call, os::ENOMEM), 2);
         let failed = host.step(1);
         assert_eq!(
             failed.expect_err("ordered").raw_os_error(),
-            Some(libc::ENOMEM)
+            Some(os::ENOMEM)
         );
         while log.is_empty() {
             crate::wait_readable(&host);

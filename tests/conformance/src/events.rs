@@ -1,13 +1,12 @@
 //! Clauses 9 to 12: when handlers are called, and with what.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::Arc;
 
 use oneloop::{Action, Event, HandlerId, Interest, Mode, Priority, Reactor};
 
+use crate::os;
 use crate::{Log, Stage};
 
 const READ: Interest = Interest::READABLE;
@@ -281,7 +280,7 @@ pub fn an_error_reaches_reader_and_writer(stage: &mut Stage) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    let socket = connecting(address);
+    let socket = os::connecting(address);
     let socket = Arc::new(socket);
     let reader = stage.watch(socket.clone(), READ, Mode::Oneshot);
     let stopper = stage.reactor.clone();
@@ -300,33 +299,6 @@ pub fn an_error_reaches_reader_and_writer(stage: &mut Stage) {
     assert!(writer.is_writable() && writer.is_error());
     let [reader] = reader.events().try_into().expect("one call");
     assert!(reader.is_readable() && reader.is_error());
-}
-
-/// A TCP socket that has begun to connect.
-fn connecting(address: std::net::SocketAddr) -> TcpStream {
-    let std::net::SocketAddr::V4(address) = address else {
-        panic!("an IPv4 address");
-    };
-    // SAFETY: the new descriptor, if it is one, has no other owner.
-    let socket = unsafe {
-        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-        assert!(fd >= 0, "a socket");
-        TcpStream::from_raw_fd(fd)
-    };
-    socket.set_nonblocking(true).expect("non-blocking");
-    // SAFETY: a zeroed sockaddr_in is a valid one, and the call gets one of the right size.
-    unsafe {
-        let mut to: libc::sockaddr_in = std::mem::zeroed();
-        to.sin_family = libc::AF_INET as _;
-        to.sin_port = address.port().to_be();
-        to.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
-        libc::connect(
-            socket.as_raw_fd(),
-            (&raw const to).cast(),
-            size_of_val(&to) as _,
-        );
-    }
-    socket
 }
 
 /// Bytes that arrived before the hang-up can be read in the same call.
@@ -455,9 +427,7 @@ pub fn one_call_carries_all_that_is_ready(stage: &mut Stage) {
 
 fn with_priority_data() -> (TcpStream, TcpStream) {
     let (a, b) = tcp();
-    // SAFETY: sends one byte on an open socket.
-    let sent = unsafe { libc::send(b.as_raw_fd(), [1u8].as_ptr().cast(), 1, libc::MSG_OOB) };
-    assert_eq!(sent, 1);
+    os::send_priority(&b);
     (a, b)
 }
 
@@ -499,19 +469,9 @@ pub fn priority_data_is_not_reported_unless_asked_for(stage: &mut Stage) {
     assert_eq!(reader.take(), 0);
 }
 
-/// The two ends of a pipe, for reading and for writing.
-fn pipe() -> (File, File) {
-    let mut ends = [0; 2];
-    // SAFETY: fills in two new descriptors, which nobody else owns.
-    unsafe {
-        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
-        ends.map(|fd| File::from_raw_fd(fd)).into()
-    }
-}
-
 /// Pipes: the end of a pipe is seen.
 pub fn the_end_of_a_pipe_is_seen(stage: &mut Stage) {
-    let (reader, mut writer) = pipe();
+    let (reader, mut writer) = os::pipe();
     writer.write_all(b"x").expect("room");
     drop(writer);
     let log = Log::default();

@@ -1,7 +1,7 @@
 //! Clauses 27 and 28: misuse, fork.
 
+use rustix::fd::AsRawFd;
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use oneloop::{ErrorKind, Interest, Mode, Reactor};
 
+use crate::os;
 use crate::stage::Drops;
 use crate::tools::readable;
 use crate::{Log, Sources, Stage};
@@ -161,7 +162,7 @@ pub fn after_a_fork_the_child_is_told(stage: &mut Stage) {
     stage.turns(1);
     // SAFETY: the child calls what neither allocates nor takes a lock that another thread may
     // hold, and leaves by _exit.
-    let child = unsafe { libc::fork() };
+    let child = unsafe { os::fork() };
     if child == 0 {
         let reactor = &stage.reactor;
         let told = [
@@ -185,13 +186,9 @@ pub fn after_a_fork_the_child_is_told(stage: &mut Stage) {
         reactor.remote().wake();
         let quiet = reactor.stats().turns == 0 && reactor.next_deadline().is_none();
         let told = told && quiet;
-        // SAFETY: ends the child without running anything of the parent's.
-        unsafe { libc::_exit(if told { 0 } else { 1 }) };
+        os::exit_child(told);
     }
-    let mut status = 0;
-    // SAFETY: waits for the child made above.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert_eq!(status, 0, "the child was told");
+    assert!(os::wait_for_child(child), "the child was told");
     b.write_all(b"x").expect("room");
     stage.turns(2);
     assert!(calls.take() >= 2, "the parent goes on");
@@ -205,7 +202,7 @@ pub fn a_callback_may_fork(stage: &mut Stage) {
     let forked = child.clone();
     // SAFETY: the child does nothing but return from the callback, see what `run` says, and leave
     // by _exit.
-    let fork = move || forked.store(unsafe { libc::fork() }, SeqCst);
+    let fork = move || forked.store(unsafe { os::fork() }, SeqCst);
     reactor.call_soon(fork).expect("open");
     let log = Log::default();
     for _ in 0..2 {
@@ -217,13 +214,9 @@ pub fn a_callback_may_fork(stage: &mut Stage) {
     if child == 0 {
         let told = matches!(result, Err(error) if error.kind() == ErrorKind::Forked);
         let quiet = log.is_empty();
-        // SAFETY: ends the child without running anything of the parent's.
-        unsafe { libc::_exit(if told && quiet { 0 } else { 1 }) };
+        os::exit_child(told && quiet);
     }
-    let mut status = 0;
-    // SAFETY: waits for the child made above.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert_eq!(status, 0, "the child was told");
+    assert!(os::wait_for_child(child), "the child was told");
     result.expect("run");
     assert_eq!(log.len(), 2);
 }

@@ -1,8 +1,8 @@
 //! A backend that decorates another and fails on command: what a kernel may do, and hardly ever does.
 
+use rustix::fd::RawFd;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -363,8 +363,8 @@ impl Backend for Faulty {
         self.real.unsupported_reason(watch)
     }
 
-    #[cfg(not(polling_test_poll_backend))]
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    #[cfg(not(any(windows, polling_test_poll_backend)))]
+    fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
         self.real.as_fd()
     }
 }

@@ -1,7 +1,7 @@
 //! Guests: another loop that runs inside this one. The rules are in [`oneloop::Guest`].
 
+use rustix::fd::{AsRawFd, RawFd};
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use oneloop::{ErrorKind, Guest, Interest, Mode, Reactor, Ready, Watched};
 
+use crate::os;
 use crate::tools::pair;
 use crate::{Log, Number, Stage};
 
@@ -59,7 +60,7 @@ where
 }
 
 /// Lists descriptors, all for reading.
-fn list(watched: &mut Watched, fds: &[i32]) {
+fn list(watched: &mut Watched, fds: &[RawFd]) {
     for &fd in fds {
         // SAFETY: the numbers that cases use are their own.
         unsafe { watched.add(fd, READ) };
@@ -269,8 +270,7 @@ pub fn a_guests_descriptor_may_be_closed_and_its_number_used_again(stage: &mut S
                 .all(|one| one.ready.contains(Ready::READABLE))
         );
         let mut bytes = [0u8; 8];
-        // SAFETY: the number is open; reads into a buffer of that size.
-        seen.push(unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) });
+        seen.push(os::read(fd, &mut bytes));
         if seen.len() == 1 {
             socket.close();
             socket.mean(&second);

@@ -1,7 +1,6 @@
 //! Clauses 22 to 25: the descriptor, changing hosts, the end of `run`, and sleep.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use oneloop::{Action, ErrorKind, Event, HandlerId, Id, Interest, Mode, Reactor, Ready, TimerId};
 
+use crate::os::{self, Socket};
 use crate::stage::{after_turns, ours};
 use crate::tools::readable;
 use crate::{End, Log, Outside, Stage, pair};
@@ -342,9 +342,7 @@ pub fn a_handler_or_timer_that_is_referenced_again_keeps_run_going(stage: &mut S
 /// An unreferenced handler that is ready in every turn does not keep `run` going.
 pub fn an_unreferenced_handler_that_is_always_ready_does_not_keep_run_going(stage: &mut Stage) {
     let reactor = &stage.reactor;
-    let program = std::env::current_exe().expect("a program");
-    let file = std::fs::File::open(program).expect("a regular file");
-    let calls = stage.watch(file, READ, Mode::Level);
+    let calls = stage.watch(os::regular_file(), READ, Mode::Level);
     reactor.set_referenced(calls.id, false).expect("known");
     reactor.run().expect("nothing that counts");
     reactor.call_later(2 * MS, || {}).expect("open");
@@ -597,7 +595,7 @@ pub fn a_check_hook_sees_the_readiness_of_the_turn(stage: &mut Stage) {
     let quiet = stage.watch(a, Interest::READABLE, Mode::Level);
     let log = Log::default();
     let (seen, reactor) = (log.clone(), stage.reactor.clone());
-    let callback = move |_: &mut UnixStream, event: Event| {
+    let callback = move |_: &mut Socket, event: Event| {
         let ready = reactor.handler_ready(event.handler()).expect("known");
         seen.push(("handler", ready));
         Action::Remove

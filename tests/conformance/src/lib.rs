@@ -35,11 +35,11 @@
 //! ```
 //!
 //! The cases are in one module a topic, each named after what it shows. What a poller cannot serve
-//! is in [`EXCEPTIONS`] and [`ON_POLL`], with the reason.
+//! is in [`EXCEPTIONS`], [`WITHOUT_DESCRIPTOR`], [`ON_POLL`] and [`ON_WINDOWS`], with the reason.
 
 mod bystanders;
 mod cases;
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(not(any(windows, polling_test_poll_backend)))]
 pub mod descriptor;
 pub mod events;
 mod exceptions;
@@ -50,6 +50,7 @@ pub mod hosting;
 pub mod libraries;
 pub mod limits;
 pub mod oddities;
+mod os;
 pub mod posting;
 pub mod refusals;
 pub mod registering;
@@ -62,11 +63,17 @@ mod tools;
 pub mod turns;
 pub mod virtual_sources;
 
-pub use exceptions::{EXCEPTIONS, Exception, ON_POLL};
+pub use exceptions::{
+    EXCEPTIONS, Exception, ON_POLL, ON_WINDOWS, ON_WINDOWS_SOCKETS, Unserved, WITHOUT_DESCRIPTOR,
+};
+#[doc(hidden)]
+pub use oneloop::__if_pollable;
 pub use oneloop::{PollerKind, Reactor};
 pub use sources::{End, Sources, VirtualEnd};
 pub use stage::{Calls, Log, Number, Stage, step_inside};
-pub use tools::{Watchdog, pair, readable, wait_readable};
+#[cfg(unix)]
+pub use tools::wait_readable;
+pub use tools::{Watchdog, pair, readable};
 
 /// What a case does on the host's own thread while the loop sleeps.
 pub type Outside = Box<dyn FnOnce() + Send>;

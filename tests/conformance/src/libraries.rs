@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use oneloop::{Action, Interest, Mode};
 
+use crate::os;
 use crate::tools::readable;
 use crate::{Log, Number, Stage, pair};
 
@@ -138,12 +139,7 @@ pub fn a_socket_replaced_under_its_number_inside_a_callback_is_watched(stage: &m
     let seen = log.clone();
     let mut second = Some(second);
     let callback = move |event: oneloop::Event| {
-        // SAFETY: the number is open; reads into a buffer of that size.
-        let n = unsafe {
-            let mut bytes = [0u8; 8];
-            libc::read(socket.get(), bytes.as_mut_ptr().cast(), bytes.len())
-        };
-        seen.push(n);
+        seen.push(os::read(socket.get(), &mut [0; 8]));
         match second.take() {
             Some(second) => {
                 socket.close();

@@ -1,7 +1,7 @@
 //! Priorities of handlers, and limits on how often one is called.
 
+use crate::os::Socket;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -417,7 +417,7 @@ pub fn the_end_of_an_interval_wakes_a_loop_that_sleeps(stage: &mut Stage) {
 }
 
 /// A handler that has used up its calls, on a number of its own, and the peer of its file.
-fn held(stage: &mut Stage, mode: Mode) -> (Number, Calls, UnixStream) {
+fn held(stage: &mut Stage, mode: Mode) -> (Number, Calls, Socket) {
     let (a, peer) = readable();
     let number = Number::of(&a);
     drop(a);

@@ -1,14 +1,14 @@
 //! Clauses 9, 17 and 26: the kernel says too little, too much, or at the wrong time.
 
+use rustix::fd::AsRawFd;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::faulty::{Fault, Faults};
+use crate::os::{self, Socket};
 use oneloop::{Event, Interest, Mode, Reactor};
 
 use crate::bystanders::Bystanders;
@@ -285,7 +285,7 @@ pub fn a_storm_of_signals_loses_nothing(stage: &mut Stage) {
     for &mode in modes {
         let (a, b) = pair();
         let (reactor, got) = (stage.reactor.clone(), got.clone());
-        let handle = move |stream: &mut UnixStream, event: Event| {
+        let handle = move |stream: &mut Socket, event: Event| {
             let mut bytes = [0; 8];
             while let Ok(n @ 1..) = stream.read(&mut bytes) {
                 (0..n).for_each(|_| got());
@@ -369,19 +369,13 @@ struct Storm {
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
-extern "C" fn count(_: libc::c_int) {
+extern "C" fn count(_: os::c_int) {
     HANDLED.fetch_add(1, SeqCst);
 }
 
 impl Storm {
     fn begin() -> Storm {
-        // SAFETY: a handler that only counts, for a signal that nobody else here uses; no SA_RESTART,
-        // so that calls are interrupted.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
-            libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut());
-        }
+        os::on_signal(count);
         let (eye, done) = (
             Arc::new(AtomicUsize::new(0)),
             Arc::new(AtomicBool::new(false)),
@@ -392,9 +386,8 @@ impl Storm {
             while !enough.load(SeqCst) {
                 let thread = target.load(SeqCst);
                 if thread != 0 {
-                    // SAFETY: a thread of the host's, or of the case's, both of which are there until
-                    // this one has ended.
-                    unsafe { libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR1) };
+                    // A thread of the host's, or of the case's, both of which are there until this one has ended.
+                    os::send_signal(thread);
                     sent += 1;
                 }
                 thread::yield_now();
@@ -406,8 +399,7 @@ impl Storm {
 
     /// This is the thread.
     fn here(eye: &AtomicUsize) {
-        // SAFETY: the id of the calling thread.
-        eye.store(unsafe { libc::pthread_self() } as usize, SeqCst);
+        eye.store(os::this_thread(), SeqCst);
     }
 
     fn end(self) {

@@ -1,15 +1,17 @@
 //! Clause 26: what the kernel refuses comes back as an error, all else stays as it was, and the same
 //! call works once the reason is gone.
 
+use rustix::fd::{AsRawFd, RawFd};
 use std::io::Write;
-use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::faulty::{Call, Fault};
-use libc::{EBADF, EEXIST, EINTR, EINVAL, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC, EPERM};
+use crate::os::{
+    self, EBADF, EEXIST, EINTR, EINVAL, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC, EPERM,
+};
 use oneloop::{Action, Error, ErrorKind, HandlerId, Interest, Mode, Priority, Reactor};
 
 use crate::bystanders::Bystanders;
@@ -597,8 +599,7 @@ pub fn a_refused_rearm_leaves_all_as_it_was(stage: &mut Stage) {
     stage.reactor.run().expect("nothing is left to wait for");
     assert_eq!(calls.take(), 0);
 
-    let program = std::env::current_exe().expect("a program");
-    let file = std::fs::File::open(program).expect("a regular file");
+    let file = os::regular_file();
     let fd = file.as_raw_fd();
     let calls = stage.watch(file, READ, Mode::Level);
     faults.order_for(fd, Fault::Fails(Call::Add, ENOMEM), 1);

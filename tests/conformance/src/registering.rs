@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 use oneloop::{Action, ErrorKind, Event, Interest, Mode, Priority};
+use rustix::fd::RawFd;
 
+use crate::os;
 use crate::stage::{Drops, after_turns};
 use crate::tools::readable;
 use crate::{End, Log, Number, Stage, pair};
@@ -75,7 +76,7 @@ pub fn a_closed_descriptor_is_refused_and_leaves_no_trace(stage: &mut Stage) {
                 .add_raw_handler(number.get(), interest, Mode::Level, |_| {})
         }
         .expect_err("closed");
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(error.raw_os_error(), Some(os::EBADF));
         assert_eq!(error.fd(), Some(number.get()));
         let text = error.to_string();
         assert!(text.contains("add_raw_handler") && text.contains(&number.get().to_string()));
@@ -90,11 +91,12 @@ pub fn a_closed_descriptor_is_refused_and_leaves_no_trace(stage: &mut Stage) {
 
 /// A negative number is refused.
 pub fn a_negative_descriptor_is_refused(stage: &mut Stage) {
-    for fd in [-1, -100, i32::MIN] {
+    #[allow(clippy::unnecessary_cast)] // Windows has others.
+    for fd in [-1, -100, i32::MIN].map(|fd| fd as RawFd) {
         // SAFETY: a number that cannot be open is refused.
         let add = unsafe { stage.reactor.add_raw_handler(fd, READ, Mode::Level, |_| {}) };
         let error = add.expect_err("negative");
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(error.raw_os_error(), Some(os::EBADF));
         assert_eq!(error.fd(), Some(fd));
     }
 }
@@ -104,8 +106,7 @@ pub fn the_descriptors_flags_stay_as_they_are(stage: &mut Stage) {
     let (a, _b) = readable();
     a.set_nonblocking(false).expect("blocking");
     let a = Arc::new(a);
-    // SAFETY: reads the flags of an open descriptor.
-    let flags = || unsafe { libc::fcntl(a.as_raw_fd(), libc::F_GETFL) };
+    let flags = || os::flags(&*a);
     let before = flags();
     let calls = stage.watch(a.clone(), READ, Mode::Level);
     stage.turns(1);
@@ -117,27 +118,20 @@ pub fn the_descriptors_flags_stay_as_they_are(stage: &mut Stage) {
 /// Numbers above select's limit work.
 pub fn numbers_above_1024_work(stage: &mut Stage) {
     let (a, _b) = readable();
-    // SAFETY: duplicates an open descriptor.
-    let high = unsafe { libc::fcntl(a.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 2000) };
-    assert!(high >= 2000, "the descriptor limit is too low");
+    let high = os::duplicate(&a, 2000);
     let calls = stage.watch_number(high, READ, Mode::Level);
     stage.turns(1);
     assert!(calls.take() > 0);
     stage.reactor.remove_handler(calls.id).expect("known");
     // SAFETY: the number is ours.
-    unsafe { libc::close(high) };
+    unsafe { os::close(high) };
 }
 
 // Clause 2.
 
-pub(crate) fn regular_file() -> std::fs::File {
-    let program = std::env::current_exe().expect("a program");
-    std::fs::File::open(program).expect("a regular file")
-}
-
 /// A regular file is ready in every turn, for what is asked.
 pub fn a_regular_file_is_always_ready(stage: &mut Stage) {
-    let calls = stage.watch(regular_file(), READ, Mode::Level);
+    let calls = stage.watch(os::regular_file(), READ, Mode::Level);
     stage.turns(5);
     let events = calls.events();
     assert!(events.len() >= 5, "{}", events.len());
@@ -150,8 +144,7 @@ pub fn a_regular_file_is_always_ready(stage: &mut Stage) {
 
 /// So is a directory.
 pub fn a_directory_is_always_ready(stage: &mut Stage) {
-    let directory = std::fs::File::open("/").expect("a directory");
-    let calls = stage.watch(directory, READ, Mode::Level);
+    let calls = stage.watch(os::directory(), READ, Mode::Level);
     stage.turns(3);
     assert!(calls.take() >= 3);
 }
@@ -159,7 +152,7 @@ pub fn a_directory_is_always_ready(stage: &mut Stage) {
 /// Edge and one-shot handlers on a regular file are called once an arming.
 pub fn a_regular_file_is_one_edge(stage: &mut Stage) {
     for mode in stage.some_of(&[Mode::Edge, Mode::Oneshot]) {
-        let calls = stage.watch(regular_file(), READ, mode);
+        let calls = stage.watch(os::regular_file(), READ, mode);
         stage.turns(5);
         assert_eq!(calls.take(), 1);
         stage.reactor.update_handler(calls.id, READ).expect("known");
@@ -170,7 +163,7 @@ pub fn a_regular_file_is_one_edge(stage: &mut Stage) {
 
 /// A one-shot on it is called once an arming, whoever is added to the same file meanwhile.
 pub fn a_oneshot_on_a_regular_file_is_called_once(stage: &mut Stage) {
-    let file = Arc::new(regular_file());
+    let file = Arc::new(os::regular_file());
     let (reactor, shared) = (stage.reactor.clone(), file.clone());
     let neighbour = move |_: &mut _, _| {
         let add = reactor.add_handler(shared.clone(), READ, Mode::Oneshot, |_, _| {});
@@ -187,7 +180,7 @@ pub fn a_oneshot_on_a_regular_file_is_called_once(stage: &mut Stage) {
 
 /// A paused handler on a regular file is not called, and does not spin.
 pub fn a_regular_file_can_be_paused(stage: &mut Stage) {
-    let calls = stage.watch(regular_file(), NONE, Mode::Level);
+    let calls = stage.watch(os::regular_file(), NONE, Mode::Level);
     stage.turns(3);
     assert_eq!(calls.take(), 0);
     stage.reactor.update_handler(calls.id, READ).expect("known");
@@ -204,7 +197,7 @@ pub fn a_regular_file_added_while_the_loop_sleeps_is_reported(stage: &mut Stage)
     stage.run_beside(move || {
         let stopper = reactor.clone();
         reactor
-            .add_handler(regular_file(), READ, Mode::Level, move |_, _| {
+            .add_handler(os::regular_file(), READ, Mode::Level, move |_, _| {
                 stopper.stop()
             })
             .expect("add_handler");
@@ -702,7 +695,7 @@ pub fn a_handler_removed_in_the_batch_misses_the_new_file_under_its_number(stage
     let (k2, _k2) = readable();
     let victim_id = Log::default();
     let quiet = Arc::new(quiet);
-    let add_killer = |source: std::os::unix::net::UnixStream| {
+    let add_killer = |source: crate::os::Socket| {
         let (reactor, id, number) = (stage.reactor.clone(), victim_id.clone(), number.clone());
         let (fresh, quiet, killed) = (fresh.clone(), quiet.clone(), killed.clone());
         stage
@@ -1009,7 +1002,7 @@ pub fn a_stale_handler_cannot_take_the_number_back(stage: &mut Stage) {
         .reactor
         .update_handler(old.id, READ)
         .expect_err("stale");
-    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    assert_eq!(error.raw_os_error(), Some(os::EBADF));
     stage.turns(2);
     assert_eq!(old.take(), 0);
     assert!(new.events().iter().all(|event| !event.is_readable()));
@@ -1166,7 +1159,7 @@ pub fn a_number_reused_across_kinds_of_files_is_watched(stage: &mut Stage) {
     let number = Number::of(&a);
     drop(a);
     let socket = stage.watch_number(number.get(), READ, Mode::Level);
-    number.mean(regular_file());
+    number.mean(os::regular_file());
     let file = stage.watch_number(number.get(), READ, Mode::Level);
     stage.turns(3);
     assert!(file.take() >= 3);
@@ -1200,7 +1193,7 @@ pub fn a_regular_file_takes_the_number_inside_a_callback(stage: &mut Stage) {
         let handle = move |event: Event| {
             seen.push(event);
             if event.is_readable() {
-                other.mean(regular_file());
+                other.mean(os::regular_file());
                 let updated = reactor.update_handler(event.handler(), interest);
                 updated.expect("mended");
             }
@@ -1336,7 +1329,7 @@ pub fn an_update_finds_a_regular_file_under_the_number(stage: &mut Stage) {
     let numbers = [Number::of(&a), Number::of(&b)];
     let watch = |number: &Number| stage.watch_number(number.get(), WRITE, Mode::Level);
     let [first, second] = numbers.each_ref().map(watch);
-    numbers[0].mean(regular_file());
+    numbers[0].mean(os::regular_file());
     stage
         .reactor
         .update_handler(first.id, READ)
@@ -1344,7 +1337,7 @@ pub fn an_update_finds_a_regular_file_under_the_number(stage: &mut Stage) {
     stage.turns(3);
     assert!(first.take() >= 3);
     // In a callback, where the kernel is told later.
-    numbers[1].mean(regular_file());
+    numbers[1].mean(os::regular_file());
     let (reactor, id) = (stage.reactor.clone(), second.id);
     after_turns(&stage.reactor, 0, move |_| {
         reactor.update_handler(id, READ).expect("mended");
@@ -1393,7 +1386,7 @@ pub fn rearm_takes_the_new_file_under_the_number(stage: &mut Stage) {
     assert!(calls.take() >= 2);
     number.close();
     let error = stage.reactor.rearm_handler(calls.id).expect_err("closed");
-    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    assert_eq!(error.raw_os_error(), Some(os::EBADF));
     assert!(error.to_string().contains("rearm_handler"));
     stage.reactor.remove_handler(calls.id).expect("no error");
 }
@@ -1414,7 +1407,7 @@ pub fn rearm_arms_edges_and_oneshots(stage: &mut Stage) {
 
 /// A regular file closed behind the reactor's back goes quiet, too.
 pub fn a_closed_regular_file_goes_quiet(stage: &mut Stage) {
-    let number = Number::of(regular_file());
+    let number = Number::of(os::regular_file());
     let calls = stage.watch_number(number.get(), READ, Mode::Level);
     stage.turns(2);
     assert!(calls.take() >= 2);
@@ -1513,7 +1506,7 @@ pub fn a_second_paused_handler_on_a_closed_number_is_refused(stage: &mut Stage) 
             .reactor
             .add_raw_handler(number.get(), none, Mode::Level, |_| {})
     };
-    assert_eq!(added.expect_err("closed").raw_os_error(), Some(libc::EBADF));
+    assert_eq!(added.expect_err("closed").raw_os_error(), Some(os::EBADF));
     for id in [first.id, second.id] {
         stage.reactor.remove_handler(id).expect("known");
     }

@@ -1,9 +1,9 @@
 //! Pairs of connected ends, real or virtual: what holds for descriptors holds for virtual sources.
 
+use crate::os::Socket;
+use rustix::fd::AsFd;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -47,7 +47,7 @@ impl Sources {
 #[derive(Clone)]
 pub enum End {
     /// A socket of the kernel.
-    Socket(Arc<UnixStream>),
+    Socket(Arc<Socket>),
     /// A socket without a descriptor.
     Virtual(Arc<VirtualEnd>),
 }

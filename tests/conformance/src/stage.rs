@@ -1,9 +1,10 @@
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rustix::fd::{AsFd, RawFd};
 
 use oneloop::{
     Action, Error, ErrorKind, Event, HandlerId, Interest, Mode, PollerKind, Reactor, Source, Step,
@@ -11,6 +12,7 @@ use oneloop::{
 };
 
 use crate::faulty::Faults;
+use crate::os;
 use crate::tools::{Watchdog, pair};
 use crate::{HostUnderTest, Outside, Sources, tally};
 
@@ -36,7 +38,7 @@ impl<'a> Stage<'a> {
         sources: Sources,
         host: &'a mut dyn HostUnderTest,
     ) -> Stage<'a> {
-        descriptor_limit();
+        os::end_of_numbers();
         let reactor = Reactor::builder().poller(poller).build();
         let reactor = reactor.expect("a reactor");
         Stage {
@@ -289,14 +291,8 @@ impl Number {
     /// A number for the file of `source`.
     pub fn of(source: impl AsFd) -> Number {
         static NEXT: AtomicI32 = AtomicI32::new(1);
-        // No higher than needed: the kernel's table has room for all numbers below.
-        let end = descriptor_limit().min(32_768) as i32;
-        let least = end - NEXT.fetch_add(1, SeqCst);
-        let fd = source.as_fd().as_raw_fd();
-        // SAFETY: duplicates a descriptor that is borrowed for the time of the call.
-        let number = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) };
-        assert!(number >= least, "no descriptors left");
-        Number(number)
+        let least = os::end_of_numbers() - NEXT.fetch_add(1, SeqCst);
+        Number(os::duplicate(&source, least))
     }
 
     /// The number.
@@ -307,14 +303,13 @@ impl Number {
     /// Closes it without telling anybody.
     pub fn close(&self) {
         // SAFETY: the number is this case's own, and nobody holds an owner of it.
-        assert_eq!(unsafe { libc::close(self.0) }, 0);
+        unsafe { os::close(self.0) };
     }
 
     /// Makes it mean the file of `source`, in one step.
     pub fn mean(&self, source: impl AsFd) {
         // SAFETY: the number is this case's own, and nobody holds an owner of it.
-        let number = unsafe { libc::dup2(source.as_fd().as_raw_fd(), self.0) };
-        assert_eq!(number, self.0);
+        unsafe { os::replace(self.0, &source) };
     }
 }
 
@@ -338,24 +333,6 @@ pub fn step_inside<M: Threading>(
             Step::Done => return Ok(Action::Remove),
         }
     }
-}
-
-/// How many descriptors the process may have; that is as many as the system allows it.
-fn descriptor_limit() -> libc::rlim_t {
-    static LIMIT: OnceLock<libc::rlim_t> = OnceLock::new();
-    *LIMIT.get_or_init(|| {
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        // SAFETY: both calls get a valid rlimit; raising the soft limit hurts nobody.
-        unsafe {
-            libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-        limit.rlim_max
-    })
 }
 
 /// Counts drops.

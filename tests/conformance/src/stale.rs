@@ -1,8 +1,7 @@
 //! Clause 7: descriptors that are closed behind the loop's back, and what their numbers mean then.
 
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -13,7 +12,8 @@ use oneloop::{
     VirtualSource,
 };
 
-use crate::registering::regular_file;
+use crate::os::regular_file;
+use crate::os::{self, Socket};
 use crate::tools::readable;
 use crate::{Log, Number, Stage, pair};
 
@@ -317,7 +317,7 @@ pub fn a_refused_move_changes_nothing(stage: &mut Stage) {
 }
 
 /// The numbers in a reactor's set, as Linux tells them.
-#[cfg(not(polling_test_poll_backend))]
+#[cfg(not(any(windows, polling_test_poll_backend)))]
 fn watched(reactor: &Reactor) -> Vec<RawFd> {
     let host = reactor.host("a look").expect("no other");
     let path = format!("/proc/self/fdinfo/{}", host.as_raw_fd());
@@ -327,8 +327,8 @@ fn watched(reactor: &Reactor) -> Vec<RawFd> {
     targets.filter_map(number).collect()
 }
 
-/// poll(2) has no set.
-#[cfg(polling_test_poll_backend)]
+/// poll(2) has no set, and Windows shows none.
+#[cfg(any(windows, polling_test_poll_backend))]
 fn watched(_: &Reactor) -> Vec<RawFd> {
     Vec::new()
 }
@@ -398,7 +398,7 @@ fn stale(reactor: &Reactor) -> (RawFd, HandlerId) {
     // SAFETY: open, and only updated and removed after the close to see it do no harm.
     let id = unsafe { reactor.add_raw_handler(fd, READ, Mode::Level, |_| {}) };
     // SAFETY: this case's own.
-    assert_eq!(unsafe { libc::close(fd) }, 0);
+    unsafe { os::close(fd) };
     (fd, id.expect("add_raw_handler"))
 }
 
@@ -518,7 +518,7 @@ pub fn handlers_that_are_called_now_and_then_cost_no_look(stage: &mut Stage) {
 /// A callback replaces its descriptor by a virtual source, which nothing tells of. The handler goes quiet.
 pub fn a_source_that_becomes_virtual_goes_quiet(stage: &mut Stage) {
     enum Either {
-        Socket(UnixStream),
+        Socket(Socket),
         Virtual(VirtualSource),
     }
     impl Source for Either {

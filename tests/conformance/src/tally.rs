@@ -5,6 +5,7 @@ use std::io::{Write, stderr};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use crate::faulty::Fault;
+use crate::os;
 
 static TALLY: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
@@ -16,10 +17,7 @@ pub(crate) fn add_all(injected: BTreeMap<Fault, u64>) {
 
 pub(crate) fn add(kind: String, times: u64) {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: a function of this program, which is called at its end.
-        unsafe { libc::atexit(say) };
-    });
+    ONCE.call_once(|| os::at_exit(say));
     *tally().entry(kind).or_default() += times;
 }
 
@@ -49,16 +47,16 @@ fn name(fault: Fault) -> String {
 
 fn code_name(code: i32) -> String {
     let names = [
-        (libc::EBADF, "EBADF"),
-        (libc::EEXIST, "EEXIST"),
-        (libc::EINTR, "EINTR"),
-        (libc::EINVAL, "EINVAL"),
-        (libc::EMFILE, "EMFILE"),
-        (libc::ENFILE, "ENFILE"),
-        (libc::ENOENT, "ENOENT"),
-        (libc::ENOMEM, "ENOMEM"),
-        (libc::ENOSPC, "ENOSPC"),
-        (libc::EPERM, "EPERM"),
+        (os::EBADF, "EBADF"),
+        (os::EEXIST, "EEXIST"),
+        (os::EINTR, "EINTR"),
+        (os::EINVAL, "EINVAL"),
+        (os::EMFILE, "EMFILE"),
+        (os::ENFILE, "ENFILE"),
+        (os::ENOENT, "ENOENT"),
+        (os::ENOMEM, "ENOMEM"),
+        (os::ENOSPC, "ENOSPC"),
+        (os::EPERM, "EPERM"),
     ];
     let known = names.iter().find(|(known, _)| *known == code);
     known.map_or_else(|| code.to_string(), |(_, name)| name.to_string())

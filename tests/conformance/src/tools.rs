@@ -2,8 +2,12 @@
 //! `tests/support`, which is not published.
 
 use std::io::{self, Write};
+#[cfg(windows)]
+pub use std::net::TcpStream as Socket;
+#[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+pub use std::os::unix::net::UnixStream as Socket;
 use std::process::exit;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{JoinHandle, spawn};
@@ -58,21 +62,42 @@ impl Drop for Watchdog {
 }
 
 /// Makes a non-blocking pair of connected sockets.
-pub fn pair() -> (UnixStream, UnixStream) {
-    let (a, b) = UnixStream::pair().expect("a socket pair");
+pub fn pair() -> (Socket, Socket) {
+    #[cfg(unix)]
+    let connected = Socket::pair();
+    #[cfg(windows)]
+    let connected = tcp_pair();
+    let (a, b) = connected.expect("a socket pair");
     a.set_nonblocking(true).expect("non-blocking");
     b.set_nonblocking(true).expect("non-blocking");
     (a, b)
 }
 
+/// Makes a pair by loopback, since Windows has no other.
+#[cfg(windows)]
+fn tcp_pair() -> io::Result<(Socket, Socket)> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let a = Socket::connect(listener.local_addr()?)?;
+    loop {
+        let (b, from) = listener.accept()?;
+        // Another program may have connected.
+        if from == a.local_addr()? {
+            a.set_nodelay(true)?;
+            b.set_nodelay(true)?;
+            return Ok((a, b));
+        }
+    }
+}
+
 /// Makes a pair, in whose first socket a byte waits to be read.
-pub fn readable() -> (UnixStream, UnixStream) {
+pub fn readable() -> (Socket, Socket) {
     let (a, mut b) = pair();
     b.write_all(b"x").expect("room for a byte");
     (a, b)
 }
 
 /// Sleeps until the descriptor is readable: poll(2), for small hosts.
+#[cfg(unix)]
 pub fn wait_readable(fd: &impl AsFd) {
     let mut poll = libc::pollfd {
         fd: fd.as_fd().as_raw_fd(),

@@ -1,5 +1,5 @@
 //! A second set that cannot be rebuilt, which is only the case on [`PollerKind::Polling`].
-#![cfg(not(polling_test_poll_backend))]
+#![cfg(not(any(windows, polling_test_poll_backend)))]
 
 use std::io::Write;
 use std::sync::Arc;
