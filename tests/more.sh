@@ -17,8 +17,8 @@
 # poll         the polling crate on poll(2)                               the same, in turn
 # soak         each of four ways to drive, for half an hour               a minute of all in turn
 # guests       each guest in each host rests for 10 seconds; 5,000 races  for 0.1 seconds; 60
-# windows      a GTK window with all sorts of loops on one thread, under   -
-#              Xvfb, with either loop outside
+# windows      windows of GTK, with either loop outside, of winit and of   -
+#              Qt, under Xvfb
 # benches      all rounds                                                 one, in turn
 # python       the suites of asyncio, Tornado and Twisted                 a part of asyncio's
 # mutants      all, one twentieth after the other                         a sample, in turn
@@ -87,12 +87,29 @@ guests() {
 }
 
 windows() {
-    pkg-config --exists gtk4 || apt-get install -y -qq --no-install-recommends libgtk-4-dev
-    export CARGO_TARGET_DIR=$PWD/target/gtk
-    manifest=adapters/glib/examples/Cargo.toml
-    cargo fmt --manifest-path $manifest --check
-    cargo clippy --manifest-path $manifest --all-targets -- -D warnings
-    cargo test --manifest-path $manifest
+    command -v Xvfb >/dev/null && pkg-config --exists gtk4 Qt6Widgets xkbcommon-x11 ||
+        apt-get install -y -qq --no-install-recommends xvfb libgtk-4-dev qt6-base-dev libxkbcommon-x11-dev
+    for package in gtk:adapters/glib/examples winit:examples/winit; do
+        export CARGO_TARGET_DIR="$PWD/target/${package%%:*}"
+        manifest=${package#*:}/Cargo.toml
+        cargo fmt --manifest-path "$manifest" --check
+        cargo clippy --manifest-path "$manifest" --all-targets -- -D warnings
+        cargo test --manifest-path "$manifest"
+    done
+    unset CARGO_TARGET_DIR
+    prefix=$PWD/target/prefix
+    adapters/c/install.sh "$prefix"
+    export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
+    # shellcheck disable=SC2046
+    set -- -std=c++17 -fPIC -Wall -Wextra -Werror $(pkg-config --cflags --libs oneloop Qt6Widgets) \
+        -Wl,-rpath,"$prefix/lib" -pthread
+    c++ -g -fsanitize=address -o target/qt tests/screen/tests/qt.cpp "$@"
+    # With both of Qt's own loops.
+    timeout 60 target/qt
+    QT_NO_GLIB=1 timeout 60 target/qt
+    c++ -o target/qt_window examples/c/qt_window.cpp "$@"
+    target/qt_window --help | grep -q Usage:
+    ONELOOP_QT_WINDOW=$PWD/target/qt_window cargo test -p oneloop-screen -- --ignored
 }
 
 python() {
