@@ -130,9 +130,16 @@ impl Drop for Driver<'_> {
         state.begin(Phase::Resting);
         // A turn that was broken off needs a wake in any case, which makes the alarm unnecessary.
         let work = self.is_cut() || core.set_alarm(&mut state).is_err() || work;
-        drop(state);
         if !core.inbox.fall_asleep() || work {
-            core.inbox.wake();
+            let is_watched = state.sleep.is_watched;
+            if !is_watched {
+                // The next driver sees it, and `watch` does if a host comes.
+                core.inbox.note_work();
+            }
+            drop(state);
+            if is_watched {
+                core.inbox.wake();
+            }
         }
     }
 }
@@ -143,6 +150,25 @@ mod tests {
 
     use super::*;
     use crate::{Interest, Mode, Reactor, Ready, VirtualSource};
+
+    fn is_readable(reactor: &Reactor) -> bool {
+        let fd = reactor.core.as_fd();
+        let mut watched = [PollFd::new(&fd, PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec::default())) == Ok(1)
+    }
+
+    #[test]
+    fn a_post_that_a_turn_left_over_shows_to_a_host_that_comes_later() {
+        let reactor = Reactor::new().unwrap();
+        let inner = reactor.downgrade();
+        let post = move || drop(inner.upgrade().unwrap().call_soon(|| {}).unwrap());
+        reactor.call_soon(post).unwrap();
+        let turn = reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert!(turn.called == 1 && !turn.idle);
+        assert!(is_readable(&reactor));
+        assert_eq!(reactor.turn(None).unwrap().called, 1);
+        assert!(!is_readable(&reactor));
+    }
 
     #[test]
     fn handlers_that_a_stop_left_over_show_on_the_descriptor_beside_others() {
@@ -161,9 +187,7 @@ mod tests {
         for _ in 0..3 {
             let turn = reactor.turn(Some(Duration::ZERO)).unwrap();
             assert!(turn.stopped && turn.called == 1);
-            let fd = reactor.core.as_fd();
-            let mut watched = [PollFd::new(&fd, PollFlags::IN)];
-            assert_eq!(poll(&mut watched, Some(&Timespec::default())), Ok(1));
+            assert!(is_readable(&reactor));
         }
     }
 }

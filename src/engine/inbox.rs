@@ -156,6 +156,11 @@ impl Inbox {
         }
     }
 
+    /// Makes the next driver take a turn without a wait. No loop sleeps, and no host watches.
+    pub(super) fn note_work(&self) {
+        self.flags.fetch_or(WAKE, AcqRel);
+    }
+
     /// Makes the driver stop. Any thread may call this.
     pub(crate) fn stop(&self) {
         if !self.is_forked() {

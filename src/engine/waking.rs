@@ -71,9 +71,11 @@ impl Core {
         }
         #[cfg(pollable)]
         state.handlers.nest(&self.poller);
-        // Another thread may have removed the last registration since the turn, without waking the host.
+        // The last driver, or another thread that has removed the last registration since, has woken nothing.
         if state.sleep.phase == Phase::Resting
-            && (self.set_alarm(&mut state).is_err() || ends_host(&state))
+            && (self.set_alarm(&mut state).is_err()
+                || self.inbox.is_signalled()
+                || ends_host(&state))
         {
             self.inbox.wake();
         }
