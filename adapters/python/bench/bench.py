@@ -1,12 +1,14 @@
 """Compares oneloop's loops with asyncio's own, and awaiting a Rust future with pyo3-async-runtimes, in processor time,
 as ratios of one run.
 
-    bench.py [ROUNDS]     with oneloop, uvloop and the module `awaits` of this folder to import: see `tests/more.sh`
+    bench.py [ROUNDS]     with oneloop, uvloop, rloop and the module `awaits` of this folder to import: see `tests/more.sh`
 
 Each round runs every loop once, in a process of its own. The figures are medians of the rounds.
 """
 
 import asyncio
+import importlib
+import os
 import statistics
 import subprocess
 import sys
@@ -150,10 +152,8 @@ AWAITS = {
 def factory(name):
     if name == "asyncio":
         return asyncio.SelectorEventLoop
-    if name == "uvloop":
-        import uvloop
-
-        return uvloop.new_event_loop
+    if name in ("uvloop", "rloop"):
+        return importlib.import_module(name).new_event_loop
     import oneloop
 
     class GuestLoop(oneloop.EventLoop):
@@ -170,7 +170,7 @@ def measure(name, workload, by=""):
 
 
 def main(rounds):
-    loops = ["asyncio", "selector", "guest", "tokio", "uvloop"]
+    loops = ["asyncio", "selector", "guest", "tokio", "uvloop", "rloop"]
     print(f"| | {' | '.join(loops[1:])} |\n|---|{'---:|' * (len(loops) - 1)}")
     for workload in WORKLOADS:
         results = {name: [] for name in loops}
@@ -201,8 +201,9 @@ def main(rounds):
 def one(name, workload, by):
     loop = factory(name)()
     what = AWAITS[workload](by) if by else WORKLOADS[workload]()
-    print(loop.run_until_complete(what))
-    loop.close()
+    print(loop.run_until_complete(what), flush=True)
+    # The threads of pyo3-async-runtimes may abort an interpreter that ends.
+    os._exit(0)
 
 
 if __name__ == "__main__":

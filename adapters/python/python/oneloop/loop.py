@@ -1,6 +1,7 @@
 """asyncio's own loop on a reactor: as its selector, or as a guest of whichever code drives the reactor."""
 
 import asyncio
+import contextlib
 import selectors
 import signal
 import sys
@@ -92,6 +93,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._thread_id = threading.get_ident()
         self._set_coroutine_origin_tracking(self._debug)
         self._is_guest = True
+        self._ask_for_steps(True)
         self._take_signals()
         try:
             self._selector._watcher.attach(self._step)
@@ -120,7 +122,8 @@ class EventLoop(asyncio.SelectorEventLoop):
         self.attach()
         self._stops_driver = True
         try:
-            self._drive(self.reactor)
+            with self._running():
+                self._drive(self.reactor)
         finally:
             self._stops_driver = False
             self.detach()
@@ -132,6 +135,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _end_guest(self):
         self._is_guest = False
+        self._ask_for_steps(False)
         self._thread_id = None
         self._stopping = False
         self._set_coroutine_origin_tracking(False)
@@ -141,17 +145,15 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Takes one of asyncio's turns. Returns the seconds until the next one is due, or None."""
         if not self._is_guest:
             return None
-        outer = events._get_running_loop()
-        hooks = sys.get_asyncgen_hooks()
-        # Each step sets them, since other loops may share the thread.
-        events._set_running_loop(self)
-        self._thread_id = threading.get_ident()
-        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        self._ask_for_steps(False)
         try:
-            self._run_once()
+            if self._stops_driver:
+                self._run_once()
+            else:
+                with self._running():
+                    self._run_once()
         finally:
-            events._set_running_loop(outer)
-            sys.set_asyncgen_hooks(*hooks)
+            self._ask_for_steps(self._is_guest)
         if self._stopping:
             stops_driver = self._stops_driver
             self.detach()
@@ -164,26 +166,46 @@ class EventLoop(asyncio.SelectorEventLoop):
             return max(self._scheduled[0]._when - self.time(), 0.0)
         return None
 
+    @contextlib.contextmanager
+    def _running(self):
+        """Makes this the running loop of the thread. Other guests set theirs in their steps."""
+        outer = events._get_running_loop()
+        hooks = sys.get_asyncgen_hooks()
+        events._set_running_loop(self)
+        self._thread_id = threading.get_ident()
+        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        try:
+            yield
+        finally:
+            events._set_running_loop(outer)
+            sys.set_asyncgen_hooks(*hooks)
+
     def stop(self):
         super().stop()
         if self._is_guest:
             self._selector._watcher.kick()
 
-    # Each call from outside a step asks for one. The frame of these methods is no part of where a debugger looks for
-    # the caller.
+    # Each call from outside a step asks for one. These replace the methods of the same names meanwhile, which cost
+    # nothing more inside a step that way. Their frame is no part of where a debugger looks for the caller.
 
-    def _call_soon(self, callback, args, context):
+    def _ask_for_steps(self, asks):
+        if asks:
+            self._call_soon = self._call_soon_and_ask
+            self.call_at = self._call_at_and_ask
+        else:
+            vars(self).pop("_call_soon", None)
+            vars(self).pop("call_at", None)
+
+    def _call_soon_and_ask(self, callback, args, context):
         handle = super()._call_soon(callback, args, context)
-        if self._is_guest:
-            self._selector._watcher.kick()
+        self._selector._watcher.kick()
         if handle._source_traceback:
             del handle._source_traceback[-1]
         return handle
 
-    def call_at(self, when, callback, *args, context=None):
+    def _call_at_and_ask(self, when, callback, *args, context=None):
         handle = super().call_at(when, callback, *args, context=context)
-        if self._is_guest:
-            self._selector._watcher.kick()
+        self._selector._watcher.kick()
         if handle._source_traceback:
             del handle._source_traceback[-1]
         return handle
