@@ -1,8 +1,10 @@
 #!/bin/sh
-# Builds the Python package and tests it: the crate's own tests, the wheel's, and the test suites of asyncio, Tornado and
-# Twisted on oneloop's loops, each compared test by test with asyncio's own loop. The suites come from Debian and PyPI.
+# Builds the Python package and tests it: the crate's own tests, the wheel's, and the test suites of asyncio, Tornado,
+# Twisted and uvloop on oneloop's loops, each compared test by test with asyncio's own loop. The suites come from Debian
+# and PyPI.
 #
-# tests/python.sh [SUITE]...    SUITE is asyncio, tornado or twisted, or all. Without one, a share of asyncio's runs.
+# tests/python.sh [SUITE]...    SUITE is asyncio, tornado, twisted or uvloop, or all. Without one, a share of asyncio's
+#                               runs.
 #
 # ONELOOP_WHEEL_PROFILE=release builds the wheel as it is to be published. ONELOOP_PYTHONS names the interpreters that the wheel is tried on; the suites run on the first (default: Debian's).
 set -eu
@@ -49,8 +51,19 @@ if [ -z "$suites" ]; then
     export ONELOOP_PEERS_ONLY=test_selector_events,test_unix_events,test_streams,test_futures
     suites=asyncio
 elif [ "$suites" = all ]; then
-    suites="asyncio tornado twisted"
+    suites="asyncio tornado twisted uvloop"
 fi
+case $suites in
+*uvloop*)
+    # The wheel has no tests.
+    version=$(PYTHONPATH=$peers $python -c "import uvloop; print(uvloop.__version__)")
+    $python -m pip download --quiet --root-user-action ignore --no-deps --no-binary uvloop --dest "$target/uvloop" \
+        "uvloop==$version"
+    rm -rf "$peers/uvloop_tests"
+    mkdir "$peers/uvloop_tests"
+    tar -xf "$target/uvloop/uvloop-$version.tar.gz" -C "$peers/uvloop_tests" --strip-components 2 --wildcards '*/tests/*'
+    ;;
+esac
 for suite in $suites; do
     PYTHONPATH=$target/site:$peers $python tests/peers.py "$suite"
 done

@@ -1,7 +1,7 @@
-"""Runs the test suites of asyncio, Tornado and Twisted on oneloop, and compares them, test by test, with asyncio's own
-loop in the same run.
+"""Runs the test suites of asyncio, Tornado, Twisted and uvloop on oneloop, and compares them, test by test, with
+asyncio's own loop in the same run. Of uvloop's, those run that it has for asyncio.
 
-    peers.py SUITE [MODE ...]     SUITE is asyncio, tornado or twisted, MODE is selector, guest or tokio
+    peers.py SUITE [MODE ...]     SUITE is asyncio, tornado, twisted or uvloop, MODE is selector, guest or tokio
 
 A module of a suite runs in a process of its own. Fails if a test ends otherwise than on asyncio's own loop, twice, unless
 EXPECTED below names it.
@@ -34,6 +34,7 @@ PACKAGES = {
     "asyncio": "test.test_asyncio",
     "tornado": "tornado.test",
     "twisted": "twisted.internet.test",
+    "uvloop": "uvloop_tests",
 }
 
 # Seconds for one module.
@@ -67,6 +68,8 @@ def replace_loop(mode):
         def __init__(self, selector=None):
             super().__init__()
 
+    # uvloop's tests tell asyncio's loop by it.
+    SelectorEventLoop.__module__ = stock.__module__
     policy = asyncio.unix_events.DefaultEventLoopPolicy
     policy._loop_factory = SelectorEventLoop
     asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = SelectorEventLoop
@@ -122,7 +125,18 @@ def run_unittest(module):
         suite = unittest.defaultTestLoader.loadTestsFromName(module)
     except unittest.SkipTest:
         return {module: {"skipped"}}
+    if module.startswith("uvloop_tests."):
+        suite = unittest.TestSuite(test for test in leaves(suite) if getattr(test, "implementation", "") == "asyncio")
     return unittest.TextTestRunner(verbosity=2, resultclass=Result).run(suite).outcomes
+
+
+def leaves(suite):
+    """The tests of a suite, without its tree."""
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from leaves(test)
+        else:
+            yield test
 
 
 def run_trial(module):
