@@ -20,7 +20,7 @@
 # windows      windows of GTK, with either loop outside, of winit and of   -
 #              Qt, under Xvfb
 # benches      all rounds                                                 one, in turn
-# python       the suites of asyncio, Tornado and Twisted                 a part of asyncio's
+# python       the suites of asyncio, Tornado, Twisted and uvloop         a part of asyncio's
 # mutants      all, one twentieth after the other                         a sample, in turn
 #
 # "In turn": each commit has one of these.
@@ -113,6 +113,7 @@ windows() {
 }
 
 python() {
+    export ONELOOP_PYTHON_AWAITS=200000 ONELOOP_PYTHON_LOOPS=500
     ONELOOP_WHEEL_PROFILE=release tests/python.sh all
     target=$PWD/target/python
     CARGO_TARGET_DIR=$target PYO3_PYTHON=/usr/bin/python3 \

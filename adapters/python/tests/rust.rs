@@ -179,6 +179,31 @@ run(main)",
     assert_eq!(DROPPED.load(SeqCst), 2);
 }
 
+/// `ONELOOP_PYTHON_AWAITS` has the number of futures.
+#[test]
+fn awaits_leave_no_memory_behind() {
+    python(
+        "import gc, os
+pages = lambda: int(open('/proc/self/statm').read().split()[1])
+async def awaits(count):
+    for _ in range(count // 100):
+        await asyncio.gather(*(rust.sleep(0) for _ in range(97)), rust.stays(), rust.elsewhere())
+        cancelled = asyncio.ensure_future(rust.sleep(60))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+async def main():
+    count = int(os.environ.get('ONELOOP_PYTHON_AWAITS', 5000))
+    await awaits(count // 5)
+    gc.collect()
+    before, tasks = pages(), len(asyncio.all_tasks())
+    await awaits(count)
+    gc.collect()
+    assert len(asyncio.all_tasks()) == tasks
+    assert pages() - before < 512, (before, pages())
+run(main)",
+    );
+}
+
 #[test]
 fn a_coroutine_is_awaited_with_its_exception_and_its_context() {
     python(

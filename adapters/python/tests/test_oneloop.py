@@ -284,14 +284,21 @@ class LoopTest(unittest.TestCase):
             oneloop.host().call_soon(lambda: None)
             await asyncio.sleep(0)
 
+        def pages():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1])
+
+        loops = int(os.environ.get("ONELOOP_PYTHON_LOOPS", 20))
         for factory in LOOPS:
-            run(main(), factory)
-            gc.collect()
-            before = descriptors()
-            for _ in range(20):
+            for _ in range(1 + loops // 5):
                 run(main(), factory)
             gc.collect()
-            self.assertEqual(descriptors(), before, factory)
+            before = descriptors(), pages()
+            for _ in range(loops):
+                run(main(), factory)
+            gc.collect()
+            self.assertEqual(descriptors(), before[0], factory)
+            self.assertLess(pages() - before[1], 512, factory)
 
     def test_a_forked_child_gets_an_error(self):
         reactor = oneloop.Reactor()
