@@ -1,7 +1,7 @@
 //! Guests: a pair of hooks around the sleep, and handlers on the descriptors that the guest names.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -145,9 +145,18 @@ impl Watched {
     }
 }
 
+/// The progress of a guest, for snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) turns: AtomicU64,
+    /// The time of the next turn, if the guest has set one.
+    pub(crate) deadline: AtomicU64,
+}
+
 /// Makes the hooks of a guest, for the loop of `core`.
 pub(crate) fn hooks<G: Guest + 'static>(
     core: Weak<Core>,
+    progress: Arc<Progress>,
     name: Arc<str>,
     location: &'static Location<'static>,
     guest: G,
@@ -161,6 +170,7 @@ pub(crate) fn hooks<G: Guest + 'static>(
             deadline: NEVER,
             is_changed: true,
             is_alive: false,
+            progress,
         })),
         is_removed: AtomicBool::new(false),
         core,
@@ -195,6 +205,7 @@ struct Inside<G> {
     /// The guest has taken a turn since it was prepared.
     is_changed: bool,
     is_alive: bool,
+    progress: Arc<Progress>,
 }
 
 struct Registered {
@@ -301,6 +312,7 @@ impl<G: Guest + 'static> Inside<G> {
     fn turn(&mut self) {
         self.is_changed = true;
         self.deadline = NEVER;
+        self.progress.turns.fetch_add(1, Ordering::Relaxed);
         self.guest.turn(&self.watched);
     }
 
@@ -312,6 +324,9 @@ impl<G: Guest + 'static> Inside<G> {
         self.watched.list.clear();
         let limit = self.guest.prepare(&mut self.watched);
         self.deadline = sleep_until(limit, clock);
+        self.progress
+            .deadline
+            .store(self.deadline, Ordering::Relaxed);
         let is_alive = self.guest.is_alive();
         let is_new = self.registered.len() != self.watched.list.len()
             || self

@@ -153,8 +153,8 @@ pub use priority::Priority;
 pub use reactor::{Builder, LocalReactor, Reactor, Remote, WeakReactor};
 pub use share::{LoopCell, With};
 pub use snapshot::{
-    DriverInfo, HandlerInfo, HookInfo, LoopEvent, PostInfo, RateLimit, ReadinessBy, Snapshot,
-    TimerInfo,
+    DriverInfo, GuestInfo, HandlerInfo, HookInfo, LoopEvent, PostInfo, RateLimit, ReadinessBy,
+    Snapshot, TimerInfo,
 };
 pub use source::{SetReadiness, Source, SourceKind, VirtualSource};
 pub use stats::Stats;

@@ -200,6 +200,8 @@ pub struct HookInfo {
     pub id: HookId,
     /// The name that [`Reactor::set_name`](crate::Reactor::set_name) gave.
     pub name: Option<Arc<str>>,
+    /// The guest, if the pair is that of a [`Guest`](crate::Guest).
+    pub guest: Option<GuestInfo>,
     /// True if the pair keeps [`Reactor::run`](crate::Reactor::run) going, as that of a living
     /// [`Guest`](crate::Guest) does.
     pub keeps_alive: bool,
@@ -211,6 +213,16 @@ pub struct HookInfo {
     pub time_spent: Duration,
     /// The time at which the last observed call began.
     pub last_called: Option<Instant>,
+}
+
+/// A [`Guest`](crate::Guest).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GuestInfo {
+    /// Turns that it has taken.
+    pub turns: u64,
+    /// The time of its next turn by the loop's clock, if it has set one. Its descriptors may ask for an earlier one.
+    pub deadline: Option<Instant>,
 }
 
 /// A post that waits.
@@ -338,8 +350,15 @@ impl TimerInfo {
 
 impl fmt::Display for HookInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pair")?;
+        f.write_str(if self.guest.is_some() {
+            "guest"
+        } else {
+            "pair"
+        })?;
         write_name(f, &self.name)?;
+        if let Some(guest) = self.guest {
+            write!(f, ", {} turns", guest.turns)?;
+        }
         write_calls(f, self.calls, self.time_spent)?;
         write!(f, ", added at {}", self.location)
     }

@@ -14,8 +14,8 @@ use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
 use oneloop::futures::{Async, Timer};
 use oneloop::{
-    Action, CallbackKind, CallbackRun, ErrorKind, FileKind, Id, Interest, LoopEvent, Mode,
-    Priority, Reactor, ReadinessBy, Ready, VirtualSource,
+    Action, CallbackKind, CallbackRun, ErrorKind, FileKind, Guest, Id, Interest, LoopEvent, Mode,
+    Priority, Reactor, ReadinessBy, Ready, VirtualSource, Watched,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -445,6 +445,31 @@ fn a_closed_loop_drops_its_observers_and_takes_no_other() {
     assert_eq!(Rc::strong_count(&held), 1);
     let error = reactor.observe_callbacks(MS, |_| {}).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_snapshot_shows_the_turns_and_the_deadline_of_a_guest() {
+    struct Ticks;
+    impl Guest for Ticks {
+        fn prepare(&mut self, _: &mut Watched) -> Option<Duration> {
+            Some(MS)
+        }
+        fn turn(&mut self, _: &Watched) {}
+    }
+    let reactor = Reactor::new().unwrap();
+    reactor.add_hook(|| None, || {}).unwrap();
+    reactor.add_guest("ticks", Ticks).unwrap();
+    let guest = || reactor.snapshot().unwrap().hooks[1].guest.unwrap();
+    let mut turns = 0;
+    while turns < 3 {
+        let before = reactor.now();
+        reactor.turn(None).unwrap();
+        turns = guest().turns;
+        assert!(guest().deadline.unwrap() > before);
+    }
+    assert_eq!(reactor.snapshot().unwrap().hooks[0].guest, None);
+    let dump = reactor.dump();
+    assert!(dump.contains("guest \"ticks\", 3 turns, "), "{dump}");
 }
 
 #[test]

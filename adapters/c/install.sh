@@ -7,6 +7,7 @@
 #   --libdir DIR       for libraries (default: PREFIX/lib)
 #   --includedir DIR   for headers (default: PREFIX/include)
 #   --target TRIPLE    for another system, as for cargo
+#   --features LIST    as for cargo: inspect, for oneloop_inspect()
 #
 # DIR may be relative to PREFIX. If the variable DESTDIR is set, the files are put below that folder, as for a
 # package, and are found by the other paths when they run.
@@ -15,15 +16,16 @@ usage() {
     sed -n 's/^# \{0,1\}//p' "$0" | sed 1d >&2
     exit 2
 }
-libdir=lib includedir=include target= prefix=
+libdir=lib includedir=include target= features= prefix=
 while [ $# -gt 0 ]; do
     case $1 in
-    --libdir | --includedir | --target)
+    --libdir | --includedir | --target | --features)
         [ $# -gt 1 ] || usage
         case $1 in
         --libdir) libdir=$2 ;;
         --includedir) includedir=$2 ;;
         --target) target=$2 ;;
+        --features) features=$2 ;;
         esac
         shift
         ;;
@@ -47,7 +49,7 @@ staged=${DESTDIR:+$(absolute "$DESTDIR" "$PWD")}
 lib=$staged$libdir include=$staged$includedir
 cd "$(dirname "$0")"
 
-cargo build --release -p oneloop-c ${target:+--target "$target"}
+cargo build --release -p oneloop-c ${target:+--target "$target"} ${features:+--features "$features"}
 built=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 built=$built/${target:+$target/}release
 version=$(cargo pkgid -p oneloop-c | sed 's/.*[#@]//')

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::hash::SlotMap;
+use crate::guest::Progress;
 use crate::id::Key;
 use crate::{CallbackRun, Id, LoopEvent};
 
@@ -13,6 +14,8 @@ pub(super) struct Detail {
     pub(super) name: Option<Arc<str>>,
     /// The event that a handler stands for.
     pub(super) event: Option<LoopEvent>,
+    /// The guest that a pair of hooks belongs to.
+    pub(super) guest: Option<Arc<Progress>>,
     pub(super) time_spent: Duration,
     pub(super) last_called: Option<Instant>,
 }

@@ -16,10 +16,11 @@ use super::target::Target;
 use super::timers::{Callback as TimerCallback, Fired};
 use super::when::When;
 use crate::clock::nanoseconds;
+use crate::guest;
 use crate::id::Key;
 use crate::os::{self, RawFd};
 use crate::poller::Poller;
-use crate::{Error, Id, Interest, Mode, PostId, Priority, Ready, Result};
+use crate::{Error, HookId, Id, Interest, Mode, PostId, Priority, Ready, Result};
 
 impl Core {
     /// Registers a handler. `make` turns `parts` into the callback. An error gives `parts` back.
@@ -287,6 +288,13 @@ impl Core {
     pub(crate) fn set_event(&self, key: Key, event: crate::LoopEvent) {
         if let Some(detail) = self.state().detail(crate::HandlerId(key).into()) {
             detail.event = Some(event);
+        }
+    }
+
+    /// Notes that a pair of hooks is that of a guest.
+    pub(crate) fn set_guest(&self, key: Key, progress: Arc<guest::Progress>) {
+        if let Some(detail) = self.state().detail(HookId(key).into()) {
+            detail.guest = Some(progress);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Snapshots. They copy a few registrations at a time under the lock, so that the loop can go on meanwhile.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
@@ -14,8 +15,8 @@ use super::timers::Entry;
 use crate::sync::atomic::Ordering;
 use crate::sync::try_lock;
 use crate::{
-    DriverInfo, HandlerId, HandlerInfo, HookId, HookInfo, Mode, Priority, RateLimit, ReadinessBy,
-    Result, Snapshot, Stats, TimerId, TimerInfo,
+    DriverInfo, GuestInfo, HandlerId, HandlerInfo, HookId, HookInfo, Mode, Priority, RateLimit,
+    ReadinessBy, Result, Snapshot, Stats, TimerId, TimerInfo,
 };
 
 /// Number of registrations for which the lock is held at a time.
@@ -33,7 +34,9 @@ impl Core {
             (None, None) => None,
         };
         let hooks = state.hooks.iter();
-        let hooks = hooks.map(|hook| hook_info(hook, &state.details)).collect();
+        let hooks = hooks
+            .map(|hook| self.hook_info(hook, &state.details))
+            .collect();
         drop(state);
         let handlers = self.copy_all(|state, slots, copied| {
             let some = state.handlers.some(slots)?;
@@ -175,6 +178,24 @@ impl Core {
         }
     }
 
+    fn hook_info(&self, hook: &Hook, details: &Details) -> HookInfo {
+        let detail = details.of(HookId(hook.key).into());
+        let guest = detail.guest.map(|guest| GuestInfo {
+            turns: guest.turns.load(Relaxed),
+            deadline: self.instant_of(guest.deadline.load(Relaxed)),
+        });
+        HookInfo {
+            id: HookId(hook.key),
+            name: detail.name,
+            guest,
+            keeps_alive: hook.is_referenced,
+            location: hook.location,
+            calls: hook.calls,
+            time_spent: detail.time_spent,
+            last_called: detail.last_called,
+        }
+    }
+
     /// Warns once if a future is about to wait for a loop that is not driven.
     #[cfg(all(feature = "futures", feature = "tracing"))]
     pub(crate) fn warn_if_not_driven(&self) {
@@ -210,18 +231,5 @@ impl Core {
             all.append(&mut some);
         }
         all
-    }
-}
-
-fn hook_info(hook: &Hook, details: &Details) -> HookInfo {
-    let detail = details.of(HookId(hook.key).into());
-    HookInfo {
-        id: HookId(hook.key),
-        name: detail.name,
-        keeps_alive: hook.is_referenced,
-        location: hook.location,
-        calls: hook.calls,
-        time_spent: detail.time_spent,
-        last_called: detail.last_called,
     }
 }

@@ -35,8 +35,11 @@ impl<M: Threading> Reactor<M> {
     ) -> Result<GuestId> {
         let (core, own_name, location) =
             (Arc::downgrade(&self.core), name.clone(), Location::caller());
-        let hooks = |key| guest::hooks(core, own_name, location, make(GuestId(key)), key);
+        let progress = Arc::<guest::Progress>::default();
+        let shown = progress.clone();
+        let hooks = |key| guest::hooks(core, progress, own_name, location, make(GuestId(key)), key);
         let id = GuestId(self.core.add_hook(guest::CALL, location, hooks)?);
+        self.core.set_guest(id.0, shown);
         // It may have been removed meanwhile, by a callback on another thread.
         let _ = self.set_name(id, name);
         Ok(id)

@@ -53,6 +53,11 @@ typedef struct oneloop_t oneloop_t;
 #define ONELOOP_HAS_PIDFD 4
 
 /**
+ * A bit of `oneloop_features`: `oneloop_inspect` works.
+ */
+#define ONELOOP_HAS_INSPECT 8
+
+/**
  * The version of `oneloop_api` that this header describes. Later versions only add to its end.
  */
 #define ONELOOP_API_VERSION 1
@@ -428,6 +433,7 @@ typedef struct {
                            oneloop_id *id);
   int (*remove_observer)(oneloop_t *loop, oneloop_id id);
   int (*report_error)(oneloop_t *loop, const char *library, const char *text);
+  int (*inspect)(oneloop_t *loop, const char *address);
 } oneloop_api;
 
 #ifdef __cplusplus
@@ -655,6 +661,21 @@ int oneloop_add_child(oneloop_t *loop,
                       void *user,
                       oneloop_destroy_fn destroy,
                       oneloop_id *id);
+
+/**
+ * Serves a live page of the loop, on the loop itself, until the loop is closed or ends. `address` is an IP address
+ * and a port, such as "127.0.0.1:6669", or "unix:" and a path. Port 0 means any free port. Returns the port, or 0
+ * for a path.
+ *
+ * The server does not keep `oneloop_run` going. While nobody looks at the page, nothing is timed.
+ *
+ * Fails with -EINVAL if the address is neither, with -EACCES if other machines could connect to it, and with
+ * -ENOTSUP if the library was built without the feature "inspect": see ONELOOP_HAS_INSPECT.
+ *
+ * Threads: any.
+ */
+int oneloop_inspect(oneloop_t *loop,
+                    const char *address);
 
 /**
  * Watches a set of descriptors that a library lists again before each sleep, as for poll(2): ALSA, libusb,

@@ -11,6 +11,8 @@ pub const ONELOOP_HAS_EDGE: u32 = 1;
 pub const ONELOOP_HAS_CLOCK_NOTICE: u32 = 2;
 /// A bit of `oneloop_features`: children are waited for by pidfd, not by SIGCHLD.
 pub const ONELOOP_HAS_PIDFD: u32 = 4;
+/// A bit of `oneloop_features`: `oneloop_inspect` works.
+pub const ONELOOP_HAS_INSPECT: u32 = 8;
 
 /// Returns the version of the running library: its ONELOOP_VERSION when it was compiled.
 ///
@@ -37,6 +39,7 @@ pub extern "C" fn oneloop_features() -> u32 {
         (epoll || kqueue, ONELOOP_HAS_EDGE),
         (epoll, ONELOOP_HAS_CLOCK_NOTICE),
         (has_pidfd(), ONELOOP_HAS_PIDFD),
+        (cfg!(feature = "inspect"), ONELOOP_HAS_INSPECT),
     ];
     let has = has.into_iter().filter(|(is, _)| *is);
     has.fold(0, |bits, (_, bit)| bits | bit)
@@ -207,6 +210,7 @@ pub struct oneloop_api {
         library: *const c_char,
         text: *const c_char,
     ) -> c_int,
+    pub inspect: unsafe extern "C" fn(r#loop: *mut oneloop_t, address: *const c_char) -> c_int,
 }
 
 pub(crate) static API: oneloop_api = oneloop_api {
@@ -261,6 +265,7 @@ pub(crate) static API: oneloop_api = oneloop_api {
     observe_callbacks: oneloop_observe_callbacks,
     remove_observer: oneloop_remove_observer,
     report_error: oneloop_report_error,
+    inspect: oneloop_inspect,
 };
 
 /// Returns the table of all functions, in the given version or a later one. Returns NULL if the library is

@@ -29,6 +29,11 @@ pub(crate) enum Failure {
     Argument(&'static str),
     /// The loop was made by another copy of oneloop, and cannot be used from here.
     OtherCopy,
+    /// The library was built without a feature.
+    #[cfg(not(feature = "inspect"))]
+    NotBuilt(&'static str),
+    #[cfg(feature = "inspect")]
+    Io(std::io::Error),
     Panic(String),
 }
 
@@ -40,10 +45,21 @@ impl From<Error> for Failure {
 
 impl Failure {
     fn errno(&self) -> c_int {
+        #[cfg(feature = "inspect")]
+        use std::io::ErrorKind::{InvalidInput, PermissionDenied};
         let error = match self {
             Failure::Reactor(error) => error,
             Failure::Argument(_) => return libc::EINVAL,
             Failure::OtherCopy => return libc::EXDEV,
+            #[cfg(not(feature = "inspect"))]
+            Failure::NotBuilt(_) => return libc::ENOTSUP,
+            #[cfg(feature = "inspect")]
+            Failure::Io(error) => match (Error::of(error), error.kind()) {
+                (Some(error), _) => error,
+                (None, InvalidInput) => return libc::EINVAL,
+                (None, PermissionDenied) => return libc::EACCES,
+                (None, _) => return error.raw_os_error().unwrap_or(libc::EIO),
+            },
             Failure::Panic(_) => return libc::ENOTRECOVERABLE,
         };
         match error.kind() {
@@ -67,6 +83,12 @@ impl Failure {
                 "{call}: the loop was made by another copy of oneloop in this process, which cannot \
                  be reached from this one"
             ),
+            #[cfg(not(feature = "inspect"))]
+            Failure::NotBuilt(feature) => {
+                format!("{call}: the library was built without the feature {feature:?}")
+            }
+            #[cfg(feature = "inspect")]
+            Failure::Io(error) => format!("{call}: {error}"),
             Failure::Panic(message) => format!("{call}: a callback panicked: {message}"),
         }
     }

@@ -1,33 +1,41 @@
 //! The bodies of answers. Long ones are made piece by piece.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use oneloop::Snapshot;
+use oneloop::{CallbackKind, Snapshot};
 
-use crate::recorder::Record;
+use crate::connection::Progress;
+use crate::recorder::{Record, What};
 use crate::server::{State, nanoseconds};
 use crate::text::{
-    Driver, Handler, Hook, Post, Stats, Timer, Times, TraceEvent, TraceName, json, program,
+    Driver, Handler, Hook, Micros, Post, Stats, Timer, Times, TraceEvent, TraceName, json, program,
 };
 
-/// Entries in a piece of an answer.
+/// Entries in a piece of a snapshot, and events in a piece of a trace.
 const PIECE: usize = 64;
-/// The most events in an answer of `/timeline`.
-const EVENTS: usize = 2000;
+const EVENTS: usize = 128;
+/// Records in a piece of a timeline, where they are short.
+const RECORDS: usize = 512;
+/// Callbacks whose texts a trace keeps.
+const SOURCES: usize = 4096;
 
 /// The body of an answer.
 pub(crate) enum Answer {
     Whole(Option<Bytes>),
     /// Made piece by piece, one in a turn and only as the client takes them, so that neither a large answer nor a
-    /// slow client is a burden.
+    /// slow client is a burden. All answers together have a share of the loop's time.
     InPieces {
         pieces: Box<dyn Pieces>,
         has_given: bool,
+        state: Arc<State>,
+        progress: Arc<Progress>,
     },
 }
 
@@ -47,10 +55,16 @@ impl Answer {
         Answer::Whole(Some(bytes.into()))
     }
 
-    pub(crate) fn in_pieces(pieces: impl Pieces + 'static) -> Answer {
+    pub(crate) fn in_pieces(
+        pieces: impl Pieces + 'static,
+        state: &Arc<State>,
+        progress: &Arc<Progress>,
+    ) -> Answer {
         Answer::InPieces {
             pieces: Box::new(pieces),
             has_given: false,
+            state: state.clone(),
+            progress: progress.clone(),
         }
     }
 }
@@ -66,9 +80,18 @@ impl Body for Answer {
         let frame = |bytes| Poll::Ready(Some(Ok(Frame::data(bytes))));
         match &mut *self {
             Answer::Whole(bytes) => bytes.take().map_or(Poll::Ready(None), frame),
-            Answer::InPieces { pieces, has_given } => {
+            Answer::InPieces {
+                pieces,
+                has_given,
+                state,
+                progress,
+            } => {
                 if std::mem::take(has_given) {
                     cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                if state.has_spent_its_share() {
+                    progress.wait_for_tick();
                     return Poll::Pending;
                 }
                 match pieces.next() {
@@ -76,7 +99,10 @@ impl Body for Answer {
                         *has_given = true;
                         frame(bytes.into())
                     }
-                    Piece::NotYet => Poll::Pending,
+                    Piece::NotYet => {
+                        progress.wait_for_tick();
+                        Poll::Pending
+                    }
                     Piece::End => Poll::Ready(None),
                 }
             }
@@ -180,7 +206,7 @@ impl Pieces for SnapshotPieces {
                 entries("timers", &snapshot.timers, *written, entry)
             }
             List::Hooks => {
-                let entry = |one| json(&Hook::new(one, state));
+                let entry = |one| json(&Hook::new(one, now, state));
                 entries("hooks", &snapshot.hooks, *written, entry)
             }
             List::Posts => {
@@ -231,119 +257,220 @@ fn entries<'a, T>(
     text
 }
 
-/// Events in Chrome's trace event format.
-pub(crate) struct TracePieces {
+/// What was recorded since a cursor.
+pub(crate) struct TimelinePieces {
     state: Arc<State>,
-    events: Events,
     cursor: u64,
-    /// Events that were not kept for as long as the client took.
+    /// The first record that is not wanted, or the end, if it was not asked for yet.
+    end: Option<u64>,
+    /// Records that were not kept for as long as the client took.
     lost: u64,
-    has_begun: bool,
-    is_over: bool,
+    sources: Sources,
+    stage: Stage,
 }
 
-enum Events {
-    /// Recorded before.
-    Recent(std::vec::IntoIter<Record>),
-    /// Recorded until `end`. `go_on` asks for more.
-    ToCome {
-        end: u64,
-        go_on: Box<dyn FnMut() + Send>,
-    },
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Records,
+    Tail,
+    End,
 }
 
-impl TracePieces {
-    /// Events that were recorded since `cursor`, the newest of them if they are many.
-    pub(crate) fn recent(state: Arc<State>, cursor: u64) -> TracePieces {
-        let (records, cursor, lost) = state.recorder().since(cursor, EVENTS, true);
-        TracePieces {
+/// Callbacks as JSON, each written once: an event of a trace, without its times.
+#[derive(Default)]
+struct Sources {
+    places: HashMap<(CallbackKind, u64), usize>,
+    texts: Vec<Vec<u8>>,
+}
+
+impl TimelinePieces {
+    pub(crate) fn new(state: Arc<State>, cursor: u64) -> TimelinePieces {
+        TimelinePieces {
             state,
-            events: Events::Recent(records.into_iter()),
             cursor,
-            lost,
-            has_begun: false,
-            is_over: false,
+            end: None,
+            lost: 0,
+            sources: Sources::default(),
+            stage: Stage::Head,
         }
     }
 
-    /// Events that will be recorded during `time`.
-    pub(crate) fn to_come(
+    /// Writes some records, as numbers: when each began, how long it took, and then what it was. A callback has the
+    /// place of its source, and a turn has -1, and the times before it in which the loop waited and its host worked.
+    fn records(&mut self, text: &mut Vec<u8>) {
+        let recorder = self.state.recorder();
+        let end = *self.end.get_or_insert(recorder.cursor());
+        let left = end.saturating_sub(self.cursor);
+        let most = RECORDS.min(usize::try_from(left).unwrap_or(RECORDS));
+        let (some, cursor, lost) = recorder.since(self.cursor, most);
+        drop(recorder);
+        (self.cursor, self.lost) = (cursor, self.lost + lost);
+        for record in &some {
+            // The first number of the list has no comma before it.
+            let comma = if text.last() == Some(&b'[') { "" } else { "," };
+            // Writing into memory does not fail.
+            let _ = write!(
+                text,
+                "{comma}{},{},",
+                Micros(record.began),
+                Micros(record.took)
+            );
+            let _ = match record.what {
+                What::Turn { waited, hosted } => {
+                    write!(text, "-1,{},{}", Micros(waited), Micros(hosted))
+                }
+                What::Callback { .. } => write!(text, "{}", self.sources.place(record)),
+            };
+        }
+        if cursor >= end {
+            self.stage = Stage::Tail;
+        }
+    }
+}
+
+impl Sources {
+    fn place(&mut self, record: &Record) -> usize {
+        let Sources { places, texts } = self;
+        let Some(source) = record.source() else {
+            return texts.len();
+        };
+        *places.entry(source).or_insert_with(|| {
+            texts.push(json(&TraceEvent::without_times(record)));
+            texts.len() - 1
+        })
+    }
+
+    /// Writes an event of a trace.
+    fn write(&mut self, text: &mut Vec<u8>, record: &Record) {
+        if let What::Turn { .. } = record.what {
+            text.extend(json(&TraceEvent::from(record)));
+            return;
+        }
+        // A long recording of many short connections.
+        if self.texts.len() > SOURCES {
+            *self = Sources::default();
+        }
+        let place = self.place(record);
+        text.extend(&self.texts[place]);
+        text.pop();
+        let (ts, dur) = (Micros(record.began), Micros(record.took));
+        // Writing into memory does not fail.
+        let _ = write!(text, ",\"ts\":{ts},\"dur\":{dur}}}");
+    }
+}
+
+impl Pieces for TimelinePieces {
+    fn next(&mut self) -> Piece {
+        let mut text = Vec::new();
+        match self.stage {
+            Stage::Head => {
+                text.extend(b"{\"records\":[");
+                self.stage = Stage::Records;
+                self.records(&mut text);
+            }
+            Stage::Records => self.records(&mut text),
+            Stage::Tail => {
+                let sources = self.sources.texts.join(&b","[..]);
+                text.extend(b"],\"sources\":[");
+                text.extend(sources);
+                let (cursor, lost, time) = (self.cursor, self.lost, Micros(self.state.now()));
+                let _ = writeln!(
+                    text,
+                    "],\"cursor\":{cursor},\"lost\":{lost},\"time\":{time}}}"
+                );
+                self.stage = Stage::End;
+            }
+            Stage::End => return Piece::End,
+        }
+        Piece::Bytes(text)
+    }
+}
+
+/// A recording in Chrome's trace event format.
+pub(crate) struct TracePieces {
+    state: Arc<State>,
+    cursor: u64,
+    end: u64,
+    /// The first record after the end, once that has come.
+    last: Option<u64>,
+    /// Records that were not kept for as long as the client took.
+    lost: u64,
+    /// Asks for more to be recorded.
+    go_on: Box<dyn FnMut() + Send>,
+    sources: Sources,
+    stage: Stage,
+}
+
+impl TracePieces {
+    pub(crate) fn new(
         state: Arc<State>,
         time: Duration,
         go_on: impl FnMut() + Send + 'static,
     ) -> TracePieces {
-        let (_, cursor, _) = state.recorder().since(0, 0, true);
+        let cursor = state.recorder().cursor();
         let end = state.now() + nanoseconds(time);
         TracePieces {
             state,
-            events: Events::ToCome {
-                end,
-                go_on: Box::new(go_on),
-            },
             cursor,
+            end,
+            last: None,
             lost: 0,
-            has_begun: false,
-            is_over: false,
+            go_on: Box::new(go_on),
+            sources: Sources::default(),
+            stage: Stage::Head,
         }
     }
 
-    /// Returns some events, and whether they are the last.
-    fn some(&mut self) -> (Vec<Record>, bool) {
-        match &mut self.events {
-            Events::Recent(records) => {
-                let some: Vec<_> = records.by_ref().take(PIECE).collect();
-                (some, records.len() == 0)
-            }
-            Events::ToCome { end, go_on } => {
-                let recorder = self.state.recorder();
-                let (some, cursor, lost) = recorder.since(self.cursor, PIECE, false);
-                drop(recorder);
-                self.cursor = cursor;
-                self.lost += lost;
-                let is_last = some.len() < PIECE && self.state.now() >= *end;
-                if some.is_empty() && !is_last {
-                    go_on();
-                }
-                (some, is_last)
-            }
+    fn some(&mut self) -> Vec<Record> {
+        let recorder = self.state.recorder();
+        if self.state.now() >= self.end {
+            self.last.get_or_insert(recorder.cursor());
         }
+        let left = self
+            .last
+            .map_or(u64::MAX, |last| last.saturating_sub(self.cursor));
+        let most = EVENTS.min(usize::try_from(left).unwrap_or(EVENTS));
+        let (some, cursor, lost) = recorder.since(self.cursor, most);
+        (self.cursor, self.lost) = (cursor, self.lost + lost);
+        if self.last.is_some_and(|last| last <= cursor) {
+            self.stage = Stage::Tail;
+        }
+        some
     }
 }
 
 impl Pieces for TracePieces {
     fn next(&mut self) -> Piece {
-        if self.is_over {
-            return Piece::End;
-        }
         let mut text = Vec::new();
-        if !self.has_begun {
-            self.has_begun = true;
-            let program = format!("{} (oneloop)", program());
-            let process = TraceName::new("process_name", &program);
-            let thread = TraceName::new("thread_name", "the loop");
-            text.extend(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
-            text.extend(json(&process));
-            text.extend(b",\n");
-            text.extend(json(&thread));
-            if let Events::ToCome { .. } = self.events {
-                return Piece::Bytes(text);
+        match self.stage {
+            Stage::Head => {
+                let program = format!("{} (oneloop)", program());
+                let process = TraceName::new("process_name", &program);
+                let thread = TraceName::new("thread_name", "the loop");
+                text.extend(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
+                text.extend(json(&process));
+                text.extend(b",\n");
+                text.extend(json(&thread));
+                self.stage = Stage::Records;
             }
-        }
-        let (some, is_last) = self.some();
-        if some.is_empty() && !is_last {
-            return Piece::NotYet;
-        }
-        for record in &some {
-            text.extend(b",\n");
-            text.extend(json(&TraceEvent::from(record)));
-        }
-        if is_last {
-            self.is_over = true;
-            let (cursor, lost, now) = (self.cursor, self.lost, self.state.now() as f64 / 1000.0);
-            let end = format!(
-                "],\n\"otherData\":{{\"cursor\":{cursor},\"lost\":{lost},\"time\":{now}}}}}\n"
-            );
-            text.extend(end.as_bytes());
+            Stage::Records => {
+                let some = self.some();
+                if some.is_empty() && self.stage == Stage::Records {
+                    (self.go_on)();
+                    return Piece::NotYet;
+                }
+                for record in &some {
+                    text.extend(b",\n");
+                    self.sources.write(&mut text, record);
+                }
+            }
+            Stage::Tail => {
+                let lost = self.lost;
+                let _ = writeln!(text, "\n],\"otherData\":{{\"lost\":{lost}}}}}");
+                self.stage = Stage::End;
+            }
+            Stage::End => return Piece::End,
         }
         Piece::Bytes(text)
     }

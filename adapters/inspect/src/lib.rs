@@ -20,17 +20,18 @@
 //! |---|---|
 //! | `/` | the page, which asks for the others |
 //! | `/snapshot` | JSON: the counters, and all that is registered, with the file behind each descriptor |
-//! | `/timeline?since=CURSOR` | JSON: the turns and calls since a cursor, at most 2000 |
-//! | `/trace?seconds=N` | records for up to 60 seconds, for Perfetto and Chromium's tracing |
+//! | `/timeline?since=CURSOR` | JSON: the turns and calls since a cursor, at most 16384 |
+//! | `/trace?seconds=N` | records for up to 60 seconds, in Chrome's trace event format, which Perfetto reads, too |
 //!
-//! The last two are in Chrome's trace event format. Times are in microseconds. `time` and `ts` count from the start
-//! of the server.
+//! Times are in microseconds. `time` and `ts` count from the start of the server. The `records` of a timeline are a
+//! list of numbers. Each begins with `ts`, `dur` and the place of a callback in `sources`. A turn has -1 for that, and
+//! then the times before it in which the loop waited and in which its host or the kernel worked.
 //!
 //! # Cost
 //!
 //! While nobody looks, the server is one more handler that waits, and the loop times nothing. A page that is open
 //! asks twice a second, and callbacks are timed from the first request of `/timeline` or `/trace` until three seconds
-//! after the last. Recording takes about a fiftieth of the loop's time at most: if a loop is so busy that timing each
+//! after the last. Recording takes about 3 % of the loop's time at most: if a loop is so busy that timing each
 //! call would take more, only the beginning of each tenth of a second is timed. Answers are made piece by piece, one
 //! in a turn.
 //!

@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::kind::Kind;
 use crate::server::{State, adopt, nanoseconds};
-use crate::text::is_own;
+use crate::text::{bits, is_own};
 
 /// Records that are kept.
 const CAPACITY: usize = 16 * 1024;
@@ -22,11 +22,12 @@ const CAPACITY: usize = 16 * 1024;
 const ABSENCE: Duration = Duration::from_secs(3);
 /// Sources whose longest call is kept.
 const LONGEST: usize = 12;
-/// The time that recording may take in each tick, in nanoseconds: a fiftieth.
-const BUDGET: i64 = 2_000_000;
+/// The time that recording may take in each tick, in nanoseconds: 3 %. What is left is for later.
+const BUDGET: i64 = 3_000_000;
+const SAVINGS: i64 = 5 * BUDGET;
 /// The time that one call costs, and that one turn costs.
 const CALL: i64 = 250;
-const TURN: i64 = 2_000;
+const TURN: i64 = 1_000;
 
 #[derive(Default)]
 pub(crate) struct Recorder {
@@ -55,8 +56,10 @@ struct Burst {
     /// The time that recording may still take, in nanoseconds.
     budget: i64,
     turn_began: Option<u64>,
-    /// The end of the last turn: the time, the processor time of the thread, and the thread.
-    left: Option<(u64, u64, ThreadId)>,
+    /// The end of the last turn, and how long that took.
+    left: Option<(u64, u64)>,
+    /// The processor time of the thread when the last turn began.
+    processor: Option<(u64, ThreadId)>,
     waited: u64,
     hosted: u64,
 }
@@ -97,6 +100,22 @@ pub(crate) enum What {
     Turn { waited: u64, hosted: u64 },
 }
 
+impl Record {
+    /// Returns a number for what is called: the id, or for a post, which has an id of its own each time, its place.
+    /// A turn has none.
+    pub(crate) fn source(&self) -> Option<(CallbackKind, u64)> {
+        match self.what {
+            What::Callback {
+                kind: kind @ CallbackKind::Post,
+                location,
+                ..
+            } => Some((kind, std::ptr::from_ref(location) as u64)),
+            What::Callback { kind, id, .. } => Some((kind, bits(id))),
+            What::Turn { .. } => None,
+        }
+    }
+}
+
 impl Recorder {
     pub(crate) fn is_on(&self) -> bool {
         self.recording.is_some()
@@ -106,9 +125,15 @@ impl Recorder {
         &self.longest
     }
 
-    /// Returns up to `most` of the records since `cursor`, the new cursor, and how many were lost in between: the
-    /// oldest if `newest` is true, or those that were not kept.
-    pub(crate) fn since(&self, cursor: u64, most: usize, newest: bool) -> (Vec<Record>, u64, u64) {
+    /// Returns the cursor of the next record.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.recording
+            .as_ref()
+            .map_or(0, |recording| recording.count)
+    }
+
+    /// Returns up to `most` of the records since `cursor`, the new cursor, and how many before them were not kept.
+    pub(crate) fn since(&self, cursor: u64, most: usize) -> (Vec<Record>, u64, u64) {
         let Some(recording) = &self.recording else {
             return (Vec::new(), cursor, 0);
         };
@@ -116,10 +141,7 @@ impl Recorder {
         let oldest = count - records.len() as u64;
         // A cursor of an earlier recording may be beyond.
         let cursor = if cursor > count { 0 } else { cursor };
-        let mut from = cursor.max(oldest);
-        if newest {
-            from = from.max(count.saturating_sub(most as u64));
-        }
+        let from = cursor.max(oldest);
         let some = records.iter().skip((from - oldest) as usize).take(most);
         let some: Vec<_> = some.cloned().collect();
         let next = from + some.len() as u64;
@@ -168,17 +190,22 @@ impl Recorder {
     fn turn_begins(&mut self, now: u64) {
         let Some(burst) = self.burst() else { return };
         burst.budget -= TURN;
-        let left = burst.left.take();
         burst.turn_began = Some(now);
-        let Some((left, processor, thread)) = left else {
+        // Reading it takes much of what a turn costs, so the time in turns is taken for processor time.
+        let (processor, thread) = (processor_time(), thread::current().id());
+        let before = burst.processor.replace((processor, thread));
+        let Some((left, took)) = burst.left.take() else {
             return;
         };
         let away = now.saturating_sub(left);
-        let mut hosted = 0;
         // The processor time of another thread says nothing.
-        if thread == thread::current().id() {
-            hosted = processor_time().saturating_sub(processor).min(away);
-        }
+        let hosted = match before {
+            Some((before, same)) if same == thread => {
+                let used = processor.saturating_sub(before);
+                used.saturating_sub(took).min(away)
+            }
+            _ => 0,
+        };
         (burst.waited, burst.hosted) = (away - hosted, hosted);
         self.totals.waiting += away - hosted;
         self.totals.in_host += hosted;
@@ -193,17 +220,14 @@ impl Recorder {
         let Some(began) = burst.turn_began.take() else {
             return false;
         };
-        burst.left = Some((now, processor_time(), thread::current().id()));
+        let took = now.saturating_sub(began);
+        burst.left = Some((now, took));
         let what = What::Turn {
             waited: std::mem::take(&mut burst.waited),
             hosted: std::mem::take(&mut burst.hosted),
         };
         let is_spent = burst.budget <= 0;
-        let record = Record {
-            began,
-            took: now.saturating_sub(began),
-            what,
-        };
+        let record = Record { began, took, what };
         if let Some(recording) = &mut self.recording {
             recording.push(record);
         }
@@ -246,17 +270,9 @@ impl Recording {
 /// Keeps the longest call of each source.
 #[cold]
 fn note_longest(longest: &mut Vec<Record>, record: &Record) {
-    let source = |record: &Record| match &record.what {
-        What::Callback { id, location, .. } => match id {
-            // Each post has an id of its own.
-            Id::Post(_) => (None, Some(*location)),
-            id => (Some(*id), None),
-        },
-        What::Turn { .. } => (None, None),
-    };
     let same = longest
         .iter()
-        .position(|other| source(other) == source(record));
+        .position(|other| other.source() == record.source());
     match same {
         Some(at) if longest[at].took >= record.took => return,
         Some(at) => drop(longest.remove(at)),
@@ -303,7 +319,7 @@ impl State {
         }
         match &mut recording.burst {
             Some(burst) => {
-                burst.budget = BUDGET;
+                burst.budget = (burst.budget + BUDGET).min(SAVINGS);
                 recorder.count(now);
             }
             None => {
@@ -331,6 +347,7 @@ impl State {
                 budget: BUDGET,
                 turn_began: Some(now),
                 left: None,
+                processor: None,
                 waited: 0,
                 hosted: 0,
             });

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::answer::{Answer, SnapshotPieces, TracePieces};
+use crate::answer::{Answer, SnapshotPieces, TimelinePieces, TracePieces};
 use crate::connection::Progress;
 use crate::kind::Kind;
 use crate::server::{PATIENCE, State, nanoseconds};
@@ -52,7 +52,10 @@ pub(crate) fn respond<M: Kind>(
         "/snapshot" => match reactor.snapshot() {
             Ok(snapshot) => {
                 let pieces = SnapshotPieces::new(state.clone(), snapshot);
-                answer("application/json", Answer::in_pieces(pieces))
+                answer(
+                    "application/json",
+                    Answer::in_pieces(pieces, state, progress),
+                )
             }
             Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{error}\n")),
         },
@@ -61,8 +64,11 @@ pub(crate) fn respond<M: Kind>(
                 return text(StatusCode::BAD_REQUEST, "`since` is a number.\n");
             };
             state.record(&reactor);
-            let pieces = TracePieces::recent(state.clone(), since);
-            answer("application/json", Answer::in_pieces(pieces))
+            let pieces = TimelinePieces::new(state.clone(), since);
+            answer(
+                "application/json",
+                Answer::in_pieces(pieces, state, progress),
+            )
         }
         "/trace" => {
             let most = LONGEST.as_secs();
@@ -74,15 +80,17 @@ pub(crate) fn respond<M: Kind>(
             state.record(&reactor);
             let time = Duration::from_secs(seconds);
             patience(time);
-            let (renewed, waits) = (state.clone(), progress.clone());
+            let renewed = state.clone();
             let go_on = move || {
-                waits.wait_for_tick();
                 if let Ok(reactor) = M::current() {
                     renewed.record(&reactor);
                 }
             };
-            let pieces = TracePieces::to_come(state.clone(), time, go_on);
-            let mut answer = answer("application/json", Answer::in_pieces(pieces));
+            let pieces = TracePieces::new(state.clone(), time, go_on);
+            let mut answer = answer(
+                "application/json",
+                Answer::in_pieces(pieces, state, progress),
+            );
             let name = format!(
                 "attachment; filename=\"oneloop-{}.json\"",
                 std::process::id()

@@ -23,6 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const ACCEPTS: usize = 4;
 /// The period at which limits are checked and recordings go on.
 const TICK: Duration = Duration::from_millis(100);
+/// Time that answers may take in each period.
+const SHARE: Duration = Duration::from_millis(10);
 
 /// Serves the page of a loop on the loop itself, until the loop is gone or closed.
 ///
@@ -168,6 +170,8 @@ struct Sockets {
     is_deaf: bool,
     is_closed: bool,
     connections: HashMap<HandlerId, Arc<Progress>>,
+    /// Time that answers have taken since the last tick.
+    spent: Duration,
     tick: Option<TimerId>,
 }
 
@@ -192,6 +196,11 @@ impl State {
     /// Returns the nanoseconds from the start to now, by the loop's clock.
     pub(crate) fn loop_now<M: Threading>(&self, reactor: &Reactor<M>) -> u64 {
         nanoseconds(reactor.now().saturating_duration_since(self.loop_started))
+    }
+
+    /// Returns true if answers have to wait for the next tick, so that the rest of the loop has its time.
+    pub(crate) fn has_spent_its_share(&self) -> bool {
+        self.sockets().spent > SHARE
     }
 
     fn accept<M: Kind>(self: &Arc<Self>, listener: &Listener) {
@@ -235,19 +244,20 @@ impl State {
         progress.set_deadline(self.loop_now(reactor) + nanoseconds(PATIENCE));
         let connection = Connection::new::<M>(self.clone(), stream.clone(), progress.clone());
         let (state, mut connection) = (self.clone(), connection);
-        let mut interest = Interest::READABLE;
         let ready = move |_: &mut Arc<Stream>, event: oneloop::Event| {
             let id = event.handler();
-            let Some(wanted) = connection.proceed() else {
-                state.sockets().connections.remove(&id);
+            let began = Instant::now();
+            let wanted = connection.proceed();
+            let mut sockets = state.sockets();
+            sockets.spent += began.elapsed();
+            let Some(wanted) = wanted else {
+                sockets.connections.remove(&id);
                 return Action::Remove;
             };
-            // What waits for a tick was given an interest by that.
-            if wanted != interest || wanted.is_empty() {
-                interest = wanted;
-                if let Ok(reactor) = M::current() {
-                    let _ = reactor.update_handler(id, wanted);
-                }
+            drop(sockets);
+            // If nothing has changed, this costs no call of the kernel.
+            if let Ok(reactor) = M::current() {
+                let _ = reactor.update_handler(id, wanted);
             }
             Action::Continue
         };
@@ -293,6 +303,7 @@ impl State {
         }
         let deaf = sockets.listener.filter(|_| sockets.is_deaf);
         sockets.is_deaf = false;
+        sockets.spent = Duration::ZERO;
         let is_busy = !sockets.connections.is_empty() || deaf.is_some();
         drop(sockets);
 

@@ -1,7 +1,7 @@
 //! The JSON of snapshots, and of Chrome's trace event format, which Perfetto reads, too.
 
 use std::panic::Location;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use oneloop::{
     CallbackKind, HandlerInfo, HookInfo, Id, Interest, PostInfo, ReadinessBy, Ready, TimerInfo,
@@ -29,6 +29,12 @@ pub(crate) struct Micros(pub(crate) u64);
 impl Serialize for Micros {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(self.0 as f64 / 1000.0)
+    }
+}
+
+impl std::fmt::Display for Micros {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
 
@@ -115,7 +121,7 @@ pub(crate) struct Handler<'a> {
 
 impl<'a> Handler<'a> {
     /// Asks the kernel for the file.
-    pub(crate) fn new(handler: &'a HandlerInfo, now: std::time::Instant, state: &State) -> Self {
+    pub(crate) fn new(handler: &'a HandlerInfo, now: Instant, state: &State) -> Self {
         use oneloop::LoopEvent;
         let file = || handler.file().map(|file| file.to_string());
         let held = handler.limit.and_then(|limit| limit.held_until);
@@ -175,12 +181,12 @@ pub(crate) struct Timer<'a> {
 }
 
 impl<'a> Timer<'a> {
-    pub(crate) fn new(timer: &'a TimerInfo, now: std::time::Instant, state: &State) -> Self {
+    pub(crate) fn new(timer: &'a TimerInfo, now: Instant, state: &State) -> Self {
         let seconds = |time: SystemTime| {
             let since = time.duration_since(SystemTime::UNIX_EPOCH);
             since.map_or(0.0, |since| since.as_secs_f64())
         };
-        let due_in = |deadline: std::time::Instant| deadline.saturating_duration_since(now);
+        let due_in = |deadline: Instant| deadline.saturating_duration_since(now);
         Timer {
             id: timer.id.to_bits().to_string(),
             name: timer.name.as_deref(),
@@ -203,6 +209,7 @@ pub(crate) struct Hook<'a> {
     id: String,
     name: Option<&'a str>,
     is_own: bool,
+    guest: Option<Guest>,
     keeps_alive: bool,
     location: Place,
     calls: u64,
@@ -211,8 +218,14 @@ pub(crate) struct Hook<'a> {
 }
 
 impl<'a> Hook<'a> {
-    pub(crate) fn new(hook: &'a HookInfo, state: &State) -> Self {
+    pub(crate) fn new(hook: &'a HookInfo, now: Instant, state: &State) -> Self {
+        let due_in = |deadline: Instant| micros(deadline.saturating_duration_since(now));
+        let guest = hook.guest.map(|guest| Guest {
+            turns: guest.turns,
+            due_in: guest.deadline.map(due_in),
+        });
         Hook {
+            guest,
             id: hook.id.to_bits().to_string(),
             name: hook.name.as_deref(),
             is_own: is_own(hook.name.as_deref()),
@@ -223,6 +236,13 @@ impl<'a> Hook<'a> {
             last_called: hook.last_called.map(|at| Micros(state.since_start(at))),
         }
     }
+}
+
+#[derive(Serialize)]
+struct Guest {
+    turns: u64,
+    /// Microseconds until its next turn. `null` if it has set no time.
+    due_in: Option<Micros>,
 }
 
 #[derive(Serialize)]
@@ -250,11 +270,24 @@ pub(crate) struct TraceEvent<'a> {
     name: Text<Name<'a>>,
     cat: &'static str,
     ph: &'static str,
-    ts: Micros,
-    dur: Micros,
     pid: u32,
     tid: u32,
     args: TraceArgs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<Micros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<Micros>,
+}
+
+impl<'a> TraceEvent<'a> {
+    /// Returns an event without its times, which are the last fields.
+    pub(crate) fn without_times(record: &'a Record) -> TraceEvent<'a> {
+        TraceEvent {
+            ts: None,
+            dur: None,
+            ..TraceEvent::from(record)
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -314,11 +347,11 @@ impl<'a> From<&'a Record> for TraceEvent<'a> {
             name: Text(Name(&record.what)),
             cat,
             ph: "X",
-            ts: Micros(record.began),
-            dur: Micros(record.took),
             pid: std::process::id(),
             tid: 1,
             args,
+            ts: Some(Micros(record.began)),
+            dur: Some(Micros(record.took)),
         }
     }
 }
@@ -360,7 +393,7 @@ fn kind_name(kind: CallbackKind) -> &'static str {
     }
 }
 
-fn bits(id: Id) -> u64 {
+pub(crate) fn bits(id: Id) -> u64 {
     match id {
         Id::Handler(id) => id.to_bits(),
         Id::Timer(id) => id.to_bits(),

@@ -4,6 +4,7 @@
 #include "stage.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -541,6 +542,48 @@ int test_slow_callbacks_are_reported(oneloop_t *loop) {
     return failures;
 }
 
+/* The loop's own page, which a client on the same loop asks for. */
+
+static int read_answer(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
+    static _Thread_local char answer[65536];
+    (void)id, (void)ready, (void)user;
+    ssize_t length = read(fd, answer + t.calls, sizeof answer - 1 - t.calls);
+    if (length > 0) {
+        t.calls += length;
+        return ONELOOP_CONTINUE;
+    }
+    CHECK(length == 0);
+    answer[t.calls] = 0;
+    CHECK(strncmp(answer, "HTTP/1.1 200 OK\r\n", 17) == 0);
+    CHECK(strstr(answer, "\"name\":\"the client\"") != NULL);
+    close(fd);
+    end(loop);
+    return ONELOOP_REMOVE;
+}
+
+int test_a_loop_serves_its_page(oneloop_t *loop) {
+    static const char request[] = "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    begin();
+    CHECK(oneloop_features() & ONELOOP_HAS_INSPECT);
+    CHECK(oneloop_inspect(loop, NULL) == -EINVAL);
+    CHECK(oneloop_inspect(loop, "nowhere") == -EINVAL);
+    CHECK(oneloop_inspect(loop, "0.0.0.0:0") == -EACCES);
+    CHECK(strstr(oneloop_strerror(), "0.0.0.0:0") != NULL);
+    CHECK(oneloop_count(loop, ONELOOP_COUNT_HANDLERS) == 0);
+    int port = oneloop_inspect(loop, "127.0.0.1:0");
+    CHECK(port > 0);
+    CHECK(oneloop_is_alive(loop) == 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(client, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(write(client, request, sizeof request - 1) == sizeof request - 1);
+    CHECK(oneloop_add_handler(loop, client, ONELOOP_READABLE, ONELOOP_LEVEL, read_answer, NULL, NULL,
+                              &t.id) == 0);
+    CHECK(oneloop_set_name(loop, t.id, "the client") == 0);
+    return failures;
+}
+
 /* Hooks: a library that has something in a queue, then wants to be asked soon, and then not. */
 
 static _Thread_local int checks;
@@ -701,7 +744,8 @@ int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     check_table(api);
     CHECK(oneloop_version() == ONELOOP_VERSION && api->features() == oneloop_features());
     /* Valgrind has no pidfds, which are the business of tests/old_kernel.rs. */
-    CHECK((oneloop_features() & ~ONELOOP_HAS_PIDFD) == (ONELOOP_HAS_EDGE | ONELOOP_HAS_CLOCK_NOTICE));
+    CHECK((oneloop_features() & ~(ONELOOP_HAS_PIDFD | ONELOOP_HAS_INSPECT)) ==
+          (ONELOOP_HAS_EDGE | ONELOOP_HAS_CLOCK_NOTICE));
     oneloop_t *loop = api->new_loop();
     CHECK(api->hold(loop) == loop);
     api->free(loop);

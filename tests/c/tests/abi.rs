@@ -46,6 +46,7 @@ tests! {
     hooks_around_the_sleep
     a_handler_is_moved_to_another_descriptor
     slow_callbacks_are_reported
+    a_loop_serves_its_page
     a_host_asks_the_hooks
     signals_and_children
     a_plug_in_hosts_a_loop_of_its_own

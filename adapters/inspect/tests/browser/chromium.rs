@@ -32,7 +32,7 @@ impl Chromium {
             .args(["-c", script, "chromium", "--headless", "--no-sandbox"])
             .args(["--remote-debugging-pipe", "--no-first-run", "--disable-gpu"])
             .args(["--disable-dev-shm-usage", "--disable-background-networking"])
-            .args(["--hide-scrollbars", "--window-size=1280,900"])
+            .args(["--hide-scrollbars", "--window-size=1200,900"])
             .arg(format!(
                 "--user-data-dir={}",
                 folder.join("profile").display()
@@ -123,19 +123,24 @@ impl Chromium {
         result["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page, for half a minute at most.
     pub fn until(&mut self, expression: &str) {
         let promise = format!(
             "new Promise((done) => {{
+                const end = performance.now() + 30000;
                 const look = () => {{
                     let holds = false;
                     try {{ holds = {expression}; }} catch {{}}
-                    holds ? done() : setTimeout(look, 20);
+                    holds || performance.now() > end ? done(holds) : setTimeout(look, 20);
                 }};
                 look();
             }})"
         );
-        self.value(&promise);
+        if self.value(&promise) != true {
+            let page = self.value("document.body.innerText");
+            let errors = &self.errors;
+            panic!("this did not come: {expression}; errors: {errors:?}; the page: {page}");
+        }
     }
 
     /// Clicks in the middle of an element.
@@ -167,7 +172,9 @@ impl Chromium {
     /// The page as a PNG.
     pub fn screenshot(&mut self) -> Vec<u8> {
         self.value("scrollTo(0, 0)");
-        let shot = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let clip = json!({ "x": 0, "y": 0, "width": 1200, "height": 575, "scale": 1 });
+        let format = json!({ "format": "png", "clip": clip });
+        let shot = self.call("Page.captureScreenshot", format);
         STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 }

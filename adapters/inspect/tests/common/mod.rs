@@ -105,6 +105,25 @@ pub fn answer(stream: impl Read) -> io::Result<Answer> {
     })
 }
 
+/// The calls and turns of a timeline, as events of a trace.
+pub fn timeline(timeline: &Value) -> Vec<Value> {
+    let mut numbers = timeline["records"].as_array().unwrap().iter();
+    let mut next = move || numbers.next().map(|number| number.as_f64().unwrap());
+    let mut events = Vec::new();
+    while let Some(began) = next() {
+        let (took, source) = (next().unwrap(), next().unwrap());
+        let mut event = if source < 0.0 {
+            next().and(next()).unwrap();
+            serde_json::json!({ "cat": "turn" })
+        } else {
+            timeline["sources"][source as usize].clone()
+        };
+        (event["ts"], event["dur"]) = (began.into(), took.into());
+        events.push(event);
+    }
+    events
+}
+
 /// All hosts: those that oneloop has itself, and a loop on poll(2).
 pub fn hosts() -> impl Iterator<Item = (&'static str, Drive)> {
     let poll: Drive = on_poll;
