@@ -40,7 +40,7 @@
 mod stepper;
 
 #[cfg(pollable)]
-pub use stepper::{CallbackLoop, End, Stepper};
+pub use stepper::{Attached, CallbackLoop, End, Stepper, run_attached};
 
 use std::fmt;
 use std::future::Future;

@@ -3,7 +3,8 @@
 
 mod host;
 
-pub use host::{Attached, attach};
+pub use host::attach;
+pub use oneloop::adapter::Attached;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

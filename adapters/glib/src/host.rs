@@ -1,21 +1,16 @@
 //! GLib drives a reactor: a source of its own in a context.
 
-use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::panic::resume_unwind;
-use std::ptr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use libc::{c_int, c_void};
-use oneloop::adapter::{CallbackLoop, End, Stepper};
+use oneloop::adapter::{Attached, CallbackLoop, End, Stepper, run_attached};
 use oneloop::{Host, Threading};
 
 use crate::sys::{self, GMainContext, GSource, GSourceFunc, GSourceFuncs};
-
-/// A reactor that a GLib context drives. Dropping it ends that, and another driver can continue.
-pub struct Attached(*mut GSource);
 
 /// Has a context drive the reactor of `host`.
 ///
@@ -56,27 +51,23 @@ pub unsafe fn attach<M: Threading>(
     host: Host<M>,
     context: *mut GMainContext,
     on_end: impl FnOnce(End) + 'static,
-) -> Attached {
+) -> Attached<'static> {
     static FUNCTIONS: GSourceFuncs = GSourceFuncs::new(dispatch);
-    // SAFETY: the table lives for ever, and the size is that of a source without data.
-    let source = unsafe { sys::g_source_new(&FUNCTIONS, mem::size_of::<GSource>() as u32) };
-    let driven = Box::new(Driven {
-        stepper: RefCell::new(Stepper::new(host, on_end)),
-        outer: Outer {
-            source,
-            watch: Cell::new(ptr::null_mut()),
-        },
+    let fd = host.as_raw_fd();
+    let Ok(attached) = Stepper::attach(host, on_end, |stepper| {
+        let data = Rc::into_raw(stepper.clone()).cast_mut().cast();
+        // SAFETY: the table lives for ever, and the size is that of a source without data. The source is new. It owns
+        // `data`, which both functions take, and passes it to `free` once. The context is the caller's.
+        unsafe {
+            let source = sys::g_source_new(&FUNCTIONS, mem::size_of::<GSource>() as u32);
+            sys::g_source_set_callback(source, step::<M>, data, Some(free::<M>));
+            sys::g_source_set_static_name(source, c"oneloop".as_ptr());
+            sys::g_source_add_unix_fd(source, fd, sys::G_IO_IN.into());
+            sys::g_source_attach(source, context);
+            Ok::<_, Infallible>(Source(source))
+        }
     });
-    let data = Box::into_raw(driven).cast();
-    // SAFETY: the source is new. It owns `data`, which is a box of the type that both functions take, and passes
-    // it to `drop_data` once. The context is the caller's.
-    unsafe {
-        sys::g_source_set_callback(source, step::<M>, data, Some(drop_data::<M>));
-        sys::g_source_set_static_name(source, c"oneloop".as_ptr());
-        sys::g_source_set_ready_time(source, 0);
-        sys::g_source_attach(source, context);
-    }
-    Attached(source)
+    attached
 }
 
 /// Iterates a context until the reactor of `host` ends.
@@ -93,22 +84,26 @@ pub unsafe fn attach<M: Threading>(
 ///
 /// As for [`attach`].
 pub unsafe fn run<M: Threading>(host: Host<M>, context: *mut GMainContext) -> io::Result<()> {
-    let ended = Rc::new(Cell::new(None));
-    let end = ended.clone();
-    // SAFETY: the caller promises the same, and `attached` ends with this function.
-    let attached = unsafe { attach(host, context, move |how| end.set(Some(how))) };
-    let end = loop {
-        if let Some(end) = ended.take() {
-            break end;
-        }
+    run_attached(
+        // SAFETY: the caller promises the same, and the result is dropped at the end.
+        |on_end| Ok(unsafe { attach(host, context, on_end) }),
         // SAFETY: the context is the caller's.
-        unsafe { sys::g_main_context_iteration(context, 1) };
-    };
-    drop(attached);
-    end.unwrap_or_else(|payload| resume_unwind(payload))
+        || unsafe { _ = sys::g_main_context_iteration(context, 1) },
+    )
 }
 
-impl Drop for Attached {
+/// The source in the context. GLib passes the number of its descriptor to each poll(2), whichever file that means.
+struct Source(*mut GSource);
+
+impl CallbackLoop for Source {
+    fn watch(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unwatch(&mut self) {}
+}
+
+impl Drop for Source {
     fn drop(&mut self) {
         // SAFETY: this owns a reference. If the source is dispatching, GLib keeps it and its data until after that.
         unsafe {
@@ -118,69 +113,23 @@ impl Drop for Attached {
     }
 }
 
-struct Driven<M: Threading> {
-    stepper: RefCell<Stepper<M>>,
-    outer: Outer,
-}
-
-/// The context, as seen from the source in it.
-struct Outer {
-    source: *mut GSource,
-    /// The tag of the descriptor that the source watches, or null.
-    watch: Cell<*mut c_void>,
-}
-
-impl CallbackLoop for &Outer {
-    fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let (fd, events) = (fd.as_raw_fd(), sys::G_IO_IN.into());
-        // SAFETY: the source lives while it dispatches. The stepper stops watching before the descriptor is closed.
-        let tag = unsafe { sys::g_source_add_unix_fd(self.source, fd, events) };
-        self.watch.set(tag);
-        Ok(())
-    }
-
-    fn unwatch(&mut self) -> bool {
-        let tag = self.watch.replace(ptr::null_mut());
-        // SAFETY: the source lives while it dispatches, and the tag is of its only descriptor.
-        unsafe { sys::g_source_remove_unix_fd(self.source, tag) };
-        // GLib passes all its descriptors to each poll(2).
-        true
-    }
-
-    fn call_again(&mut self) {
-        // SAFETY: the source lives while it dispatches. Zero is a time that is past.
-        unsafe { sys::g_source_set_ready_time(self.source, 0) };
-    }
-}
-
 unsafe extern "C" fn dispatch(
-    source: *mut GSource,
+    _: *mut GSource,
     call: Option<GSourceFunc>,
     data: *mut c_void,
 ) -> c_int {
-    match call {
-        // SAFETY: GLib passes its own source, and the callback with its data.
-        Some(call) => unsafe {
-            sys::g_source_set_ready_time(source, -1);
-            call(data)
-        },
-        None => 0,
-    }
+    // SAFETY: GLib passes the callback with its data.
+    call.map_or(0, |call| unsafe { call(data) })
 }
 
-/// Returns whether the source stays.
+/// Returns that the source stays. At the end, the stepper has destroyed it.
 unsafe extern "C" fn step<M: Threading>(data: *mut c_void) -> c_int {
-    // SAFETY: `attach` has set this function together with a box of this type, which GLib keeps during the call.
-    let driven = unsafe { &*data.cast::<Driven<M>>() };
-    // It is borrowed if a callback iterates the context and the source may recurse.
-    let ended = match driven.stepper.try_borrow_mut() {
-        Ok(mut stepper) => stepper.step(&mut &driven.outer),
-        Err(_) => false,
-    };
-    c_int::from(!ended)
+    // SAFETY: `attach` has set this function together with a stepper of this type, which GLib keeps during the call.
+    unsafe { &*data.cast::<Stepper<M, Source>>() }.step();
+    1
 }
 
-unsafe extern "C" fn drop_data<M: Threading>(data: *mut c_void) {
-    // SAFETY: the box of `attach`, which GLib gives back once.
-    drop(unsafe { Box::from_raw(data.cast::<Driven<M>>()) });
+unsafe extern "C" fn free<M: Threading>(data: *mut c_void) {
+    // SAFETY: the reference of `attach`, which GLib gives back once.
+    drop(unsafe { Rc::from_raw(data.cast_const().cast::<Stepper<M, Source>>()) });
 }

@@ -14,7 +14,8 @@ mod host;
 pub mod sys;
 
 pub use guest::ContextGuest;
-pub use host::{Attached, attach, run};
+pub use host::{attach, run};
+pub use oneloop::adapter::Attached;
 pub use sys::GMainContext;
 
 #[cfg(doctest)]

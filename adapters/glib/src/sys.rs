@@ -96,9 +96,7 @@ unsafe extern "C" {
         notify: Option<unsafe extern "C" fn(*mut c_void)>,
     );
     pub fn g_source_set_static_name(source: *mut GSource, name: *const c_char);
-    pub fn g_source_set_ready_time(source: *mut GSource, ready_time: i64);
     pub fn g_source_add_unix_fd(source: *mut GSource, fd: c_int, events: c_uint) -> *mut c_void;
-    pub fn g_source_remove_unix_fd(source: *mut GSource, tag: *mut c_void);
     pub fn g_source_attach(source: *mut GSource, context: *mut GMainContext) -> c_uint;
     pub fn g_source_destroy(source: *mut GSource);
     pub fn g_source_unref(source: *mut GSource);

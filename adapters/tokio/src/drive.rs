@@ -149,11 +149,7 @@ oneloop::__if_pollable! {
         }
 
         fn poll_readable<M: Threading>(fd: &mut Fd<M>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-            let Poll::Ready(mut ready) = fd.poll_read_ready(cx)? else {
-                return Poll::Pending;
-            };
-            ready.clear_ready();
-            Poll::Ready(Ok(()))
+            fd.poll_read_ready(cx).map_ok(|mut ready| ready.clear_ready())
         }
     } else {
         type Fd<M> = Descriptor<M>;

@@ -48,10 +48,6 @@ impl AdaptedLoop for Calloop {
         on_end: impl FnOnce(End) + 'static,
     ) -> io::Result<Box<dyn Any>> {
         let handle = self.0.borrow().handle();
-        match oneloop_calloop::attach(host, &handle, on_end) {
-            Ok(attached) => Ok(Box::new(attached)),
-            Err(calloop::Error::IoError(error)) => Err(error),
-            Err(error) => Err(io::Error::other(error)),
-        }
+        Ok(Box::new(oneloop_calloop::attach(host, &handle, on_end)?))
     }
 }
