@@ -161,7 +161,9 @@ mod tests {
     fn a_post_that_a_turn_left_over_shows_to_a_host_that_comes_later() {
         let reactor = Reactor::new().unwrap();
         let inner = reactor.downgrade();
-        let post = move || drop(inner.upgrade().unwrap().call_soon(|| {}).unwrap());
+        let post = move || {
+            inner.upgrade().unwrap().call_soon(|| {}).unwrap();
+        };
         reactor.call_soon(post).unwrap();
         let turn = reactor.turn(Some(Duration::ZERO)).unwrap();
         assert!(turn.called == 1 && !turn.idle);

@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use oneloop::Interest;
 
 use crate::address::Stream;
-use crate::kind::Kind;
+use crate::inspectable::Inspectable;
 use crate::respond::respond;
 use crate::server::State;
 
@@ -43,7 +43,7 @@ pub(crate) struct Progress {
 }
 
 impl Connection {
-    pub(crate) fn new<M: Kind>(
+    pub(crate) fn new<M: Inspectable>(
         state: Arc<State>,
         stream: Arc<Stream>,
         progress: Arc<Progress>,

@@ -49,14 +49,14 @@ compile_error!("descriptors and their files are shown as Unix has them");
 mod address;
 mod answer;
 mod connection;
-mod kind;
+mod inspectable;
 mod recorder;
 mod respond;
 mod server;
 mod text;
 
 pub use address::Address;
-pub use kind::Kind;
+pub use inspectable::Inspectable;
 pub use server::{Builder, Server, serve};
 
 #[cfg(doctest)]

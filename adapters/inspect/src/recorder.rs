@@ -12,7 +12,7 @@ use std::time::Duration;
 use oneloop::{CallbackKind, CallbackRun, HookId, Id, ObserverId, Reactor};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::kind::Kind;
+use crate::inspectable::Inspectable;
 use crate::server::{State, adopt, nanoseconds};
 use crate::text::{bits, is_own};
 
@@ -285,7 +285,7 @@ fn note_longest(longest: &mut Vec<Record>, record: &Record) {
 
 impl State {
     /// Begins to record, or goes on, since somebody looks.
-    pub(crate) fn record<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>) {
+    pub(crate) fn record<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) {
         let (now, last_asked) = (self.now(), self.loop_now(reactor));
         let mut recorder = self.recorder();
         if let Some(recording) = &mut recorder.recording {
@@ -306,7 +306,7 @@ impl State {
     }
 
     /// Goes on with a new budget, at a tick. Returns false if nobody looks any more.
-    pub(crate) fn go_on_recording<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>) -> bool {
+    pub(crate) fn go_on_recording<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) -> bool {
         let now = self.now();
         let mut recorder = self.recorder();
         let Some(recording) = &mut recorder.recording else {
@@ -330,14 +330,14 @@ impl State {
         true
     }
 
-    pub(crate) fn stop_recording<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>) {
+    pub(crate) fn stop_recording<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) {
         let now = self.now();
         self.end_burst(reactor, now);
         self.recorder().recording = None;
     }
 
     /// Begins to time, in a callback of the loop.
-    fn begin_burst<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>, now: u64) {
+    fn begin_burst<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>, now: u64) {
         let mut recorder = self.recorder();
         recorder.count(now);
         if let Some(recording) = &mut recorder.recording {
@@ -383,14 +383,14 @@ impl State {
 
     /// Stops timing until the next tick, because the budget is spent.
     #[cold]
-    fn pause<M: Kind>(self: &Arc<Self>) {
+    fn pause<M: Inspectable>(self: &Arc<Self>) {
         if let Ok(reactor) = M::current() {
             let now = self.now();
             self.end_burst(&reactor, now);
         }
     }
 
-    fn end_burst<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>, now: u64) {
+    fn end_burst<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>, now: u64) {
         // Unlocked first, because the loop drops the closures.
         let burst = self.recorder().end_burst(now);
         let Some(burst) = burst else { return };

@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::answer::{Answer, SnapshotPieces, TimelinePieces, TracePieces};
 use crate::connection::Progress;
-use crate::kind::Kind;
+use crate::inspectable::Inspectable;
 use crate::server::{PATIENCE, State, nanoseconds};
 
 /// The longest recording.
@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 const PAGE: &str = include_str!("page.html");
 
-pub(crate) fn respond<M: Kind>(
+pub(crate) fn respond<M: Inspectable>(
     state: &Arc<State>,
     progress: &Arc<Progress>,
     request: &Request<Incoming>,

@@ -11,7 +11,7 @@ use oneloop::{Action, HandlerId, Id, Interest, Reactor, Shared, Threading, Timer
 
 use crate::address::{Address, Listener, Stream};
 use crate::connection::{Connection, Progress};
-use crate::kind::Kind;
+use crate::inspectable::Inspectable;
 use crate::recorder::Recorder;
 use crate::text::OWN;
 
@@ -38,7 +38,10 @@ const SHARE: Duration = Duration::from_millis(10);
 /// Returns an error of the kind [`PermissionDenied`](ErrorKind::PermissionDenied) for an address that others can
 /// connect to. Returns the operating system's error if the address cannot be had, and the loop's if it is closed.
 #[track_caller]
-pub fn serve<M: Kind>(reactor: &Reactor<M>, address: impl Into<Address>) -> io::Result<Server<M>> {
+pub fn serve<M: Inspectable>(
+    reactor: &Reactor<M>,
+    address: impl Into<Address>,
+) -> io::Result<Server<M>> {
     Builder::new().serve(reactor, address)
 }
 
@@ -79,7 +82,7 @@ impl Builder {
     ///
     /// Returns an error in the same cases as [`serve`], but not for an address that others can connect to if
     /// [`allow_remote`](Self::allow_remote) was called.
-    pub fn serve<M: Kind>(
+    pub fn serve<M: Inspectable>(
         self,
         reactor: &Reactor<M>,
         address: impl Into<Address>,
@@ -127,7 +130,7 @@ pub struct Server<M: Threading = Shared> {
     kind: PhantomData<M>,
 }
 
-impl<M: Kind> Server<M> {
+impl<M: Inspectable> Server<M> {
     /// Returns the address, with the port that the system has chosen for port 0.
     pub fn address(&self) -> &Address {
         &self.address
@@ -203,7 +206,7 @@ impl State {
         self.sockets().spent > SHARE
     }
 
-    fn accept<M: Kind>(self: &Arc<Self>, listener: &Listener) {
+    fn accept<M: Inspectable>(self: &Arc<Self>, listener: &Listener) {
         let Ok(reactor) = M::current() else { return };
         for _ in 0..ACCEPTS {
             match listener.accept() {
@@ -225,7 +228,7 @@ impl State {
         }
     }
 
-    fn open<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>, stream: Stream) {
+    fn open<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>, stream: Stream) {
         let mut sockets = self.sockets();
         if sockets.connections.len() >= CONNECTIONS {
             let next = |(_, progress): &(_, &Arc<Progress>)| progress.deadline();
@@ -269,7 +272,7 @@ impl State {
         }
     }
 
-    pub(crate) fn start_ticking<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>) {
+    pub(crate) fn start_ticking<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) {
         let mut sockets = self.sockets();
         if sockets.tick.is_some() || sockets.is_closed {
             return;
@@ -286,7 +289,7 @@ impl State {
         }
     }
 
-    fn tick<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>) -> Action {
+    fn tick<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) -> Action {
         let now = self.loop_now(reactor);
         let mut sockets = self.sockets();
         let mut over = Vec::new();
@@ -324,7 +327,7 @@ impl State {
         Action::Remove
     }
 
-    fn close<M: Kind>(self: &Arc<Self>, reactor: &Reactor<M>) {
+    fn close<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) {
         let mut sockets = self.sockets();
         sockets.is_closed = true;
         let tick = sockets.tick.take();

@@ -102,23 +102,22 @@ fn look(browser: &mut Chromium, address: SocketAddr, driver: &str) {
     assert_eq!(text(browser, "#driver"), driver);
     assert_eq!(text(browser, "#status"), "live");
 
-    // Rates, between half and twice those that two snapshots show.
-    let before = snapshot();
-    browser.value("new Promise((done) => setTimeout(done, 1500))");
-    let after = snapshot();
-    let shown = |browser: &mut Chromium, id: &str| {
-        let text = text(browser, id).replace(',', "");
-        text.parse::<f64>().unwrap()
-    };
-    for (id, name) in [("#turns", "turns"), ("#events", "handler_calls")] {
-        let calls = |snapshot: &Value| snapshot["stats"][name].as_f64().unwrap();
-        let seconds = (after["time"].as_f64().unwrap() - before["time"].as_f64().unwrap()) / 1e6;
-        let expected = (calls(&after) - calls(&before)) / seconds;
-        let shown = shown(browser, id);
-        assert!(
-            (expected / 3.0..expected * 3.0).contains(&shown),
-            "{id}: {shown}, and not {expected}"
-        );
+    // Rates, within a third and three times those that two snapshots show. The load is not even, so some looks may
+    // differ.
+    loop {
+        let before = snapshot();
+        browser.value("new Promise((done) => setTimeout(done, 1500))");
+        let after = snapshot();
+        let is_near = |browser: &mut Chromium, id: &str, name: &str| {
+            let of = |snapshot: &Value| snapshot["stats"][name].as_f64().unwrap();
+            let time = |snapshot: &Value| snapshot["time"].as_f64().unwrap() / 1e6;
+            let expected = (of(&after) - of(&before)) / (time(&after) - time(&before));
+            let shown: f64 = text(browser, id).replace(',', "").parse().unwrap();
+            expected > 100.0 && (expected / 3.0..expected * 3.0).contains(&shown)
+        };
+        if is_near(browser, "#turns", "turns") && is_near(browser, "#events", "handler_calls") {
+            break;
+        }
     }
     browser.until("document.querySelector('#times').textContent.includes('in callbacks')");
     browser.until("document.querySelectorAll('#longest tr').length > 0");

@@ -8,7 +8,7 @@ use oneloop::{
 };
 
 /// The kind of a loop that can be inspected: [`Shared`] or [`Local`].
-pub trait Kind: Threading + Sized {
+pub trait Inspectable: Threading + Sized {
     #[doc(hidden)]
     fn current() -> Result<Reactor<Self>>;
 
@@ -41,7 +41,7 @@ pub trait Kind: Threading + Sized {
 
 macro_rules! kinds {
     ($($kind:ty, $current:ident;)*) => {$(
-        impl Kind for $kind {
+        impl Inspectable for $kind {
             fn current() -> Result<Reactor<Self>> {
                 Reactor::$current()
             }
