@@ -6,7 +6,9 @@
 mod forbid;
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
@@ -59,6 +61,11 @@ fn each_host_and_poller_does_without_pwait2() {
     each_host_and_poller_does_without(By::Refusal);
 }
 
+#[test]
+fn each_host_and_poller_does_without_pwait2_that_is_not_permitted() {
+    each_host_and_poller_does_without(By::Code(libc::EPERM));
+}
+
 /// The process survives, and what others do on SIGSYS is left as it was.
 #[test]
 fn each_host_and_poller_does_without_pwait2_that_is_trapped() {
@@ -104,8 +111,16 @@ fn a_loop_that_was_made_before_the_sandbox_does_without() {
 
 #[test]
 fn children_are_heard_of_without_pidfds() {
+    for by in [By::Trap, By::Refusal, By::Code(libc::EPERM)] {
+        thread::spawn(move || a_child_is_heard_of_without_pidfds(by))
+            .join()
+            .unwrap();
+    }
+}
+
+fn a_child_is_heard_of_without_pidfds(by: By) {
     let _watchdog = Watchdog::new("old_kernel");
-    forbid::system_calls(&[libc::SYS_pidfd_open], By::Trap);
+    forbid::system_calls(&[libc::SYS_pidfd_open], by);
     let reactor = Reactor::new().unwrap();
     let child = process::Command::new("true").spawn().unwrap();
     let (sender, ended) = channel();
@@ -122,10 +137,14 @@ fn children_are_heard_of_without_pidfds() {
 fn the_built_in_loop_does_without_timerfds() {
     let _watchdog = Watchdog::new("old_kernel");
     let calls = [libc::SYS_timerfd_create, libc::SYS_epoll_pwait2];
-    for forbidden in [&calls[..1], &calls[..]] {
+    let by = [By::Refusal, By::Code(libc::EPERM)];
+    for (forbidden, by) in [&calls[..1], &calls[..]]
+        .into_iter()
+        .flat_map(|calls| by.map(|by| (calls, by)))
+    {
         let forbidden = forbidden.to_owned();
         let thread = thread::spawn(move || {
-            forbid::system_calls(&forbidden, By::Refusal);
+            forbid::system_calls(&forbidden, by);
             for poller in [PollerKind::Epoll, PollerKind::Polling] {
                 all_is_heard_of(poller, built_in);
             }
@@ -156,20 +175,74 @@ fn a_host_is_told_that_there_are_no_timerfds() {
 /// The name of the system call is that of the reason.
 #[test]
 fn a_loop_that_cannot_be_made_says_by_which_call() {
-    for (number, name) in [
-        (libc::SYS_epoll_create1, "epoll_create1"),
-        (libc::SYS_eventfd2, "eventfd2"),
-        (libc::SYS_epoll_ctl, "epoll_ctl"),
+    for (number, name, code) in [
+        (libc::SYS_epoll_create1, "epoll_create1", libc::ENOSYS),
+        (libc::SYS_epoll_create1, "epoll_create1", libc::EPERM),
+        (libc::SYS_eventfd2, "eventfd2", libc::ENOSYS),
+        (libc::SYS_eventfd2, "eventfd2", libc::EPERM),
+        (libc::SYS_epoll_ctl, "epoll_ctl", libc::ENOSYS),
+        (libc::SYS_epoll_ctl, "epoll_ctl", libc::EPERM),
     ] {
         let thread = thread::spawn(move || {
-            forbid::system_calls(&[number], By::Refusal);
+            forbid::system_calls(&[number], By::Code(code));
             let error = Reactor::new().unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::ENOSYS), "{error}");
+            assert_eq!(error.raw_os_error(), Some(code), "{error}");
             let beginning = format!("build: {name}: ");
             assert!(error.to_string().starts_with(&beginning), "{error}");
         });
         thread.join().unwrap();
     }
+}
+
+/// It takes a pipe instead.
+#[test]
+fn the_polling_crate_does_without_eventfds() {
+    let _watchdog = Watchdog::new("old_kernel");
+    forbid::system_calls(&[libc::SYS_eventfd2], By::Refusal);
+    all_is_heard_of(PollerKind::Polling, built_in);
+}
+
+/// tokio cannot begin then, and says so. A thread can wait in its place.
+#[test]
+#[cfg(target_endian = "little")]
+fn a_loop_whose_set_no_other_takes_is_driven_by_waking() {
+    let _watchdog = Watchdog::new("old_kernel");
+    let reactor = Reactor::new().unwrap();
+    forbid::watching(reactor.watched_fd().as_raw_fd());
+    reactor.call_later(Duration::from_millis(2), || {}).unwrap();
+    let error = tokio(&reactor).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
+
+    let (sender, woken) = channel();
+    let host = reactor.host("a loop that is woken").unwrap();
+    let host = host.exit_when_empty().wake_by(move || {
+        // The test may be over.
+        let _ = sender.send(());
+    });
+    let mut host = host.unwrap();
+    while host.step(8).unwrap().is_continue() {
+        woken.recv().unwrap();
+    }
+}
+
+/// What was there before goes on.
+#[test]
+fn an_edge_handler_beside_a_level_handler_is_refused_where_no_second_set_can_be_made() {
+    let _watchdog = Watchdog::new("old_kernel");
+    let reactor = Reactor::new().unwrap();
+    let (a, mut b) = UnixStream::pair().unwrap();
+    let a = Arc::new(a);
+    let stopper = reactor.remote();
+    let stop = move |_: &mut Arc<UnixStream>, _| stopper.stop();
+    reactor
+        .add_handler(a.clone(), Interest::READABLE, Mode::Level, stop)
+        .unwrap();
+    forbid::system_calls(&[libc::SYS_epoll_create1], By::Code(libc::EPERM));
+    let refused = reactor.add_handler(a, Interest::READABLE, Mode::Edge, |_, _| {});
+    let refused = refused.unwrap_err();
+    assert!(refused.to_string().contains("epoll_create1"), "{refused}");
+    b.write_all(b"x").unwrap();
+    reactor.run().unwrap();
 }
 
 /// The address of the handler, and the flags.
