@@ -1,11 +1,11 @@
 use std::io;
-#[cfg(epoll)]
+#[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::Location;
 use std::process::{Child, ExitStatus};
-#[cfg(epoll)]
+#[cfg(target_os = "linux")]
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
@@ -162,26 +162,23 @@ impl<M: Threading> Reactor<M> {
 
 /// A descriptor that becomes readable when the child may have ended.
 pub(crate) enum ExitWatch {
-    #[cfg(epoll)]
+    #[cfg(target_os = "linux")]
     PidFd(OwnedFd),
     Signal(SignalPipe),
 }
 
 impl ExitWatch {
-    #[cfg(epoll)]
+    #[cfg(target_os = "linux")]
     pub(crate) fn of(pid: Pid) -> io::Result<ExitWatch> {
         use rustix::io::Errno;
         use rustix::process::{PidfdFlags, pidfd_open};
-        // Checked before the first call, because a sandbox may kill the process for it. Android 11 does.
+        // Checked before the first call, because a sandbox may kill the process for it.
         static IS_TRAPPED: OnceLock<bool> = OnceLock::new();
         let is_trapped = IS_TRAPPED.get_or_init(|| {
-            #[cfg(target_os = "linux")]
-            return crate::seccomp::traps(libc::SYS_pidfd_open, || {
+            crate::seccomp::traps(libc::SYS_pidfd_open, || {
                 // SAFETY: the call names no process, so it fails at once.
                 unsafe { libc::syscall(libc::SYS_pidfd_open, 0, 0) };
-            });
-            #[cfg(not(target_os = "linux"))]
-            true
+            })
         });
         if *is_trapped {
             return ExitWatch::by_signal(pid);
@@ -193,7 +190,8 @@ impl ExitWatch {
         }
     }
 
-    #[cfg(not(epoll))]
+    /// Android 11 kills apps for `pidfd_open`.
+    #[cfg(not(target_os = "linux"))]
     pub(crate) fn of(pid: Pid) -> io::Result<ExitWatch> {
         ExitWatch::by_signal(pid)
     }
@@ -210,9 +208,9 @@ impl ExitWatch {
     fn mode(&self) -> Mode {
         match self {
             // poll(2) has no edges.
-            #[cfg(epoll)]
+            #[cfg(target_os = "linux")]
             ExitWatch::PidFd(_) if cfg!(pollable) => Mode::Edge,
-            #[cfg(epoll)]
+            #[cfg(target_os = "linux")]
             ExitWatch::PidFd(_) => Mode::Level,
             ExitWatch::Signal(_) => Mode::Level,
         }
@@ -220,7 +218,7 @@ impl ExitWatch {
 
     fn drain(&mut self) {
         match self {
-            #[cfg(epoll)]
+            #[cfg(target_os = "linux")]
             ExitWatch::PidFd(_) => {}
             ExitWatch::Signal(pipe) => pipe.drain(),
         }
@@ -230,7 +228,7 @@ impl ExitWatch {
 impl AsFd for ExitWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            #[cfg(epoll)]
+            #[cfg(target_os = "linux")]
             ExitWatch::PidFd(fd) => fd.as_fd(),
             ExitWatch::Signal(pipe) => pipe.as_fd(),
         }

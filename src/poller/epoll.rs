@@ -276,8 +276,11 @@ impl Backend for Epoll {
         // SAFETY: `self.epoll` owns the number and goes on owning it. In one step, the number comes to mean
         // the other epoll instance, and this code only uses it as one. A host that watches the number was
         // told to stop that before: see `Step::Unwatch`.
-        let done =
-            unsafe { libc::dup3(fresh.as_raw_fd(), self.epoll.as_raw_fd(), libc::O_CLOEXEC) };
+        let done = unsafe {
+            // Android's C library has the call, and the crate for it does not.
+            let (fresh, epoll) = (fresh.as_raw_fd(), self.epoll.as_raw_fd());
+            libc::syscall(libc::SYS_dup3, fresh, epoll, libc::O_CLOEXEC)
+        };
         match done {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(true),

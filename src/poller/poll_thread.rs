@@ -293,8 +293,8 @@ impl Entry {
         };
         self.until = (!lasting.is_empty()).then(|| now + self.pause);
         let found = DivertedReady {
-            level: Ready::from_poll(u32::from(all.bits())),
-            edge: Ready::from_poll(u32::from(new.bits())),
+            level: Ready::from_poll(all.bits() as u32),
+            edge: Ready::from_poll(new.bits() as u32),
         };
         self.ready.level |= found.level;
         self.ready.edge |= found.edge;

@@ -46,7 +46,7 @@ pub extern "C" fn oneloop_features() -> u32 {
 }
 
 /// Returns true if this kernel has pidfds and allows them, as `Reactor::add_child` finds out.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 fn has_pidfd() -> bool {
     use rustix::io::Errno;
     use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -54,7 +54,7 @@ fn has_pidfd() -> bool {
     !matches!(opened, Err(Errno::NOSYS | Errno::PERM))
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 fn has_pidfd() -> bool {
     false
 }
