@@ -9,11 +9,15 @@
 //!    and may come before its sender has written to the pipe.
 //! e. A kqueue timer that has fired, or was never set, cannot be deleted.
 //! f. The crate's keys have the width of a pointer.
+//! g. Windows ends a wait up to a millisecond early. A hook that lets the loop sleep for that long, each time, would
+//!    never see it sleep long enough.
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
+#[cfg(not(pollable))]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 #[cfg(not(pollable))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,6 +57,9 @@ struct Alarm {
 /// parent's set.
 struct Owned {
     poller: ManuallyDrop<polling::Poller>,
+    /// True if a wake has ended a wait, or is to end the next one.
+    #[cfg(not(pollable))]
+    is_woken: AtomicBool,
     forks: u32,
 }
 
@@ -66,6 +73,8 @@ impl Deref for Owned {
 
 impl Wake for Owned {
     fn wake(&self) -> io::Result<()> {
+        #[cfg(not(pollable))]
+        self.is_woken.store(true, Ordering::Release);
         self.poller.notify()
     }
 }
@@ -96,6 +105,8 @@ impl Portable {
             alarm: Mutex::default(),
             poller: Arc::new(Owned {
                 poller: ManuallyDrop::new(poller),
+                #[cfg(not(pollable))]
+                is_woken: AtomicBool::new(false),
                 forks: fork::generation(),
             }),
         };
@@ -133,6 +144,30 @@ impl Portable {
             .due
             .map(|due| due.saturating_duration_since(Instant::now()));
         timeout.into_iter().chain(due).min()
+    }
+
+    /// Waits until there is an event or a wake, or the time is really up.
+    #[cfg(not(pollable))]
+    fn wait_long_enough(
+        &self,
+        room: &mut polling::Events,
+        mut timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            self.wait_once(room, timeout)?;
+            // The event may have been a wake, which hides the others.
+            if room.is_empty() {
+                self.wait_once(room, Some(Duration::ZERO))?;
+            }
+            if !room.is_empty() | self.poller.is_woken.swap(false, Ordering::Acquire) {
+                return Ok(());
+            }
+            timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if timeout == Some(Duration::ZERO) {
+                return Ok(());
+            }
+        }
     }
 
     /// Returns true if the alarm goes off.
@@ -216,11 +251,7 @@ impl Backend for Portable {
         #[cfg(not(pollable))]
         {
             let timeout = self.begin_wait(timeout);
-            let mut waited = self.wait_once(room, timeout);
-            // The event may have been a wake, which hides the others.
-            if waited.is_ok() && room.is_empty() {
-                waited = self.wait_once(room, Some(Duration::ZERO));
-            }
+            let waited = self.wait_long_enough(room, timeout);
             if self.end_wait() {
                 found.push(super::backend::ALARM, Ready::NONE);
             }
@@ -265,7 +296,7 @@ impl Backend for Portable {
         let is_waiting = alarm.is_waiting;
         drop(alarm);
         if is_waiting {
-            self.poller.notify()
+            self.poller.wake()
         } else {
             Ok(())
         }
