@@ -141,7 +141,7 @@ ONELOOP_MODEL_STEPS=800000 cargo test --workspace --all-features --test programs
 
 # These take minutes to build. They take turns: each commit has one of them, and tests/more.sh has all.
 commit=$(git rev-parse HEAD | cut -c1-6)
-case ${ONELOOP_TURN:-$((0x$commit % 6))} in
+case ${ONELOOP_TURN:-$((0x$commit % 8))} in
 0)
     step "byte strings as programs"
     tests/fuzz.sh
@@ -175,6 +175,16 @@ case ${ONELOOP_TURN:-$((0x$commit % 6))} in
     discard poll
     step "benches, one round"
     cargo bench -p oneloop-benches --all-features -- --rounds 1 --json
+    ;;
+6)
+    step "Windows, under Wine"
+    tests/systems.sh windows
+    discard systems
+    ;;
+7)
+    step "Arm of 32 bits, under qemu"
+    tests/systems.sh armv7
+    discard systems
     ;;
 esac
 
@@ -215,8 +225,8 @@ target/release/oneloop-soak --seconds 60 --host moving >target/soak.log 2>&1 &
 soak=$!
 type_check x86_64-apple-darwin
 type_check x86_64-unknown-freebsd
-# Not the C ABI, nor the contract's cases, which are of Unix.
-libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io"
+# Not the C ABI, which is of Unix.
+libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
 type_check x86_64-pc-windows-gnu
 discard old
 
