@@ -1,8 +1,8 @@
 //! What it costs a busy ring that somebody looks at its page: the processor time of the loop's thread for each event,
 //! beside that of the same ring in the seconds before, in which nobody looks.
 //!
-//! Processor time does not count what other programs do meanwhile, and the median of many pairs leaves out the rest.
-//! `cargo bench -p oneloop-inspect` fails if it is more than a tenth.
+//! To reproduce: `cargo bench -p oneloop-inspect`, on a machine that does nothing else. Where others run beside it,
+//! processor time varies by more than what is measured.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -27,14 +27,12 @@ const SECONDS: usize = 8;
 const ROUNDS: usize = 3;
 /// Seconds after which a recording has ended.
 const ABSENCE: usize = 4;
-const LIMIT: f64 = 1.1;
 
 fn main() -> ExitCode {
     // `cargo test --benches` passes other options.
     if !std::env::args().any(|word| word == "--bench") {
         return ExitCode::SUCCESS;
     }
-    let mut is_fine = true;
     for tokens in [1, 50] {
         match measure(tokens) {
             Ok((alone, looked_at)) => {
@@ -43,19 +41,14 @@ fn main() -> ExitCode {
                     "{PAIRS} pairs, {tokens} tokens: {alone:.0} ns for each event while nobody looks, \
                      {ratio:.3} times as much while somebody does"
                 );
-                is_fine &= ratio < LIMIT;
             }
             Err(error) => {
                 eprintln!("{error}");
-                is_fine = false;
+                return ExitCode::FAILURE;
             }
         }
     }
-    if is_fine {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    ExitCode::SUCCESS
 }
 
 /// Returns the medians of the nanoseconds for each event, while nobody looks and while somebody does.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,6 @@ const SHARE: Duration = Duration::from_millis(10);
 ///
 /// Returns an error of the kind [`PermissionDenied`](ErrorKind::PermissionDenied) for an address that others can
 /// connect to. Returns the operating system's error if the address cannot be had, and the loop's if it is closed.
-#[track_caller]
 pub fn serve<M: Inspectable>(
     reactor: &Reactor<M>,
     address: impl Into<Address>,
@@ -117,7 +115,6 @@ impl Builder {
             address,
             state,
             reactor: reactor.downgrade(),
-            kind: PhantomData,
         })
     }
 }
@@ -127,7 +124,6 @@ pub struct Server<M: Threading = Shared> {
     address: Address,
     state: Arc<State>,
     reactor: WeakReactor<M>,
-    kind: PhantomData<M>,
 }
 
 impl<M: Inspectable> Server<M> {
@@ -265,17 +261,27 @@ impl State {
             Action::Continue
         };
         // An error is that of a closed loop, or there is no memory left.
-        if let Ok(id) = M::add_handler(reactor, stream, ready) {
-            self.sockets().connections.insert(id, progress);
-            adopt(reactor, id, "connection");
+        let Ok(id) = M::add_handler(reactor, stream, ready) else {
+            return;
+        };
+        adopt(reactor, id, "connection");
+        let mut sockets = self.sockets();
+        // Another thread may have closed the server meanwhile.
+        if sockets.is_closed {
+            drop(sockets);
+            let _ = reactor.remove_handler(id);
+        } else {
+            sockets.connections.insert(id, progress);
+            drop(sockets);
             self.start_ticking(reactor);
         }
     }
 
-    pub(crate) fn start_ticking<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) {
+    /// Returns false if the server is closed.
+    pub(crate) fn start_ticking<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) -> bool {
         let mut sockets = self.sockets();
         if sockets.tick.is_some() || sockets.is_closed {
-            return;
+            return !sockets.is_closed;
         }
         let state = self.clone();
         let tick = move || match M::current() {
@@ -287,6 +293,7 @@ impl State {
             drop(sockets);
             adopt(reactor, id, "tick");
         }
+        true
     }
 
     fn tick<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) -> Action {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use common::{answer, ask, beside, get, hosts, port, say};
-use oneloop::{Interest, Mode, Reactor, Remote, TestClock};
+use oneloop::{Guest, Interest, Mode, Priority, Reactor, Remote, TestClock, Watched};
 use oneloop_inspect::{Address, Builder, serve};
-use oneloop_support::{Watchdog, built_in};
+use oneloop_support::{Watchdog, built_in, pair};
 use serde_json::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -84,6 +84,72 @@ fn each_host_serves_the_page_and_a_snapshot() {
             }
         });
     }
+}
+
+#[test]
+fn a_snapshot_has_guests_signals_children_limits_and_posts() {
+    struct Ticks;
+    impl Guest for Ticks {
+        fn prepare(&mut self, _: &mut Watched) -> Option<Duration> {
+            Some(SECOND / 1000)
+        }
+        fn turn(&mut self, _: &Watched) {}
+    }
+    let reactor = Reactor::new().unwrap();
+    reactor.add_guest("a guest", Ticks).unwrap();
+    let signal = rustix::process::Signal::CONT.as_raw();
+    reactor.add_signal(signal, |_| {}).unwrap();
+    let (socket, _peer) = pair();
+    let id = reactor
+        .add_handler(socket, Interest::READABLE, Mode::Oneshot, |_, _| {})
+        .unwrap();
+    reactor.set_name(id, "at most twice").unwrap();
+    reactor.limit_rate(id, 2, SECOND).unwrap();
+    let weak = reactor.downgrade();
+    beside("all kinds", built_in, &reactor, move |address| {
+        // A thread may post at any time, and the post may be called before the snapshot is taken.
+        let posted = thread::spawn(move || {
+            while let Some(reactor) = weak.upgrade() {
+                for _ in 0..100 {
+                    if reactor.call_soon_with(Priority::Idle, || {}).is_err() {
+                        return;
+                    }
+                }
+                let snapshot = get(address, "/snapshot").json();
+                if let Some(post) = snapshot["posts"].get(0) {
+                    assert_eq!(
+                        (&post["priority"], &post["keeps_alive"]),
+                        (&"idle".into(), &true.into())
+                    );
+                    return;
+                }
+            }
+        });
+        posted.join().unwrap();
+        let mut snapshot = get(address, "/snapshot").json();
+        while named(&snapshot, "hooks", "a guest")["guest"]["turns"]
+            .as_u64()
+            .unwrap()
+            < 3
+        {
+            snapshot = get(address, "/snapshot").json();
+        }
+        let guest = named(&snapshot, "hooks", "a guest");
+        assert!(
+            guest["guest"]["due_in"].as_f64().unwrap() <= 1000.0,
+            "{guest}"
+        );
+        assert_eq!(guest["keeps_alive"], true);
+        let handlers = snapshot["handlers"].as_array().unwrap();
+        let signal = handlers.iter().find(|handler| handler["event"] == "signal");
+        assert_eq!(signal.unwrap()["file"], "SIGCONT");
+        let limited = named(&snapshot, "handlers", "at most twice");
+        assert_eq!(
+            (&limited["mode"], &limited["is_armed"]),
+            (&"oneshot".into(), &true.into())
+        );
+        assert_eq!(limited["file"], "Unix socket");
+    });
 }
 
 #[test]
