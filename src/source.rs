@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use crate::engine::Inbox;
 use crate::id::Key;
@@ -189,6 +190,45 @@ impl SetReadiness {
     /// Returns the readiness that is set now.
     pub fn get(&self) -> Ready {
         self.0.shared.lock().ready
+    }
+}
+
+/// A waker that makes the source readable, so that a handler polls the task.
+///
+/// ```
+/// use oneloop::{Action, Interest, Mode, Reactor, VirtualSource};
+/// use std::task::{Context, Waker};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reactor = Reactor::new_local()?;
+/// let (source, readiness) = VirtualSource::pair();
+/// let waker = Waker::from(readiness);
+/// waker.wake_by_ref(); // for the first poll
+/// let mut task = Box::pin(async { println!("a task") });
+/// reactor.add_handler(source, Interest::READABLE, Mode::Edge, move |_, _| {
+///     if task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+///         Action::Remove
+///     } else {
+///         Action::Continue
+///     }
+/// })?;
+/// reactor.run()?;
+/// # Ok(())
+/// # }
+/// ```
+impl From<SetReadiness> for Waker {
+    fn from(readiness: SetReadiness) -> Waker {
+        Waker::from(readiness.0)
+    }
+}
+
+impl Wake for SetterInner {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.shared.set(Ready::READABLE);
     }
 }
 

@@ -239,8 +239,15 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
     use crate::{Interest, Local, LocalReactor, Mode, Reactor};
+
+    const NOW: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
 
     /// A loop that only notes what it is told.
     #[derive(Default)]
@@ -307,6 +314,21 @@ mod tests {
         stepper.step();
     }
 
+    /// Hooks may have a limit that shows nowhere before they are asked.
+    #[test]
+    fn the_first_step_comes_by_itself() {
+        let reactor = Reactor::new_local().unwrap();
+        for _ in 0..2 {
+            let (_attached, stepper, _) = attach(&reactor, |_| ());
+            let fd = reactor.core.as_fd();
+            let is_readable = || poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&NOW)) == Ok(1);
+            assert!(is_readable());
+            while is_readable() {
+                stepper.step();
+            }
+        }
+    }
+
     #[test]
     fn a_reactor_that_is_detached_in_a_callback_is_so_after_the_step() {
         let reactor = Reactor::new_local().unwrap();
@@ -332,8 +354,8 @@ mod tests {
             let _ = reactor.call_soon(move || post(next));
         }
         let reactor = Reactor::new_local().unwrap();
+        // It is busy from the beginning, and has not told the loop to watch.
         let (_attached, stepper, noted) = attach(&reactor, |_| ());
-        stepper.step();
         for _ in 0..2 * BUDGET {
             post(reactor.clone());
         }
@@ -346,10 +368,11 @@ mod tests {
         // SAFETY: from above, and without another owner.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
         reactor.remove_handler(id.unwrap()).unwrap();
-        while noted.watches.get() < 2 {
+        for _ in 0..1000 {
             stepper.step();
             assert!(noted.is_watching.get());
         }
+        assert_eq!(noted.watches.get(), 2);
         reactor.close();
     }
 }

@@ -1,15 +1,11 @@
 use std::cell::Cell;
-use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use oneloop::{
-    HandlerId, Interest, Local, LocalReactor, Mode, Ready, SetReadiness, VirtualSource, WeakReactor,
-};
+use oneloop::{HandlerId, Interest, Local, LocalReactor, Mode, VirtualSource, WeakReactor};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, LocalSet};
@@ -50,6 +46,7 @@ use tokio::task::{JoinHandle, LocalSet};
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Debug)]
 pub struct TokioGuest {
     tasks: Rc<LocalSet>,
     count: Rc<Count>,
@@ -77,7 +74,7 @@ impl TokioGuest {
 
         let (source, readiness) = VirtualSource::pair();
         let tasks = Rc::new(LocalSet::new());
-        let waker = Waker::from(Arc::new(Woken(readiness)));
+        let waker = Waker::from(readiness);
         // The first poll tells the tasks the waker.
         waker.wake_by_ref();
         let (context, polled) = (handle.clone(), tasks.clone());
@@ -113,7 +110,8 @@ impl TokioGuest {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let counted = Counted::new(self.count.clone());
+        self.count.add(1);
+        let counted = Counted(self.count.clone());
         let _entered = self.handle.enter();
         self.tasks.spawn_local(async move {
             let _counted = counted;
@@ -136,27 +134,8 @@ impl Drop for TokioGuest {
     }
 }
 
-impl fmt::Debug for TokioGuest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut guest = f.debug_struct("TokioGuest");
-        guest.field("tasks", &self.count.tasks.get()).finish()
-    }
-}
-
-/// Wakes the tasks from any thread.
-struct Woken(SetReadiness);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.set(Ready::READABLE);
-    }
-}
-
 /// The number of tasks, while which is not zero the handler keeps the reactor going.
+#[derive(Debug)]
 struct Count {
     reactor: WeakReactor<Local>,
     handler: HandlerId,
@@ -164,11 +143,9 @@ struct Count {
 }
 
 impl Count {
-    fn set(&self, tasks: usize) {
-        let was_zero = self.tasks.replace(tasks) == 0;
-        if was_zero == (tasks == 0) {
-            return;
-        }
+    fn add(&self, more: isize) {
+        let tasks = self.tasks.get().saturating_add_signed(more);
+        self.tasks.set(tasks);
         if let Some(reactor) = self.reactor.upgrade() {
             // The handler may be gone, with the tasks.
             let _ = reactor.set_referenced(self.handler, tasks > 0);
@@ -179,15 +156,8 @@ impl Count {
 /// One task.
 struct Counted(Rc<Count>);
 
-impl Counted {
-    fn new(count: Rc<Count>) -> Counted {
-        count.set(count.tasks.get() + 1);
-        Counted(count)
-    }
-}
-
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.set(self.0.tasks.get() - 1);
+        self.0.add(-1);
     }
 }
