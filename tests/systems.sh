@@ -101,8 +101,9 @@ windows() {
     install /usr/lib/wine/wine64 wine64
     tools=$CARGO_TARGET_DIR/tools
     mkdir -p "$tools"
-    # The standard library's start-up objects do nothing on 64 bits, and Debian does not have them.
-    cat >"$tools/link" <<'SCRIPT'
+    # Called as gcc, by which rustc knows its options. The standard library's start-up objects do nothing on 64 bits, and
+    # Debian does not have them.
+    cat >"$tools/gcc" <<'SCRIPT'
 #!/bin/sh
 for argument; do
     shift
@@ -122,8 +123,8 @@ SOURCE
 x86_64-w64-mingw32-gcc -shared -o "\$(dirname "\$1")/bcryptprimitives.dll" "$tools/random.c" -ladvapi32
 exec /usr/lib/wine/wine64 "\$@"
 SCRIPT
-    chmod +x "$tools/link" "$tools/run"
-    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER="$tools/link" CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER="$tools/run"
+    chmod +x "$tools/gcc" "$tools/run"
+    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER="$tools/gcc" CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER="$tools/run"
     export CC_x86_64_pc_windows_gnu=x86_64-w64-mingw32-gcc WINEPREFIX="$CARGO_TARGET_DIR/wine" WINEDEBUG=-all
     # One at a time, because the numbers of closed sockets are used again at once. A process for each host, because there
     # are only so many ports.
