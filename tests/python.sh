@@ -6,7 +6,8 @@
 # tests/python.sh [SUITE]...    SUITE is asyncio, tornado, twisted or uvloop, or all. Without one, a share of asyncio's
 #                               runs.
 #
-# ONELOOP_WHEEL_PROFILE=release builds the wheel as it is to be published. ONELOOP_PYTHONS names the interpreters that the wheel is tried on; the suites run on the first (default: Debian's).
+# ONELOOP_WHEEL_PROFILE=release builds the wheel as it is to be published: for manylinux2014, by zig. ONELOOP_PYTHONS
+# names the interpreters that the wheel is tried on; the suites run on the first (default: Debian's).
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -22,12 +23,20 @@ cd adapters/python
 cargo fmt --check
 cargo clippy --all-targets --features tokio -- -D warnings
 cargo test --features tokio
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features tokio
 
 tools=$target/tools
 [ -e "$tools/bin/maturin" ] ||
     pip3 install --quiet --target "$tools" --require-hashes --only-binary :all: -r "$root/tests/python-tools.txt"
 rm -rf "$target/wheels" "$target/site"
-PYTHONPATH=$tools "$tools/bin/maturin" build --quiet --profile "${ONELOOP_WHEEL_PROFILE:-dev}" --out "$target/wheels"
+profile=${ONELOOP_WHEEL_PROFILE:-dev}
+linked=
+if [ "$profile" = release ]; then
+    [ -e "$tools/ziglang" ] || pip3 install --quiet --target "$tools" --only-binary :all: ziglang==0.17.1
+    linked="--zig --compatibility manylinux2014"
+fi
+# shellcheck disable=SC2086
+PYTHONPATH=$tools "$tools/bin/maturin" build --quiet --profile "$profile" $linked --out "$target/wheels"
 $python -m pip install --quiet --root-user-action ignore --no-deps --target "$target/site" "$target"/wheels/*.whl
 for each in $pythons; do
     echo "$each: $($each --version)"
