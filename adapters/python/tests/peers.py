@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ PACKAGES = {
 }
 
 # Seconds for one module.
-PATIENCE = 600
+PATIENCE = 300
 
 
 def loop_class(mode):
@@ -157,6 +158,8 @@ def run_trial(module):
 
 def one(mode, module, file):
     """Runs one module, and writes the outcomes into a file."""
+    # A shell's background jobs ignore it, and tests that wait for it would never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if mode != "stock":
         replace_loop(mode)
     outcomes = run_trial(module) if module.startswith("twisted.") else run_unittest(module)
