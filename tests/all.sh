@@ -141,7 +141,7 @@ ONELOOP_MODEL_STEPS=800000 cargo test --workspace --all-features --test programs
 
 # These take minutes to build. They take turns: each commit has one of them, and tests/more.sh has all.
 commit=$(git rev-parse HEAD | cut -c1-6)
-case ${ONELOOP_TURN:-$((0x$commit % 8))} in
+case ${ONELOOP_TURN:-$((0x$commit % 9))} in
 0)
     step "byte strings as programs"
     tests/fuzz.sh
@@ -186,49 +186,28 @@ case ${ONELOOP_TURN:-$((0x$commit % 8))} in
     tests/systems.sh armv7
     discard systems
     ;;
+8)
+    step "the oldest Rust, for other systems"
+    tests/old-rust.sh x86_64-apple-darwin x86_64-unknown-freebsd x86_64-pc-windows-gnu
+    ;;
 esac
+
+# valgrind uses one core, so the next steps run beside it.
+tests/c.sh >target/c.log 2>&1 &
+c=$!
 
 step "races, in all orders that loom can think of"
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p oneloop-loom
 discard loom
 
-# The libraries, not their tests.
-libraries="-p oneloop -p oneloop-c -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
-old_rust() {
-    # shellcheck disable=SC2086
-    CARGO_TARGET_DIR=target/old RUSTC=/usr/bin/rustc RUSTFLAGS="-D warnings" \
-        /usr/bin/cargo check $libraries --all-features "$@"
-}
-# The drop-in async-io, which is a workspace of its own.
-old_rust_smol() {
-    CARGO_TARGET_DIR=target/old RUSTC=/usr/bin/rustc RUSTFLAGS="-D warnings" \
-        /usr/bin/cargo check --manifest-path adapters/smol/Cargo.toml -p async-io --all-features "$@"
-}
-# valgrind uses one core, so the checks that only compile run beside it.
-tests/c.sh >target/c.log 2>&1 &
-c=$!
+step "the oldest Rust"
+tests/old-rust.sh
+discard old
 
-step "Rust 1.85"
-# shellcheck disable=SC2086
-old_rust -p oneloop-curl
-old_rust_smol
-
-type_check() {
-    step "type-check for $1"
-    RUSTC_BOOTSTRAP=1 old_rust -Zbuild-std=std,panic_abort --target "$1"
-    RUSTC_BOOTSTRAP=1 old_rust_smol -Zbuild-std=std,panic_abort --target "$1"
-    CARGO_TARGET_DIR=target/old RUSTFLAGS="-D warnings" tests/smol-api.sh "$1"
-}
-# Beside them, since it takes its time whatever it has to do.
+# Beside it, too, since it takes its time whatever it has to do.
 cargo build --release -p oneloop-soak
 target/release/oneloop-soak --seconds 60 --host moving >target/soak.log 2>&1 &
 soak=$!
-type_check x86_64-apple-darwin
-type_check x86_64-unknown-freebsd
-# Not the C ABI, which is of Unix.
-libraries="-p oneloop -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance"
-type_check x86_64-pc-windows-gnu
-discard old
 
 step "everything at once for a minute, and then idle"
 soaked=0

@@ -15,6 +15,7 @@
 # versions     libcurl's newest, built from source, and the oldest of      the same, in turn
 #              what the libraries use
 # poll         the polling crate on poll(2)                               the same, in turn
+# types        the oldest Rust, for macOS, FreeBSD and Windows            the same, in turn
 # systems      all systems that tests/systems.sh has, on all hosts        Windows and armv7, in turn
 # soak         each of four ways to drive, for half an hour               a minute of all in turn
 # guests       each guest in each host rests for 10 seconds; 5,000 races  for 0.1 seconds; 60
@@ -73,6 +74,10 @@ versions() {
 poll() {
     RUSTFLAGS="--cfg polling_test_poll_backend -D warnings" CARGO_TARGET_DIR=target/poll \
         cargo test -p oneloop-conformance --test no_descriptor
+}
+
+types() {
+    tests/old-rust.sh x86_64-apple-darwin x86_64-unknown-freebsd x86_64-pc-windows-gnu
 }
 
 systems() {
@@ -143,7 +148,7 @@ mutants() {
 }
 
 failed=
-for part in ${*:-contract model fuzz loom stress sanitizers versions poll systems soak guests windows python benches mutants}; do
+for part in ${*:-contract model fuzz loom stress sanitizers versions poll types systems soak guests windows python benches mutants}; do
     start=$(date +%s)
     # Not as a condition, in which `set -e` does not count.
     (set -e; "$part") >"$logs/$part" 2>&1
