@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use oneloop::adapter::End;
-use oneloop::{Interest, LocalReactor, Mode, Reactor};
+use oneloop::{Guest, Interest, LocalReactor, Mode, Reactor, Watched};
 use oneloop_guests_tests::calloop::Calloop;
 use oneloop_guests_tests::compio::Compio;
 use oneloop_guests_tests::glib::{Glib, OwnerlessGlib};
@@ -48,7 +48,13 @@ type AddGuest = fn(&LocalReactor, usize) -> Box<dyn FnOnce()>;
 type Drive = fn(&Reactor);
 
 fn foreign_events(rounds: usize, events: u32) {
-    let guests: [(&str, AddGuest); 6] = [
+    let guests: [(&str, AddGuest); 8] = [
+        ("a deadline, which announces changes", |reactor, _| {
+            with_deadline(reactor, true)
+        }),
+        ("a deadline, which is asked", |reactor, _| {
+            with_deadline(reactor, false)
+        }),
         ("GLib", with_guest::<Glib>),
         ("GLib, ownerless", with_guest::<OwnerlessGlib>),
         ("libuv", with_guest::<Uv>),
@@ -78,6 +84,30 @@ fn foreign_events(rounds: usize, events: u32) {
         let many = median(&mut measured[2 * at + 1]);
         println!("| {name} | +{few:.0} | +{many:.0} |");
     }
+}
+
+/// A guest that has a deadline and nothing else.
+struct Deadline {
+    announces: bool,
+}
+
+impl Guest for Deadline {
+    fn prepare(&mut self, _: &mut Watched) -> Option<Duration> {
+        Some(Duration::from_secs(3600))
+    }
+
+    fn turn(&mut self, _: &Watched) {}
+
+    fn announces(&self) -> bool {
+        self.announces
+    }
+}
+
+fn with_deadline(reactor: &LocalReactor, announces: bool) -> Box<dyn FnOnce()> {
+    let guest = Deadline { announces };
+    let guest = reactor.add_guest("a deadline", guest).expect("open");
+    let reactor = reactor.clone();
+    Box::new(move || reactor.remove_guest(guest).expect("known"))
 }
 
 /// Adds a guest with that many timers and descriptors, of which none becomes due. Returns what removes it.
