@@ -15,10 +15,6 @@ use crate::{Error, Result};
 /// The pause of the built-in loop if a stale set cannot be rebuilt because no descriptors are left.
 const STUCK: Duration = Duration::from_millis(1);
 
-/// The kernel ends a wait of `epoll_pwait2` late by the thread's timer slack, which is 50 microseconds unless the
-/// thread has set it. The alarm has no slack. It therefore ends waits that are shorter than this.
-const SHORT: Duration = Duration::from_millis(10);
-
 impl<'c> Driver<'c> {
     /// Waits, and gathers the handlers to call. Returns true if no descriptor was ready, and the time until which
     /// the hooks would have allowed a sleep.
@@ -48,12 +44,14 @@ impl<'c> Driver<'c> {
         } else {
             until.min(limit).min(state.timers.next_deadline())
         };
-        let mut timeout = self.timeout(until);
+        let mut timeout;
+        if until == NO_WAIT || core.clock.is_test() || !cfg!(all(epoll, pollable)) {
+            timeout = self.timeout(until);
+        } else {
+            timeout = state.sleep.timeout(&core.poller, &core.clock, until);
+        }
         if until != NO_WAIT {
             state.begin(Phase::Waiting(until));
-            if cfg!(all(epoll, pollable)) && timeout.is_some_and(is_short) {
-                self.set_alarm_for_wait(&mut state, until);
-            }
         }
         drop(state);
         if until != NO_WAIT && !core.inbox.fall_asleep() {
@@ -95,19 +93,6 @@ impl<'c> Driver<'c> {
         }
         gathered.map_err(|error| Error::os(self.call, error))?;
         Ok((state, quiet, limit))
-    }
-
-    /// Sets the alarm to the end of a short wait.
-    #[cold]
-    #[inline(never)]
-    fn set_alarm_for_wait(&self, state: &mut State, until: u64) {
-        let core = self.core;
-        if !core.clock.is_test() {
-            // If this fails, the wait ends by its timeout, and late.
-            let _ = state
-                .sleep
-                .set_alarm(&core.poller, &core.inbox, &core.clock, until);
-        }
     }
 
     /// Handles the alarm and the clock, and gathers readiness that does not come as an event.
@@ -190,10 +175,6 @@ impl<'c> Driver<'c> {
         let next = state.next_deadline();
         next != NEVER && next <= self.core.clock.now()
     }
-}
-
-fn is_short(timeout: Duration) -> bool {
-    !timeout.is_zero() && timeout < SHORT
 }
 
 #[cfg(all(test, unix))]
