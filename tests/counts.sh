@@ -28,7 +28,7 @@ each() {
     awk "BEGIN { printf \"%.$3f\", ($many - $few) / 20000 }"
 }
 
-workloads="ring ring-inspected ring-50 ring-on-tokio toggle timer-fire timer-cancel timer-reset post post-to-host hook system-timer"
+workloads="ring ring-beside-timer ring-inspected ring-50 ring-on-tokio toggle timer-fire timer-cancel timer-reset post post-to-host hook system-timer"
 # Counts do not mind if others run beside them.
 for workload in $workloads; do
     echo "$workload $(each instructions "$workload" 0) $(each calls "$workload" 2)" >"$folder/$workload" &

@@ -27,6 +27,11 @@ pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
             ring(&reactor, 50, events)?;
             Ok(reactor.run()?)
         }
+        "ring-beside-timer" => {
+            reactor.call_later(Duration::from_secs(3600), || {})?;
+            ring(&reactor, 1, events)?;
+            Ok(reactor.run_forever()?)
+        }
         "ring-on-tokio" => {
             ring(&reactor, 1, events)?;
             let mut runtime = tokio::runtime::Builder::new_current_thread();
