@@ -1,6 +1,6 @@
 //! A chat server in the old style: a callback per descriptor, buffers of its own, no async.
 //!
-//! The first line of a connection is `JOIN <room> <name>`. Each line after that goes to everybody
+//! The first line of a connection is `JOIN <room> <name>`. Each line after that goes to all
 //! in the room, the sender included, as `<name>: <line>`. Lines of the server's own begin with `*`.
 
 use std::cell::RefCell;

@@ -1,5 +1,5 @@
-//! The traffic, from a thread and a loop of its own: rooms of ten, in which everybody checks what
-//! comes from everybody. A line is its number and the time when it was sent.
+//! The traffic, from a thread and a loop of its own: rooms of ten, in which each connection checks what
+//! comes from the others. A line is its number and the time when it was sent.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};

@@ -191,7 +191,7 @@ impl Shown {
         self.is_new.set(true);
     }
 
-    /// Tells whoever waits for it that all is drawn. The frame before has reached the screen by then.
+    /// Prints that all is drawn. The frame before has reached the screen by then.
     fn tell_if(&self, is_complete: bool) {
         if is_complete {
             self.complete.set(self.complete.get() + 1);

@@ -39,7 +39,7 @@ type OnEnd = Box<dyn FnOnce(End)>;
 /// use oneloop::adapter::{CallbackLoop, Stepper, run_attached};
 /// use std::{os::fd::AsRawFd, rc::Rc, time::Duration};
 ///
-/// /// A loop on poll(2), which takes its descriptors anew each time.
+/// /// A loop on poll(2), which is given its descriptors in each call.
 /// struct Poll;
 ///
 /// impl CallbackLoop for Poll {

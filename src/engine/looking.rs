@@ -18,7 +18,7 @@ impl Seen {
 }
 
 impl Core {
-    /// Waits until there is something to do. Nobody may drive meanwhile. The next wait of a driver returns the events.
+    /// Waits until there is something to do. No driver may take a turn meanwhile. The next wait of a driver returns the events.
     pub(crate) fn look(&self, events: &mut Events) {
         // A turn that was broken off may not have waited since the last look.
         if lock(&self.seen.0).0 {

@@ -9,7 +9,7 @@ use crate::user::reactor;
 /// and a port, such as "127.0.0.1:6669", or "unix:" and a path. Port 0 means any free port. Returns the port, or 0
 /// for a path.
 ///
-/// The server does not keep `oneloop_run` going. While nobody looks at the page, nothing is timed.
+/// The server does not keep `oneloop_run` going. While no page is open, nothing is timed.
 ///
 /// Fails with -EINVAL if the address is neither, with -EACCES if other machines could connect to it, and with
 /// -ENOTSUP if the library was built without the feature "inspect": see ONELOOP_HAS_INSPECT.

@@ -1,5 +1,5 @@
-//! What it costs a busy ring that somebody looks at its page: the processor time of the loop's thread for each event,
-//! beside that of the same ring in the seconds before, in which nobody looks.
+//! What an open page costs a busy ring: the processor time of the loop's thread for each event,
+//! beside that of the same ring in the seconds before, in which no page is open.
 //!
 //! To reproduce: `cargo bench -p oneloop-inspect`, on a machine that does nothing else. Where others run beside it,
 //! processor time varies by more than what is measured.
@@ -21,7 +21,7 @@ use oneloop_inspect::{Address, serve};
 use rustix::time::{ClockId, clock_gettime};
 
 const PAIRS: usize = 100;
-/// Seconds in which nobody looks, before as many in which somebody does.
+/// Seconds in which no page is open, before as many in which one is.
 const SECONDS: usize = 8;
 /// How often there are both.
 const ROUNDS: usize = 3;
@@ -38,8 +38,8 @@ fn main() -> ExitCode {
             Ok((alone, looked_at)) => {
                 let ratio = looked_at / alone;
                 println!(
-                    "{PAIRS} pairs, {tokens} tokens: {alone:.0} ns for each event while nobody looks, \
-                     {ratio:.3} times as much while somebody does"
+                    "{PAIRS} pairs, {tokens} tokens: {alone:.0} ns for each event while no page is open, \
+                     {ratio:.3} times as much while one is"
                 );
             }
             Err(error) => {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns the medians of the nanoseconds for each event, while nobody looks and while somebody does.
+/// Returns the medians of the nanoseconds for each event, while no page is open and while one is.
 fn measure(tokens: usize) -> Result<(f64, f64), Box<dyn Error>> {
     let reactor = Reactor::new_local()?;
     let events = ring(&reactor, tokens)?;

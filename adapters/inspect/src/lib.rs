@@ -29,7 +29,7 @@
 //!
 //! # Cost
 //!
-//! While nobody looks, the server is one more handler that waits, and the loop times nothing. A page that is open
+//! While no page is open, the server is one more handler that waits, and the loop times nothing. A page that is open
 //! asks twice a second, and callbacks are timed from the first request of `/timeline` or `/trace` until three seconds
 //! after the last. Recording takes about 2.5 % of the loop's time at most: if a loop is so busy that timing each
 //! call would take more, only the beginning of each tenth of a second is timed. Answers are made piece by piece, one

@@ -1,6 +1,6 @@
 //! Recording: which callbacks ran, how long they took, and what the loop did in between.
 //!
-//! The loop times callbacks only while somebody looks, and then within a budget: if the loop is so busy that timing
+//! The loop times callbacks only while a page is open, and then within a budget: if the loop is so busy that timing
 //! each call would cost more, only the beginning of each tick is timed.
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use crate::text::{bits, is_own};
 
 /// Records that are kept.
 const CAPACITY: usize = 16 * 1024;
-/// Time after which nobody looks any more.
+/// Time after the last request for a recording, after which the page counts as closed.
 const ABSENCE: Duration = Duration::from_secs(3);
 /// Sources whose longest call is kept.
 const LONGEST: usize = 12;
@@ -31,7 +31,7 @@ const TURN: i64 = 1_500;
 
 #[derive(Default)]
 pub(crate) struct Recorder {
-    /// `None` while nobody looks.
+    /// `None` while no page is open.
     recording: Option<Recording>,
     pub(crate) totals: Totals,
     /// The longest call of each source, longest first.
@@ -67,7 +67,7 @@ struct Burst {
 /// Sums, in nanoseconds. They only grow.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Totals {
-    /// Time in which somebody looked.
+    /// Time in which a page was open.
     pub(crate) watched: u64,
     /// The part of it in which all was timed. The others are parts of this.
     pub(crate) timed: u64,
@@ -284,7 +284,7 @@ fn note_longest(longest: &mut Vec<Record>, record: &Record) {
 }
 
 impl State {
-    /// Begins to record, or goes on, since somebody looks.
+    /// Begins to record, or goes on, since a page is open.
     pub(crate) fn record<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) {
         let (now, last_asked) = (self.now(), self.loop_now(reactor));
         let mut recorder = self.recorder();
@@ -307,7 +307,7 @@ impl State {
         }
     }
 
-    /// Goes on with a new budget, at a tick. Returns false if nobody looks any more.
+    /// Goes on with a new budget, at a tick. Returns false if no page is open any more.
     pub(crate) fn go_on_recording<M: Inspectable>(self: &Arc<Self>, reactor: &Reactor<M>) -> bool {
         let now = self.now();
         let mut recorder = self.recorder();

@@ -410,8 +410,7 @@ fn interest(interest: Interest) -> String {
         (Interest::PRIORITY, "priority"),
         (Interest::READ_CLOSED, "read closed"),
     ];
-    let some = names.iter().filter(|(bit, _)| interest.contains(*bit));
-    some.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+    listed(names.map(|(bit, name)| (interest.contains(bit), name)))
 }
 
 fn ready(ready: Ready) -> String {
@@ -423,8 +422,13 @@ fn ready(ready: Ready) -> String {
         (Ready::HANGUP, "hang-up"),
         (Ready::ERROR, "error"),
     ];
-    let some = names.iter().filter(|(bit, _)| ready.contains(*bit));
-    some.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+    listed(names.map(|(bit, name)| (ready.contains(bit), name)))
+}
+
+/// Returns the names of the bits that are set.
+fn listed<const N: usize>(names: [(bool, &str); N]) -> String {
+    let set = names.iter().filter(|(is_set, _)| *is_set);
+    set.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
 fn micros(time: Duration) -> Micros {

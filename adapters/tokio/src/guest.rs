@@ -145,8 +145,8 @@ struct Count {
 impl Count {
     fn add(&self, more: isize) {
         let tasks = self.tasks.get().saturating_add_signed(more);
-        self.tasks.set(tasks);
-        if let Some(reactor) = self.reactor.upgrade() {
+        let changes = (self.tasks.replace(tasks) == 0) != (tasks == 0);
+        if let Some(reactor) = self.reactor.upgrade().filter(|_| changes) {
             // The handler may be gone, with the tasks.
             let _ = reactor.set_referenced(self.handler, tasks > 0);
         }
