@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -182,6 +183,16 @@ run(main)",
 /// `ONELOOP_PYTHON_AWAITS` has the number of futures.
 #[test]
 fn awaits_leave_no_memory_behind() {
+    // In a process of its own: the other tests need memory too, and a backtrace needs megabytes of it.
+    if std::env::var_os("ONELOOP_ALONE").is_none() {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "awaits_leave_no_memory_behind", "--nocapture"])
+            .env("ONELOOP_ALONE", "yes")
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
     python(
         "import gc, os
 pages = lambda: int(open('/proc/self/statm').read().split()[1])
