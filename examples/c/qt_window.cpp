@@ -75,7 +75,7 @@ static int input(oneloop_t *loop, oneloop_id, int fd, uint32_t, void *) {
     return ONELOOP_REMOVE;
 }
 
-static void ended(oneloop_qt *, int error) {
+static void ended(oneloop_attached *, int error) {
     if (error)
         fprintf(stderr, "%s\n", oneloop_strerror());
     QCoreApplication::exit(error ? 1 : 0);

@@ -2,13 +2,15 @@
  *
  * sd-event drives the loop. The program's main loop is sd_event_loop():
  *
- *   static void ended(struct oneloop_sd_event *on, int error) {
- *       sd_event_exit(on->event, error);
+ *   static void ended(struct oneloop_attached *on, int error) {
+ *       sd_event_exit(on->user, error);
  *   }
  *   ...
- *   if (!oneloop_sd_event_attach(event, loop, 0, ended, NULL))
+ *   if (!oneloop_sd_event_attach(event, loop, 0, ended, event))
  *       fprintf(stderr, "%s\n", oneloop_strerror());
  *   sd_event_loop(event);
+ *
+ * oneloop_detach() takes the loop off sd-event.
  *
  * The loop, or its host, drives sd-event. Nothing else may run the event loop meanwhile:
  *
@@ -26,110 +28,64 @@
 #ifndef ONELOOP_SD_EVENT_H
 #define ONELOOP_SD_EVENT_H
 
-#include <errno.h>
-#include <oneloop.h>
-#include <stdlib.h>
+#include <oneloop-attached.h>
 #include <sys/epoll.h>
 #include <systemd/sd-event.h>
 
 struct oneloop_sd_event {
-    oneloop_t *loop;
-    sd_event *event;
-    void *user;
-    /* Called once, unless it was detached before: 0 after oneloop_stop(), or a negative errno, for which
-     * oneloop_strerror() has the text. Another driver can continue from there. The struct is freed
-     * afterwards. */
-    void (*ended)(struct oneloop_sd_event *on, int error);
-    /* Private. */
+    struct oneloop_attached on;
     sd_event_source *watch, *again;
-    int watching, stepping, detached;
 };
 
-static inline void oneloop_sd_event_finish(struct oneloop_sd_event *on, int error) {
-    sd_event_source_set_enabled(on->watch, SD_EVENT_OFF);
-    sd_event_source_unref(on->watch);
-    sd_event_source_set_enabled(on->again, SD_EVENT_OFF);
-    sd_event_source_unref(on->again);
-    oneloop_host_end(on->loop);
-    if (!on->detached && on->ended)
-        on->ended(on, error);
-    oneloop_free(on->loop);
-    sd_event_unref(on->event);
-    free(on);
-}
-
-static inline int oneloop_sd_event_again(sd_event_source *source, void *user) {
-    struct oneloop_sd_event *on = (struct oneloop_sd_event *)user;
-    int step, result = 0;
-    (void)source;
-    on->stepping = 1;
-    do {
-        step = oneloop_step(on->loop, 100);
-        if (on->detached)
-            break;
-        if (step == ONELOOP_STEP_WATCH || step == ONELOOP_STEP_UNWATCH) {
-            on->watching = step == ONELOOP_STEP_WATCH;
-            result = sd_event_source_set_enabled(on->watch, on->watching ? SD_EVENT_ON : SD_EVENT_OFF);
-        } else if (step == ONELOOP_STEP_YIELD && !on->watching) {
-            result = sd_event_source_set_enabled(on->again, SD_EVENT_ONESHOT);
-        }
-    } while (result >= 0 && (step == ONELOOP_STEP_WATCH || step == ONELOOP_STEP_UNWATCH));
-    on->stepping = 0;
-    if (result < 0)
-        step = result;
-    if (on->detached || step < 0 || step == ONELOOP_STEP_DONE)
-        oneloop_sd_event_finish(on, step < 0 ? step : 0);
+static inline int oneloop_sd_event_due(sd_event_source *again, void *on) {
+    (void)again;
+    oneloop_attached_step((struct oneloop_attached *)on);
     return 0;
 }
 
-static inline int oneloop_sd_event_ready(sd_event_source *source, int fd, uint32_t ready, void *user) {
+static inline int oneloop_sd_event_ready(sd_event_source *watch, int fd, uint32_t ready, void *on) {
     (void)fd, (void)ready;
-    return oneloop_sd_event_again(source, user);
+    return oneloop_sd_event_due(watch, on);
 }
 
-/* Takes the loop off sd-event, also inside a callback. `ended` is not called. Not to be called after `ended`.
- * */
-static inline void oneloop_sd_event_detach(struct oneloop_sd_event *on) {
-    on->detached = 1;
-    if (!on->stepping)
-        oneloop_sd_event_finish(on, 0);
+static inline int oneloop_sd_event_watch(struct oneloop_attached *on) {
+    return sd_event_source_set_enabled(((struct oneloop_sd_event *)on)->watch, SD_EVENT_ON);
+}
+
+static inline void oneloop_sd_event_unwatch(struct oneloop_attached *on) {
+    sd_event_source_set_enabled(((struct oneloop_sd_event *)on)->watch, SD_EVENT_OFF);
+}
+
+static inline int oneloop_sd_event_again(struct oneloop_attached *on) {
+    return sd_event_source_set_enabled(((struct oneloop_sd_event *)on)->again, SD_EVENT_ONESHOT);
+}
+
+static inline void oneloop_sd_event_release(struct oneloop_attached *on) {
+    struct oneloop_sd_event *it = (struct oneloop_sd_event *)on;
+    sd_event_source_disable_unref(it->watch);
+    sd_event_source_disable_unref(it->again);
 }
 
 /* Has sd-event drive a loop. `flags` is 0 or ONELOOP_HOST_EXIT_WHEN_EMPTY. Returns NULL if the loop has
  * another driver or is closed; with ELOOP in errno, if it is nested too deep; or if there is no memory left.
  * */
-static inline struct oneloop_sd_event *
+static inline struct oneloop_attached *
 oneloop_sd_event_attach(sd_event *event, oneloop_t *loop, uint32_t flags,
-                        void (*ended)(struct oneloop_sd_event *on, int error), void *user) {
-    struct oneloop_sd_event *on = (struct oneloop_sd_event *)calloc(1, sizeof *on);
-    int fd = oneloop_host_begin(loop, flags);
-    int result = 0;
-    if (!on || fd < 0)
-        goto failed;
-    on->loop = loop;
-    on->ended = ended;
-    on->user = user;
-    result = sd_event_add_defer(event, &on->again, oneloop_sd_event_again, on);
+                        void (*ended)(struct oneloop_attached *on, int error), void *user) {
+    static const struct oneloop_outer outer = {oneloop_sd_event_watch, oneloop_sd_event_unwatch,
+                                               oneloop_sd_event_again, oneloop_sd_event_release};
+    struct oneloop_attached *on =
+        oneloop_attached_new(sizeof(struct oneloop_sd_event), &outer, loop, flags, ended, user);
+    struct oneloop_sd_event *it = (struct oneloop_sd_event *)on;
+    int result;
+    if (!on)
+        return NULL;
+    result = sd_event_add_defer(event, &it->again, oneloop_sd_event_due, on);
     if (result >= 0)
-        result = sd_event_add_io(event, &on->watch, fd, EPOLLIN, oneloop_sd_event_ready, on);
+        result = sd_event_add_io(event, &it->watch, on->fd, EPOLLIN, oneloop_sd_event_ready, on);
     if (result >= 0)
-        result = sd_event_source_set_enabled(on->watch, SD_EVENT_OFF);
-    if (result < 0)
-        goto failed;
-    on->event = sd_event_ref(event);
-    oneloop_hold(loop);
-    return on;
-failed:
-    if (on) {
-        sd_event_source_unref(on->watch);
-        sd_event_source_unref(on->again);
-    }
-    if (fd >= 0)
-        oneloop_host_end(loop);
-    free(on);
-    if (result < 0)
-        errno = -result;
-    return NULL;
+        oneloop_sd_event_unwatch(on);
+    return oneloop_attached_begin(on, result);
 }
 
 static inline int oneloop_sd_event_list(oneloop_t *loop, struct pollfd *fds, int room, int64_t *timeout,

@@ -5,12 +5,13 @@ use std::fs::read_to_string;
 use oneloop_guests_tests::expect_table;
 
 /// Each loop, and the files for it as a host and as a guest.
-const ADAPTERS: [(&str, &str, &str); 9] = [
+const ADAPTERS: [(&str, &str, &str); 10] = [
     ("GLib", "glib/src/host.rs", "glib/src/guest.rs"),
     ("libuv", "uv/src/host.rs", "uv/src/guest.rs"),
     ("calloop", "calloop/src/host.rs", ""),
     ("tokio", "tokio/src/drive.rs", "tokio/src/guest.rs"),
     ("compio", "", "compio/src/guest.rs"),
+    ("what those in C share", "c/glue/oneloop-attached.h", ""),
     ("libevent", "c/glue/oneloop-libevent.h", ""),
     ("libev", "c/glue/oneloop-libev.h", ""),
     ("Qt", "c/glue/oneloop-qt.h", ""),

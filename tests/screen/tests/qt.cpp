@@ -20,11 +20,11 @@ static int failures;
     } while (0)
 
 static oneloop_t *loop;
-static oneloop_qt *on;
+static oneloop_attached *on;
 static int ends[2], ended, error;
 static std::thread thread;
 
-static void end(oneloop_qt *ending, int why) {
+static void end(oneloop_attached *ending, int why) {
     CHECK(ending == on && ending->loop == loop && ending->user == &failures);
     ended++;
     error = why;
@@ -85,14 +85,14 @@ static void two_hosts() {
     CHECK(!oneloop_qt_attach(loop, 0, end, &failures));
     CHECK(strstr(oneloop_strerror(), "driven"));
     CHECK(oneloop_run(loop) == -EBUSY);
-    oneloop_qt_detach(on);
+    oneloop_detach(on);
     CHECK(ended == 0 && oneloop_turn(loop, 0, nullptr) >= 0);
     // The timer of the first step was pending.
     QCoreApplication::processEvents();
 }
 
 static void detaches(oneloop_t *, void *) {
-    oneloop_qt_detach(on);
+    oneloop_detach(on);
     QCoreApplication::quit();
 }
 
@@ -107,6 +107,8 @@ static void detached_in_a_callback() {
 
 static int turns;
 
+static void stops_later(oneloop_t *loop, oneloop_id, void *) { CHECK(oneloop_stop(loop) == 0); }
+
 // As a dialogue does. Qt looks at the loop's descriptor, which is readable, once.
 static int runs_qt(oneloop_t *loop, oneloop_id, int fd, uint32_t, void *) {
     char byte;
@@ -119,7 +121,8 @@ static int runs_qt(oneloop_t *loop, oneloop_id, int fd, uint32_t, void *) {
     CHECK(turns < 10);
     CHECK(oneloop_run(loop) == -EBUSY);
     CHECK(read(fd, &byte, 1) == 1);
-    post(stops);
+    // Qt has to watch again to learn of it.
+    CHECK(oneloop_add_timer(loop, 1000000, 0, stops_later, nullptr, nullptr, nullptr) == 0);
     return ONELOOP_REMOVE;
 }
 

@@ -9,7 +9,7 @@ int guests_step(oneloop_t *loop, uint32_t budget);
 
 void guests_ended(void *user, int error);
 
-static void ended(struct oneloop_libev *on, int error) { guests_ended(on->user, error); }
+static void ended(struct oneloop_attached *on, int error) { guests_ended(on->user, error); }
 
 void *guests_libev_new(void) { return ev_loop_new(EVFLAG_AUTO); }
 
@@ -23,4 +23,4 @@ void *guests_libev_attach(void *outer, oneloop_t *loop, uint32_t flags, void *us
     return oneloop_libev_attach(outer, loop, flags, ended, user);
 }
 
-void guests_libev_detach(void *on) { oneloop_libev_detach(on); }
+void guests_libev_detach(void *on) { oneloop_detach(on); }

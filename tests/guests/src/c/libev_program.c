@@ -1,9 +1,7 @@
 #include "oneloop-libev.h"
 
 typedef struct ev_loop outer_t;
-#define glue oneloop_libev
 #define attach oneloop_libev_attach
-#define detach oneloop_libev_detach
 #define new_outer() ev_loop_new(EVFLAG_AUTO)
 #define free_outer ev_loop_destroy
 #define run_outer(outer) ev_run(outer, 0)

@@ -9,7 +9,7 @@ int guests_step(oneloop_t *loop, uint32_t budget);
 
 void guests_ended(void *user, int error);
 
-static void ended(struct oneloop_libevent *on, int error) { guests_ended(on->user, error); }
+static void ended(struct oneloop_attached *on, int error) { guests_ended(on->user, error); }
 
 void *guests_libevent_new(void) { return event_base_new(); }
 
@@ -23,4 +23,4 @@ void *guests_libevent_attach(void *base, oneloop_t *loop, uint32_t flags, void *
     return oneloop_libevent_attach(base, loop, flags, ended, user);
 }
 
-void guests_libevent_detach(void *on) { oneloop_libevent_detach(on); }
+void guests_libevent_detach(void *on) { oneloop_detach(on); }

@@ -1,9 +1,7 @@
 #include "oneloop-libevent.h"
 
 typedef struct event_base outer_t;
-#define glue oneloop_libevent
 #define attach oneloop_libevent_attach
-#define detach oneloop_libevent_detach
 #define new_outer event_base_new
 #define free_outer event_base_free
 #define run_outer event_base_dispatch

@@ -1,5 +1,5 @@
 /* What a program in C does with a header of the glue. The file that includes this says for its loop: the type of the
- * loop, and of the struct; new_outer, run_outer, iterate_outer, break_outer and free_outer; attach and detach. */
+ * loop; new_outer, run_outer, iterate_outer, break_outer and free_outer; and attach. */
 
 #include <errno.h>
 #include <oneloop.h>
@@ -21,11 +21,11 @@ static _Thread_local struct {
     int failures, ends[2], read, fired, posted, ended, error, destroyed;
     oneloop_t *loop;
     outer_t *outer;
-    struct glue *on;
+    struct oneloop_attached *on;
     pthread_t thread;
 } t;
 
-static void end(struct glue *on, int error) {
+static void end(struct oneloop_attached *on, int error) {
     CHECK(on == t.on && on->loop == t.loop && on->user == &t);
     t.ended++;
     t.error = error;
@@ -89,14 +89,14 @@ static void two_hosts(void) {
     CHECK(!attach(t.outer, t.loop, 0, end, &t));
     CHECK(strstr(oneloop_strerror(), "driven"));
     CHECK(oneloop_run(t.loop) == -EBUSY);
-    detach(t.on);
+    oneloop_detach(t.on);
     CHECK(t.ended == 0);
     CHECK(oneloop_turn(t.loop, 0, NULL) >= 0);
 }
 
 static void detaches(oneloop_t *loop, void *user) {
     CHECK(loop == t.loop && user == &t);
-    detach(t.on);
+    oneloop_detach(t.on);
     break_outer(t.outer);
 }
 
@@ -110,6 +110,11 @@ static void detached_in_a_callback(void) {
     CHECK(oneloop_run(t.loop) == 0 && t.posted == 2);
 }
 
+static void stops(oneloop_t *loop, oneloop_id id, void *user) {
+    (void)id, (void)user;
+    CHECK(oneloop_stop(loop) == 0);
+}
+
 static int runs_inside(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user) {
     char byte;
     (void)id, (void)ready, (void)user;
@@ -119,7 +124,8 @@ static int runs_inside(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, v
         iterate_outer(t.outer);
     CHECK(t.ended == 0);
     CHECK(read(fd, &byte, 1) == 1);
-    CHECK(oneloop_stop(loop) == 0);
+    /* The host has to watch again to learn of it. */
+    CHECK(oneloop_add_timer(loop, 1000000, 0, stops, NULL, NULL, NULL) == 0);
     return ONELOOP_REMOVE;
 }
 

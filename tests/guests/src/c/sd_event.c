@@ -13,7 +13,7 @@ void guests_ended(void *user, int error);
 int guests_call(void *user);
 void guests_free(void *user);
 
-static void ended(struct oneloop_sd_event *on, int error) { guests_ended(on->user, error); }
+static void ended(struct oneloop_attached *on, int error) { guests_ended(on->user, error); }
 
 void *guests_sd_event_new(void) {
     sd_event *event = NULL;
@@ -31,7 +31,7 @@ void *guests_sd_event_attach(void *event, oneloop_t *loop, uint32_t flags, void 
     return oneloop_sd_event_attach(event, loop, flags, ended, user);
 }
 
-void guests_sd_event_detach(void *on) { oneloop_sd_event_detach(on); }
+void guests_sd_event_detach(void *on) { oneloop_detach(on); }
 
 /* The functions of the guest, for a guest in Rust. */
 

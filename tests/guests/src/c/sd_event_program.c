@@ -16,9 +16,7 @@ static void run_outer(sd_event *event) {
 }
 
 typedef sd_event outer_t;
-#define glue oneloop_sd_event
 #define attach oneloop_sd_event_attach
-#define detach oneloop_sd_event_detach
 #define free_outer sd_event_unref
 #define break_outer(event) (is_over = 1)
 #define iterate_outer(outer) CHECK(sd_event_run(outer, 0) == -EBUSY)
@@ -52,11 +50,6 @@ static int timed(sd_event_source *source, uint64_t time, void *event) {
     t.read++;
     CHECK(oneloop_call_soon(t.loop, ONELOOP_NORMAL, adds, event, NULL, NULL) == 0);
     return 0;
-}
-
-static void stops(oneloop_t *loop, oneloop_id id, void *user) {
-    (void)id, (void)user;
-    oneloop_stop(loop);
 }
 
 int guests_sd_event_guest_program(void) {
