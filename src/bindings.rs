@@ -29,12 +29,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-#[cfg(all(unix, feature = "signal"))]
+#[cfg(feature = "signal")]
 use std::{io, process::ExitStatus};
 
 #[cfg(pollable)]
 use crate::Step;
-#[cfg(all(unix, feature = "signal"))]
+#[cfg(feature = "signal")]
 use crate::child::ExitWatch;
 use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
 #[cfg(pollable)]
@@ -221,7 +221,7 @@ impl Reactor {
     }
 
     /// Adds a handler like [`Reactor::add_signal`].
-    #[cfg(all(unix, feature = "signal"))]
+    #[cfg(feature = "signal")]
     #[track_caller]
     pub fn add_signal_with<F>(
         &self,
@@ -235,7 +235,7 @@ impl Reactor {
     }
 
     /// Adds a handler like [`Reactor::add_child`].
-    #[cfg(all(unix, feature = "signal"))]
+    #[cfg(feature = "signal")]
     #[track_caller]
     pub fn add_child_with<F>(
         &self,

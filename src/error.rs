@@ -1,7 +1,7 @@
 use std::{error, fmt, io};
 
 use crate::os::RawFd;
-#[cfg(all(unix, feature = "signal"))]
+#[cfg(feature = "signal")]
 use crate::signal::SignalName;
 
 /// The result of most calls.
@@ -26,9 +26,9 @@ struct Inner {
 #[derive(Clone, Copy)]
 enum About {
     Descriptor(RawFd),
-    #[cfg(all(unix, feature = "signal"))]
+    #[cfg(feature = "signal")]
     Signal(i32),
-    #[cfg(all(unix, feature = "signal"))]
+    #[cfg(feature = "signal")]
     Process(u32),
 }
 
@@ -86,13 +86,13 @@ impl Error {
         self
     }
 
-    #[cfg(all(unix, feature = "signal"))]
+    #[cfg(feature = "signal")]
     pub(crate) fn with_signal(mut self, signal: i32) -> Error {
         self.0.about = Some(About::Signal(signal));
         self
     }
 
-    #[cfg(all(unix, feature = "signal"))]
+    #[cfg(feature = "signal")]
     pub(crate) fn with_process(mut self, pid: u32) -> Error {
         self.0.about = Some(About::Process(pid));
         self
@@ -225,9 +225,9 @@ impl fmt::Display for Error {
         write!(f, "{}: ", self.0.call)?;
         match self.0.about {
             Some(About::Descriptor(fd)) => write!(f, "descriptor {fd}: ")?,
-            #[cfg(all(unix, feature = "signal"))]
+            #[cfg(feature = "signal")]
             Some(About::Signal(signal)) => write!(f, "{}: ", SignalName(signal))?,
-            #[cfg(all(unix, feature = "signal"))]
+            #[cfg(feature = "signal")]
             Some(About::Process(pid)) => write!(f, "process {pid}: ")?,
             None => {}
         }

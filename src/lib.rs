@@ -103,7 +103,7 @@ mod reactor;
 pub mod adapter;
 #[doc(hidden)]
 pub mod bindings;
-#[cfg(all(unix, feature = "signal"))]
+#[cfg(feature = "signal")]
 mod child;
 mod clock;
 mod engine;
@@ -125,7 +125,7 @@ mod priority;
 #[cfg(all(epoll, target_os = "linux"))]
 mod seccomp;
 mod share;
-#[cfg(all(unix, feature = "signal"))]
+#[cfg(feature = "signal")]
 mod signal;
 mod snapshot;
 mod source;
@@ -134,7 +134,7 @@ mod sync;
 mod threads;
 mod wake_host;
 
-#[cfg(all(unix, feature = "signal"))]
+#[cfg(feature = "signal")]
 pub use child::ChildProcess;
 pub use clock::TestClock;
 pub use error::{AddError, Error, ErrorKind, PostError, Result};

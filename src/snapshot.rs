@@ -141,9 +141,9 @@ impl fmt::Display for LoopEvent {
     /// Writes a signal by its name, such as `SIGTERM`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            #[cfg(all(unix, feature = "signal"))]
+            #[cfg(feature = "signal")]
             LoopEvent::Signal(signal) => write!(f, "{}", crate::signal::SignalName(*signal)),
-            #[cfg(not(all(unix, feature = "signal")))]
+            #[cfg(not(feature = "signal"))]
             LoopEvent::Signal(signal) => write!(f, "signal {signal}"),
             LoopEvent::ChildExit(pid) => write!(f, "end of process {pid}"),
         }

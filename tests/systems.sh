@@ -127,9 +127,20 @@ SOURCE
 x86_64-w64-mingw32-gcc -shared -o "\$(dirname "\$1")/bcryptprimitives.dll" "$tools/random.c" -ladvapi32
 exec /usr/lib/wine/wine64 "\$@"
 SCRIPT
-    chmod +x "$tools/gcc" "$tools/run"
-    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER="$tools/gcc" CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER="$tools/run"
+    # Wine gives a console to a program in a terminal.
+    cat >"$tools/console" <<SCRIPT
+#!/bin/sh
+exec script -qec "$tools/run \$*" /dev/null
+SCRIPT
+    chmod +x "$tools"/*
+    runner=CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER
+    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER="$tools/gcc" $runner="$tools/run"
     export CC_x86_64_pc_windows_gnu=x86_64-w64-mingw32-gcc WINEPREFIX="$CARGO_TARGET_DIR/wine" WINEDEBUG=-all
+    cargo_for $target test -p oneloop-conformance --test windows
+    (
+        export $runner="$tools/console"
+        cargo_for $target test -p oneloop-conformance --test windows -- --ignored
+    )
     # One at a time, because the numbers of closed sockets are used again at once. A process for each host, because there
     # are only so many ports.
     for host in built_in wake_loop tokio_current_thread tokio_multi_thread tokio_local_set async_io_block_on smol_executor; do

@@ -284,7 +284,7 @@ impl Core {
     }
 
     /// Notes the event that a handler stands for.
-    #[cfg(all(unix, feature = "signal"))]
+    #[cfg(feature = "signal")]
     pub(crate) fn set_event(&self, key: Key, event: crate::LoopEvent) {
         if let Some(detail) = self.state().detail(crate::HandlerId(key).into()) {
             detail.event = Some(event);
