@@ -13,7 +13,7 @@ use crate::{Stage, pair};
 pub(crate) struct Bystanders {
     peers: Vec<Socket>,
     readiness: SetReadiness,
-    /// Who was sent something and has not got it.
+    /// The bystanders that were sent something and have not got it.
     waiting: Arc<AtomicUsize>,
     poster: Option<JoinHandle<()>>,
 }
@@ -85,7 +85,7 @@ impl Bystanders {
         self.waiting.load(SeqCst)
     }
 
-    /// Nobody has noticed anything: all get what they are sent, without an error on the way.
+    /// No bystander has noticed anything: all get what they are sent, without an error on the way.
     pub(crate) fn go_on(&mut self, stage: &mut Stage) {
         self.send(stage);
         self.get(stage);
@@ -97,7 +97,7 @@ impl Bystanders {
         assert!(errors.is_empty());
     }
 
-    /// They get what they were sent, after no more than so many errors of whoever drives, which it
+    /// They get what they were sent, after no more than so many errors of the driver, which it
     /// gives.
     pub(crate) fn get_through(&mut self, stage: &mut Stage, most: usize) -> Vec<oneloop::Error> {
         let errors = stage.run_through(most);

@@ -38,9 +38,7 @@ macro_rules! conformance {
 macro_rules! __cases {
     ($host:ty, $poller:expr) => {
         $crate::__tests! { $host, $poller, $crate::Sources::Descriptors,
-            registering:
-                removing_the_last_of_three_leaves_the_others
-                a_second_paused_handler_on_a_closed_number_is_refused
+            adding:
                 a_ready_descriptor_is_reported
                 a_handler_added_by_another_thread_while_the_loop_sleeps_is_called
                 a_handler_added_by_host_code_while_the_loop_sleeps_is_called
@@ -54,6 +52,9 @@ macro_rules! __cases {
                 a_oneshot_on_a_regular_file_is_called_once
                 a_regular_file_can_be_paused
                 a_regular_file_added_while_the_loop_sleeps_is_reported
+                accepted_connections_can_be_added_in_the_callback
+                a_second_paused_handler_on_a_closed_number_is_refused;
+            neighbours:
                 two_handlers_on_one_descriptor_are_both_called
                 read_and_write_handlers_are_separate
                 removing_one_of_two_leaves_the_other
@@ -61,6 +62,8 @@ macro_rules! __cases {
                 level_and_edge_on_one_descriptor_are_both_exact
                 three_modes_on_one_descriptor_work_side_by_side
                 a_hundred_handlers_on_one_descriptor_are_all_called
+                removing_the_last_of_three_leaves_the_others;
+            updating:
                 update_replaces_the_interest
                 update_rearms_an_edge_handler
                 update_rearms_a_oneshot
@@ -73,6 +76,8 @@ macro_rules! __cases {
                 a_handler_paused_by_a_neighbour_is_not_called_in_that_turn
                 a_handler_paused_and_resumed_in_one_turn_is_still_called
                 an_update_that_changes_nothing_silences_no_handler
+                rearm_arms_edges_and_oneshots;
+            removing:
                 removal_drops_closure_and_source_once
                 a_handler_can_remove_itself_by_call
                 a_handler_can_remove_itself_by_action
@@ -81,15 +86,14 @@ macro_rules! __cases {
                 the_kernel_lets_go_although_a_dup_is_open
                 the_drop_of_a_source_may_use_the_reactor
                 a_handler_removed_while_it_runs_is_dropped_by_the_driver
-                a_handler_whose_descriptor_was_closed_goes_quiet
+                a_stale_id_never_means_another_handler
+                an_id_of_another_reactor_is_unknown;
+            numbers:
                 a_reused_number_is_really_armed
                 a_closed_handler_stays_quiet_when_its_number_is_registered_again
                 a_handler_whose_number_is_taken_in_the_batch_is_not_called
                 a_number_reused_after_a_oneshot_has_fired_is_watched
                 a_stale_handler_cannot_take_the_number_back
-                a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep
-                edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes
-                a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep
                 an_update_that_finds_a_new_file_leaves_the_old_one
                 a_number_reused_across_kinds_of_files_is_watched
                 a_regular_file_takes_the_number_inside_a_callback
@@ -98,14 +102,14 @@ macro_rules! __cases {
                 an_update_finds_the_new_file_under_the_number
                 a_removal_finds_the_new_file_under_the_number
                 an_update_finds_a_regular_file_under_the_number
-                rearm_takes_the_new_file_under_the_number
                 rearm_forgets_what_the_old_file_was_ready_for
-                rearm_arms_edges_and_oneshots
-                a_closed_regular_file_goes_quiet
-                a_stale_id_never_means_another_handler
-                an_id_of_another_reactor_is_unknown
-                accepted_connections_can_be_added_in_the_callback;
+                rearm_takes_the_new_file_under_the_number;
             stale:
+                a_handler_whose_descriptor_was_closed_goes_quiet
+                a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep
+                edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes
+                a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep
+                a_closed_regular_file_goes_quiet
                 a_handler_whose_number_has_a_new_owner_is_quiet_at_once
                 an_edge_handler_beside_a_paused_one_soon_goes_quiet
                 handlers_that_are_called_now_and_then_cost_no_look
@@ -383,11 +387,11 @@ macro_rules! __cases {
 macro_rules! __virtual_cases {
     ($host:ty, $poller:expr) => {
         $crate::__tests! { $host, $poller, $crate::Sources::Virtual,
-            registering:
-                removing_the_last_of_three_leaves_the_others
+            adding:
                 a_ready_descriptor_is_reported
                 a_handler_added_by_another_thread_while_the_loop_sleeps_is_called
-                a_handler_added_by_host_code_while_the_loop_sleeps_is_called
+                a_handler_added_by_host_code_while_the_loop_sleeps_is_called;
+            neighbours:
                 two_handlers_on_one_descriptor_are_both_called
                 read_and_write_handlers_are_separate
                 removing_one_of_two_leaves_the_other
@@ -395,6 +399,8 @@ macro_rules! __virtual_cases {
                 level_and_edge_on_one_descriptor_are_both_exact
                 three_modes_on_one_descriptor_work_side_by_side
                 a_hundred_handlers_on_one_descriptor_are_all_called
+                removing_the_last_of_three_leaves_the_others;
+            updating:
                 update_replaces_the_interest
                 update_rearms_an_edge_handler
                 update_rearms_a_oneshot
@@ -406,13 +412,14 @@ macro_rules! __virtual_cases {
                 a_handler_paused_by_a_neighbour_is_not_called_in_that_turn
                 a_handler_paused_and_resumed_in_one_turn_is_still_called
                 an_update_that_changes_nothing_silences_no_handler
+                rearm_arms_edges_and_oneshots;
+            removing:
                 removal_drops_closure_and_source_once
                 a_handler_can_remove_itself_by_call
                 a_handler_can_remove_itself_by_action
                 a_handler_removed_by_a_neighbour_in_the_batch_is_not_called
                 the_drop_of_a_source_may_use_the_reactor
                 a_handler_removed_while_it_runs_is_dropped_by_the_driver
-                rearm_arms_edges_and_oneshots
                 a_stale_id_never_means_another_handler
                 an_id_of_another_reactor_is_unknown;
             events:
@@ -546,7 +553,11 @@ mod tests {
     fn every_case_is_in_the_list() {
         let list = include_str!("cases.rs");
         let topics = [
-            include_str!("registering.rs"),
+            include_str!("adding.rs"),
+            include_str!("neighbours.rs"),
+            include_str!("updating.rs"),
+            include_str!("removing.rs"),
+            include_str!("numbers.rs"),
             include_str!("stale.rs"),
             include_str!("events.rs"),
             include_str!("limits.rs"),

@@ -102,7 +102,7 @@ pub fn a_cancelled_timer_does_not_show(stage: &mut Stage) {
     assert!(!shown, "nothing is due");
 }
 
-/// A turn that failed shows, too: who does not mind the error and sleeps comes back, and misses no timer.
+/// A turn that failed shows, too: a host that ignores the error and sleeps wakes, and misses no timer.
 pub fn a_turn_that_failed_shows_on_the_descriptor(stage: &mut Stage) {
     let faults = stage.faults();
     let mut host = stage.reactor.host("poll").expect("no other");
@@ -185,7 +185,7 @@ pub fn a_set_that_is_rebuilt_under_a_host_is_watched_again(stage: &mut Stage) {
     let number = Number::of(&open);
     let stale = stage.watch_number(number.get(), Interest::NONE, Mode::Level);
     let reactor = stage.reactor.clone();
-    // The polling crate has no way to make its set anew.
+    // The polling crate has no way to rebuild its set.
     let is_rebuilt = stage.poller != PollerKind::Polling;
     // Once the host watches. The kernel goes on reporting the file, of which `open` is another number.
     let close = move || {

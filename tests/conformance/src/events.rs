@@ -198,7 +198,7 @@ pub fn oneshots_for_different_things_stay_armed_apart(stage: &mut Stage) {
     assert_eq!((reader.take(), writer.take()), (1, 0));
 }
 
-/// One-shot: a neighbour that has the descriptor taken anew does not arm it.
+/// A one-shot is not armed by a neighbour that rearms the descriptor.
 pub fn a_neighbour_that_rearms_calls_no_oneshot_twice(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, _b) = sources.readable();
@@ -452,7 +452,7 @@ pub fn priority_data_comes_as_priority(stage: &mut Stage) {
     log.expect(&[(true, false)]);
 }
 
-/// Priority data is not reported to who has not asked for it.
+/// Priority data is not reported to a handler that has not asked for it.
 pub fn priority_data_is_not_reported_unless_asked_for(stage: &mut Stage) {
     let (a, _b) = with_priority_data();
     let a = Arc::new(a);
@@ -641,7 +641,7 @@ pub fn again_is_kept_when_a_neighbour_changes_the_interest(stage: &mut Stage) {
     assert!(log.len() >= 19, "{}", log.len());
 }
 
-/// The same if the handler is armed anew before its turn comes.
+/// The same holds if the handler is armed again before its turn comes.
 pub fn again_is_kept_when_the_handler_is_rearmed(stage: &mut Stage) {
     const CALLS: usize = 10;
     let (a, _b) = stage.sources.readable();
@@ -665,7 +665,7 @@ pub fn again_is_kept_when_the_handler_is_rearmed(stage: &mut Stage) {
     let mode = stage.edge_or_oneshot();
     let added = stage.reactor.add_handler(a, READ, mode, again);
     added.expect("add_handler");
-    // Armed anew in a turn, it is called in the next.
+    // Armed again in a turn, it is called in the next.
     stage.turns(2 * CALLS + 2);
     assert_eq!(log.len(), CALLS);
 }

@@ -17,22 +17,22 @@ pub const EXCEPTIONS: &[Exception] = &[
     Exception {
         case: "a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep",
         poller: PollerKind::Polling,
-        reason: "the polling crate gives no way to make its set anew",
+        reason: "the polling crate has no way to rebuild its set",
     },
     Exception {
         case: "edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes",
         poller: PollerKind::Polling,
-        reason: "the polling crate gives no way to make its set anew",
+        reason: "the polling crate has no way to rebuild its set",
     },
     Exception {
         case: "a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep",
         poller: PollerKind::Polling,
-        reason: "the polling crate gives no way to make its set anew",
+        reason: "the polling crate has no way to rebuild its set",
     },
     Exception {
         case: "a_registration_that_the_kernel_failed_to_remove_is_removed_later",
         poller: PollerKind::Polling,
-        reason: "the polling crate gives no way to make its set anew",
+        reason: "the polling crate has no way to rebuild its set",
     },
     Exception {
         case: "priority_data_is_not_reported_unless_asked_for",

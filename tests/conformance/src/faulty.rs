@@ -21,9 +21,9 @@ pub enum Fault {
     Unready,
     /// The same, with all that its handlers have not asked for.
     Unasked,
-    /// A wait also brings an event under a key that means nobody any more.
+    /// A wait also brings an event under a key that means no handler any more.
     Gone,
-    /// A wait also says that somebody has set the system clock. Only where a kernel would, on Linux.
+    /// A wait also says that the system clock was set. Only where a kernel would, on Linux.
     ClockSet,
     /// A wait returns at once.
     Early,
@@ -56,7 +56,7 @@ pub enum Call {
     Create,
     /// A descriptor of the poller's own is put into the main set.
     Nest,
-    /// A set is made anew.
+    /// A set is rebuilt.
     Renew,
 }
 

@@ -37,6 +37,7 @@
 //! The cases are in one module a topic, each named after what it shows. What a poller cannot serve
 //! is in [`EXCEPTIONS`], [`WITHOUT_DESCRIPTOR`], [`ON_POLL`] and [`ON_WINDOWS`], with the reason.
 
+pub mod adding;
 mod bystanders;
 mod cases;
 #[cfg(not(any(windows, polling_test_poll_backend)))]
@@ -49,11 +50,13 @@ pub mod guests;
 pub mod hosting;
 pub mod libraries;
 pub mod limits;
+pub mod neighbours;
+pub mod numbers;
 pub mod oddities;
 mod os;
 pub mod posting;
 pub mod refusals;
-pub mod registering;
+pub mod removing;
 mod sources;
 mod stage;
 pub mod stale;
@@ -61,6 +64,7 @@ mod tally;
 pub mod time;
 mod tools;
 pub mod turns;
+pub mod updating;
 pub mod virtual_sources;
 
 pub use exceptions::{

@@ -173,7 +173,7 @@ pub fn a_direction_that_a_neighbour_switched_off_is_not_delivered(stage: &mut St
         let (both, reactor, seen) = (ids.clone(), stage.reactor.clone(), log.clone());
         let handle = move |_: &mut crate::End, event: oneloop::Event| {
             seen.push((me, event.is_readable(), event.is_writable()));
-            // Whoever is called first finds them.
+            // The callback that is called first finds them.
             if let Some(&other) = both.take().get(1 - me) {
                 reactor.update_handler(other, WRITE).expect("known");
             }

@@ -76,7 +76,7 @@ pub fn a_priority_set_in_a_callback_is_in_force_in_the_next_turn(stage: &mut Sta
     assert_eq!(log.take()[..4], ["first", "second", "second", "first"]);
 }
 
-/// Neither takes an id that is nobody's.
+/// Neither takes an id that no handler has.
 pub fn a_stale_id_gets_neither_priority_nor_limit(stage: &mut Stage) {
     let (a, _b) = stage.sources.readable();
     let calls = stage.watch(a, READ, Mode::Level);
@@ -256,7 +256,7 @@ pub fn a_handler_paused_while_it_is_held_stays_paused(stage: &mut Stage) {
     }
 }
 
-/// An update or a rearm of a held handler calls nobody before the interval ends, and counts then.
+/// An update or a rearm of a held handler calls nothing before the interval ends, and counts then.
 pub fn an_update_does_not_get_around_a_limit(stage: &mut Stage) {
     for &mode in stage.modes() {
         let (a, _b) = stage.sources.readable();
@@ -309,7 +309,7 @@ pub fn a_limit_is_lifted_while_the_loop_sleeps(stage: &mut Stage) {
     assert_eq!(log.len(), 3);
 }
 
-/// A limit that is set while the handler is held begins anew.
+/// A limit that is set while the handler is held begins again.
 pub fn a_new_limit_takes_the_place_of_the_old(stage: &mut Stage) {
     let (a, _b) = stage.sources.readable();
     let calls = stage.watch(a, READ, Mode::Level);
@@ -345,7 +345,7 @@ pub fn a_limit_does_not_concern_the_neighbours(stage: &mut Stage) {
     }
 }
 
-/// Removed while it is held, it is gone: nothing is left of its limit or its priority for whoever gets its
+/// Removed while it is held, it is gone: nothing is left of its limit or its priority for the handler that gets its
 /// place.
 pub fn a_held_handler_can_be_removed(stage: &mut Stage) {
     let drops = Drops::default();

@@ -155,7 +155,7 @@ pub fn events_for_removed_keys_are_dropped(stage: &mut Stage) {
     stage.expect_sleep();
 }
 
-/// A handler that another thread removes between the wait and the calls leaves an event for nobody. Many of
+/// A handler that another thread removes between the wait and the calls leaves an unclaimed event. Many of
 /// them, one after the other, are no reason to tell the kernel of all others again.
 pub fn events_of_handlers_just_removed_do_not_rebuild_the_set(stage: &mut Stage) {
     let faults = stage.faults();
@@ -244,7 +244,7 @@ pub fn a_wait_that_returns_late_keeps_the_order(stage: &mut Stage) {
     others.go_on(stage);
 }
 
-/// A clock that stands still puts timers off until it goes on, in order, and holds up nobody else.
+/// A clock that stands still puts timers off until it goes on, in order, and delays nothing else.
 pub fn a_clock_that_stands_still_loses_no_timer(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);

@@ -25,7 +25,7 @@ mod sys {
                 rlim_cur: 0,
                 rlim_max: 0,
             };
-            // SAFETY: both calls get a valid rlimit; raising the soft limit hurts nobody.
+            // SAFETY: both calls get a valid rlimit; raising the soft limit does no harm.
             unsafe {
                 libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
                 limit.rlim_cur = limit.rlim_max;
@@ -95,7 +95,7 @@ mod sys {
     /// Returns the two ends of a pipe, for reading and for writing.
     pub fn pipe() -> (FileSource, FileSource) {
         let mut ends = [0; 2];
-        // SAFETY: fills in two new descriptors, which nobody else owns.
+        // SAFETY: fills in two new descriptors, which nothing else owns.
         unsafe {
             assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
             ends.map(|fd| File::from_raw_fd(fd)).into()
@@ -176,7 +176,7 @@ mod sys {
 
     /// Makes SIGUSR1 call `handler`, and interrupt system calls.
     pub fn on_signal(handler: extern "C" fn(c_int)) {
-        // SAFETY: the callers' handlers only count, and nobody else here uses this signal; no SA_RESTART, so that
+        // SAFETY: the callers' handlers only count, and nothing else here uses this signal; no SA_RESTART, so that
         // calls are interrupted.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();

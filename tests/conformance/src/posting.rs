@@ -352,7 +352,7 @@ pub fn idle_posts_let_nothing_sleep(stage: &mut Stage) {
     stage.run_beside(move || again(&reactor, 10));
 }
 
-/// Events that concern nobody are nothing to do: here, of a file that was closed under its handler while
+/// Events that concern no handler are nothing to do: here, of a file that was closed under its handler while
 /// another number keeps it open.
 pub fn idle_posts_run_beside_events_without_a_handler(stage: &mut Stage) {
     let (a, _b) = readable();

@@ -32,7 +32,7 @@ fn expect(error: &Error, call: &str, fd: Option<RawFd>, code: i32) {
     assert_eq!(error.kind(), ErrorKind::Os);
 }
 
-/// Does it while nobody drives, in a callback, and on another thread while the loop sleeps.
+/// Does it while no driver runs, in a callback, and on another thread while the loop sleeps.
 fn everywhere(stage: &mut Stage, act: impl Fn(&Reactor) + Clone + Send + 'static) {
     act(&stage.reactor);
     let (reactor, in_callback) = (stage.reactor.clone(), act.clone());
@@ -42,7 +42,7 @@ fn everywhere(stage: &mut Stage, act: impl Fn(&Reactor) + Clone + Send + 'static
     };
     stage.reactor.call_soon(post).expect("open");
     stage.run();
-    // It sleeps only when nobody is ready.
+    // It sleeps only when no handler is ready.
     stage.turns(2);
     let reactor = stage.reactor.clone();
     let (sender, actor) = std::sync::mpsc::channel();
@@ -313,7 +313,7 @@ pub fn a_second_set_that_cannot_be_made_refuses_the_handler(stage: &mut Stage) {
 pub fn a_refused_update_leaves_all_as_it_was(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
-    // EBADF would mean that it is closed; see `registering`.
+    // EBADF would mean that it is closed; see `adding`.
     for code in [EMFILE, ENFILE, ENOSPC, ENOMEM, EINTR] {
         for &mode in stage.modes() {
             let (a, mut b) = pair();
@@ -384,8 +384,8 @@ pub fn a_refused_resumption_leaves_the_handler_paused(stage: &mut Stage) {
     others.go_on(stage);
 }
 
-/// What a callback changes the kernel is told later, and whoever drives hears that it is refused.
-/// once. It is tried again, and nobody else has to wait for it.
+/// The kernel learns of a callback's change later, and the driver gets the refusal,
+/// once. It is tried again, and no other handler has to wait for it.
 pub fn a_change_refused_after_the_callback_reaches_the_driver(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);
@@ -466,7 +466,7 @@ pub fn a_refused_pause_is_told(stage: &mut Stage) {
 }
 
 /// A removal is never refused: the handler is gone, its closure dropped, and its number can be
-/// registered anew, even if the kernel keeps the descriptor.
+/// registered again, even if the kernel keeps the descriptor.
 pub fn a_removal_that_the_kernel_refuses_is_one_all_the_same(stage: &mut Stage) {
     let (faults, modes) = (stage.faults(), stage.modes());
     let mut others = Bystanders::new(stage);
@@ -533,7 +533,7 @@ pub fn a_refused_removal_leaves_the_neighbour_and_lets_the_loop_sleep(stage: &mu
     others.go_on(stage);
 }
 
-/// It is not called for what nobody waits for any more, in vain.
+/// It is not called in vain for an event that no handler waits for any more.
 fn sleeps_but_for(stage: &mut Stage, level: &Calls) {
     stage
         .reactor
@@ -580,7 +580,7 @@ pub fn a_refused_rearm_can_be_repeated(stage: &mut Stage) {
                 code,
             );
             if mode == Mode::Oneshot {
-                // It is not armed, and keeps nobody waiting.
+                // It is not armed, and delays no other.
                 stage.turns(2);
                 assert_eq!(calls.take(), 0);
             }
@@ -661,7 +661,7 @@ pub fn a_failing_wait_loses_nothing(stage: &mut Stage) {
             faults.order(Fault::Fails(Call::Wait, code), times);
             others.send(stage);
             let errors = others.get_through(stage, times as usize);
-            assert!(!errors.is_empty(), "nobody was told");
+            assert!(!errors.is_empty(), "no driver was told");
             for error in errors {
                 assert_eq!(error.raw_os_error(), Some(code), "{error}");
                 assert!(!error.call().is_empty());
@@ -796,7 +796,7 @@ pub fn a_clock_that_cannot_be_watched_is_an_error(stage: &mut Stage) {
     add(stage).expect("the reason is gone");
     assert_eq!(stage.reactor.stats().pending_timers, 1);
     for times in 1..=3 {
-        // Somebody has set it, so that it has to be armed again.
+        // It was set, and so it has to be armed again.
         faults.order(Fault::ClockSet, 1);
         faults.order(Fault::Fails(Call::Clock, ENOMEM), times);
         others.send(stage);

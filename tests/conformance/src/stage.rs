@@ -198,7 +198,7 @@ fn has_edge(reactor: &Reactor) -> bool {
     }
 }
 
-/// The error of the reactor that whoever drives gave.
+/// The reactor's error, as the driver returned it.
 pub(crate) fn ours(error: io::Error) -> Error {
     let inner = error.into_inner().expect("an error of the reactor's");
     *inner.downcast().expect("an error of the reactor's")
@@ -239,7 +239,7 @@ impl Calls {
     }
 }
 
-/// Who was called, in order; shared with callbacks.
+/// The handlers that were called, in order; shared with callbacks.
 pub struct Log<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Log<T> {
@@ -302,13 +302,13 @@ impl Number {
 
     /// Closes it without telling anybody.
     pub fn close(&self) {
-        // SAFETY: the number is this case's own, and nobody holds an owner of it.
+        // SAFETY: the number is this case's own, and no owner of it exists.
         unsafe { os::close(self.0) };
     }
 
     /// Makes it mean the file of `source`, in one step.
     pub fn mean(&self, source: impl AsFd) {
-        // SAFETY: the number is this case's own, and nobody holds an owner of it.
+        // SAFETY: the number is this case's own, and no owner of it exists.
         unsafe { os::replace(self.0, &source) };
     }
 }

@@ -8,12 +8,13 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use oneloop::{
-    ErrorKind, Event, HandlerId, Interest, Mode, Reactor, Ready, Result, Source, SourceKind,
-    VirtualSource,
+    ErrorKind, Event, HandlerId, Interest, Mode, Priority, Reactor, Ready, Result, Source,
+    SourceKind, VirtualSource,
 };
 
 use crate::os::regular_file;
 use crate::os::{self, Socket};
+use crate::stage::after_turns;
 use crate::tools::readable;
 use crate::{Log, Number, Stage, pair};
 
@@ -569,4 +570,150 @@ pub fn a_handler_whose_number_has_a_new_owner_is_quiet_at_once(stage: &mut Stage
         }
         number.close();
     }
+}
+
+// Clause 7.
+
+/// A descriptor closed behind the reactor's back goes quiet, and no other handler is harmed.
+pub fn a_handler_whose_descriptor_was_closed_goes_quiet(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Number::of(&a);
+    drop(a);
+    let closed = stage.watch_number(number.get(), READ, Mode::Level);
+    let (c, _d) = readable();
+    let other = stage.watch(c, READ, Mode::Level);
+    stage.turns(2);
+    assert!(closed.take() >= 2);
+    number.close();
+    stage.turns(3);
+    assert_eq!(closed.take(), 0);
+    assert!(other.take() >= 5);
+    // So quiet that the loop sleeps.
+    stage.reactor.remove_handler(other.id).expect("known");
+    stage.expect_sleep();
+    stage.reactor.remove_handler(closed.id).expect("no error");
+}
+
+/// Closes a descriptor before its handler is removed, while a dup keeps the file open and ready. The kernel's
+/// set then has an entry that no number can remove. The loop still sleeps and works.
+pub fn a_closed_descriptor_with_a_living_dup_lets_the_loop_sleep(stage: &mut Stage) {
+    let (a, _b) = readable();
+    let number = Number::of(&a);
+    let closed = stage.watch_number(number.get(), READ, Mode::Level);
+    let (c, mut d) = pair();
+    let c = Arc::new(c);
+    let other = stage.watch(c.clone(), READ, Mode::Oneshot);
+    let edge = stage.watch(c, READ, Mode::Edge);
+    // The order of a turn and the look at unclaimed events do not disturb each other.
+    let prior = stage.reactor.set_priority(other.id, Priority::High);
+    prior.expect("known");
+    stage.turns(2);
+    assert!(closed.take() >= 2);
+    number.close();
+    stage.reactor.remove_handler(closed.id).expect("no error");
+    let before = stage.reactor.stats().turns;
+    let stopper = stage.reactor.clone();
+    let timer = move || stopper.stop();
+    stage
+        .reactor
+        .call_later(std::time::Duration::from_millis(30), timer)
+        .expect("open");
+    stage.run();
+    let turns = stage.reactor.stats().turns - before;
+    assert!(turns < 40, "{turns} turns in which there was nothing to do");
+    assert_eq!((closed.take(), other.take(), edge.take()), (0, 0, 0));
+    // Live handlers are still watched, also by a host that sleeps.
+    let reactor = stage.reactor.clone();
+    let timer = move || {
+        d.write_all(b"x").expect("room");
+        after_turns(&reactor, 3, |reactor| reactor.stop());
+    };
+    stage
+        .reactor
+        .call_later(std::time::Duration::from_millis(1), timer)
+        .expect("open");
+    stage.run();
+    assert_eq!((other.take(), edge.take()), (1, 1));
+}
+
+/// Closes a descriptor with an edge and a level handler while a dup keeps it open. Only the second set, in
+/// which both meet, is rebuilt.
+pub fn edge_and_level_handlers_closed_with_a_living_dup_cost_few_kernel_changes(stage: &mut Stage) {
+    let (a, mut b) = readable();
+    let number = Number::of(&a);
+    let edge = stage.watch_number(number.get(), READ, Mode::Edge);
+    let level = stage.watch_number(number.get(), WRITE, Mode::Oneshot);
+    let (c, mut d) = pair();
+    let c = Arc::new(c);
+    let others = [Mode::Edge, Mode::Level].map(|mode| stage.watch(c.clone(), READ, mode));
+    stage.turns(2);
+    number.close();
+    stage.reactor.remove_handler(edge.id).expect("no error");
+    stage.reactor.remove_handler(level.id).expect("no error");
+    let before = stage.reactor.stats().kernel_changes;
+    for _ in 0..100 {
+        b.write_all(b"x").expect("room");
+        stage.turns(1);
+    }
+    let changes = stage.reactor.stats().kernel_changes - before;
+    assert!(changes < 20, "{changes} changes of the kernel's sets");
+    d.write_all(b"x").expect("room");
+    stage.turns(2);
+    assert!(others.iter().all(|other| other.take() > 0));
+}
+
+/// Closes a descriptor while a dup keeps it open, and pauses its handler. When the handler is resumed, it
+/// watches the file that the number means now.
+pub fn a_paused_handler_closed_with_a_living_dup_lets_the_loop_sleep(stage: &mut Stage) {
+    for closed in [false, true] {
+        let (a, _b) = readable();
+        let (c, mut d) = pair();
+        let number = Number::of(&a);
+        let calls = stage.watch_number(number.get(), READ, Mode::Level);
+        stage.turns(2);
+        if closed {
+            number.close()
+        } else {
+            number.mean(&c)
+        }
+        stage
+            .reactor
+            .update_handler(calls.id, Interest::NONE)
+            .expect("no error");
+        calls.take();
+        let before = stage.reactor.stats().turns;
+        let stopper = stage.reactor.clone();
+        let timer = move || stopper.stop();
+        stage
+            .reactor
+            .call_later(std::time::Duration::from_millis(30), timer)
+            .expect("open");
+        stage.run();
+        let turns = stage.reactor.stats().turns - before;
+        assert!(turns < 40, "{turns} turns in which there was nothing to do");
+        number.mean(&c);
+        stage
+            .reactor
+            .update_handler(calls.id, READ)
+            .expect("mended");
+        stage.turns(3);
+        assert_eq!(calls.take(), 0, "that is another file");
+        d.write_all(b"x").expect("room");
+        stage.turns(3);
+        assert!(calls.take() > 0);
+        stage.reactor.remove_handler(calls.id).expect("known");
+        number.close();
+    }
+}
+
+/// A regular file closed behind the reactor's back goes quiet, too.
+pub fn a_closed_regular_file_goes_quiet(stage: &mut Stage) {
+    let number = Number::of(os::regular_file());
+    let calls = stage.watch_number(number.get(), READ, Mode::Level);
+    stage.turns(2);
+    assert!(calls.take() >= 2);
+    number.close();
+    stage.turns(3);
+    assert_eq!(calls.take(), 0);
+    stage.reactor.remove_handler(calls.id).expect("no error");
 }

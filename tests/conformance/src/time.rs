@@ -259,7 +259,7 @@ pub fn a_zero_delay_timer_set_in_a_timer_fires_in_the_next_turn(stage: &mut Stag
     log.expect(&["timer", "end of the turn", "next"]);
 }
 
-/// A zero-delay timer that sets itself anew starves nobody.
+/// A zero-delay timer that resets itself starves no other.
 pub fn a_zero_delay_timer_that_returns_starves_no_other(stage: &mut Stage) {
     let log = Log::default();
     let seen = log.clone();
@@ -582,7 +582,7 @@ pub fn timers_for_one_system_time_fire_by_creation(stage: &mut Stage) {
     log.expect(&(0..MANY).collect::<Vec<_>>());
 }
 
-/// Cancel and reset; and one that is a thousand years away harms nobody.
+/// Cancel and reset; and one that is a thousand years away does no harm.
 pub fn a_timer_by_the_system_clock_can_be_cancelled_and_reset(stage: &mut Stage) {
     let year = Duration::from_secs(365 * 24 * 3600);
     let log = Log::default();

@@ -62,7 +62,7 @@ pub fn a_post_made_by_a_post_runs_in_the_next_turn(stage: &mut Stage) {
     assert!(log[at("first")..at("second")].contains(&"turn"), "{log:?}");
 }
 
-/// A callback that keeps posting starves nobody.
+/// A callback that keeps posting starves no other.
 pub fn a_callback_that_keeps_posting_starves_no_other(stage: &mut Stage) {
     fn forever(reactor: &oneloop::Reactor) {
         let next = reactor.downgrade();
@@ -211,7 +211,7 @@ pub fn driving_from_inside_a_callback_is_an_error(stage: &mut Stage) {
     log.expect(&[(ErrorKind::AlreadyDriven, true); 4]);
 }
 
-/// Driving from another thread while a host drives is an error, and disturbs nobody.
+/// Driving from another thread while a host drives is an error, and does not disturb the host.
 pub fn driving_from_a_second_thread_is_an_error(stage: &mut Stage) {
     let (reactor, log) = (stage.reactor.clone(), Log::default());
     let seen = log.clone();
@@ -310,11 +310,11 @@ pub(crate) fn panics(stage: &mut Stage) {
     std::panic::set_hook(Box::new(|_| {}));
     let result = catch_unwind(AssertUnwindSafe(|| stage.run()));
     std::panic::set_hook(hook);
-    let payload = result.expect_err("the panic reaches whoever drives");
+    let payload = result.expect_err("the panic reaches the driver");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"on purpose"));
 }
 
-/// A handler that panics is removed; the panic reaches whoever drives; the others go on.
+/// A handler that panics is removed; the panic reaches the driver; the others go on.
 pub fn a_panicking_handler_is_removed_and_the_rest_goes_on(stage: &mut Stage) {
     let sources = stage.sources;
     let log = Log::default();

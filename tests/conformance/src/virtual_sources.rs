@@ -35,7 +35,7 @@ pub fn a_source_set_by_another_thread_while_the_loop_sleeps_is_reported(stage: &
 pub fn readiness_set_before_the_handler_was_added_is_reported(stage: &mut Stage) {
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let (source, readiness) = VirtualSource::pair();
-        assert!(!readiness.set(Ready::READABLE), "nobody is there to hear");
+        assert!(!readiness.set(Ready::READABLE), "no handler hears it");
         let calls = stage.watch(source, READ, mode);
         stage.turns(3);
         assert!(calls.take() > 0, "{mode:?}");
@@ -137,7 +137,7 @@ pub fn one_source_on_two_loops_is_reported_on_both(stage: &mut Stage) {
 
 // Clause 10.
 
-/// An error reaches everybody, priority who asked for it.
+/// An error reaches every handler, and priority those that asked for it.
 pub fn an_error_of_a_virtual_source_reaches_every_handler(stage: &mut Stage) {
     let (source, readiness) = VirtualSource::pair();
     let interests = [READ, Interest::WRITABLE, Interest::PRIORITY];
@@ -160,7 +160,7 @@ pub fn an_error_of_a_virtual_source_reaches_every_handler(stage: &mut Stage) {
     assert_eq!(handlers.map(|handler| handler.take()), [0, 0, 1]);
 }
 
-/// When nobody is left who could set it, that is a hang-up.
+/// When the last `SetReadiness` is gone, that is a hang-up.
 pub fn the_last_readiness_that_goes_is_a_hangup(stage: &mut Stage) {
     let (source, readiness) = VirtualSource::pair();
     let calls = stage.watch(source, READ, Mode::Oneshot);
@@ -175,7 +175,7 @@ pub fn the_last_readiness_that_goes_is_a_hangup(stage: &mut Stage) {
 
 // Clause 21.
 
-/// A readiness half that outlives its reactor: nobody hears, and it says so.
+/// A `SetReadiness` that outlives its reactor reports that no handler hears it.
 pub fn a_readiness_may_outlive_the_reactor(stage: &mut Stage) {
     for by_close in [true, false] {
         let other = Reactor::builder().poller(stage.poller).build();
@@ -191,7 +191,7 @@ pub fn a_readiness_may_outlive_the_reactor(stage: &mut Stage) {
         } else {
             drop(other)
         }
-        assert!(!readiness.set(Ready::READABLE), "nobody is left");
+        assert!(!readiness.set(Ready::READABLE), "no handler is left");
         readiness.clear(Ready::READABLE);
     }
 }
