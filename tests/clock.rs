@@ -388,7 +388,7 @@ mod a_real_clock {
         pollers.map(|poller| Reactor::builder().poller(poller).build().unwrap())
     }
 
-    /// Waits no longer than that for a turn that calls somebody.
+    /// Waits no longer than that for a turn with a call.
     fn turn(reactor: &Reactor, limit: Duration) -> bool {
         let start = Instant::now();
         while let Some(left) = limit.checked_sub(start.elapsed()) {

@@ -95,7 +95,7 @@ fn see(
     assert!(seen >= EVENTS, "{what}, {host}, {poller:?}: {seen} events");
 }
 
-/// A name space of this thread's own, whose name is nobody else's.
+/// A name space of this thread's own, under a unique name.
 fn own_name_space() {
     // SAFETY: changes what this thread sees, and no memory.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWUTS) }, 0, "not root?");
@@ -145,7 +145,7 @@ fn an_event_of_procfs_is_reported_once() {
     }
 }
 
-/// Both handlers see each event, whoever asks first.
+/// Both handlers see each event, whichever asks first.
 #[test]
 #[ignore = "needs root"]
 fn level_and_edge_handlers_on_one_file_see_each_event() {

@@ -234,7 +234,7 @@ fn a_handler_may_fork_and_remove_itself_in_the_child() {
     assert_eq!(turn.called, 1, "the parent's handler is deaf");
 }
 
-/// Other threads may have the loop's lock at the time: nobody would release it in the child.
+/// Other threads may have the loop's lock at the time. No thread would release it in the child.
 #[test]
 fn a_fork_while_other_threads_use_the_loop_leaves_no_lock_held() {
     for _ in 0..200 {
@@ -286,7 +286,7 @@ fn fork_beside(busy: impl Fn() + Sync, child: impl Fn() -> bool) {
     });
 }
 
-/// Nobody waits for the hang-up there.
+/// No task waits for the hang-up there.
 #[test]
 fn a_child_drops_a_readiness_that_other_threads_look_at() {
     let (source, readiness) = VirtualSource::pair();
@@ -295,7 +295,7 @@ fn a_child_drops_a_readiness_that_other_threads_look_at() {
     fork_beside(|| _ = source.ready(), drop_it);
 }
 
-/// Nobody would ever wake it.
+/// No thread would ever wake it.
 #[test]
 fn a_child_is_told_that_the_loop_of_a_future_is_not_its_own() {
     let reactor = Reactor::new().unwrap();
@@ -407,7 +407,7 @@ fn a_child_drops_a_reactor_that_other_threads_use() {
         other.cancel_timer(timer).unwrap();
         other.turn(Some(Duration::ZERO)).unwrap();
     };
-    // SAFETY: the other handle, which a thread of the parent has, is nobody's in the child.
+    // SAFETY: the other handle, which a thread of the parent has, has no owner in the child.
     let drop_both = || unsafe {
         drop(std::ptr::read(&other));
         reactor.take().is_some()
@@ -415,7 +415,7 @@ fn a_child_drops_a_reactor_that_other_threads_use() {
     fork_beside(busy, drop_both);
 }
 
-/// Another thread may have the lock of those who wait on it.
+/// Another thread may have the lock of the tasks that wait on it.
 #[test]
 fn a_child_drops_a_reactor_on_which_other_threads_await() {
     let reactor = Reactor::new().unwrap();
@@ -426,7 +426,7 @@ fn a_child_drops_a_reactor_on_which_other_threads_await() {
         let _ = source.poll_readable(&mut cx);
         let _ = source.poll_writable(&mut cx);
     };
-    // SAFETY: the source, which a thread of the parent has, is nobody's in the child.
+    // SAFETY: the source, which a thread of the parent has, has no owner in the child.
     let drop_both = || unsafe {
         drop(std::ptr::read(&source));
         reactor.take().is_some()
@@ -493,7 +493,7 @@ fn a_child_drops_a_reactor_that_a_future_waits_on() {
         let mut cx = Context::from_waker(Waker::noop());
         let _ = source.poll_writable(&mut cx);
     };
-    // SAFETY: the source, which a thread of the parent has, is nobody's in the child.
+    // SAFETY: the source, which a thread of the parent has, has no owner in the child.
     let drop_both = || unsafe {
         drop(std::ptr::read(&source));
         reactor.take().is_some()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the seeds anew from what tests/fuzz.sh has found so far: for each target, those few that together reach
+# Makes the seeds again from what tests/fuzz.sh has found so far: for each target, those few that together reach
 # most.
 set -eu
 cd "$(dirname "$0")/.."

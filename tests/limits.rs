@@ -239,7 +239,7 @@ fn emfile() -> i32 {
     rustix::io::Errno::MFILE.raw_os_error()
 }
 
-/// A set that cannot be made anew is tried again, and until then the loop does not spin.
+/// Rebuilding a set that could not be rebuilt is tried again, and until then the loop does not spin.
 fn without_descriptors_a_loop_that_never_sleeps_does_not_spin() {
     let faults = Faults::default();
     let reactor = faults.reactor(PollerKind::Epoll).unwrap();
@@ -249,7 +249,7 @@ fn without_descriptors_a_loop_that_never_sleeps_does_not_spin() {
     let time = Duration::from_millis(50);
     let stop = move || stopper.upgrade().unwrap().stop();
     reactor.call_later(time, stop).unwrap();
-    // As with an event of nobody's, no wait sleeps.
+    // As with an unclaimed event, no wait sleeps.
     reactor.add_hook(|| Some(Duration::ZERO), || {}).unwrap();
     reactor.run().unwrap();
     let turns = reactor.stats().turns;

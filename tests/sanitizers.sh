@@ -4,7 +4,7 @@
 # could not run; fails on a finding.
 #
 # AddressSanitizer takes any toolchain of rustup, which has its runtime. ThreadSanitizer has to see
-# the standard library's locks too, so that library is built anew: from rustup's component rust-src,
+# the standard library's locks too, so that library is built again: from rustup's component rust-src,
 # or from Debian's rustc and rust-src with the runtime of a toolchain of rustup. Helgrind and drd are
 # no way out: they know pthread's locks only, and those of the standard library are its own.
 #
@@ -55,10 +55,10 @@ address_sanitizer() {
 thread_sanitizer() {
     flags="-Zsanitizer=thread"
     if [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ]; then
-        note "ThreadSanitizer, with the toolchain's own standard library built anew"
+        note "ThreadSanitizer, with the toolchain's own standard library built again"
         cargo=cargo
     elif [ -d /usr/lib/rustlib/src/rust/library ] && [ -n "$(runtime tsan)" ]; then
-        note "ThreadSanitizer, with Debian's standard library built anew"
+        note "ThreadSanitizer, with Debian's standard library built again"
         cargo=/usr/bin/cargo
         export RUSTC=/usr/bin/rustc
         flags="$flags -Zexternal-clangrt -Zpre-link-arg=-Wl,--whole-archive"

@@ -198,7 +198,7 @@ fn signals_and_children_tell_where_too() {
     expect_from_here(&reactor, 2, 0);
 }
 
-/// Also by an async function, whoever polls it.
+/// Also by an async function, on any executor.
 #[test]
 fn waits_of_futures_have_a_location() {
     let reactor = Reactor::new().unwrap();
@@ -510,7 +510,7 @@ fn a_name_goes_with_what_it_names() {
     }
 }
 
-/// The panic reaches whoever drives. It is not the callback's fault, which stays.
+/// The panic reaches the driver. The callback is not at fault, and stays.
 #[test]
 fn a_report_that_panics_removes_no_callback() {
     let reactor = Reactor::new().unwrap();

@@ -213,7 +213,7 @@ fn a_signal_that_every_thread_blocks_is_refused() {
     taker.join().unwrap();
     assert!(
         reactor.add_signal(signal, |_| {}).is_err(),
-        "nobody takes it"
+        "no handler takes it"
     );
 
     // What this thread takes, others may block.

@@ -501,7 +501,7 @@ fn an_idle_session_is_not_called() {
     };
     let (client, server) = stage.talk(stays, stays);
     let (half_closed, its_peer) = stage.talk(sends(0), stays);
-    // Nobody answers this one: it has much to send, and no keys yet.
+    // This one gets no answer: it has much to send, and no keys yet.
     let (stream, _silent) = tcp_pair();
     let early = Session::new(stream, stage.config.client().unwrap()).unwrap();
     let early = stage.open(early, sends(MEGABYTE));
@@ -603,7 +603,7 @@ fn rubbish_amid_the_transfer_is_an_error_that_both_sides_see() {
     for version in ALL_VERSIONS {
         let stage = Stage::new(&[version]);
         let healthy = Healthy::start(&stage);
-        // A record of the right form, which nobody has encrypted.
+        // A record of the right form, which was not encrypted.
         let forged = [&[23, 3, 3, 0, 100], &[0xAA; 100][..]].concat();
         let write = move |socket: &mut TcpStream| socket.write_all(&forged).unwrap();
         let (client, server) = interfere(&stage, write);

@@ -19,7 +19,7 @@ pub struct Queue {
 #[derive(Default)]
 struct Shared {
     ready: VecDeque<Runnable>,
-    /// Of whoever polls `run`.
+    /// The waker of the task that polls `run`.
     waker: Option<Waker>,
 }
 

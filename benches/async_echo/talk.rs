@@ -11,7 +11,7 @@ use oneloop_benches::{PAGE, Spread, Stopwatch};
 use rustix::net::sockopt::set_socket_linger;
 
 const MESSAGE: usize = 64;
-/// How much is read at once, by those who do not know how much will come.
+/// How much is read at once where the length is not known.
 const ROOM: usize = 1024;
 
 /// Both ends of a connection, not blocking.

@@ -136,7 +136,7 @@ fn end(callers: Vec<Caller>) -> io::Result<()> {
         socket.set_read_timeout(Some(PATIENCE))?;
         match socket.read(&mut [0]) {
             Ok(0) => {}
-            Ok(_) => return Err(io::Error::other("a reply that nobody asked for")),
+            Ok(_) => return Err(io::Error::other("a reply without a request")),
             // So the servers' sockets are closed: see `connections`.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => return Err(error),

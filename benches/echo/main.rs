@@ -50,7 +50,7 @@ back. An event is one such message. The time is the client's, over all its conne
 the slower of client and server sets the pace, on one core it is what both cost together. Beside it
 there are the round trip of a message, and how long the server's thread ran for each. The yardstick is
 a server on an epoll loop with nothing around it; the nested one sleeps in another epoll set that has
-its own in it, which is what a loop under a host costs whoever writes it. With the feature c-peers, libev, libevent and libuv
+its own in it, as a host without an adapter does. With the feature c-peers, libev, libevent and libuv
 are measured, too.",
         workloads: workloads.into_iter().flatten().collect(),
         yardstick: peer("bare epoll", epoll::run),

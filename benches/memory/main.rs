@@ -52,7 +52,7 @@ keeps. Tables that double when they are full have room to spare, which is counte
 at 1,000,000, which is nearly a power of two. There are not more handlers than descriptors that the
 process may open. The source and eight bytes of closure are left out; what C has instead, the words for
 a callback and its data in each structure, is counted. The yardstick is oneloop. tokio and async-io are
-measured with the object alone, which calls nobody, and with a task that awaits it. mio and polling have
+measured with the object alone, which calls nothing, and with a task that awaits it. mio and polling have
 neither handlers nor timers; calloop has no row with a million, as it looks through all to add one.
 libev, libevent and libuv, with the feature c-peers, allocate by a counting function of theirs, and
 their events or handles are counted as well.",

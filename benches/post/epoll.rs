@@ -18,7 +18,7 @@ pub fn each(work: &Work) -> io::Result<()> {
     run(work, Waking::Each)
 }
 
-/// It is written to only if nobody has since the loop looked last.
+/// It is written to only if no thread has written since the loop last looked.
 pub fn once(work: &Work) -> io::Result<()> {
     run(work, Waking::Once)
 }

@@ -49,7 +49,7 @@ impl One {
                 }
             }
             let one = self.clone();
-            let mut posted_at = self.posted_at.lock().expect("nobody panics");
+            let mut posted_at = self.posted_at.lock().expect("no thread panics");
             *posted_at = Some(Instant::now());
             drop(posted_at);
             post.post(move || one.called());
@@ -64,15 +64,15 @@ impl One {
     /// What is posted.
     pub fn called(&self) {
         let now = Instant::now();
-        let posted_at = self.posted_at.lock().expect("nobody panics").take();
+        let posted_at = self.posted_at.lock().expect("no thread panics").take();
         let took = now - posted_at.expect("it is called once for each post");
-        self.took.lock().expect("nobody panics").push(took);
+        self.took.lock().expect("no thread panics").push(took);
         self.called.fetch_add(1, Ordering::Release);
         self.poster.get().expect("it has posted").unpark();
     }
 
     pub fn result(&self) -> io::Result<Measured> {
-        let took = self.took.lock().expect("nobody panics");
+        let took = self.took.lock().expect("no thread panics");
         if took.len() as u64 != self.warm_up + self.timed {
             return Err(io::Error::other("it ended before all posts were called"));
         }

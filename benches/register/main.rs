@@ -79,7 +79,7 @@ struct Work {
     others: Vec<UnixStream>,
     /// The one that is added and removed.
     one: UnixStream,
-    /// Always readable, for who has to be called back.
+    /// Always readable, for loops that must be called back.
     ready: UnixStream,
 }
 

@@ -95,7 +95,7 @@ async fn beside<T>(
 ) -> io::Result<T> {
     let driving = async {
         drive.await?;
-        Err(io::Error::other("nobody stopped it"))
+        Err(io::Error::other("the loop ended before it was stopped"))
     };
     or(driving, task).await
 }

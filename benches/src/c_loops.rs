@@ -100,7 +100,7 @@ extern "C" fn on_ready<S, F>(work: *mut c_void, which: usize) -> c_int
 where
     F: FnMut(&mut S) -> io::Result<Next>,
 {
-    // SAFETY: it is what `run` gave, which nobody else touches while the loop runs.
+    // SAFETY: it is what `run` gave, which no other code touches while the loop runs.
     let work = unsafe { &mut *work.cast::<Work<'_, S, F>>() };
     match (work.ready)(&mut work.sources[which]) {
         Ok(Next::Go(Watch(bits))) => bits,

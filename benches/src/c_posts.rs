@@ -24,7 +24,7 @@ pub struct Wake(Arc<Posts>);
 struct Posts(NonNull<c_void>);
 
 // SAFETY: `wake` is for all threads; `run` is called by a `Libuv` alone, which is not cloned; and what
-// the last owner does is done when nobody else can.
+// the last owner does is done when no other thread can.
 unsafe impl Send for Posts {}
 // SAFETY: as above.
 unsafe impl Sync for Posts {}
@@ -43,7 +43,7 @@ impl Libuv {
     /// no way through C.
     pub fn run<F: FnMut() -> bool>(self, mut woken: F) {
         let work = (&raw mut woken).cast();
-        // SAFETY: it is there, nobody else runs it, and it calls back from within only, with that
+        // SAFETY: it is there, no other thread runs it, and it calls back from within only, with that
         // pointer.
         unsafe { c_posts_libuv_run(self.0.0.as_ptr(), on_woken::<F>, work) };
     }
@@ -65,7 +65,7 @@ impl Drop for Posts {
 }
 
 extern "C" fn on_woken<F: FnMut() -> bool>(work: *mut c_void) -> c_int {
-    // SAFETY: it is what `run` gave, which nobody else touches meanwhile.
+    // SAFETY: it is what `run` gave, which no other code touches meanwhile.
     let woken = unsafe { &mut *work.cast::<F>() };
     c_int::from(woken())
 }

@@ -16,8 +16,8 @@ Usage: cargo run --release -p oneloop-benches -- COMMAND
 
   report [--rounds N] [--c-peers]   runs every bench and writes docs/performance.md with pictures;
                                     with libev, libevent and libuv, if their headers are there
-  report --redraw                   writes it anew from what was measured last
-  count WORKLOAD EVENTS             does one thing many times, for whoever counts instructions
+  report --redraw                   writes it again from the last measurement
+  count WORKLOAD EVENTS             does one thing many times, to count instructions
 ";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,4 +1,4 @@
-//! mio: edge-triggered; to register anew reports what is ready.
+//! mio: edge-triggered; registering again reports what is ready.
 
 use std::io;
 use std::os::fd::AsRawFd;

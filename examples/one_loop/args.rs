@@ -22,7 +22,7 @@ Usage: cargo run --release --example one_loop -- [OPTIONS]
   --help             this text
 ";
 
-/// Who waits.
+/// The host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Host {
     Builtin,

@@ -17,7 +17,7 @@ use crate::figures::Figures;
 
 /// The longest line, its end not counted.
 const LINE: usize = 1024;
-/// Who has more than this to read yet is too slow.
+/// A client that has more than this to read yet is too slow.
 const BACKLOG: usize = 256 * 1024;
 /// How many connections one call accepts, to be fair to those that are there.
 const ACCEPTS: usize = 64;
@@ -34,7 +34,7 @@ struct Chat {
     /// Members by handler. Ids are never used twice, so a late timer cannot meet another member.
     peers: HashMap<HandlerId, Peer>,
     rooms: HashMap<Text, Vec<HandlerId>>,
-    /// Who has got output in this turn.
+    /// The clients that have got output in this turn.
     fresh: Vec<HandlerId>,
     buffer: Box<[u8]>,
     figures: Rc<Figures>,

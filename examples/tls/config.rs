@@ -7,7 +7,7 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls::{ClientConnection, ServerConnection};
 
-/// Who the certificate is for.
+/// The name in the certificate.
 const NAME: &str = "localhost";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

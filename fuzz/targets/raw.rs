@@ -1,4 +1,4 @@
-//! The same with raw descriptors, whose numbers are closed, replaced and used again.
+//! Random programs with raw descriptors, whose numbers are closed, replaced and used again.
 
 #![no_main]
 

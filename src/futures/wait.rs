@@ -82,7 +82,7 @@ impl<M: Threading> Registration<M> {
         &self.reactor
     }
 
-    /// Moves to the descriptor that the source has now. Those who wait on the old one are woken.
+    /// Moves to the descriptor that the source has now. Tasks that wait on the old one are woken.
     #[inline]
     pub(super) fn follow(&mut self, source: &impl Source) -> io::Result<()> {
         if number(source) == self.fd {

@@ -26,7 +26,7 @@ fn the_peers_closing_is_awaited_without_reading() {
         };
         let (ready, ()) = zip(stream.ready(Interest::READ_CLOSED), close).await;
         assert_eq!(ready.unwrap(), Ready::READ_CLOSED);
-        // It stays so, and keeps nobody awake.
+        // It stays so, and does not keep the loop awake.
         assert_eq!(
             stream.ready(Interest::READ_CLOSED).await.unwrap(),
             Ready::READ_CLOSED
@@ -81,7 +81,7 @@ fn the_first_of_several_conditions_counts() {
     assert_eq!(woken.take(), 1);
     let ready = either.as_mut().poll(&mut cx).map(Result::unwrap);
     assert_eq!(ready, std::task::Poll::Ready(Ready::READABLE));
-    // The one that is given up harms nobody.
+    // The one that is given up harms no other.
     assert!(
         future::poll_once(stream.ready(Interest::READ_CLOSED))
             .now()

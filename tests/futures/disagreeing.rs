@@ -242,7 +242,7 @@ fn an_attempt_by_hand_may_say_that_it_would_block() {
     });
 }
 
-/// Whoever has waited in vain once has not become deaf to what a short read leaves.
+/// A task that has waited in vain once is not deaf to what a short read leaves.
 #[test]
 fn nothing_is_lost_after_waiting_in_vain() {
     on_each_host(async |reactor| {

@@ -1,4 +1,4 @@
-//! Whoever polls, and whoever drives.
+//! Any executor polls, and any host drives.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};

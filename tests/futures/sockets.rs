@@ -265,8 +265,8 @@ fn flushing_and_closing_do_not_wait() {
     while peer.read(&mut [0; 65536]).unwrap() > 0 {}
 }
 
-/// The kernel refuses who does not block, and tells nobody when there is room. (Elsewhere than on Linux, it
-/// refuses everybody.)
+/// The kernel refuses a sender that does not block, and does not report when there is room. (Except on Linux, it
+/// refuses every sender.)
 #[cfg(target_os = "linux")]
 #[test]
 fn a_connect_waits_while_the_queue_of_a_unix_listener_is_full() {

@@ -39,7 +39,7 @@ fn a_virtual_source_can_be_awaited() {
     }
     drop(asked);
     setter.join().unwrap();
-    // Nobody is left to make it writable: a hang-up, which ends the wait.
+    // No reader is left to make it writable: a hang-up, which ends the wait.
     reactor.block_on(source.writable()).unwrap().unwrap();
 }
 
@@ -291,7 +291,7 @@ fn a_source_that_reconnects_is_registered_with_its_new_descriptor() {
         let (read, ()) = zip(source.read(&mut bytes), write).await;
         assert_eq!(read.unwrap(), 2);
 
-        // The number is another's, who is called for himself only (unless another test has taken it).
+        // The number is another's, which is called for its own events only (unless another test has taken it).
         let (mut stranger, mut other) = UnixStream::pair().unwrap();
         if other.as_raw_fd() == first_number {
             std::mem::swap(&mut stranger, &mut other);

@@ -118,7 +118,7 @@ fn a_dropped_wait_of_a_timer_leaves_no_timer_in_the_loop() {
     let reactor = Reactor::new().unwrap();
     let pending = || reactor.stats().pending_timers;
     let mut timer = Timer::after(&reactor, MS * 60_000);
-    assert_eq!(pending(), 0, "nobody has polled it");
+    assert_eq!(pending(), 0, "it was not polled");
     let poll = |timer: &mut Timer| {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(pin!(timer).poll(&mut cx).is_pending());

@@ -1,4 +1,4 @@
-//! Who is woken, and when.
+//! Which tasks are woken, and when.
 
 use std::future::Future;
 use std::io::ErrorKind::WouldBlock;
@@ -34,7 +34,7 @@ fn any_number_of_futures_wait_for_one_source() {
     let (polled, polling) = wakes();
     let mut poll_cx = Context::from_waker(&polling);
     assert!(stream.poll_readable(&mut poll_cx).is_pending());
-    // Those who give up do no harm to the rest.
+    // Tasks that give up do no harm to the rest.
     waits.truncate(7);
     drop(waits.swap_remove(2));
     look(&reactor);
@@ -61,7 +61,7 @@ fn readable_looks_again_each_time() {
             }
             let mut bytes = [0; 8];
             assert_eq!((&stream).read(&mut bytes).await.unwrap(), 2);
-            // Drained by somebody else's hand, it is not readable any more.
+            // Drained by other code, it is not readable any more.
             let again = future::poll_once(stream.readable());
             assert!(again.await.is_none());
             let or_timer = future::or(
@@ -337,7 +337,7 @@ fn a_waker_that_panics_keeps_no_other_task_asleep() {
     peer.write_all(b"x").unwrap();
     let turn = || reactor.turn(Some(Duration::from_secs(20)));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));
-    assert!(panicked.is_err(), "it reaches whoever drives");
+    assert!(panicked.is_err(), "it reaches the driver");
     assert_eq!(woken.take(), 2);
     // The handler is gone, as every one is that panicked, and says so.
     let error = future::block_on(stream.writable()).unwrap_err();

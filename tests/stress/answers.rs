@@ -1,5 +1,5 @@
-//! Threads that ask the loop, which sleeps, and wait for the answer. Where everybody is at it all the
-//! time the next wake makes up for one that is lost; here nobody comes after it.
+//! Threads that ask the loop, which sleeps, and wait for the answer. Where all threads are at it all the
+//! time the next wake makes up for one that is lost; here no other wake follows.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

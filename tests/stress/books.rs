@@ -56,7 +56,7 @@ impl Witness {
         Closure(self.clone())
     }
 
-    /// Its closure is gone: from now on its id is nobody's.
+    /// Its closure is gone: from now on its id is unknown.
     pub fn is_gone(&self) -> bool {
         self.gone.load(SeqCst)
     }
@@ -152,7 +152,7 @@ impl Books {
         let was_gone = witness.is_gone();
         let result = call();
         if was_gone && result.is_ok() {
-            self.complain("the id of one that was gone is somebody else's");
+            self.complain("the id of one that was gone is another's");
         }
         result
     }

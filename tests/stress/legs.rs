@@ -29,7 +29,7 @@ impl Legs {
         }
     }
 
-    /// Some milliseconds, unless somebody stops it.
+    /// Some milliseconds, unless a thread stops it.
     pub fn drive(&mut self, random: &mut Random) {
         let time = Duration::from_micros(random.below(4000));
         let leg = random.below(7);

@@ -105,7 +105,7 @@ impl Shared {
         }
     }
 
-    /// What would go on for ever. Nobody else works any more.
+    /// What would go on for ever. No other thread works any more.
     pub fn take_out_what_stays(&self, reactor: &Reactor) {
         for handler in self.handlers.lock().unwrap().drain(..) {
             if reactor.remove_handler(handler.id).is_ok() {
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Those who work, and callbacks, are to come to an end.
+    /// Working threads and callbacks are to come to an end.
     pub fn end(&self) {
         self.over.store(true, SeqCst);
     }

@@ -213,7 +213,7 @@ impl Task {
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
-        // After the reactor's end there is no one who waits.
+        // After the reactor's end no task waits.
         let _ = self.post();
     }
 }

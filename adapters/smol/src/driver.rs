@@ -1,4 +1,4 @@
-//! Who drives the loop.
+//! The thread that drives the loop.
 //!
 //! One thread at a time has the seat and takes turns of the loop. Every other thread in [`block_on`] is a
 //! standby. It is parked until its future is woken or the seat is offered to it. These rules keep every event

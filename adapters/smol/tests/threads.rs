@@ -1,4 +1,4 @@
-//! Which threads there are, and who drives the loop. One test, because it is about the whole process.
+//! Which threads there are, and which of them drives the loop. One test, because it is about the whole process.
 #![cfg(target_os = "linux")]
 
 use std::io::Write;

@@ -140,7 +140,7 @@ fn several_reactors_on_one_thread_are_all_asked() {
             let got = timeout(LONG, received.recv()).await;
             assert_eq!(got.expect("it is slept over"), Some(n));
         }
-        assert!(received[0].try_recv().is_err(), "nobody drives it");
+        assert!(received[0].try_recv().is_err(), "no driver runs");
     });
 }
 

@@ -1,4 +1,4 @@
-/* What the C loops have in common: descriptors to watch, and somebody to tell of them. */
+/* Common to the C loops: descriptors to watch, and a callback for them. */
 
 #ifndef C_LOOPS_H
 #define C_LOOPS_H

@@ -18,7 +18,7 @@ static int to_libuv(int interest) {
 
 static void on_ready(uv_poll_t *poll, int status, int events) {
     struct watcher *watcher = (struct watcher *)poll;
-    /* Whoever reads will learn of an error. */
+    /* The read gets the error. */
     (void)status;
     (void)events;
     int next = watcher->ready(watcher->work, watcher->which);

@@ -32,7 +32,7 @@ static void *make(size_t number) {
     return loop;
 }
 
-/* Its documentation's way to set a timer anew, be it set already or not. */
+/* Sets a timer, pending or not, as its documentation says. */
 static int put_off(void *of, size_t which, uint64_t deadline) {
     struct loop *loop = of;
     ev_timer *timer = &loop->timers[which];

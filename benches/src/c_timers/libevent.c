@@ -49,7 +49,7 @@ static void *make(size_t number) {
     return NULL;
 }
 
-/* Sets one anew, too, as its documentation says. */
+/* Also resets a pending timer, as its documentation says. */
 static int set(void *of, size_t which, uint64_t deadline) {
     struct loop *loop = of;
     struct timeval after = {deadline / 1000000000, deadline % 1000000000 / 1000};

@@ -30,7 +30,7 @@ static void *make(size_t number) {
     return loop;
 }
 
-/* Sets one anew, too. In milliseconds, which is what it has. */
+/* Also resets a pending timer. In milliseconds, its unit. */
 static int set(void *of, size_t which, uint64_t deadline) {
     struct loop *loop = of;
     return uv_timer_start(&loop->timers[which], on_due, deadline / 1000000, 0);

@@ -17,7 +17,7 @@ pub fn run(workload: &str, events: usize) -> Result<(), Box<dyn Error>> {
             ring(&reactor, 1, events)?;
             Ok(reactor.run()?)
         }
-        // Nobody looks at the loop's page.
+        // No browser looks at the loop's page.
         "ring-inspected" => {
             oneloop_inspect::serve(&reactor, ([127, 0, 0, 1], 0))?;
             ring(&reactor, 1, events)?;

@@ -167,7 +167,7 @@ int test_cares_many(oneloop_t *loop) {
     return failures;
 }
 
-/* Nobody answers, which is waited for asleep; meanwhile others are answered. */
+/* A server does not answer. The loop sleeps meanwhile, and other queries are answered. */
 
 static int64_t sleeps(oneloop_t *loop, void *user) {
     (void)loop, (void)user;
@@ -281,7 +281,7 @@ static int the_loop_ends(oneloop_t *loop, int inside) {
 int test_cares_the_loop_ends(oneloop_t *loop) { return the_loop_ends(loop, 0); }
 int test_cares_the_loop_ends_inside(oneloop_t *loop) { return the_loop_ends(loop, 1); }
 
-/* Nobody listens, which is told at once. */
+/* No server listens, which is reported at once. */
 
 static void refused(void *number, int status, int timeouts, struct ares_addrinfo *result) {
     (void)number, (void)timeouts;

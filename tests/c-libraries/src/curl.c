@@ -82,7 +82,7 @@ static CURL *get(const char *word, size_t number) {
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     /* Over HTTP/2, rather wait for a stream than open another connection. */
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, strncmp(t.root, "https", 5) ? 0L : 1L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L); /* nobody has vouched for it */
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L); /* no authority has signed it */
     t.left++;
     return easy;
 }

@@ -138,7 +138,7 @@ int test_dbus_calls_both_ways(oneloop_t *loop) {
     return failures;
 }
 
-/* A call that nobody answers, while another thread sends signals. */
+/* A call without an answer, while another thread sends signals. */
 
 static void *sender(void *end) {
     for (dbus_uint32_t n = 0; n < 200; n++) {

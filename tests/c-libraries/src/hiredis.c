@@ -113,7 +113,7 @@ static void on_connect(CONNECTING *ac, int status) {
     CHECK(status == REDIS_OK && ac->err == 0);
 }
 
-/* NULL if nobody listens yet. */
+/* NULL if no server listens yet. */
 static redisAsyncContext *open_context(void) {
     redisAsyncContext *ac = redisAsyncConnectUnix(t.path);
     if (ac->err) {
@@ -557,7 +557,7 @@ static void set_timeout(void) {
 
 TEST_BEGINS(a_command_timeout, set_timeout)
 
-/* Nobody accepts, and the one place in the queue is taken. */
+/* The server accepts no connection, and the one place in the queue is taken. */
 
 static void not_connected(CONNECTING *ac, int status) {
     int64_t waited = now() - t.start;

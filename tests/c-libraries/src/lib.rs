@@ -74,7 +74,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If somebody else has waited for it.
+    /// If it was already waited for.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("a child")
     }
@@ -83,7 +83,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If somebody else has waited for it.
+    /// If it was already waited for.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
@@ -118,7 +118,7 @@ pub fn in_both_orders(test: unsafe extern "C" fn(loop_last: c_int) -> c_int) {
     }
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").port()

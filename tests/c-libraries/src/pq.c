@@ -416,7 +416,7 @@ static void hosts_connected(struct oneloop_pg *pg, int ok) {
 
 int test_pq_several_hosts(oneloop_t *loop) { return begin(loop, hosts_connected); }
 
-/* Nobody listens; and nobody answers. */
+/* No server listens; and one does not answer. */
 
 static void silent_connected(struct oneloop_pg *pg, int ok) {
     CHECK(!ok);

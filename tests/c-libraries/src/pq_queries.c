@@ -1,4 +1,4 @@
-/* Whatever libpq has, whoever sent the query: libpq's own send functions, pipelines, copies in both
+/* All that libpq has is delivered, whichever function sent the query: libpq's own send functions, pipelines, copies in both
  * directions, notifications amid other work, TLS, cancel and reset. The server is there when these begin. */
 
 #define _GNU_SOURCE
@@ -458,7 +458,7 @@ static void ended_connected(struct oneloop_pg *pg, int ok) {
 
 int test_pq_reset(oneloop_t *loop) { return begin(loop, ended_connected); }
 
-/* A reset that nobody answers, and one that does not come to anything because of a close. */
+/* A reset without an answer, and one that a close ends. */
 
 static void unanswered_connected(struct oneloop_pg *pg, int ok) {
     if (t.step++ == 0) {

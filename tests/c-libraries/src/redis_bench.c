@@ -56,7 +56,7 @@ static void begin(redisAsyncContext *ac, struct work *work) {
     send_round(ac, work);
 }
 
-/* Sets the work up on a loop that somebody drives; redis_bench_end says how it went. */
+/* Sets the work up on a loop that the caller drives; redis_bench_end says how it went. */
 struct work *redis_bench_oneloop(oneloop_t *loop, const char *path, int rounds, int depth, bool set);
 struct work *redis_bench_oneloop(oneloop_t *loop, const char *path, int rounds, int depth,
                                  bool set) {

@@ -247,7 +247,7 @@ static void two_events_on_one_descriptor(void) {
 static void read_or_not(verto_ctx *ctx, verto_ev *ev) {
     (void)ctx;
     note(ev);
-    /* Who comes second may find nothing. */
+    /* The second may find nothing. */
     get(verto_get_fd(ev));
     if (strchr(t.order, '1') && strchr(t.order, '2'))
         over();

@@ -120,7 +120,7 @@ static void by_itself(struct oneloop_xcb *x, xcb_generic_event_t *event) {
     oneloop_stop(t.loop);
 }
 
-/* Nobody flushes, and nobody waits. */
+/* The program neither flushes nor waits. */
 int test_xcb_flushes(oneloop_t *loop) {
     begin(loop);
     t.x = oneloop_xcb_attach(loop, t.connection, by_itself, NULL);

@@ -1,4 +1,4 @@
-//! Whatever libpq has is delivered, whoever sent the query.
+//! All that libpq has is delivered, whichever function sent the query.
 
 use std::ffi::{CString, c_char, c_int};
 use std::net::TcpListener;

@@ -623,7 +623,7 @@ int test_hooks_around_the_sleep(oneloop_t *loop) {
 /* A host in C asks the hooks right before it waits. */
 
 static int64_t limit(oneloop_t *loop, void *user) {
-    CHECK(oneloop_ask_hooks(loop) == 0); /* which asks nobody while it is driven */
+    CHECK(oneloop_ask_hooks(loop) == 0); /* which asks no hook while it is driven */
     t.calls++;
     return *(int64_t *)user;
 }

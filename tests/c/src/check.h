@@ -27,7 +27,7 @@ static inline int check_stop(oneloop_t *loop) {
 #define oneloop_stop check_stop
 #endif
 
-/* That it is called on the test's thread: of another nobody asks how many checks have failed. */
+/* Checks that the test's thread calls this. Failed checks of other threads are not counted. */
 static inline void check_thread(pthread_t of_the_test) {
     if (pthread_equal(pthread_self(), of_the_test))
         return;

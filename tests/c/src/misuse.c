@@ -160,7 +160,7 @@ int test_a_closed_loop(oneloop_t *outer) {
     return failures;
 }
 
-/* Ids of a loop that is gone fit nobody on another, though its places are taken again. */
+/* Ids of a loop that is gone mean nothing on another, though its places are taken again. */
 int test_ids_of_a_loop_that_is_gone(oneloop_t *outer) {
     oneloop_id handler, timer, hook, deferred;
     oneloop_t *loop = oneloop_new();
@@ -323,7 +323,7 @@ static void at_the_end(void *user) {
     bool right = oneloop_remove_handler(loop, 7) == -ENOENT && oneloop_strerror() != NULL &&
                  oneloop_call_soon(loop, ONELOOP_NORMAL, NULL, NULL, NULL, NULL) == -EINVAL;
     if (!right)
-        abort(); /* nobody asks this thread how many checks have failed */
+        abort(); /* failed checks of this thread are not counted */
 }
 
 static void *fail_once(void *loop) {

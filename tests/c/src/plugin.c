@@ -1,5 +1,5 @@
 /* A plug-in that is loaded at run time and not linked with the library: it has only the table that it is
- * given. An echo, a timer and a post on the loop of whoever loads it. */
+ * given. An echo, a timer and a post on the loop of the program that loads it. */
 
 #define _GNU_SOURCE
 #include <oneloop.h>

@@ -1,4 +1,4 @@
-/* Poll sets: descriptors that are listed anew before each sleep. */
+/* Poll sets: descriptors that are listed again before each sleep. */
 
 #include "stage.h"
 

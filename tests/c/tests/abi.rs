@@ -237,7 +237,7 @@ fn a_loop_that_was_made_by_another_copy() {
     }
 }
 
-/// Nobody has said which functions it goes by, or it is of a version to come.
+/// It has no table of functions, or one of a later version.
 #[test]
 fn a_loop_of_another_copy_that_cannot_be_used_is_refused() {
     let second = second_copy();

@@ -107,7 +107,7 @@ impl AdaptedLoop for Glib {
 impl ForeignLoop for Glib {
     fn guest(&self) -> impl Guest + 'static {
         // SAFETY: the context is never freed, and only this guest iterates it.
-        unsafe { ContextGuest::new(self.0) }.expect("nobody owns it")
+        unsafe { ContextGuest::new(self.0) }.expect("no thread owns it")
     }
 
     fn after(&self, delay: Duration, call: impl FnOnce() + 'static) {

@@ -89,7 +89,7 @@ fn a_handler_in_the_place_of_another_gets_no_call_of_it() {
                 other.remove_handler(id).unwrap();
                 let (source, readiness) = VirtualSource::pair();
                 let handler = move |_: &mut VirtualSource, _| -> Action {
-                    unreachable!("nobody has set {readiness:?}")
+                    unreachable!("no thread has set {readiness:?}")
                 };
                 let added = other.add_handler(source, Interest::READABLE, Mode::Edge, handler);
                 added.is_ok()
@@ -326,7 +326,10 @@ fn a_source_that_is_set_while_its_loop_ends() {
         drop(reactor);
         let _watched: bool = thread.join().unwrap();
         assert_eq!(drops.get(), 1);
-        assert!(!readiness.set(Ready::WRITABLE), "nobody watches any more");
+        assert!(
+            !readiness.set(Ready::WRITABLE),
+            "no handler watches any more"
+        );
         assert_eq!(kept.ready(), Ready::READABLE | Ready::WRITABLE);
     });
 }
@@ -387,7 +390,7 @@ fn a_loop_that_changes_hosts_while_others_post_loses_nothing() {
     );
 }
 
-/// An error, and no deadlock, whoever is quicker.
+/// An error, and no deadlock, whichever thread is quicker.
 #[test]
 fn a_callback_that_drives_while_its_handler_is_removed_gets_an_error() {
     explore(

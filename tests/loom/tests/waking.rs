@@ -126,7 +126,7 @@ fn a_clock_that_another_thread_moves_wakes_the_loop() {
     );
 }
 
-/// Each bit arrives, whoever sets it.
+/// Each bit arrives, on whichever thread it is set.
 #[test]
 fn a_source_that_two_threads_set_reports_both_bits() {
     explore_both("a_source_that_two_threads_set_reports_both_bits", |until| {
@@ -154,7 +154,7 @@ fn a_source_that_two_threads_set_reports_both_bits() {
     });
 }
 
-/// Each handler is told of its own bit, whoever sets which.
+/// Each handler is told of its own bit, whichever thread sets it.
 #[test]
 fn two_handlers_on_a_source_that_two_threads_set_are_both_called() {
     explore_both(
@@ -207,7 +207,7 @@ fn two_sources_that_two_threads_set_are_both_reported() {
     );
 }
 
-/// Whether it is set before or after somebody has a handler on it.
+/// Whether it is set before or after it has a handler.
 #[test]
 fn a_source_that_is_set_while_its_handler_is_added_is_reported() {
     explore_both(

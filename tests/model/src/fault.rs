@@ -62,7 +62,7 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// By whether the id that was given is somebody's.
+    /// By whether the id that was given is in use.
     pub(crate) fn known(is: bool) -> Expected {
         if is {
             Expected::Success
@@ -71,7 +71,7 @@ impl Expected {
         }
     }
 
-    /// The same, but of those who lost their number anything may be.
+    /// The same, but handlers that lost their number may have any state.
     pub(crate) fn known_or(is: bool, loose: bool) -> Expected {
         if loose {
             Expected::Anything

@@ -10,7 +10,7 @@ use crate::{HostKind, Program, Setting, run, shorten};
 pub struct Input {
     /// On the `polling` crate.
     pub polling: bool,
-    /// Who drives at first.
+    /// The first host.
     pub host: HostKind,
     /// What is done.
     pub program: Program,

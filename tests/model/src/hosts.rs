@@ -1,4 +1,4 @@
-//! Who drives the reactor. After each turn the model is told, and asked whether the host may sleep.
+//! The hosts. After each turn the model is told, and asked whether the host may sleep.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};

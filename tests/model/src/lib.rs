@@ -35,9 +35,9 @@ pub use step::*;
 /// On what a program runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// Who asks the kernel.
+    /// The poller.
     pub poller: PollerKind,
-    /// Who drives at first.
+    /// The first host.
     pub host: HostKind,
     /// Whether the program may close numbers behind the reactor's back. Otherwise all that it does
     /// is what safe Rust can do.
@@ -121,7 +121,7 @@ pub struct Violation {
 ///
 /// The first thing that the contract does not allow.
 pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
-    // SAFETY: from now on a write to a pipe that nobody reads is an error, as everywhere in Rust.
+    // SAFETY: from now on a write to a pipe without a reader is an error, as everywhere in Rust.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let clock = TestClock::new();
     let builder = Reactor::builder().poller(setting.poller);
@@ -130,14 +130,14 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
     let _watched = watchdog::watch(&play, &reactor, program, setting);
     for at in [Spot::Shared(Few(0)), Spot::Raw(Few(0))] {
         let kind = Kind::Sockets;
-        play.act(Me::Nobody, &Do::Open { kind, at });
+        play.act(Me::Program, &Do::Open { kind, at });
     }
     let mut hosted = Hosted::new(reactor, play.clone(), setting.host);
     let mut result = Ok(());
     for step in &program.steps {
         play.busy.store(0, SeqCst);
         match step {
-            Step::Do(step) => play.act(Me::Nobody, step),
+            Step::Do(step) => play.act(Me::Program, step),
             Step::Drive(turns) => hosted.drive(turns % 6),
             Step::Wait => hosted.wait(),
             Step::Run => hosted.run(),
@@ -159,7 +159,7 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
     };
     hosted.change(HostKind::Turn);
     if result.is_ok() {
-        play.act(Me::Nobody, &Do::CloseLoop);
+        play.act(Me::Program, &Do::CloseLoop);
         play.model().ended();
         result = check(&hosted);
     }

@@ -93,7 +93,7 @@ pub enum Step {
     Host(HostKind),
 }
 
-/// Who drives.
+/// The host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum HostKind {
@@ -215,7 +215,7 @@ pub enum Do {
     /// Asks for the descriptor, and for all that can be known.
     #[proptest(weight = 10)]
     Look,
-    /// Calls what must fail, with an id that is nobody's.
+    /// Calls what must fail, with an id that nothing has.
     #[proptest(weight = 10)]
     Garbage { call: u8, bits: u64 },
     /// Closes the loop.

@@ -13,7 +13,7 @@ use crate::step::{Kind, Much, Way};
 /// A file, by its place in the world. The kernel calls it an open file description.
 pub(crate) type FileId = usize;
 
-/// How many numbers a program has that it may close behind everybody's back.
+/// How many numbers a program has that it may close behind the loop's back.
 pub(crate) const NUMBERS: RawFd = 6;
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ struct File {
     kind: Kind,
     /// What is written here is read there.
     peer: Option<FileId>,
-    /// What means it, one of them is enough to ask poll(2). None: nobody can reach it any more.
+    /// The numbers that mean it. One is enough to ask poll(2); without one, the file cannot be reached.
     numbers: Vec<RawFd>,
 }
 
@@ -118,7 +118,7 @@ impl World {
         self.files[file].numbers.retain(|&number| number != fd);
         let peer = self.files[file].peer;
         self.notice(&[peer], |_| {
-            // SAFETY: a number of ours, which nobody uses any more but to be told that it is closed.
+            // SAFETY: a number of ours, which is only used from now on to be told that it is closed.
             unsafe { libc::close(fd) };
         })
     }
@@ -259,8 +259,8 @@ pub(crate) fn poll(fd: RawFd) -> u8 {
     one.revents as u8 & ALL
 }
 
-/// The `at`th of the numbers of this thread that may be closed behind everybody's back. The kernel
-/// gives out the smallest number that is free, so that nobody else gets one of these meanwhile.
+/// The `at`th of the numbers of this thread that may be closed behind the loop's back. The kernel
+/// gives out the smallest number that is free, so that no other file gets one of these meanwhile.
 pub(crate) fn number(at: u8) -> RawFd {
     static NEXT: AtomicI32 = AtomicI32::new(700);
     thread_local! {

@@ -23,7 +23,7 @@ pub enum Kind {
     Post,
     /// What a virtual source has brought.
     Item,
-    /// A byte to somebody who sleeps most of the time.
+    /// A byte to a handler that sleeps most of the time.
     Poke,
     /// A child process, until its status is there.
     Child,
@@ -69,7 +69,10 @@ impl Count {
             Count::Rearmed,
             "handlers removed and added, or re-armed, by other threads",
         ),
-        (Count::Stopped, "times the loop was stopped and driven anew"),
+        (
+            Count::Stopped,
+            "times the loop was stopped and driven again",
+        ),
     ];
 }
 
@@ -134,7 +137,7 @@ impl Books {
         self.outstanding().next().is_none()
     }
 
-    /// All that has arrived, for whoever wants to know whether anything still does.
+    /// All that has arrived, which shows whether anything still does.
     pub fn progress(&self) -> u64 {
         Kind::ALL.iter().map(|(kind, _)| self.closed(*kind)).sum()
     }

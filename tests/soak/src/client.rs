@@ -1,4 +1,4 @@
-//! Who connects, says some messages, waits for their echoes, and leaves.
+//! A client connects, says some messages, waits for their echoes, and leaves.
 
 use std::io;
 use std::sync::{Arc, Mutex, Weak};
@@ -105,7 +105,7 @@ pub fn open(soak: &Arc<Soak>) {
     });
     let stream = match stream {
         Ok(stream) => stream,
-        // The crowd sees that somebody is missing.
+        // The crowd sees that a client is missing.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return soak.crowd.left(),
         Err(error) => {
             soak.books.fault(format!("connect: {error}"));

@@ -24,7 +24,7 @@ use crate::timers::Timers;
 use crate::{Soak, children, idle, outside, posts, server, signals, virtual_sources};
 
 const TICK: Duration = Duration::from_millis(100);
-/// In ticks: how often the loop is stopped and driven anew, the process is looked at, and a line is
+/// In ticks: how often the loop is stopped and driven again, the process is looked at, and a line is
 /// printed.
 const INTERRUPT: u32 = 20;
 const LOOK: u32 = 20;
@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     for wave in 0..=waves {
         stage.wave(wave, if wave == 0 { warm_up } else { rest / waves })?;
         if let Err(error) = stage.drain() {
-            // Whoever is stuck would be waited for for ever.
+            // A part that is stuck would be waited for for ever.
             stage.report.print(&stage.soak.books);
             eprintln!("{error}");
             if stage.driver.has_ended() {

@@ -53,7 +53,7 @@ impl Crowd {
         self.present.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Somebody has left: every second time another comes at once, from the callback in which it was
+    /// A client has left: every second time another comes at once, from the callback in which it was
     /// noticed; else the thread of [`gather`] sees to it.
     pub fn replace(&self, soak: &Arc<Soak>) {
         if soak.gate.is_open() && fastrand::bool() && self.enters() {

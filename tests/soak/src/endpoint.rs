@@ -177,7 +177,7 @@ impl<R: Role> Endpoint<R> {
     }
 
     /// Does what can be done. True when all is done; `more` if there may be more to read, of which
-    /// nobody will tell.
+    /// no event will tell.
     fn talk(&mut self, event: Event, more: &mut bool) -> Result<bool> {
         let Some(line) = &mut self.line else {
             return Ok(true);
@@ -254,7 +254,7 @@ impl<R: Role> Endpoint<R> {
         self.line.is_none()
     }
 
-    /// How it stands, for whoever wonders why nothing happens.
+    /// Its state, to find out why nothing happens.
     pub fn describe(&self) -> String {
         let handler = |handler: &Handler| {
             let Handler {

@@ -44,7 +44,7 @@ impl Driver {
         self.reactor.stop();
     }
 
-    /// What nobody has asked for.
+    /// Events that nothing has asked for.
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }

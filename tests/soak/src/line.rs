@@ -97,7 +97,7 @@ impl Line {
         self.written < self.unwritten.len()
     }
 
-    /// Nobody should read, or say, more before some of this is written.
+    /// No more should be read or said before some of this is written.
     pub fn has_much_output(&self) -> bool {
         self.unwritten.len() - self.written > MUCH
     }

@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     conductor::run(&options)
 }
 
-/// What all who take part have in common.
+/// Shared by all parts of the program.
 struct Soak {
     reactor: WeakReactor<Shared>,
     books: Books,
@@ -83,7 +83,7 @@ impl Soak {
     }
 }
 
-/// A panic in a callback is a fault of its own, and not one of all who come after it.
+/// A panic in a callback is a fault of its own, and not one of all that come after it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

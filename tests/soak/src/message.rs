@@ -5,7 +5,7 @@ const HEADER: usize = 20;
 
 /// There is none after this.
 pub const LAST: u32 = 1;
-/// Whoever answers this hangs up then.
+/// The end that answers this hangs up then.
 pub const DISMISS: u32 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub struct Options {
     pub harm: Option<Harm>,
 }
 
-/// Who drives.
+/// The host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
     Builtin,

@@ -26,7 +26,7 @@ pub enum Harm {
     Registration,
     /// Memory is not given back.
     Memory,
-    /// Somebody wakes the idle loop.
+    /// A thread wakes the idle loop.
     Wake,
 }
 

@@ -1,4 +1,4 @@
-//! Listeners, and who answers there: with the same message, in the same order.
+//! Listeners, and servers that answer with the same message, in the same order.
 
 use std::io;
 use std::net::TcpListener;
@@ -51,7 +51,7 @@ pub fn listen(
     Ok(())
 }
 
-/// False when there is nobody left.
+/// False when no client is left.
 fn accept_some(soak: &Arc<Soak>, accept: impl Fn() -> io::Result<Stream>) -> bool {
     for _ in 0..MANY {
         let stream = accept().and_then(|stream| {

@@ -13,7 +13,7 @@ use crate::books::Kind;
 use crate::sabotage::Harm;
 use crate::{Soak, gate};
 
-/// The handler is removed and added anew after so many.
+/// The handler is removed and added again after so many.
 const OFTEN: u64 = 50;
 
 pub fn start(soak: &Arc<Soak>, reactor: &Reactor) -> io::Result<()> {
@@ -36,7 +36,7 @@ fn add(soak: &Arc<Soak>, reactor: &Reactor, sender: &Sender<()>) -> oneloop::Res
     let (around, sender) = (soak.clone(), sender.clone());
     reactor.add_signal(Signal::USR1.as_raw(), move |_| {
         around.books.close(Kind::Signal);
-        // If nobody waits for it any more, the books will tell.
+        // If no handler waits for it any more, the books will tell.
         let _ = sender.send(());
     })
 }

@@ -65,7 +65,7 @@ impl Sleepers {
         })
     }
 
-    /// Nobody is paused any more, and everybody gets a byte.
+    /// No sleeper is paused any more, and each gets a byte.
     pub fn call_the_roll(&self, soak: &Soak) -> io::Result<()> {
         let Some(reactor) = soak.reactor() else {
             return Ok(());

@@ -13,7 +13,7 @@ pub type Drawn = Result<(), Box<dyn Error>>;
 
 pub const INK: RGBColor = RGBColor(40, 40, 40);
 pub const FAINT: RGBColor = RGBColor(225, 225, 225);
-/// Of oneloop, and of nobody else: built-in, on tokio, and on async-io.
+/// Colours that only oneloop has: built-in, on tokio, and on async-io.
 pub const BLUE: RGBColor = RGBColor(15, 85, 175);
 pub const AZURE: RGBColor = RGBColor(60, 140, 220);
 pub const SKY: RGBColor = RGBColor(125, 190, 245);

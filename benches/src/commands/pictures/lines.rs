@@ -32,7 +32,7 @@ const LEFT: i32 = 62;
 const GAP: i32 = 20;
 const LABEL: i32 = 15;
 
-/// Colours that differ, for who is not oneloop: the first come is given the first.
+/// Colours that differ, for all but oneloop, in order of appearance.
 const OTHERS: [RGBColor; 10] = [
     RGBColor(60, 60, 60),
     RGBColor(220, 130, 20),

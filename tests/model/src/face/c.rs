@@ -73,7 +73,7 @@ fn pass<T>(user: T, call: impl FnOnce(*mut c_void) -> c_int) -> Result<c_int, Fa
     let user = Box::into_raw(Box::new(user));
     let result = Fault::check(call(user.cast()));
     if result.is_err() {
-        // SAFETY: it was boxed above, and nobody has it.
+        // SAFETY: it was boxed above, and no other code has it.
         drop(unsafe { Box::from_raw(user) });
     }
     result

@@ -64,8 +64,8 @@ pub(crate) trait Calls: Sync {
     fn stop(&self, reactor: &Reactor);
     fn close(&self, reactor: &Reactor);
 
-    /// Calls what makes no sense, all of which must fail and harm nobody. `number` is that of no
-    /// descriptor, and `id` nobody's.
+    /// Calls what makes no sense, which must fail without harm. `number` is that of no
+    /// descriptor, and `id` that of no handler.
     fn garbage(&self, reactor: &Reactor, call: u8, id: u64, number: RawFd) -> Result<(), Fault>;
 }
 

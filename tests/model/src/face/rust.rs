@@ -19,7 +19,7 @@ impl Calls for Rust {
         mut part: Part,
     ) -> Result<u64, Fault> {
         let callback = move |event: Event| part.event(event.handler().to_bits(), of_event(event));
-        // SAFETY: the numbers are the program's own, and nobody else's: see `number`.
+        // SAFETY: only the program has these numbers: see `number`.
         let added =
             unsafe { reactor.add_raw_handler(fd, to_interest(interest), mode.mode(), callback) };
         Ok(added?.to_bits())
@@ -131,7 +131,7 @@ impl Calls for Rust {
             7 => self.unref_timer(reactor, id),
             8 => self.remove_hook(reactor, id),
             _ => {
-                // SAFETY: the number is not open, so that nobody is watched.
+                // SAFETY: the number is not open, so no file is watched.
                 let added = unsafe {
                     let nothing = |_: Event| {};
                     reactor.add_raw_handler(number, to_interest(1), oneloop::Mode::Level, nothing)

@@ -123,7 +123,7 @@ impl Handler {
         }
         let again = self.again && self.interest != 0;
         if again {
-            // What is ready nobody may have asked the kernel: it is told what it was told last, or all.
+            // The kernel may not have been asked what is ready: the handler is told what it was last told, or all.
             may |= now | self.interest;
         }
         match self.bound {
@@ -149,7 +149,7 @@ impl Model {
             Bound::Source(id) => self.world.sources[*id].ready,
             Bound::Loose { old, follows } => {
                 let lives = |&file: &FileId| self.world.is_open(file);
-                // Nobody tells the loop that a regular file was closed.
+                // The loop does not learn that a regular file was closed.
                 let regular = |&file: &FileId| self.world.is_regular(file);
                 if *follows || old.iter().any(lives) || old.iter().any(regular) {
                     ALL
@@ -299,7 +299,7 @@ impl Model {
         self.arm(label, interest == 0);
     }
 
-    /// A handler was armed anew; what it has not been told yet in this turn it is not told in it, or
+    /// A handler was armed again; what it has not been told yet in this turn it is not told in it, or
     /// if it is one for levels, only if it was `paused`.
     fn arm(&mut self, label: usize, paused: bool) {
         let handler = &mut self.handlers[label];
@@ -321,7 +321,7 @@ impl Model {
         if let (Place::Number(fd), Bound::Loose { old, .. }) = (handler.place, &handler.bound) {
             if let Some(file) = self.world.file(fd).filter(|_| handler.alive) {
                 // Not before the next turn, as any other that was added; unless it is to be called again
-                // anyway, or watched that file before by what was done to a neighbour, or nobody can tell
+                // anyway, or watched that file before by what was done to a neighbour, or it is unknown
                 // one file from the other: it is the same again, or regular.
                 let same = old.contains(&file) || self.world.is_regular(file);
                 handler.barred |= !handler.again && !handler.followed && !same;
@@ -360,7 +360,7 @@ impl Model {
             handler.must = 0;
         }
         if self.ghosts {
-            // The set may be made anew at any time.
+            // The set may be rebuilt at any time.
             for handler in &mut self.handlers {
                 if let Bound::Loose { follows, .. } = &mut handler.bound {
                     *follows = true;

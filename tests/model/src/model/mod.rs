@@ -49,7 +49,7 @@ impl Phase {
     }
 }
 
-/// More than any step takes in which nobody is called.
+/// More turns than a step takes without a call.
 const MANY_TURNS: u64 = 20_000;
 
 pub(crate) struct Model {
@@ -66,7 +66,7 @@ pub(crate) struct Model {
     phase: Phase,
     /// A callback is running.
     inside: bool,
-    /// How often somebody drove.
+    /// How often the reactor was driven.
     pub(crate) drives: u64,
     /// How many callbacks were called in this turn, hooks not counted, and how many handlers and
     /// timers in all.
@@ -80,7 +80,7 @@ pub(crate) struct Model {
     normal: [VecDeque<usize>; 2],
     idle: VecDeque<usize>,
     due: VecDeque<usize>,
-    /// Somebody called `stop`, and nobody has stopped yet.
+    /// `stop` was called, and no driver has stopped yet.
     pub(crate) stop: bool,
     /// That was a hook that was asked after the turn, so that it is for the next.
     late_stop: bool,
@@ -229,7 +229,7 @@ impl Model {
         self.late_stop = self.inside && self.phase == Phase::Rest;
     }
 
-    /// Whoever drove says whether it was stopped.
+    /// The driver says whether it was stopped.
     pub(crate) fn stopped(&mut self, is: bool) {
         let late = std::mem::take(&mut self.late_stop) && !is;
         if is != self.stop && !late && !self.closed {
@@ -239,7 +239,7 @@ impl Model {
         self.stop &= !is;
     }
 
-    /// Whoever drove has come back. `aborted`: by a panic.
+    /// The driver has returned. `aborted`: by a panic.
     pub(crate) fn driven(&mut self, turn: u64, aborted: bool) {
         self.inside = false;
         self.drives += 1;
@@ -270,7 +270,7 @@ impl Model {
         // To go through all of these would take longer than they took.
         let spins = turn - self.turn > MANY_TURNS;
         if spins {
-            self.violated("turn after turn, and nobody was called");
+            self.violated("turn after turn, and no callback was called");
         }
         if self.closed || spins {
             self.turn = turn;
@@ -291,7 +291,7 @@ impl Model {
         if self.closed {
             self.phase = Phase::Rest;
         } else if aborted || self.stop {
-            // After a stop the turn goes on, calling nobody.
+            // After a stop the turn goes on, without calls.
             if !aborted && self.phase == Phase::Prepare {
                 self.gather();
             }
@@ -456,7 +456,7 @@ impl Model {
         self.ghosts || self.handlers.iter().any(Handler::is_loose)
     }
 
-    /// Nobody is left, and nothing is to be dropped any more.
+    /// No callback is left, and nothing is to be dropped any more.
     pub(crate) fn close(&mut self) {
         self.closed = true;
         self.stop = true;
@@ -479,7 +479,7 @@ impl Model {
         self.due.clear();
     }
 
-    /// Compares with what the loop says of itself, and who was dropped.
+    /// Compares with what the loop says of itself, and with what was dropped.
     pub(crate) fn audit(&mut self, stats: &Stats) {
         let count = |mode| {
             let all = self.handlers.iter();
@@ -503,7 +503,7 @@ impl Model {
         }
     }
 
-    /// Who was dropped and is alive, or the other way round.
+    /// Callbacks that were dropped and are alive, or the other way round.
     fn wrongly_dropped(&self) -> Vec<(String, bool)> {
         let handlers = self.handlers.iter().map(|one| (one.alive, one.dropped));
         let timers = self.timers.iter().map(|one| (one.alive, one.dropped));
@@ -535,7 +535,7 @@ impl Model {
         wrong
     }
 
-    /// Nothing is left, and nobody is to be dropped later.
+    /// Nothing is left, and no callback is to be dropped later.
     pub(crate) fn ended(&mut self) {
         self.drops_later = false;
     }

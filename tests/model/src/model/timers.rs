@@ -18,7 +18,7 @@ pub(crate) struct Timer {
     seen_due: bool,
     /// The turn in which it was called last.
     called: u64,
-    /// It was set anew since it was called.
+    /// It was reset since it was called.
     reset: bool,
     /// One that has fired stays, asleep. Without this, it is gone in its callback.
     stays: bool,

@@ -46,16 +46,16 @@ pub(crate) struct Play {
     pub(crate) called: AtomicU64,
     /// The built-in loop runs, and has to be stopped when there is nothing to do...
     pub(crate) runs: AtomicBool,
-    /// ...which somebody is about to do.
+    /// ...which a step is about to do.
     stopping: AtomicBool,
     /// The watchdog has stopped it.
     pub(crate) hung: AtomicBool,
 }
 
-/// Who does a step.
+/// The callback that does a step, if any.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Me {
-    Nobody,
+    Program,
     Handler(usize),
     Timer(usize),
     Hook(usize),
