@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "signal")]
 use std::{io, process::ExitStatus};
 
-#[cfg(pollable)]
-use crate::Step;
 #[cfg(feature = "signal")]
 use crate::child::ExitWatch;
 use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
@@ -42,7 +40,7 @@ use crate::os::AsRawFd;
 use crate::os::RawFd;
 use crate::{
     Action, CallbackRun, Error, Event, Guest, GuestId, HandlerId, HookId, Interest, Mode,
-    ObserverId, PostError, PostId, Priority, Reactor, Result, TimerId, VirtualSource,
+    ObserverId, PostError, PostId, Priority, Reactor, Result, Step, TimerId, VirtualSource,
 };
 
 /// The data that [`Reactor::as_raw`] points to. A pointer may reach another copy of oneloop in the process,
@@ -114,17 +112,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Hosts for languages without destructors. The claim holds no handle of the loop.
-#[cfg(pollable)]
 #[doc(hidden)]
 impl Reactor {
     /// Claims the loop like [`Reactor::host`] and returns the descriptor to watch. With `exits_when_empty`,
     /// it does [`Host::exit_when_empty`](crate::Host::exit_when_empty), too.
+    #[cfg(pollable)]
     pub fn begin_host(&self, name: &'static str, exits_when_empty: bool) -> Result<RawFd> {
         self.core.claim_host(name)?;
         if exits_when_empty {
             self.core.exit_when_empty();
         }
         Ok(self.core.as_fd().as_raw_fd())
+    }
+
+    /// Returns an error, because there is no such descriptor.
+    #[cfg(not(pollable))]
+    pub fn begin_host(&self, _: &'static str, _: bool) -> Result<RawFd> {
+        let why = "the poller of this system is no descriptor that a host could watch";
+        let error = std::io::Error::new(std::io::ErrorKind::Unsupported, why);
+        Err(Error::os("begin_host", error))
     }
 
     /// Steps like [`Host::step`](crate::Host::step). Returns an error if there is no claim.

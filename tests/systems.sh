@@ -5,7 +5,7 @@
 # tests/systems.sh [SYSTEM]...: these, or all.
 #
 # aarch64, armv7, s390x  under qemu: pointers of 64 and 32 bits, and big-endian. The contract on the built-in loop.
-# windows                under Wine: the contract on each host that there is.
+# windows                under Wine: the contract on each host that there is, Ctrl-C, children, and the C library.
 # android                type-checked.
 #
 # With ONELOOP_SYSTEMS=all, also the contract on all hosts, topics of the core and random programs.
@@ -141,10 +141,27 @@ SCRIPT
         export $runner="$tools/console"
         cargo_for $target test -p oneloop-conformance --test windows -- --ignored
     )
+    # The C library, shared and static.
+    cargo_for $target build -p oneloop-c
+    built=$CARGO_TARGET_DIR/$target/debug
+    for library in oneloop_c.dll liboneloop_c.a; do
+        x86_64-w64-mingw32-gcc -std=c99 -pedantic -Wall -Wextra -Wshadow -Werror -Iadapters/c/include -o "$built/c.exe" \
+            tests/c/windows.c "$built/$library" -lws2_32 -lbcrypt -lntdll -luserenv
+        "$tools/run" "$built/c.exe"
+    done
     # One at a time, because the numbers of closed sockets are used again at once. A process for each host, because there
     # are only so many ports.
     for host in built_in wake_loop tokio_current_thread tokio_multi_thread tokio_local_set async_io_block_on smol_executor; do
         cargo_for $target test -p oneloop-conformance --test no_descriptor -- $host --test-threads 1
+    done
+    # A program in C, with the library and with the DLL.
+    cargo_for $target build -p oneloop-c
+    built=$CARGO_TARGET_DIR/$target/debug
+    for library in "$built/liboneloop_c.a -lntdll -luserenv" "$built/liboneloop_c.dll.a"; do
+        # shellcheck disable=SC2086
+        x86_64-w64-mingw32-gcc -std=c11 -Wall -Wextra -Werror -Iadapters/c/include -o "$built/program.exe" \
+            tests/c/windows.c $library -lws2_32
+        "$tools/run" "$built/program.exe"
     done
 }
 

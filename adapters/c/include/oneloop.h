@@ -5,6 +5,9 @@
  * process after a fork, the parent's loop gives -ECHILD. If registering fails, the user data stays the
  * caller's. Times are in nanoseconds.
  *
+ * On Windows, errors of sockets have Winsock's numbers: -WSAENOTSOCK in the place of -EBADF, and -WSAESHUTDOWN
+ * in the place of -ESHUTDOWN. Other errors of the system are -EIO there.
+ *
  * A process may have several copies of the library: one inside a program, for example, and a shared one.
  * Calls for a loop that another copy has made go to that copy. If they cannot, they fail with -EXDEV.
  *
@@ -24,10 +27,14 @@
 #ifndef ONELOOP_H
 #define ONELOOP_H
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifdef _WIN32
+struct pollfd; /* of winsock2.h, in which WSAPOLLFD is another name for it */
+#else
+#include <poll.h>
+#endif
 
 /** A loop. The pointer is the same for all its handles. */
 typedef struct oneloop_t oneloop_t;
@@ -239,11 +246,29 @@ typedef struct oneloop_t oneloop_t;
  */
 typedef uint64_t oneloop_id;
 
+#if !defined(_WIN32)
+/**
+ * A descriptor. On Windows, it is a socket, which Winsock calls a SOCKET.
+ */
+typedef int oneloop_fd;
+#endif
+
+#if defined(_WIN32)
+/**
+ * A descriptor. On Windows, it is a socket, which Winsock calls a SOCKET.
+ */
+typedef uintptr_t oneloop_fd;
+#endif
+
 /**
  * A handler of `fd`, which has the readiness `ready`. Returns ONELOOP_CONTINUE, ONELOOP_AGAIN or
  * ONELOOP_REMOVE.
  */
-typedef int (*oneloop_handler_fn)(oneloop_t *loop, oneloop_id id, int fd, uint32_t ready, void *user);
+typedef int (*oneloop_handler_fn)(oneloop_t *loop,
+                                  oneloop_id id,
+                                  oneloop_fd fd,
+                                  uint32_t ready,
+                                  void *user);
 
 /**
  * Takes back the user data of a callback. It is called exactly once, when the callback can no longer be
@@ -265,8 +290,8 @@ typedef int (*oneloop_deferred_fn)(oneloop_t *loop, oneloop_id id, void *user);
 typedef int (*oneloop_signal_fn)(oneloop_t *loop, oneloop_id id, int signal, void *user);
 
 /**
- * A callback that is called when a child process has ended. `status` is the status of waitpid(2). If other
- * code has reaped the child, `error` is a negative errno.
+ * A callback that is called when a child process has ended. `status` is the status of waitpid(2), and on Windows the
+ * exit code. If other code has reaped the child, `error` is a negative errno.
  */
 typedef void (*oneloop_child_fn)(oneloop_t *loop, int pid, int status, int error, void *user);
 
@@ -289,7 +314,7 @@ typedef int64_t (*oneloop_prepare_fn)(oneloop_t *loop, void *user);
 /**
  * A poll set's first callback, which lists the descriptors. It stores them in `fds`, which has `room` entries,
  * and returns how many there are. If there are more than `room`, it is called again with more room. Entries
- * are as for poll(2): `events` is what to wait for, and a negative `fd` is passed over.
+ * are as for poll(2), or WSAPoll on Windows: `events` is what to wait for, and a negative `fd` is passed over.
  *
  * `timeout` is ONELOOP_NEVER at first. The callback may store how many nanoseconds the loop may sleep.
  */
@@ -351,7 +376,7 @@ typedef struct {
   int (*dump)(oneloop_t *loop);
   int (*dump_text)(oneloop_t *loop, char *buffer, size_t size);
   int (*add_handler)(oneloop_t *loop,
-                     int fd,
+                     oneloop_fd fd,
                      uint32_t interest,
                      int mode,
                      oneloop_handler_fn callback,
@@ -361,7 +386,7 @@ typedef struct {
   int (*update_handler)(oneloop_t *loop, oneloop_id id, uint32_t interest);
   int (*rearm_handler)(oneloop_t *loop, oneloop_id id);
   int (*remove_handler)(oneloop_t *loop, oneloop_id id);
-  int (*handler_fd)(oneloop_t *loop, oneloop_id id);
+  oneloop_fd (*handler_fd)(oneloop_t *loop, oneloop_id id);
   int (*add_deferred)(oneloop_t *loop,
                       oneloop_deferred_fn callback,
                       void *user,
@@ -423,7 +448,7 @@ typedef struct {
                      oneloop_destroy_fn destroy,
                      oneloop_id *id);
   int (*remove_pollset)(oneloop_t *loop, oneloop_id id);
-  int (*move_handler)(oneloop_t *loop, oneloop_id id, int fd);
+  int (*move_handler)(oneloop_t *loop, oneloop_id id, oneloop_fd fd);
   int (*handler_ready)(oneloop_t *loop, oneloop_id id);
   int (*observe_callbacks)(oneloop_t *loop,
                            int64_t threshold,
@@ -490,7 +515,7 @@ const char *oneloop_strerror(void);
  * Threads: any.
  */
 int oneloop_add_handler(oneloop_t *loop,
-                        int fd,
+                        oneloop_fd fd,
                         uint32_t interest,
                         int mode,
                         oneloop_handler_fn callback,
@@ -533,7 +558,7 @@ int oneloop_rearm_handler(oneloop_t *loop,
  */
 int oneloop_move_handler(oneloop_t *loop,
                          oneloop_id id,
-                         int fd);
+                         oneloop_fd fd);
 
 /**
  * Returns the readiness with which the loop calls a handler in this turn, or 0 if it does not. The `check` hook of
@@ -586,11 +611,12 @@ int oneloop_limit_rate(oneloop_t *loop,
                        int64_t per);
 
 /**
- * Returns the descriptor of a handler.
+ * Returns the descriptor of a handler. A failure is a negative errno here, too; on Windows, after a cast to intptr_t.
  *
  * Threads: any.
  */
-int oneloop_handler_fd(oneloop_t *loop, oneloop_id id);
+oneloop_fd oneloop_handler_fd(oneloop_t *loop,
+                              oneloop_id id);
 
 /**
  * Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at first, and
@@ -638,6 +664,9 @@ int oneloop_enable(oneloop_t *loop, oneloop_id id, bool on);
  * On Linux, fails with -ENOTSUP if every thread of the process blocks the signal. Fails with -EINVAL for a
  * signal that does not exist.
  *
+ * On Windows there are SIGINT, which is Ctrl-C, and SIGBREAK. Others give -ENOTSUP. After the last handler is removed,
+ * the key ends the process again.
+ *
  * Threads: any.
  */
 int oneloop_add_signal(oneloop_t *loop,
@@ -651,7 +680,8 @@ int oneloop_add_signal(oneloop_t *loop,
  * Calls `callback` once, when a child of this process has ended and was reaped. After that, nothing is left
  * to be removed.
  *
- * Fails with -ECHILD if the process is not a child of this one, or was reaped already.
+ * Fails with -ECHILD if the process is not a child of this one, or was reaped already. On Windows, any process will do
+ * that this one may wait for, by its dwProcessId.
  *
  * Threads: any.
  */
@@ -848,7 +878,8 @@ int oneloop_ask_hooks(oneloop_t *loop);
 /**
  * Claims the loop for another loop, its host, which drives it by `oneloop_step`. Returns a descriptor, which
  * belongs to the loop and keeps its number. No other driver can drive until `oneloop_host_end`: it fails
- * with -EBUSY. This fails with -EBUSY if there is a driver already.
+ * with -EBUSY. This fails with -EBUSY if there is a driver already, and with -ENOTSUP on Windows, where there is no
+ * such descriptor.
  *
  * A complete host is a loop around `oneloop_step`. `flags` is 0 or ONELOOP_HOST_EXIT_WHEN_EMPTY:
  *
@@ -1037,6 +1068,8 @@ int oneloop_reset_timer(oneloop_t *loop,
  * Moves a timer to a time of a clock, ONELOOP_MONOTONIC or ONELOOP_REALTIME, given like a timespec. If the
  * time has passed, the timer is due in the next turn. Timers for the same time fire in the order of their
  * creation.
+ *
+ * Fails with -EINVAL for ONELOOP_MONOTONIC on Windows, which has no such clock.
  *
  * Threads: any.
  */

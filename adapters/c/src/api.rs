@@ -98,7 +98,7 @@ pub struct oneloop_api {
         unsafe extern "C" fn(r#loop: *mut oneloop_t, buffer: *mut c_char, size: usize) -> c_int,
     pub add_handler: unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
-        fd: c_int,
+        fd: oneloop_fd,
         interest: u32,
         mode: c_int,
         callback: oneloop_handler_fn,
@@ -110,7 +110,7 @@ pub struct oneloop_api {
         unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, interest: u32) -> c_int,
     pub rearm_handler: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
     pub remove_handler: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
-    pub handler_fd: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
+    pub handler_fd: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> oneloop_fd,
     pub add_deferred: unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
         callback: oneloop_deferred_fn,
@@ -194,7 +194,7 @@ pub struct oneloop_api {
     ) -> c_int,
     pub remove_pollset: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
     pub move_handler:
-        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, fd: c_int) -> c_int,
+        unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id, fd: oneloop_fd) -> c_int,
     pub handler_ready: unsafe extern "C" fn(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int,
     pub observe_callbacks: unsafe extern "C" fn(
         r#loop: *mut oneloop_t,

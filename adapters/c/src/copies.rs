@@ -77,6 +77,13 @@ impl Outcome for c_int {
     }
 }
 
+#[cfg(windows)]
+impl Outcome for crate::oneloop_fd {
+    fn has_failed(&self) -> bool {
+        (*self as isize) < 0
+    }
+}
+
 impl Outcome for i64 {
     fn has_failed(&self) -> bool {
         false

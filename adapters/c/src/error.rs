@@ -58,17 +58,17 @@ impl Failure {
                 (Some(error), _) => error,
                 (None, InvalidInput) => return libc::EINVAL,
                 (None, PermissionDenied) => return libc::EACCES,
-                (None, _) => return error.raw_os_error().unwrap_or(libc::EIO),
+                (None, _) => return code(error.raw_os_error()),
             },
             Failure::Panic(_) => return libc::ENOTRECOVERABLE,
         };
         match error.kind() {
-            ErrorKind::Os => error.raw_os_error().unwrap_or(libc::EIO),
+            ErrorKind::Os => code(error.raw_os_error()),
             ErrorKind::UnknownId => libc::ENOENT,
             ErrorKind::AlreadyDriven => libc::EBUSY,
             ErrorKind::Unsupported => libc::ENOTSUP,
             ErrorKind::Forked => libc::ECHILD,
-            ErrorKind::Closed => libc::ESHUTDOWN,
+            ErrorKind::Closed => ESHUTDOWN,
             ErrorKind::Stopped => libc::ECANCELED,
             ErrorKind::NotCurrent => libc::ESRCH,
             _ => libc::EIO,
@@ -92,6 +92,18 @@ impl Failure {
             Failure::Panic(message) => format!("{call}: a callback panicked: {message}"),
         }
     }
+}
+
+#[cfg(not(windows))]
+use libc::ESHUTDOWN;
+#[cfg(windows)]
+const ESHUTDOWN: c_int = 10058; // WSAESHUTDOWN
+
+/// Returns what C is told of an error of the system. Windows counts its errors otherwise than errno does. Those of
+/// sockets begin at 10000, and cannot be mistaken.
+pub(crate) fn code(error: Option<i32>) -> c_int {
+    let is_known = |code: &i32| cfg!(not(windows)) || *code >= 10000;
+    error.filter(is_known).unwrap_or(libc::EIO)
 }
 
 /// Runs the body of a function that C calls. Returns 0 or more if it succeeds, and a negative errno if it

@@ -1,5 +1,6 @@
 use std::ffi::{c_int, c_void};
 use std::io;
+#[cfg(unix)]
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use oneloop::{Action, Event, HandlerId, Interest, Mode, Priority, Ready, VirtualSource};
 
 use crate::copies::forward;
-use crate::error::{Failure, call};
+use crate::error::{Failure, call, code};
 use crate::posts::priority;
 use crate::user::{User, reactor};
-use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
+use crate::{oneloop_destroy_fn, oneloop_fd, oneloop_id, oneloop_t};
 
 /// Interest and readiness: data, a connection to accept, or the end of the stream.
 pub const ONELOOP_READABLE: u32 = 1;
@@ -47,7 +48,7 @@ pub type oneloop_handler_fn = Option<
     unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
         id: oneloop_id,
-        fd: c_int,
+        fd: oneloop_fd,
         ready: u32,
         user: *mut c_void,
     ) -> c_int,
@@ -69,8 +70,8 @@ pub type oneloop_signal_fn = Option<
     ) -> c_int,
 >;
 
-/// A callback that is called when a child process has ended. `status` is the status of waitpid(2). If other
-/// code has reaped the child, `error` is a negative errno.
+/// A callback that is called when a child process has ended. `status` is the status of waitpid(2), and on Windows the
+/// exit code. If other code has reaped the child, `error` is a negative errno.
 pub type oneloop_child_fn = Option<
     unsafe extern "C" fn(
         r#loop: *mut oneloop_t,
@@ -143,7 +144,7 @@ fn action(returned: c_int) -> Action {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_handler(
     r#loop: *mut oneloop_t,
-    fd: c_int,
+    fd: oneloop_fd,
     interest: u32,
     mode: c_int,
     callback: oneloop_handler_fn,
@@ -231,7 +232,7 @@ pub unsafe extern "C" fn oneloop_rearm_handler(r#loop: *mut oneloop_t, id: onelo
 pub unsafe extern "C" fn oneloop_move_handler(
     r#loop: *mut oneloop_t,
     id: oneloop_id,
-    fd: c_int,
+    fd: oneloop_fd,
 ) -> c_int {
     forward!(oneloop_move_handler => move_handler(r#loop, id, fd));
     call("oneloop_move_handler", || {
@@ -323,16 +324,19 @@ pub unsafe extern "C" fn oneloop_limit_rate(
     })
 }
 
-/// Returns the descriptor of a handler.
+/// Returns the descriptor of a handler. A failure is a negative errno here, too; on Windows, after a cast to intptr_t.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_id) -> c_int {
+pub unsafe extern "C" fn oneloop_handler_fd(r#loop: *mut oneloop_t, id: oneloop_id) -> oneloop_fd {
     forward!(oneloop_handler_fd => handler_fd(r#loop, id));
-    call("oneloop_handler_fd", || {
+    let mut fd = None;
+    let result = call("oneloop_handler_fd", || {
         // SAFETY: the caller's promise.
-        Ok(unsafe { reactor(r#loop) }?.handler_fd(HandlerId::from_bits(id))?)
-    })
+        fd = Some(unsafe { reactor(r#loop) }?.handler_fd(HandlerId::from_bits(id))?);
+        Ok(0)
+    });
+    fd.unwrap_or(result as oneloop_fd)
 }
 
 /// Calls `callback` in every turn while it is on, which keeps the loop from sleeping. It is on at first, and
@@ -443,6 +447,9 @@ pub unsafe extern "C" fn oneloop_enable(r#loop: *mut oneloop_t, id: oneloop_id, 
 /// On Linux, fails with -ENOTSUP if every thread of the process blocks the signal. Fails with -EINVAL for a
 /// signal that does not exist.
 ///
+/// On Windows there are SIGINT, which is Ctrl-C, and SIGBREAK. Others give -ENOTSUP. After the last handler is removed,
+/// the key ends the process again.
+///
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oneloop_add_signal(
@@ -477,7 +484,8 @@ pub unsafe extern "C" fn oneloop_add_signal(
 /// Calls `callback` once, when a child of this process has ended and was reaped. After that, nothing is left
 /// to be removed.
 ///
-/// Fails with -ECHILD if the process is not a child of this one, or was reaped already.
+/// Fails with -ECHILD if the process is not a child of this one, or was reaped already. On Windows, any process will do
+/// that this one may wait for, by its dwProcessId.
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
@@ -500,8 +508,8 @@ pub unsafe extern "C" fn oneloop_add_child(
             let user = unsafe { User::registered(&reactor, user, destroy, own_id) };
             move |status: io::Result<ExitStatus>| {
                 let (status, error) = match status {
-                    Ok(status) => (status.into_raw(), 0),
-                    Err(error) => (0, -error.raw_os_error().unwrap_or(libc::ECHILD)),
+                    Ok(status) => (raw(status), 0),
+                    Err(error) => (0, -code(error.raw_os_error())),
                 };
                 // SAFETY: C's own function gets its own data, as the header promises.
                 unsafe { callback(user.r#loop(), pid, status, error, user.pointer()) };
@@ -512,4 +520,14 @@ pub unsafe extern "C" fn oneloop_add_child(
         reactor.add_child_with(child, make)?;
         Ok(0)
     })
+}
+
+#[cfg(unix)]
+fn raw(status: ExitStatus) -> c_int {
+    status.into_raw()
+}
+
+#[cfg(windows)]
+fn raw(status: ExitStatus) -> c_int {
+    status.code().unwrap_or_default()
 }

@@ -29,10 +29,9 @@
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // The header states the conditions of each function.
 
-#[cfg(not(unix))]
-compile_error!("the C ABI deals in descriptors, signals and processes of Unix");
-
 mod api;
+#[cfg(not(windows))]
+mod clock;
 mod copies;
 mod error;
 mod handlers;
@@ -55,6 +54,13 @@ pub use timers::*;
 /// The id of a handler, timer, hook or post. It stays unique after that is gone, and calls with it then fail
 /// with -ENOENT. It is never 0.
 pub type oneloop_id = u64;
+
+/// A descriptor. On Windows, it is a socket, which Winsock calls a SOCKET.
+#[cfg(not(windows))]
+pub type oneloop_fd = std::ffi::c_int;
+/// A descriptor. On Windows, it is a socket, which Winsock calls a SOCKET.
+#[cfg(windows)]
+pub type oneloop_fd = std::os::windows::raw::SOCKET;
 
 /// A loop, which C knows only by pointers.
 #[repr(C)]

@@ -1,20 +1,26 @@
 use std::ffi::{c_int, c_short, c_void};
 use std::time::Duration;
 
+#[cfg(not(windows))]
 use libc::{
     POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM,
     pollfd,
 };
 use oneloop::{Guest, GuestId, Interest, Ready, Watched};
+#[cfg(windows)]
+use windows_sys::Win32::Networking::WinSock::{
+    POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRBAND, POLLWRNORM,
+    WSAPOLLFD as pollfd,
+};
 
 use crate::copies::forward;
 use crate::error::{Failure, call};
 use crate::user::{LateUser, reactor};
-use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_id, oneloop_t};
+use crate::{ONELOOP_NEVER, oneloop_destroy_fn, oneloop_fd, oneloop_id, oneloop_t};
 
 /// A poll set's first callback, which lists the descriptors. It stores them in `fds`, which has `room` entries,
 /// and returns how many there are. If there are more than `room`, it is called again with more room. Entries
-/// are as for poll(2): `events` is what to wait for, and a negative `fd` is passed over.
+/// are as for poll(2), or WSAPoll on Windows: `events` is what to wait for, and a negative `fd` is passed over.
 ///
 /// `timeout` is ONELOOP_NEVER at first. The callback may store how many nanoseconds the loop may sleep.
 pub type oneloop_pollset_prepare_fn = Option<
@@ -113,7 +119,7 @@ unsafe impl Send for PollSet {}
 
 const ROOM: usize = 16;
 const EMPTY: pollfd = pollfd {
-    fd: -1,
+    fd: !0,
     events: 0,
     revents: 0,
 };
@@ -138,9 +144,9 @@ impl Guest for PollSet {
         };
         for entry in &mut self.entries[..self.count] {
             entry.revents = 0;
-            if entry.fd >= 0 {
+            if is_watched(entry) {
                 // SAFETY: C promises that the descriptors it lists are open until it lists others.
-                unsafe { watched.add(entry.fd, interest(entry.events)) };
+                unsafe { watched.add(entry.fd as oneloop_fd, interest(entry.events)) };
             }
         }
         self.is_alive =
@@ -153,7 +159,7 @@ impl Guest for PollSet {
 
     fn turn(&mut self, watched: &Watched) {
         let listed = &mut self.entries[..self.count];
-        let watchable = listed.iter_mut().filter(|entry| entry.fd >= 0);
+        let watchable = listed.iter_mut().filter(|entry| is_watched(entry));
         for (entry, found) in watchable.zip(watched.iter()) {
             entry.revents = revents(entry.events, found.ready);
         }
@@ -170,9 +176,17 @@ impl Guest for PollSet {
     }
 }
 
+fn is_watched(entry: &pollfd) -> bool {
+    entry.fd as isize >= 0
+}
+
 const READABLE: c_short = POLLIN | POLLRDNORM;
 const WRITABLE: c_short = POLLOUT | POLLWRNORM | POLLWRBAND;
+#[cfg(not(windows))]
 const PRIORITY: c_short = POLLPRI | POLLRDBAND;
+/// Winsock's POLLIN contains POLLRDBAND.
+#[cfg(windows)]
+const PRIORITY: c_short = POLLPRI;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const READ_CLOSED: c_short = libc::POLLRDHUP;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

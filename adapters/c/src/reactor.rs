@@ -226,7 +226,8 @@ pub unsafe extern "C" fn oneloop_ask_hooks(r#loop: *mut oneloop_t) -> c_int {
 
 /// Claims the loop for another loop, its host, which drives it by `oneloop_step`. Returns a descriptor, which
 /// belongs to the loop and keeps its number. No other driver can drive until `oneloop_host_end`: it fails
-/// with -EBUSY. This fails with -EBUSY if there is a driver already.
+/// with -EBUSY. This fails with -EBUSY if there is a driver already, and with -ENOTSUP on Windows, where there is no
+/// such descriptor.
 ///
 /// A complete host is a loop around `oneloop_step`. `flags` is 0 or ONELOOP_HOST_EXIT_WHEN_EMPTY:
 ///
@@ -252,7 +253,7 @@ pub unsafe extern "C" fn oneloop_host_begin(r#loop: *mut oneloop_t, flags: u32) 
         let exits_when_empty = flags & ONELOOP_HOST_EXIT_WHEN_EMPTY != 0;
         // SAFETY: the caller's promise.
         let reactor = unsafe { reactor(r#loop) }?;
-        Ok(reactor.begin_host("of oneloop_host_begin", exits_when_empty)?)
+        Ok(reactor.begin_host("of oneloop_host_begin", exits_when_empty)? as c_int)
     })
 }
 

@@ -1,6 +1,6 @@
 //! The user data of C's callbacks, and its return to C.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use oneloop::{HandlerId, Reactor, Shared, WeakReactor};
 
 use crate::copies::maker;
 use crate::error::Failure;
-use crate::{oneloop_destroy_fn, oneloop_id, oneloop_t};
+use crate::{oneloop_destroy_fn, oneloop_fd, oneloop_id, oneloop_t};
 
 /// Lends the reactor of a pointer for a call.
 ///
@@ -101,7 +101,7 @@ impl User {
     }
 
     /// Returns the descriptor of the handler that has this, and was added with `fd`.
-    pub(crate) fn fd_now(&self, handler: HandlerId, fd: c_int) -> c_int {
+    pub(crate) fn fd_now(&self, handler: HandlerId, fd: oneloop_fd) -> oneloop_fd {
         // SAFETY: the loop exists inside its callbacks.
         unsafe { reactor(self.r#loop) }.map_or(fd, |reactor| reactor.fd_now(handler, fd))
     }
