@@ -154,15 +154,6 @@ SCRIPT
     for host in built_in wake_loop tokio_current_thread tokio_multi_thread tokio_local_set async_io_block_on smol_executor; do
         cargo_for $target test -p oneloop-conformance --test no_descriptor -- $host --test-threads 1
     done
-    # A program in C, with the library and with the DLL.
-    cargo_for $target build -p oneloop-c
-    built=$CARGO_TARGET_DIR/$target/debug
-    for library in "$built/liboneloop_c.a -lntdll -luserenv" "$built/liboneloop_c.dll.a"; do
-        # shellcheck disable=SC2086
-        x86_64-w64-mingw32-gcc -std=c11 -Wall -Wextra -Werror -Iadapters/c/include -o "$built/program.exe" \
-            tests/c/windows.c $library -lws2_32
-        "$tools/run" "$built/program.exe"
-    done
 }
 
 android() {
