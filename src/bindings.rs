@@ -34,6 +34,8 @@ use std::{io, process::ExitStatus};
 
 #[cfg(feature = "signal")]
 use crate::child::ExitWatch;
+#[cfg(all(target_os = "linux", feature = "signal"))]
+pub use crate::child::has_pidfds;
 use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
 #[cfg(pollable)]
 use crate::os::AsRawFd;

@@ -13,6 +13,8 @@ use crate::{
 mod unix;
 #[cfg(unix)]
 pub(crate) use unix::ExitWatch;
+#[cfg(target_os = "linux")]
+pub use unix::has_pidfds;
 #[cfg(unix)]
 use unix::reap;
 #[cfg(windows)]

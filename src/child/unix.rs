@@ -7,7 +7,11 @@ use std::process::ExitStatus;
 #[cfg(target_os = "linux")]
 use std::sync::OnceLock;
 
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+#[cfg(target_os = "linux")]
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Mode;
 use crate::signal::SignalWatch;
@@ -22,24 +26,9 @@ pub(crate) enum ExitWatch {
 impl ExitWatch {
     #[cfg(target_os = "linux")]
     pub(crate) fn of(pid: u32) -> io::Result<ExitWatch> {
-        use rustix::io::Errno;
-        use rustix::process::{PidfdFlags, pidfd_open};
-        let child = is_ours(pid)?;
-        // Checked before the first call, because a sandbox may kill the process for it.
-        static IS_TRAPPED: OnceLock<bool> = OnceLock::new();
-        let is_trapped = IS_TRAPPED.get_or_init(|| {
-            crate::seccomp::traps(libc::SYS_pidfd_open, || {
-                // SAFETY: the call names no process, so it fails at once.
-                unsafe { libc::syscall(libc::SYS_pidfd_open, 0, 0) };
-            })
-        });
-        if *is_trapped {
-            return ExitWatch::by_signal(pid);
-        }
-        match pidfd_open(child, PidfdFlags::empty()) {
-            Ok(fd) => Ok(ExitWatch::PidFd(fd)),
-            Err(Errno::NOSYS | Errno::PERM) => ExitWatch::by_signal(pid),
-            Err(error) => Err(error.into()),
+        match pidfd(is_ours(pid)?)? {
+            Some(fd) => Ok(ExitWatch::PidFd(fd)),
+            None => ExitWatch::by_signal(pid),
         }
     }
 
@@ -86,6 +75,33 @@ impl AsFd for ExitWatch {
             ExitWatch::PidFd(fd) => fd.as_fd(),
             ExitWatch::Signal(watch) => watch.as_fd(),
         }
+    }
+}
+
+/// Returns true if children are waited for by pidfds.
+#[cfg(target_os = "linux")]
+pub fn has_pidfds() -> bool {
+    !matches!(pidfd(rustix::process::getpid()), Ok(None))
+}
+
+/// Opens a pidfd, or returns `None` if this kernel lacks them or a sandbox forbids them.
+#[cfg(target_os = "linux")]
+fn pidfd(process: Pid) -> io::Result<Option<OwnedFd>> {
+    // Checked before the first call, because a sandbox may kill the process for it.
+    static IS_TRAPPED: OnceLock<bool> = OnceLock::new();
+    let is_trapped = IS_TRAPPED.get_or_init(|| {
+        crate::seccomp::traps(libc::SYS_pidfd_open, || {
+            // SAFETY: the call names no process, so it fails at once.
+            unsafe { libc::syscall(libc::SYS_pidfd_open, 0, 0) };
+        })
+    });
+    if *is_trapped {
+        return Ok(None);
+    }
+    match pidfd_open(process, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

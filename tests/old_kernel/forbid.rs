@@ -1,3 +1,6 @@
+use std::env;
+use std::process::{Command, Output};
+
 /// What becomes of a call that is forbidden.
 #[derive(Clone, Copy)]
 pub enum By {
@@ -44,14 +47,14 @@ pub fn system_calls(numbers: &[libc::c_long], by: By) {
 
 /// From now on, in this thread and those that it starts, no epoll takes the descriptor.
 #[cfg(target_endian = "little")]
-pub fn watching(fd: i32) {
+pub fn watching(fd: i32, by: By) {
     const THIRD_ARGUMENT: u32 = 16 + 2 * 8;
     install(vec![
         statement(LOAD, 0, 0),
         statement(EQUAL, 3, libc::SYS_epoll_ctl as u32),
         statement(LOAD, 0, THIRD_ARGUMENT),
         statement(EQUAL, 1, fd as u32),
-        statement(RETURN, 0, By::Code(libc::EINVAL).action()),
+        statement(RETURN, 0, by.action()),
     ]);
 }
 
@@ -67,4 +70,19 @@ fn install(mut program: Vec<libc::sock_filter>) {
         let filter = libc::SECCOMP_MODE_FILTER;
         assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, filter, &program), 0);
     }
+}
+
+/// Has each case of the test in a process of its own, which is this program once more.
+pub fn each_alone<T>(test: &str, cases: &[T], body: impl Fn(&T)) -> Vec<Output> {
+    const CASE: &str = "ONELOOP_TEST_CASE";
+    if let Ok(case) = env::var(CASE) {
+        body(&cases[case.parse::<usize>().unwrap()]);
+        std::process::exit(0);
+    }
+    let run = |case: usize| {
+        let mut program = Command::new(env::current_exe().unwrap());
+        program.args(["--exact", test, "--nocapture"]);
+        program.env(CASE, case.to_string()).output().unwrap()
+    };
+    (0..cases.len()).map(run).collect()
 }

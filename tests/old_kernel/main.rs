@@ -8,6 +8,7 @@ mod forbid;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -66,12 +67,19 @@ fn each_host_and_poller_does_without_pwait2_that_is_not_permitted() {
     each_host_and_poller_does_without(By::Code(libc::EPERM));
 }
 
-/// The process survives, and what others do on SIGSYS is left as it was.
+/// The process survives, and what others do on SIGSYS is left as it was. It is a process of its own, because other
+/// tests change that, too, for a moment.
 #[test]
 fn each_host_and_poller_does_without_pwait2_that_is_trapped() {
-    let before = on_sigsys();
-    each_host_and_poller_does_without(By::Trap);
-    assert_eq!(on_sigsys(), before);
+    let test = "each_host_and_poller_does_without_pwait2_that_is_trapped";
+    let does_without = |by: &By| {
+        let before = on_sigsys();
+        each_host_and_poller_does_without(*by);
+        assert_eq!(on_sigsys(), before);
+    };
+    for output in forbid::each_alone(test, &[By::Trap], does_without) {
+        assert!(output.status.success(), "{output:?}");
+    }
 }
 
 /// As threads do that leave signals to others. A trap kills these in any case.
@@ -109,12 +117,13 @@ fn a_loop_that_was_made_before_the_sandbox_does_without() {
     reactor.run().unwrap();
 }
 
+/// In processes of their own, because one asks for traps only once.
 #[test]
 fn children_are_heard_of_without_pidfds() {
-    for by in [By::Trap, By::Refusal, By::Code(libc::EPERM)] {
-        thread::spawn(move || a_child_is_heard_of_without_pidfds(by))
-            .join()
-            .unwrap();
+    let cases = [By::Trap, By::Refusal, By::Code(libc::EPERM)];
+    let test = "children_are_heard_of_without_pidfds";
+    for output in forbid::each_alone(test, &cases, |by| a_child_is_heard_of_without_pidfds(*by)) {
+        assert!(output.status.success(), "{output:?}");
     }
 }
 
@@ -208,7 +217,7 @@ fn the_polling_crate_does_without_eventfds() {
 fn a_loop_whose_set_no_other_takes_is_driven_by_waking() {
     let _watchdog = Watchdog::new("old_kernel");
     let reactor = Reactor::new().unwrap();
-    forbid::watching(reactor.watched_fd().as_raw_fd());
+    forbid::watching(reactor.watched_fd().as_raw_fd(), By::Code(libc::EINVAL));
     reactor.call_later(Duration::from_millis(2), || {}).unwrap();
     let error = tokio(&reactor).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
@@ -243,6 +252,52 @@ fn an_edge_handler_beside_a_level_handler_is_refused_where_no_second_set_can_be_
     assert!(refused.to_string().contains("epoll_create1"), "{refused}");
     b.write_all(b"x").unwrap();
     reactor.run().unwrap();
+}
+
+/// What needs such a call has nothing to fall back to.
+#[test]
+#[cfg(target_endian = "little")]
+fn other_calls_that_are_trapped_kill_the_process() {
+    let trap = |number| forbid::system_calls(&[number], By::Trap);
+    type Case = (&'static str, fn(&dyn Fn(libc::c_long)));
+    let cases: [Case; 6] = [
+        ("timerfd_create", |trap| {
+            trap(libc::SYS_timerfd_create);
+            let _ = Reactor::new();
+        }),
+        ("eventfd2", |trap| {
+            trap(libc::SYS_eventfd2);
+            let _ = Reactor::new();
+        }),
+        ("epoll_create1", |trap| {
+            trap(libc::SYS_epoll_create1);
+            let _ = Reactor::new();
+        }),
+        ("epoll_ctl", |trap| {
+            trap(libc::SYS_epoll_ctl);
+            let _ = Reactor::new();
+        }),
+        ("epoll_create1 for a second set", |trap| {
+            let reactor = Reactor::new().unwrap();
+            let (a, _b) = UnixStream::pair().unwrap();
+            let a = Arc::new(a);
+            let add = |mode| reactor.add_handler(a.clone(), Interest::READABLE, mode, |_, _| {});
+            add(Mode::Level).unwrap();
+            trap(libc::SYS_epoll_create1);
+            let _ = add(Mode::Edge);
+        }),
+        ("epoll_ctl with the loop", |_| {
+            let reactor = Reactor::new().unwrap();
+            forbid::watching(reactor.watched_fd().as_raw_fd(), By::Trap);
+            let _ = tokio(&reactor);
+        }),
+    ];
+    let test = "other_calls_that_are_trapped_kill_the_process";
+    let outputs = forbid::each_alone(test, &cases, |(_, body)| body(&trap));
+    for ((call, _), output) in cases.iter().zip(outputs) {
+        let signal = output.status.signal();
+        assert_eq!(signal, Some(libc::SIGSYS), "{call}: {output:?}");
+    }
 }
 
 /// The address of the handler, and the flags.

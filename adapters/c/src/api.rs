@@ -38,24 +38,18 @@ pub extern "C" fn oneloop_features() -> u32 {
     let has = [
         (epoll || kqueue, ONELOOP_HAS_EDGE),
         (epoll, ONELOOP_HAS_CLOCK_NOTICE),
-        (has_pidfd(), ONELOOP_HAS_PIDFD),
+        (has_pidfds(), ONELOOP_HAS_PIDFD),
         (cfg!(feature = "inspect"), ONELOOP_HAS_INSPECT),
     ];
     let has = has.into_iter().filter(|(is, _)| *is);
     has.fold(0, |bits, (_, bit)| bits | bit)
 }
 
-/// Returns true if this kernel has pidfds and allows them, as `Reactor::add_child` finds out.
 #[cfg(target_os = "linux")]
-fn has_pidfd() -> bool {
-    use rustix::io::Errno;
-    use rustix::process::{PidfdFlags, getpid, pidfd_open};
-    let opened = pidfd_open(getpid(), PidfdFlags::empty());
-    !matches!(opened, Err(Errno::NOSYS | Errno::PERM))
-}
+use oneloop::bindings::has_pidfds;
 
 #[cfg(not(target_os = "linux"))]
-fn has_pidfd() -> bool {
+fn has_pidfds() -> bool {
     false
 }
 

@@ -10,6 +10,7 @@ use std::ffi::{c_int, c_void};
 use std::process::Command;
 use std::ptr::{from_mut, null_mut};
 
+use forbid::By;
 use oneloop_c::*;
 
 unsafe extern "C" fn ended(
@@ -24,10 +25,18 @@ unsafe extern "C" fn ended(
 }
 
 #[test]
-#[allow(clippy::zombie_processes)] // The loop waits for it.
 fn without_pidfds_the_features_say_so_and_children_still_end() {
+    let ways = [By::Refusal, By::Code(libc::EPERM), By::Trap];
+    let test = "without_pidfds_the_features_say_so_and_children_still_end";
+    for output in forbid::each_alone(test, &ways, |by| without_pidfds(*by)) {
+        assert!(output.status.success(), "{output:?}");
+    }
     assert_ne!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);
-    forbid::system_calls(&[libc::SYS_pidfd_open], forbid::By::Refusal);
+}
+
+#[allow(clippy::zombie_processes)] // The loop waits for it.
+fn without_pidfds(by: By) {
+    forbid::system_calls(&[libc::SYS_pidfd_open], by);
     assert_eq!(oneloop_features() & ONELOOP_HAS_PIDFD, 0);
 
     let child = Command::new("true").spawn().unwrap();
