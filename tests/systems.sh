@@ -8,7 +8,7 @@
 # windows                under Wine: the contract on each host that there is, Ctrl-C, children, and the C library.
 # android                type-checked.
 #
-# With ONELOOP_SYSTEMS=all, also the contract on all hosts, topics of the core and random programs.
+# With ONELOOP_SYSTEMS=all, also the contract on all hosts, topics of the core and random programs; libcurl on Windows.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -154,6 +154,10 @@ SCRIPT
     for host in built_in wake_loop tokio_current_thread tokio_multi_thread tokio_local_set async_io_block_on smol_executor; do
         cargo_for $target test -p oneloop-conformance --test no_descriptor -- $host --test-threads 1
     done
+    # libcurl takes minutes to compile.
+    if [ "${ONELOOP_SYSTEMS:-}" = all ]; then
+        cargo_for $target test -p oneloop-curl --features curl/static-curl --test windows
+    fi
 }
 
 android() {

@@ -1,10 +1,14 @@
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::sync::Arc;
 
-use curl_sys::{CURL, CURLINFO, CURLcode};
+use curl::multi::Socket;
+use curl_sys::{CURL, CURL_SOCKET_BAD, CURLINFO, CURLcode};
 
 use crate::driver::Driver;
 
@@ -17,7 +21,7 @@ use crate::driver::Driver;
 pub struct Connection {
     pub(crate) driver: Arc<Driver>,
     pub(crate) key: usize,
-    pub(crate) socket: RawFd,
+    pub(crate) socket: Socket,
     /// The process that has made it.
     pub(crate) process: u32,
 }
@@ -72,10 +76,19 @@ impl Write for Connection {
     }
 }
 
+#[cfg(unix)]
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: libcurl has the socket open until the handle is removed, which only the drop of this does.
         unsafe { BorrowedFd::borrow_raw(self.socket) }
+    }
+}
+
+#[cfg(windows)]
+impl AsSocket for Connection {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        // SAFETY: libcurl has the socket open until the handle is removed, which only the drop of this does.
+        unsafe { BorrowedSocket::borrow_raw(self.socket) }
     }
 }
 
@@ -103,16 +116,18 @@ impl fmt::Debug for Connection {
 /// # Safety
 ///
 /// The handle must be alive, and no other thread may use it.
-pub(crate) unsafe fn active_socket(raw: *mut CURL) -> Result<RawFd, curl::Error> {
+pub(crate) unsafe fn active_socket(raw: *mut CURL) -> Result<Socket, curl::Error> {
     // The crate `curl-sys` lacks it.
     const CURLINFO_SOCKET: CURLINFO = 0x50_0000;
     const CURLINFO_ACTIVESOCKET: CURLINFO = CURLINFO_SOCKET + 44;
-    let mut socket: c_int = -1;
-    // SAFETY: the caller's promise; this information is a socket, which is an int on Unix.
+    let mut socket = CURL_SOCKET_BAD;
+    // SAFETY: the caller's promise; this information is a socket.
     let code = unsafe { curl_sys::curl_easy_getinfo(raw, CURLINFO_ACTIVESOCKET, &raw mut socket) };
     match (code, socket) {
-        (curl_sys::CURLE_OK, 0..) => Ok(socket),
-        (curl_sys::CURLE_OK, _) => Err(curl::Error::new(curl_sys::CURLE_UNSUPPORTED_PROTOCOL)),
+        (curl_sys::CURLE_OK, CURL_SOCKET_BAD) => {
+            Err(curl::Error::new(curl_sys::CURLE_UNSUPPORTED_PROTOCOL))
+        }
+        (curl_sys::CURLE_OK, _) => Ok(socket),
         (error, _) => Err(curl::Error::new(error)),
     }
 }

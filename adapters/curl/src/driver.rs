@@ -2,7 +2,6 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -10,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use curl::MultiError;
 use curl::easy::Easy;
-use curl::multi::{Message, Multi};
+use curl::multi::{Message, Multi, Socket};
 use curl_sys::CURL;
 use oneloop::{Reactor, Shared, WeakReactor};
 
@@ -120,7 +119,7 @@ struct Connecting<E: Request, F> {
 
 impl<E: Request, F> Running for Connecting<E, F>
 where
-    F: FnOnce(Result<RawFd, Error<E>>) + Send + 'static,
+    F: FnOnce(Result<Socket, Error<E>>) + Send + 'static,
 {
     fn result(&self, message: &Message) -> Option<Result<(), curl::Error>> {
         E::result(&self.attached, message)
@@ -217,7 +216,7 @@ impl Driver {
     pub(crate) fn connect<E, F>(&self, key: usize, easy: E, done: F)
     where
         E: Request,
-        F: FnOnce(Result<RawFd, Error<E>>) + Send + 'static,
+        F: FnOnce(Result<Socket, Error<E>>) + Send + 'static,
     {
         self.add(key, easy, done, |attached, done| {
             Box::new(Connecting::<E, F> { attached, done })

@@ -46,9 +46,6 @@
 //! is one. If libcurl's resolver has no threads, it delays the loop while it looks up a name. `curl::Version`
 //! reports which resolver it has.
 
-#[cfg(not(unix))]
-compile_error!("libcurl's descriptors are watched by their numbers, as on Unix");
-
 mod connection;
 mod driver;
 mod easy;

@@ -1,4 +1,5 @@
 //! Connections that libcurl makes and the test uses, on each host.
+#![cfg(unix)]
 
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};

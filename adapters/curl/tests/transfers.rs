@@ -1,4 +1,5 @@
 //! Transfers on each host, with a server on the same loop and thread.
+#![cfg(unix)]
 
 use std::future::Future;
 use std::mem;
