@@ -27,7 +27,7 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 #[cfg(feature = "signal")]
 use std::{io, process::ExitStatus};
@@ -40,6 +40,7 @@ use crate::engine::{Fired, Outcome, Target, When, boxed, pair, repeated};
 #[cfg(pollable)]
 use crate::os::AsRawFd;
 use crate::os::RawFd;
+use crate::sync::{Mutex, lock};
 use crate::{
     Action, CallbackRun, Error, Event, Guest, GuestId, HandlerId, HookId, Interest, Mode,
     ObserverId, PostError, PostId, Priority, Reactor, Result, Step, TimerId, VirtualSource,
@@ -107,10 +108,6 @@ impl Head {
         let lingering = self.lingering.get().map(lock);
         lingering.is_some_and(|lingering| lingering.contains(&id))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hosts for languages without destructors. The claim holds no handle of the loop.

@@ -73,6 +73,8 @@ mod ask {
     use super::FileKind;
     use crate::os::{BorrowedFd, RawFd};
     use crate::poller::borrow;
+    #[cfg(unix)]
+    use crate::poller::link;
 
     #[cfg(unix)]
     pub(super) fn kind(fd: RawFd) -> io::Result<FileKind> {
@@ -81,9 +83,9 @@ mod ask {
         Ok(match FileType::from_raw_mode(mode) {
             FileType::Socket => socket(fd)?,
             FileType::Fifo => FileKind::Pipe,
-            FileType::RegularFile => FileKind::File(path(fd)),
-            FileType::Directory => FileKind::Directory(path(fd)),
-            FileType::CharacterDevice | FileType::BlockDevice => FileKind::Device(path(fd)),
+            FileType::RegularFile => FileKind::File(link(fd)),
+            FileType::Directory => FileKind::Directory(link(fd)),
+            FileType::CharacterDevice | FileType::BlockDevice => FileKind::Device(link(fd)),
             _ => kernel_file(fd),
         })
     }
@@ -91,7 +93,7 @@ mod ask {
     /// Parses the name that Linux gives, such as `anon_inode:[eventfd]`.
     #[cfg(unix)]
     fn kernel_file(fd: RawFd) -> FileKind {
-        let name = path(fd).map(|path| path.to_string_lossy().into_owned());
+        let name = link(fd).map(|path| path.to_string_lossy().into_owned());
         let name = name
             .as_deref()
             .and_then(|name| name.strip_prefix("anon_inode:"));
@@ -99,11 +101,6 @@ mod ask {
             Some(name) => FileKind::Kernel(name.trim_matches(['[', ']']).into()),
             None => FileKind::Unknown,
         }
-    }
-
-    #[cfg(unix)]
-    fn path(fd: RawFd) -> Option<std::path::PathBuf> {
-        std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
     }
 
     pub(super) fn socket(fd: RawFd) -> io::Result<FileKind> {

@@ -213,7 +213,7 @@ struct Registered {
     interest: Interest,
     /// `None` if the kernel refused the descriptor.
     handler: Option<Key>,
-    /// That was reported.
+    /// The refusal was reported.
     is_reported: bool,
 }
 

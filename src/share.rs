@@ -4,13 +4,14 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::{mem, thread};
 
 use crate::engine::{Core, Inbox};
 use crate::error::Cause;
 use crate::id::Key;
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Error, MaybeSend, Priority, Reactor, Result, Threading};
 
 /// # State between worlds
@@ -273,7 +274,7 @@ impl<R> Answer<R> {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress<R>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

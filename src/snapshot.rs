@@ -245,25 +245,15 @@ impl fmt::Display for Snapshot {
         }
         writeln!(f, "; {} turns so far", self.stats.turns)?;
         writeln!(f, "{} handlers", self.handlers.len())?;
-        for handler in &self.handlers {
-            f.write_str("  ")?;
-            handler.write(f, self.taken)?;
-            f.write_str("\n")?;
-        }
+        write_list(f, &self.handlers, |one, f| one.write(f, self.taken))?;
         writeln!(f, "{} timers", self.timers.len())?;
-        for timer in &self.timers {
-            f.write_str("  ")?;
-            timer.write(f, self.taken)?;
-            f.write_str("\n")?;
-        }
+        write_list(f, &self.timers, |one, f| one.write(f, self.taken))?;
         if !self.hooks.is_empty() {
             writeln!(f, "{} hooks", self.hooks.len())?;
         }
-        self.hooks
-            .iter()
-            .try_for_each(|one| writeln!(f, "  {one}"))?;
+        write_list(f, &self.hooks, fmt::Display::fmt)?;
         writeln!(f, "{} posts waiting", self.posts.len())?;
-        self.posts.iter().try_for_each(|one| writeln!(f, "  {one}"))
+        write_list(f, &self.posts, fmt::Display::fmt)
     }
 }
 
@@ -368,6 +358,19 @@ impl fmt::Display for PostInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}, posted at {}", self.priority, self.location)
     }
+}
+
+fn write_list<T>(
+    f: &mut fmt::Formatter<'_>,
+    list: &[T],
+    write: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for one in list {
+        f.write_str("  ")?;
+        write(one, f)?;
+        f.write_str("\n")?;
+    }
+    Ok(())
 }
 
 fn write_name(f: &mut fmt::Formatter<'_>, name: &Option<Arc<str>>) -> fmt::Result {

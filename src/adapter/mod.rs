@@ -48,7 +48,7 @@ use std::io;
 use std::mem::{self, replace};
 use std::pin::Pin;
 #[cfg(not(pollable))]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 #[cfg(not(pollable))]
 use std::task::Waker;
 use std::task::{Context, Poll};
@@ -60,6 +60,8 @@ use crate::lookout::Lookout;
 use crate::os::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(all(feature = "futures", feature = "tracing"))]
 use crate::sync::atomic::Ordering;
+#[cfg(not(pollable))]
+use crate::sync::{Mutex, lock};
 use crate::{Host, Reactor, Result, Threading};
 
 /// The number of callbacks after which the runtime's own tasks and I/O get their turn. tokio gives its own
@@ -145,7 +147,7 @@ impl<M: Threading> Descriptor<M> {
         };
         let waker = cx.waker().clone();
         // Before the look ends, so that its end wakes this task.
-        let before = look.waker.lock().map(|mut last| last.replace(waker));
+        let before = lock(&look.waker).replace(waker);
         drop(before);
         if look.is_sent && !look.lookout.is_looking() {
             look.is_sent = false;
@@ -165,7 +167,7 @@ impl<M: Threading> Look<M> {
         let waker = Arc::new(Mutex::new(None::<Waker>));
         let woken = waker.clone();
         let wake = move || {
-            let waker = woken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let waker = lock(&woken).take();
             waker.into_iter().for_each(Waker::wake);
         };
         Ok(Look {

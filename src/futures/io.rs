@@ -8,7 +8,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::Async;
 use super::known::Direction;
-use super::wait::{Registration, number};
+use super::registration::{Registration, number};
 use crate::os::RawFd;
 use crate::{Source, SourceKind, Threading};
 
@@ -238,10 +238,8 @@ impl<S: Write + Source, M: Threading> AsyncWrite for Async<S, M> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match self.as_mut().poll_flush(cx)? {
-            Poll::Ready(()) => Poll::Ready(close(&self.source)),
-            Poll::Pending => Poll::Pending,
-        }
+        ready!(self.as_mut().poll_flush(cx))?;
+        Poll::Ready(close(&self.source))
     }
 }
 
@@ -268,9 +266,7 @@ where
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match self.as_mut().poll_flush(cx)? {
-            Poll::Ready(()) => Poll::Ready(close(&self.source)),
-            Poll::Pending => Poll::Pending,
-        }
+        ready!(self.as_mut().poll_flush(cx))?;
+        Poll::Ready(close(&self.source))
     }
 }

@@ -31,6 +31,7 @@
 mod io;
 mod known;
 mod net;
+mod registration;
 mod tasks;
 mod timer;
 #[cfg(unix)]
@@ -51,10 +52,10 @@ use std::{fmt, result};
 pub(crate) use known::Budget;
 use known::Direction;
 pub use net::IncomingTcp;
+use registration::Registration;
 pub use timer::Timer;
 #[cfg(unix)]
 pub use unix::IncomingUnix;
-use wait::Registration;
 pub use wait::{OwnedWait, Wait};
 
 use crate::os::AsRawFd;

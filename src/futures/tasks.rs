@@ -18,14 +18,14 @@
 //! be relied on: a full Unix socket that others have filled gives none, and each attempt makes an edge of
 //! its own. Reads are treated alike where the poller has no edges.
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use super::known::{Direction, Known, REFUTED, is_fault};
 use super::waiters::{Waiters, Wakers};
 use crate::engine::{Core, Inbox};
 use crate::id::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Error, Event, Interest, Mode, Ready};
 
 /// The weight of a report for which no task waits. A report for which one does takes off one.
@@ -44,7 +44,7 @@ pub(super) struct Tasks {
 }
 
 pub(super) struct State {
-    /// What the handler is registered for.
+    /// The interest with which the handler is registered.
     pub(super) interest: Interest,
     pub(super) ways: [Waiters; 4],
     /// Number of reports.
@@ -90,7 +90,7 @@ impl Tasks {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn has_edges(&self) -> bool {

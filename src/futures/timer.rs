@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use futures_core::Stream;
 
 use crate::engine::{Fired, When, once};
 use crate::id::Key;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Reactor, Shared, Threading};
 
 /// A timer of a loop as a future, or as a stream of ticks.
@@ -123,7 +123,7 @@ impl<M: Threading> Timer<M> {
     }
 
     fn task(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.task)
     }
 
     /// Makes the loop wake the task at the deadline.
@@ -150,7 +150,7 @@ impl<M: Threading> Timer<M> {
         }
         let task = self.task.clone();
         let wake = once(move || {
-            let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let task = lock(&task).take();
             if let Some(task) = task {
                 task.wake();
             }

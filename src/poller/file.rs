@@ -1,8 +1,13 @@
 //! Questions about a descriptor of which only the number is known.
 
 use std::io;
+#[cfg(unix)]
+use std::path::PathBuf;
 
-#[cfg(all(epoll, feature = "futures"))]
+#[cfg(unix)]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+#[cfg(epoll)]
 use crate::Interest;
 use crate::os::{self, BorrowedFd, RawFd};
 
@@ -86,7 +91,6 @@ impl FileId {
 /// epoll refuses to watch these files with EPERM. A sandbox may give that error, too, even for sockets.
 #[cfg(unix)]
 pub(crate) fn always_ready(fd: RawFd) -> io::Result<Option<FileId>> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::{FileType, fstat};
     let fd = borrow(fd)?;
     let stat = fstat(fd)?;
@@ -95,9 +99,7 @@ pub(crate) fn always_ready(fd: RawFd) -> io::Result<Option<FileId>> {
         _ => {}
     }
     let both = PollFlags::IN | PollFlags::OUT;
-    let mut polled = [PollFd::from_borrowed_fd(fd, both)];
-    poll(&mut polled, Some(&Timespec::default()))?;
-    let is = polled[0].revents().contains(both);
+    let is = poll_now(fd, both)?.contains(both);
     Ok(is.then_some(FileId::of(&stat)))
 }
 
@@ -111,19 +113,36 @@ pub(crate) fn always_ready(_: RawFd) -> io::Result<Option<FileId>> {
 /// cannot be found out.
 #[cfg(all(epoll, feature = "futures"))]
 pub(crate) fn is_ready(fd: RawFd, interest: Interest) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let Ok(borrowed) = borrow(fd) else {
-        return true;
-    };
-    let mut flags = PollFlags::empty();
-    flags.set(PollFlags::IN, interest.contains(Interest::READABLE));
-    flags.set(PollFlags::OUT, interest.contains(Interest::WRITABLE));
-    flags.set(PollFlags::PRI, interest.contains(Interest::PRIORITY));
-    let mut asked = [PollFd::new(&borrowed, flags)];
-    match poll(&mut asked, Some(&Timespec::default())) {
-        Ok(_) => asked[0]
-            .revents()
-            .intersects(flags | PollFlags::HUP | PollFlags::NVAL),
+    let flags = flags(interest);
+    match borrow(fd).and_then(|fd| poll_now(fd, flags)) {
+        Ok(ready) => ready.intersects(flags | PollFlags::HUP | PollFlags::NVAL),
         Err(_) => true,
     }
+}
+
+/// Polls a descriptor without waiting.
+#[cfg(unix)]
+fn poll_now(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<PollFlags> {
+    let mut polled = [PollFd::from_borrowed_fd(fd, flags)];
+    poll(&mut polled, Some(&Timespec::default()))?;
+    Ok(polled[0].revents())
+}
+
+/// Returns the flags by which poll(2) asks for an interest.
+#[cfg(epoll)]
+pub(super) fn flags(interest: Interest) -> PollFlags {
+    let all = [
+        (Interest::READABLE, PollFlags::IN),
+        (Interest::WRITABLE, PollFlags::OUT),
+        (Interest::PRIORITY, PollFlags::PRI),
+        (Interest::READ_CLOSED, PollFlags::RDHUP),
+    ];
+    let asked = all.into_iter().filter(|(one, _)| interest.contains(*one));
+    asked.fold(PollFlags::empty(), |flags, (_, flag)| flags | flag)
+}
+
+/// Returns the name that Linux has for the file of a number, which is its path if it has one.
+#[cfg(unix)]
+pub(crate) fn link(fd: RawFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
 }

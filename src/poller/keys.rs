@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::backend::OURS;
 use crate::os::RawFd;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// The short keys of a set. Each change of a registration gets a new one, so that an event of the previous
 /// registration is never taken for one of the next.
@@ -57,7 +57,7 @@ impl ShortKeys {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -9,6 +9,8 @@
 
 mod backend;
 #[cfg(epoll)]
+mod consumed;
+#[cfg(epoll)]
 mod epoll;
 #[cfg(epoll)]
 mod eventfd;
@@ -36,6 +38,8 @@ use backend::{Backend, Buffer, EDGES, Found, NESTED, Notices};
 use epoll::Epoll as Native;
 #[cfg(all(epoll, feature = "futures"))]
 pub(crate) use file::is_ready;
+#[cfg(unix)]
+pub(crate) use file::link;
 pub(crate) use file::{FileId, always_ready, borrow, exists};
 #[cfg(not(epoll))]
 use portable::Portable as Native;

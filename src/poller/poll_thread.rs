@@ -22,96 +22,25 @@
 use std::io;
 use std::os::fd::{AsFd, RawFd};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, fstat, fstatfs};
-use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 use slab::Slab;
 
+use super::consumed::{Consumed, consumed};
 use super::eventfd::EventFd;
-use super::file::{FileId, borrow};
+use super::file::{borrow, flags};
 use super::{Diverted, DivertedReady, Report, Wake};
 use crate::id::Key;
 use crate::os::without_signals;
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Interest, Mode, Ready, fork};
 
 /// The first and the longest pause before a descriptor with a lasting condition is polled again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(250)];
-
-/// A file whose readiness a poll consumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Consumed {
-    /// A file with priority data, which can always be read and written.
-    Priority(FileId),
-    /// A perf event. All perf events share one inode with eventfds and other anonymous files. The kernel's number of
-    /// the event tells them apart. Linux before 3.12 has no such number.
-    Perf(FileId, Option<u64>),
-}
-
-impl Consumed {
-    /// Returns true if the number still means the file.
-    fn is_of(self, fd: RawFd) -> bool {
-        match self {
-            Consumed::Priority(file) => file.is_of(fd),
-            Consumed::Perf(file, None) => file.is_of(fd) && is_perf(fd),
-            Consumed::Perf(file, id) => file.is_of(fd) && perf_id(fd) == id,
-        }
-    }
-
-    /// Returns the readiness that the file always has.
-    fn always(self) -> PollFlags {
-        match self {
-            Consumed::Priority(_) => PollFlags::IN | PollFlags::OUT,
-            Consumed::Perf(..) => PollFlags::empty(),
-        }
-    }
-}
-
-/// Returns the file of a number, if a poll for `interest` consumes some of its readiness.
-fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
-    const PROC: u64 = 0x9fa0;
-    const CGROUP2: u64 = 0x6367_7270;
-    let number = borrow(fd).ok()?;
-    let stat = fstat(number).ok()?;
-    let file = FileId::of(&stat);
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile if interest.contains(Interest::PRIORITY) => {
-            let is_consumed = match fstatfs(number).ok()?.f_type as u64 {
-                PROC => true,
-                // Other files of cgroups stay ready until they are read.
-                CGROUP2 => link(fd)?.ends_with(".pressure"),
-                _ => false,
-            };
-            is_consumed.then_some(Consumed::Priority(file))
-        }
-        FileType::Unknown => is_perf(fd).then(|| Consumed::Perf(file, perf_id(fd))),
-        _ => None,
-    }
-}
-
-fn is_perf(fd: RawFd) -> bool {
-    link(fd).is_some_and(|link| link == "anon_inode:[perf_event]")
-}
-
-/// Returns the kernel's number of a perf event.
-fn perf_id(fd: RawFd) -> Option<u64> {
-    // `PERF_EVENT_IOC_ID`, which is declared with a pointer and writes 64 bits.
-    const ID: Opcode = opcode::read::<*mut u64>(b'$', 7);
-    let number = borrow(fd).ok()?;
-    // SAFETY: the call writes 64 bits into the getter, which has room for them. No other kind of file knows this
-    // code. Files that are not perf events return an error.
-    unsafe { ioctl(number, Getter::<ID, u64>::new()) }.ok()
-}
-
-/// Returns the name that Linux has for the file of a number.
-fn link(fd: RawFd) -> Option<String> {
-    let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
-    link.into_os_string().into_string().ok()
-}
 
 /// Returns true if the number is that of the thread's own descriptor.
 pub(crate) fn owns(fd: RawFd) -> bool {
@@ -306,17 +235,6 @@ impl Entry {
     }
 }
 
-fn flags(interest: Interest) -> PollFlags {
-    let all = [
-        (Interest::READABLE, PollFlags::IN),
-        (Interest::WRITABLE, PollFlags::OUT),
-        (Interest::PRIORITY, PollFlags::PRI),
-        (Interest::READ_CLOSED, PollFlags::RDHUP),
-    ];
-    let asked = all.into_iter().filter(|(one, _)| interest.contains(*one));
-    asked.fold(PollFlags::empty(), |flags, (_, flag)| flags | flag)
-}
-
 static POLLS: AtomicPtr<Polls> = AtomicPtr::new(ptr::null_mut());
 
 impl Polls {
@@ -350,7 +268,7 @@ impl Polls {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Polls until no descriptors are left.

@@ -19,8 +19,6 @@ use std::ops::Deref;
 #[cfg(not(pollable))]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-#[cfg(not(pollable))]
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 #[cfg(not(pollable))]
 use std::time::Instant;
@@ -30,6 +28,8 @@ use polling::{Event, PollMode};
 use super::backend::{Backend, Buffer, Found, Wake, Watch};
 use super::file::borrow;
 use crate::os::{self, RawFd};
+#[cfg(not(pollable))]
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Interest, Mode, Ready, fork};
 
 pub(super) struct Portable {
@@ -132,7 +132,7 @@ impl Portable {
 
     #[cfg(not(pollable))]
     fn alarm(&self) -> MutexGuard<'_, Alarm> {
-        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.alarm)
     }
 
     /// Returns the timeout of a wait that the alarm ends, too.

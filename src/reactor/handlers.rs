@@ -315,7 +315,7 @@ impl<M: Threading> Reactor<M> {
     ///
     /// # Safety
     ///
-    /// The same holds for `fd` as for that of [`add_raw_handler`](Self::add_raw_handler).
+    /// The conditions of [`add_raw_handler`](Self::add_raw_handler) hold for `fd`, too.
     ///
     /// # Errors
     ///
