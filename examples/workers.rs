@@ -1,4 +1,4 @@
-//! What edge mode is for: a handler gives its connection to a pool of threads and returns, and the
+//! A use of edge mode: a handler gives its connection to a pool of threads and returns, and the
 //! loop goes on while a worker reads. In level mode it would be called in every turn meanwhile.
 //! In each round a message comes while the connection is idle, one while a worker reads, and one
 //! when the worker has found nothing more, but has not given the connection back yet.

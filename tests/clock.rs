@@ -362,7 +362,7 @@ mod a_real_clock {
             }
         }
 
-        /// What it would show by itself.
+        /// The time that it would show by itself.
         fn right(&self) -> SystemTime {
             self.before + self.since.elapsed()
         }

@@ -172,7 +172,7 @@ fn level_and_edge_handlers_on_one_file_see_each_event() {
     }
 }
 
-/// What happened while a handler was paused is told when it is resumed, once.
+/// An event that came while a handler was paused is told once, when it is resumed.
 #[test]
 #[ignore = "needs root"]
 fn a_paused_handler_misses_nothing() {
@@ -310,7 +310,7 @@ fn perf_events_are_reported_once() {
     }
 }
 
-/// What was registered before a host came is polled with care from then on.
+/// A file that was registered before a host came is polled by the thread from then on.
 #[test]
 #[ignore = "needs root"]
 fn registered_on_one_host_and_seen_on_the_next() {
@@ -382,7 +382,7 @@ fn an_update_takes_no_event_away() {
     }
 }
 
-/// What the thread has found for a handler that has reached its limit is told when the interval ends.
+/// An event that the thread has found for a held handler is told when the interval ends.
 #[test]
 #[ignore = "needs root"]
 fn a_handler_that_reached_its_limit_misses_nothing() {
@@ -492,7 +492,7 @@ fn nothing_is_left_of_them() {
     }
 }
 
-/// What the program waits for with signals blocked does not end it by way of the thread.
+/// A signal that the program blocks to wait for it does not end it by way of the thread.
 #[test]
 #[ignore = "needs root"]
 fn the_thread_takes_no_signals() {
@@ -604,7 +604,7 @@ fn a_second_edge_handler_is_told_of_what_lasts() {
     assert!(until(&reactor, || first.load(SeqCst) > before));
 }
 
-/// What lasts ends when a trigger is set. The handler is told of that change, and not again.
+/// A lasting condition ends when a trigger is set. The handler is told of that change, and not again.
 #[test]
 #[ignore = "needs root"]
 fn a_condition_that_ends_is_a_change() {

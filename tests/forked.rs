@@ -107,7 +107,7 @@ fn a_host_sleeps_again_after_a_rebuild() {
     assert!(is_readable(&outer, Duration::from_secs(20)));
 }
 
-/// What a child does with its copy of the reactor does not reach the parent's timers and wakes.
+/// A child's calls on its copy of the reactor do not reach the parent's timers and wakes.
 #[test]
 fn a_child_touches_neither_alarm_nor_wake() {
     let reactor = Reactor::new().unwrap();
@@ -206,7 +206,7 @@ fn a_hook_may_fork() {
     result.unwrap();
 }
 
-/// What the child's copy of a handler returns is not the parent's affair.
+/// The result of the child's copy of a handler does not concern the parent.
 #[test]
 fn a_handler_may_fork_and_remove_itself_in_the_child() {
     let reactor = Reactor::new().unwrap();
@@ -347,7 +347,7 @@ fn run_sleeps_beside_a_descriptor_that_cannot_be_removed() {
     drop(dup);
 }
 
-/// What it closes is its own, and what is the parent's stays as it is.
+/// The child closes its own descriptors, and the parent's stay as they are.
 #[test]
 fn a_child_may_drop_the_reactor() {
     for kind in [PollerKind::Epoll, PollerKind::Polling] {

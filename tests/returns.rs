@@ -1,4 +1,4 @@
-//! What callbacks return: errors, and nothing at all.
+//! Results of callbacks: errors, and nothing at all.
 #![cfg(unix)]
 
 use std::io::{self, ErrorKind};

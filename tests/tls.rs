@@ -26,7 +26,7 @@ use session::{App, Session};
 use upper::Upper;
 
 const MEGABYTE: u64 = 1 << 20;
-/// What rustls queues of ciphertext, and what records and key updates add to it.
+/// The ciphertext that rustls queues, and that records and key updates add to it.
 const QUEUE: usize = 64 * 1024 + 4096;
 /// The buffers of sockets that are to be full soon.
 const ROOM: usize = 8 * 1024;
@@ -71,7 +71,7 @@ impl Stage {
         self.sessions(client, server)
     }
 
-    /// The same with room for little between them.
+    /// Makes two ends with little room between them.
     fn narrow_pair(&self) -> (Session, Session) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // Those whom it accepts have it from the start.
@@ -146,7 +146,7 @@ impl Over {
     }
 }
 
-/// What one side does. It sends so many bytes and closes, and checks what it gets until the other
+/// The work of one side. It sends so many bytes and closes, and checks what it gets until the other
 /// side closes.
 #[derive(Clone, Copy, Default)]
 struct Plan {
@@ -173,7 +173,7 @@ fn sends(bytes: u64) -> Plan {
     }
 }
 
-/// What one side has done.
+/// The results of one side.
 struct Talk {
     log: Rc<Log>,
     over: Over,
@@ -289,7 +289,7 @@ impl App for Talker {
     }
 }
 
-/// What both sides send: eight bytes of it say where they are.
+/// The bytes that both sides send: eight of them say where they are.
 fn pattern(from: u64, to: u64) -> Vec<u8> {
     let words = (from / 8..to.div_ceil(8))
         .flat_map(|word| word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
@@ -368,7 +368,7 @@ fn one_direction_closes_and_the_other_goes_on() {
     }
 }
 
-/// What is on its way is bounded by the queue, the sockets' buffers and a record or two.
+/// The data on its way is bounded by the queue, the sockets' buffers and a record or two.
 #[test]
 fn a_slow_reader_bounds_the_senders_memory_and_loses_nothing() {
     let stage = Stage::new(&[&TLS13]);
@@ -460,7 +460,7 @@ fn decrypted_bytes_do_not_wait_for_the_descriptor() {
     }
 }
 
-/// The same when the reader pauses amid a record: the loop keeps its `Again`.
+/// A reader pauses amid a record: the loop keeps its `Again`.
 #[test]
 fn resumed_it_gets_decrypted_bytes_though_the_descriptor_is_silent() {
     let stage = Stage::new(&[&TLS13]);

@@ -1,4 +1,4 @@
-//! What the `tracing` feature shows.
+//! The output of the `tracing` feature.
 #![cfg(feature = "tracing")]
 
 use std::future::{Future, poll_fn};
@@ -28,7 +28,7 @@ impl io::Write for Log {
     }
 }
 
-/// What `work` logs.
+/// Returns the log of `work`.
 fn logged(work: impl FnOnce()) -> String {
     let log = Log::default();
     let writer = log.clone();

@@ -43,11 +43,11 @@ struct Chat {
 struct Peer {
     /// Shared with its handler.
     stream: Rc<TcpStream>,
-    /// What its handler waits for.
+    /// The interest of its handler.
     interest: Interest,
     /// The beginning of a line whose end has not come yet.
     input: Vec<u8>,
-    /// What is not written yet: either it is fresh, or there is an interest in writing.
+    /// Bytes that are not written yet: either they are fresh, or there is an interest in writing.
     output: Vec<u8>,
     /// Room and name.
     member: Option<(Text, Text)>,

@@ -97,7 +97,7 @@ async fn read_line(stream: &impl SetReadiness, input: &mut Vec<u8>) -> io::Resul
     }
 }
 
-/// What the client needs of `async_io::Async`.
+/// The part of `async_io::Async` that the client needs.
 trait SetReadiness {
     fn get_ref(&self) -> &TcpStream;
     async fn readable(&self) -> io::Result<()>;

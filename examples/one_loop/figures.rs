@@ -1,4 +1,4 @@
-//! What the chat has done, for the page and the report, and how figures are written.
+//! The chat's figures, for the page and the report, and how figures are written.
 
 use std::cell::Cell;
 

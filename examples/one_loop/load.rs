@@ -15,14 +15,14 @@ use crate::args::{Args, ROOM};
 use crate::figures::{grouped, milliseconds};
 use crate::report::{self, LIMIT, Progress, fail};
 
-/// What came of it.
+/// The result.
 #[derive(Default)]
 pub struct Outcome {
     /// From the first line sent to the last delivered.
     pub took: Duration,
     /// Nanoseconds from sender to member, for each delivery.
     pub latencies: Vec<u64>,
-    /// What the page answered.
+    /// The page's answer.
     pub page: String,
 }
 
@@ -30,7 +30,7 @@ struct Load {
     args: Args,
     progress: Arc<Progress>,
     page: SocketAddr,
-    /// What the page has answered.
+    /// The page's answer.
     answer: Rc<RefCell<Option<String>>>,
     members: Vec<Member>,
     /// When all had joined.

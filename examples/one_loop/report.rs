@@ -1,4 +1,4 @@
-//! What is said: while it runs, when it takes too long, and at the end.
+//! The messages: while it runs, when it takes too long, and at the end.
 
 use std::cell::RefCell;
 use std::fmt::Display;

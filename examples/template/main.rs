@@ -103,7 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What a rendered template, or its error, is done with.
+/// The callback that gets a rendered template, or its error.
 fn answer(
     answers: &Sender<Answer>,
     name: &'static str,

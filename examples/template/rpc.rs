@@ -63,7 +63,7 @@ struct Call {
     delivery: Delivery,
 }
 
-/// Who answers the calls, somewhere else.
+/// The server that answers the calls.
 pub struct Service {
     calls: Sender<Call>,
     requests: Arc<Mutex<Vec<String>>>,

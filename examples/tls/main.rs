@@ -24,7 +24,7 @@ use upper::Upper;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What the client sends, and gets back.
+/// The text that the client sends, and gets back.
 const BYTES: u64 = 16 << 20;
 
 const HELP: &str = "\

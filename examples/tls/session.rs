@@ -14,7 +14,7 @@ const PIECE: usize = 16 * 1024;
 /// a record of the largest size.
 const READS: usize = 8;
 
-/// What is spoken over a session.
+/// The protocol over a session.
 pub trait App {
     /// Called when there may be something to read, or room to write. Goes on until something fails:
     /// [`ErrorKind::WouldBlock`] only says that it will be called again, so that `?` will do for it.
@@ -33,7 +33,7 @@ pub struct Session {
     stream: TcpStream,
     tls: Connection,
     piece: usize,
-    /// What is left of the piece.
+    /// The rest of the piece.
     budget: usize,
     /// A write found less room than it had bytes.
     starved: bool,

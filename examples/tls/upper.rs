@@ -7,7 +7,7 @@ use crate::session::{App, Session};
 
 pub struct Upper<F> {
     buffer: Box<[u8]>,
-    /// What of it is not written yet.
+    /// The part that is not written yet.
     full: Range<usize>,
     over: F,
 }

@@ -175,7 +175,7 @@ const BARS: [u32; 3] = [0xe02030, 0x20c040, 0x4020f0];
 /// The count at which a bar is full.
 const ENOUGH: usize = 100;
 
-/// What the window shows.
+/// The picture of the window.
 #[derive(Default)]
 struct Shown {
     counts: RefCell<[usize; 3]>,

@@ -1,4 +1,4 @@
-//! What can be awaited beside reading and writing.
+//! Conditions that can be awaited beside reading and writing.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

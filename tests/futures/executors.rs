@@ -185,7 +185,7 @@ fn futures_are_send_for_a_reactor() {
     is_send(&Timer::after(&reactor, MS));
 }
 
-/// What a host does beside: a woken task has its turn before the loop looks again.
+/// A host's own work: a woken task has its turn before the loop looks again.
 #[test]
 fn a_conversation_costs_no_more_under_a_host_than_alone() {
     const ECHOES: u64 = 500;
@@ -267,7 +267,7 @@ fn many_conversations_between_threads() {
     driver.join().unwrap();
 }
 
-/// The same, with the loop as one of the tasks.
+/// The loop is one of the tasks.
 #[test]
 fn many_conversations_beside_the_loop() {
     let reactor = Reactor::new().unwrap();

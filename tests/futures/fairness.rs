@@ -271,7 +271,7 @@ fn a_task_gives_way_once_in_a_while_and_is_woken_for_it() {
     }
 }
 
-/// What has to wait anyway does not have to give way beside.
+/// A task that has to wait anyway does not have to give way as well.
 #[test]
 fn a_task_that_had_to_wait_begins_to_count_again() {
     let reactor = Reactor::new().unwrap();

@@ -1,4 +1,4 @@
-//! What sockets do beside being ready.
+//! Operations of sockets.
 
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -1,4 +1,4 @@
-//! What an `Async` may be on.
+//! The sources of an `Async`.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -78,7 +78,7 @@ fn a_refused_source_comes_back() {
     let Broken = refused.into_source();
 }
 
-/// What the kernel refuses to watch is always ready.
+/// A file that the kernel refuses to watch is always ready.
 #[test]
 fn a_regular_file_can_be_awaited() {
     let reactor = Reactor::new().unwrap();
@@ -373,7 +373,7 @@ impl Read for GoneAfterRead {
     }
 }
 
-/// What was read before counts.
+/// Bytes that were read before count.
 #[test]
 fn a_source_whose_new_descriptor_is_refused_says_so_when_it_has_to_wait() {
     let reactor = Reactor::new().unwrap();

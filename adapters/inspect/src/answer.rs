@@ -257,7 +257,7 @@ fn entries<'a, T>(
     text
 }
 
-/// What was recorded since a cursor.
+/// The calls that were recorded since a cursor.
 pub(crate) struct TimelinePieces {
     state: Arc<State>,
     cursor: u64,

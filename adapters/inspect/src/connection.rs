@@ -29,7 +29,7 @@ pub(crate) struct Connection {
     progress: Arc<Progress>,
 }
 
-/// What a connection waits for.
+/// Conditions for which a connection waits.
 #[derive(Default)]
 pub(crate) struct Progress {
     for_input: AtomicBool,

@@ -1,4 +1,4 @@
-//! What the server needs of a loop. Only code that names the kind of a loop can register closures of its own.
+//! The server's view of a loop. Only code that names the kind of a loop can register closures of its own.
 
 use std::time::Duration;
 

@@ -150,7 +150,7 @@ impl<M: Threading> fmt::Debug for Server<M> {
     }
 }
 
-/// What the server's callbacks share. The loop owns them, and no handle of the loop is in here.
+/// Data that the server's callbacks share. The loop owns them, and no handle of the loop is in here.
 pub(crate) struct State {
     started: Instant,
     /// The start by the loop's clock, by which connections and recordings end.

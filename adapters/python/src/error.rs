@@ -17,7 +17,7 @@ pub(crate) fn exception(error: oneloop::Error) -> PyErr {
     }
 }
 
-/// What a panic of a Rust future becomes for the code that awaits it.
+/// The exception that a panic of a Rust future becomes for the code that awaits it.
 pub(crate) fn panic(payload: Box<dyn Any + Send>) -> PyErr {
     let text = if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()

@@ -181,7 +181,7 @@ impl Reactor {
         }
     }
 
-    /// What is called with each exception of a callback. Without it, exceptions go to `sys.unraisablehook`.
+    /// The function that is called with each exception of a callback. Without it, exceptions go to `sys.unraisablehook`.
     #[pyo3(signature = (report))]
     fn set_exception_handler(&self, report: Option<Py<PyAny>>) {
         self.shared.on_exception(report);

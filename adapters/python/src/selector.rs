@@ -1,4 +1,4 @@
-//! What Python's selector class is made of, and the guest's steps.
+//! The parts of Python's selector class, and the guest's steps.
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;

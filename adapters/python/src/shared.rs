@@ -1,4 +1,4 @@
-//! What the classes share: a reactor, and the Python objects that its callbacks use.
+//! Data that the classes share: a reactor, and the Python objects that its callbacks use.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,7 +14,7 @@ use pyo3::types::PyTuple;
 pub(crate) struct Shared {
     pub(crate) reactor: Reactor,
     objects: Mutex<Objects>,
-    /// What ended the driver, such as `KeyboardInterrupt`.
+    /// The exception that ended the driver, such as `KeyboardInterrupt`.
     raised: Mutex<Option<PyErr>>,
 }
 

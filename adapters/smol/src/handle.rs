@@ -219,7 +219,7 @@ impl<T> Async<T> {
     ///
     /// # Safety
     ///
-    /// The same holds as for [`get_mut`](Self::get_mut).
+    /// The conditions of [`get_mut`](Self::get_mut) apply.
     pub async unsafe fn read_with_mut<R>(
         &mut self,
         mut op: impl FnMut(&mut T) -> Result<R>,
@@ -247,7 +247,7 @@ impl<T> Async<T> {
     ///
     /// # Safety
     ///
-    /// The same holds as for [`get_mut`](Self::get_mut).
+    /// The conditions of [`get_mut`](Self::get_mut) apply.
     pub async unsafe fn write_with_mut<R>(
         &mut self,
         mut op: impl FnMut(&mut T) -> Result<R>,

@@ -614,7 +614,7 @@ pub fn again_is_kept_when_the_interest_changes(stage: &mut Stage) {
     }
 }
 
-/// The same if a neighbour does it, in every turn and before the handler's turn comes.
+/// The same holds if a neighbour does it, in every turn and before the handler is called.
 pub fn again_is_kept_when_a_neighbour_changes_the_interest(stage: &mut Stage) {
     fn toggle(reactor: &Reactor, id: HandlerId, n: usize) {
         let next = reactor.clone();

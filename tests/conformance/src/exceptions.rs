@@ -59,7 +59,7 @@ pub const EXCEPTIONS: &[Exception] = &[
 /// Cases that cannot be served, by the reason.
 pub type Unserved = [(&'static str, &'static [&'static str])];
 
-/// What neither poll(2) nor Windows can serve, for handlers on descriptors.
+/// Cases that neither poll(2) nor Windows can serve, for handlers on descriptors.
 pub const WITHOUT_DESCRIPTOR: &Unserved = &[
     (
         "the poller has no edges, and with one mode there is no second set",
@@ -93,7 +93,7 @@ pub const WITHOUT_DESCRIPTOR: &Unserved = &[
     ),
 ];
 
-/// What poll(2) cannot serve, which the polling crate takes where there is nothing better, for handlers on
+/// Cases that poll(2) cannot serve, which the polling crate takes where there is nothing better, for handlers on
 /// descriptors. They are in force in a build with `--cfg polling_test_poll_backend`, like [`WITHOUT_DESCRIPTOR`].
 pub const ON_POLL: &Unserved = &[
     (
@@ -120,7 +120,7 @@ pub const ON_POLL: &Unserved = &[
     ),
 ];
 
-/// What Windows cannot serve for handlers on sockets, beside [`WITHOUT_DESCRIPTOR`].
+/// Cases that Windows cannot serve for handlers on sockets, beside [`WITHOUT_DESCRIPTOR`].
 pub const ON_WINDOWS_SOCKETS: &Unserved = &[
     (
         "Windows gives a socket a number of its own choice",
@@ -194,7 +194,7 @@ pub const ON_WINDOWS_SOCKETS: &Unserved = &[
     ),
 ];
 
-/// What Windows cannot serve at all.
+/// Cases that Windows cannot serve at all.
 pub const ON_WINDOWS: &Unserved = &[
     (
         "Windows does not fork",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use oneloop::testing::{Backend, Buffer, CLOCK, Doubles, Found, OURS, Wake, Watch, backend};
 use oneloop::{Interest, PollerKind, Reactor, Ready};
 
-/// What can go wrong.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The call fails with this code of the system, and does nothing.
@@ -19,7 +19,7 @@ pub enum Fault {
     Short(usize),
     /// A wait also brings an event for a descriptor that may not be ready.
     Unready,
-    /// The same, with all that its handlers have not asked for.
+    /// Like that, with all that its handlers have not asked for.
     Unasked,
     /// A wait also brings an event under a key that means no handler any more.
     Gone,
@@ -50,7 +50,7 @@ pub enum Call {
     Wake,
     /// The alarm for hosts, a timerfd, is armed.
     Alarm,
-    /// What watches the system clock, a timerfd, is made or armed.
+    /// The timerfd that watches the system clock is made or armed.
     Clock,
     /// The second set is made.
     Create,
@@ -68,7 +68,7 @@ pub struct Faults(Arc<Mutex<Orders>>);
 struct Orders {
     open: Vec<Order>,
     injected: BTreeMap<Fault, u64>,
-    /// What the clock showed when it began to stand.
+    /// The time at which the clock began to stand still.
     clock: Option<Instant>,
 }
 
@@ -87,12 +87,12 @@ impl Faults {
         self.push(fault, None, 0, times);
     }
 
-    /// The same, for this descriptor only.
+    /// Injects the fault for this descriptor only.
     pub fn order_for(&self, fd: RawFd, fault: Fault, times: u64) {
         self.push(fault, Some(fd), 0, times);
     }
 
-    /// The same, for one occasion only, after so many others.
+    /// Injects the fault once, after so many occasions.
     pub fn order_after(&self, skip: u64, fd: RawFd, fault: Fault) {
         self.push(fault, Some(fd), skip, 1);
     }
@@ -109,7 +109,7 @@ impl Faults {
         !self.orders().open.is_empty()
     }
 
-    /// What was injected so far, and how often.
+    /// The faults that were injected so far, and how often.
     pub fn injected(&self) -> BTreeMap<Fault, u64> {
         self.orders().injected.clone()
     }
@@ -143,7 +143,7 @@ impl Faults {
         })
     }
 
-    /// What the monotonic clock shows.
+    /// The time of the monotonic clock.
     fn now(&self) -> Instant {
         let now = Instant::now();
         let mut orders = self.orders();
@@ -234,7 +234,7 @@ struct Faulty {
     keys: Mutex<Keys>,
 }
 
-/// What was registered.
+/// A registration.
 #[derive(Default)]
 struct Keys {
     known: HashMap<RawFd, (u64, Interest)>,
@@ -397,7 +397,7 @@ impl Faulty {
 /// How many descriptors of its own a loop has: the wake, the alarm, the second set and the clock.
 const OWN: usize = 4;
 
-/// What was asked for, and all else that has to be asked for.
+/// The interest that was asked for, and all else that can be.
 fn split(interest: Interest) -> (Ready, Ready) {
     let bits = [
         (Interest::READABLE, Ready::READABLE),

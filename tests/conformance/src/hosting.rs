@@ -286,7 +286,7 @@ pub fn run_returns_when_the_last_thing_is_taken_away(stage: &mut Stage) {
     }
 }
 
-/// What is unreferenced does not keep `run` going, but fires while it runs.
+/// An unreferenced handler or timer does not keep `run` going, but fires while it runs.
 pub fn an_unreferenced_handler_or_timer_does_not_keep_run_going(stage: &mut Stage) {
     let sources = stage.sources;
     let reactor = &stage.reactor;
@@ -696,7 +696,7 @@ pub fn a_hook_that_is_gone_lets_the_loop_sleep(stage: &mut Stage) {
     assert!(turns[1] - turns[0] <= 8, "{turns:?}");
 }
 
-/// What the loop's owner leaves in a library's queue between two turns is not slept over either.
+/// Events that the loop's owner leaves in a library's queue between two turns are not slept over either.
 pub fn prepare_is_asked_before_every_sleep(stage: &mut Stage) {
     let queue = Arc::new(AtomicBool::new(false));
     let (full, drained) = (queue.clone(), queue.clone());
@@ -714,7 +714,7 @@ pub fn prepare_is_asked_before_every_sleep(stage: &mut Stage) {
     reactor.remove_hook(hook).expect("known");
 }
 
-/// The same where a handler fills the queue: more than its library gives away in one go.
+/// A handler fills the queue with more than its library gives away in one go.
 pub fn events_that_a_handler_leaves_in_a_queue_are_not_slept_over(stage: &mut Stage) {
     let sources = stage.sources;
     let queue = Log::default();
@@ -751,7 +751,7 @@ pub fn events_that_a_handler_leaves_in_a_queue_are_not_slept_over(stage: &mut St
     handled.expect(b"0123456789");
 }
 
-/// The same where the host's own code fills the queue while the loop sleeps: it has to wake the loop after
+/// The host's own code fills the queue while the loop sleeps. It has to wake the loop after
 /// that.
 pub fn events_that_host_code_leaves_in_a_queue_are_seen_after_a_wake(stage: &mut Stage) {
     left_while_the_loop_sleeps(stage, |reactor| reactor.wake());
@@ -783,7 +783,7 @@ fn left_while_the_loop_sleeps(stage: &mut Stage, then: fn(&Reactor)) {
     stage.reactor.remove_hook(hook).expect("known");
 }
 
-/// What a prepare hook registers and posts is not slept over.
+/// Handlers and posts that a prepare hook adds are not slept over.
 pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
     let reactor = stage.reactor.clone();
     let mut once = true;
@@ -813,7 +813,7 @@ pub fn a_prepare_hook_may_post_and_register(stage: &mut Stage) {
     stage.turns(1);
 }
 
-/// What another thread registers, resumes or sets while a prepare hook runs is not slept over.
+/// Changes by another thread while a prepare hook runs are not slept over: it registers, resumes or sets.
 pub fn a_change_by_another_thread_during_a_prepare_hook_is_not_slept_over(stage: &mut Stage) {
     type Act = fn(&Reactor, HandlerId, TimerId);
     let acts: [Act; 3] = [

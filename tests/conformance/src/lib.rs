@@ -79,7 +79,7 @@ pub use stage::{Calls, Log, Number, Stage, step_inside};
 pub use tools::wait_readable;
 pub use tools::{Watchdog, pair, readable};
 
-/// What a case does on the host's own thread while the loop sleeps.
+/// The part of a case that runs on the host's own thread while the loop sleeps.
 pub type Outside = Box<dyn FnOnce() + Send>;
 
 /// How a host drives a reactor.
@@ -96,7 +96,7 @@ pub trait HostUnderTest {
     ///
     /// # Errors
     ///
-    /// What driving gives.
+    /// Returns the error of the driver.
     fn drive(&mut self, reactor: &Reactor, outside: Outside) -> std::io::Result<()>;
 
     /// Drives `reactor` until nothing is left that could call back. If the host has no such driver, it
@@ -104,7 +104,7 @@ pub trait HostUnderTest {
     ///
     /// # Errors
     ///
-    /// What driving gives.
+    /// Returns the error of the driver.
     fn drive_until_empty(&mut self, reactor: &Reactor) -> std::io::Result<()> {
         Ok(reactor.run()?)
     }

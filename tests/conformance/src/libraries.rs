@@ -1,4 +1,4 @@
-//! What C libraries do, without the libraries. Most of it is in the other topics; `docs/contract.md`
+//! Patterns of C libraries, without the libraries. Most of it is in the other topics; `docs/contract.md`
 //! says where.
 
 use std::io::{Read, Write};

@@ -402,7 +402,7 @@ pub fn an_update_finds_a_regular_file_under_the_number(stage: &mut Stage) {
     }
 }
 
-/// What the old file was ready for is forgotten, also in the turn in which it was to be told.
+/// The readiness of the old file is forgotten, also in the turn in which it was to be told.
 pub fn rearm_forgets_what_the_old_file_was_ready_for(stage: &mut Stage) {
     let (a, _b) = readable();
     let number = Arc::new(Number::of(&a));
@@ -423,7 +423,7 @@ pub fn rearm_forgets_what_the_old_file_was_ready_for(stage: &mut Stage) {
     number.close();
 }
 
-/// The same with nothing changed: `rearm_handler`, as libpq needs it.
+/// `rearm_handler` finds the new file although nothing else has changed, as libpq needs it.
 pub fn rearm_takes_the_new_file_under_the_number(stage: &mut Stage) {
     let (a, _b) = pair();
     let number = Number::of(&a);

@@ -126,7 +126,7 @@ pub fn a_refused_add_leaves_no_trace(stage: &mut Stage) {
     others.go_on(stage);
 }
 
-/// The same with a number.
+/// A raw handler that is refused leaves no trace either.
 pub fn a_refused_raw_add_leaves_no_trace(stage: &mut Stage) {
     let (faults, modes) = (stage.faults(), stage.modes());
     let mut others = Bystanders::new(stage);
@@ -616,7 +616,7 @@ pub fn a_refused_rearm_leaves_all_as_it_was(stage: &mut Stage) {
     assert!(calls.take() > 1);
 }
 
-/// What a stop has left due is still due after a change that was refused.
+/// Callbacks that a stop has left due are still due after a change that was refused.
 pub fn a_refused_change_leaves_due_what_is(stage: &mut Stage) {
     type Change = fn(&Reactor, HandlerId) -> Result<(), Error>;
     let changes: [Change; 2] = [
@@ -768,7 +768,7 @@ pub fn a_failing_alarm_loses_no_timer(stage: &mut Stage) {
     others.go_on(stage);
 }
 
-/// What tells of a system clock that is set cannot be made, or be armed again.
+/// The timerfd that tells when the system clock is set cannot be made, or be armed again.
 pub fn a_clock_that_cannot_be_watched_is_an_error(stage: &mut Stage) {
     let faults = stage.faults();
     let mut others = Bystanders::new(stage);

@@ -11,7 +11,7 @@ use oneloop::{Ready, SetReadiness, Source, SourceKind, VirtualSource};
 
 use crate::pair;
 
-/// What a case's handlers are on.
+/// The sources of a case's handlers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sources {
     /// Sockets of the kernel.

@@ -16,7 +16,7 @@ use crate::os;
 use crate::tools::{Watchdog, pair};
 use crate::{HostUnderTest, Outside, Sources, tally};
 
-/// What a case plays on: a reactor, and a host that drives it when the case says so.
+/// The means of a case: a reactor, and a host that drives it when the case says so.
 pub struct Stage<'a> {
     /// The reactor. It is closed at the end, so that callbacks may hold clones.
     pub reactor: Reactor,
@@ -24,7 +24,7 @@ pub struct Stage<'a> {
     pub poller: PollerKind,
     /// Where the case gets its sources.
     pub sources: Sources,
-    /// What goes wrong on command, if the case has asked for it.
+    /// The faults on command, if the case has asked for them.
     faults: Option<Faults>,
     has_edge: bool,
     host: &'a mut dyn HostUnderTest,
@@ -57,17 +57,17 @@ impl<'a> Stage<'a> {
         self.run_beside(|| {});
     }
 
-    /// The same, and `outside` runs on the host's thread once the loop sleeps.
+    /// Runs like [`run`](Self::run), and calls `outside` on the host's thread once the loop sleeps.
     pub fn run_beside(&mut self, outside: impl FnOnce() + Send + 'static) {
         self.try_run(Box::new(outside)).expect("driving")
     }
 
-    /// The same, with its errors.
+    /// Runs like [`run_beside`](Self::run_beside), and returns the error.
     pub fn try_run(&mut self, outside: Outside) -> std::io::Result<()> {
         self.host.drive(&self.reactor, outside)
     }
 
-    /// The same, with a reactor of the case's own.
+    /// Runs like [`try_run`](Self::try_run), with a reactor of the case's own.
     pub fn try_run_other(&mut self, reactor: &Reactor, outside: Outside) -> std::io::Result<()> {
         self.host.drive(reactor, outside)
     }
@@ -77,7 +77,7 @@ impl<'a> Stage<'a> {
         self.host.drive_until_empty(&self.reactor).expect("driving");
     }
 
-    /// The same as [`run`](Self::run), through no more than so many errors, which it gives.
+    /// Runs like [`run`](Self::run), through no more than so many errors, which it returns.
     pub fn run_through(&mut self, most: usize) -> Vec<Error> {
         let mut errors = Vec::new();
         while let Err(error) = self.try_run(Box::new(|| {})) {
@@ -125,7 +125,7 @@ impl<'a> Stage<'a> {
         self.run();
     }
 
-    /// The same, through errors, which it gives.
+    /// Takes turns like [`turns`](Self::turns), through errors, which it returns.
     pub fn turns_through(&mut self, n: usize) -> Vec<Error> {
         after_turns(&self.reactor, n, |reactor| reactor.stop());
         self.run_through(100)
@@ -313,11 +313,11 @@ impl Number {
     }
 }
 
-/// What a handler of another reactor does to host a reactor, whose [`Host`](oneloop::Host) it is on.
+/// Steps a reactor inside a handler of another reactor, which is on its [`Host`](oneloop::Host).
 ///
 /// # Errors
 ///
-/// What a step gives.
+/// Returns the error of a step.
 pub fn step_inside<M: Threading>(
     host: &mut oneloop::Host<M>,
     outer: &Reactor,

@@ -334,7 +334,7 @@ fn watched(_: &Reactor) -> Vec<RawFd> {
     Vec::new()
 }
 
-/// What the loop has made for itself cannot be registered, and stays as it is.
+/// The loop's own descriptors cannot be registered, and stay as they are.
 pub fn the_loops_own_descriptors_are_refused(stage: &mut Stage) {
     for fd in watched(&stage.reactor) {
         // SAFETY: it is open, and the handler is removed at once.

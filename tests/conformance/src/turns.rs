@@ -35,7 +35,7 @@ pub fn a_turn_is_handlers_then_timers_then_posts(stage: &mut Stage) {
     log.expect(&["handler", "timer", "post"]);
 }
 
-/// What a post posts runs in the next turn.
+/// A post that is made by a post runs in the next turn.
 pub fn a_post_made_by_a_post_runs_in_the_next_turn(stage: &mut Stage) {
     let sources = stage.sources;
     let log = Log::default();
@@ -398,7 +398,7 @@ pub fn posts_after_a_panicking_one_are_kept(stage: &mut Stage) {
     log.expect(&[0, 1, 2]);
 }
 
-/// What a panic has left over is seen by the next host without anything new coming.
+/// Callbacks that a panic has left due are called by the next host without a new event.
 pub fn after_a_panic_the_next_run_needs_no_new_event(stage: &mut Stage) {
     let sources = stage.sources;
     let (a, b) = (sources.readable(), sources.readable());

@@ -31,7 +31,7 @@ pub fn a_source_set_by_another_thread_while_the_loop_sleeps_is_reported(stage: &
     }
 }
 
-/// What was set before the handler came counts.
+/// Readiness that was set before the handler came counts.
 pub fn readiness_set_before_the_handler_was_added_is_reported(stage: &mut Stage) {
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let (source, readiness) = VirtualSource::pair();
@@ -43,7 +43,7 @@ pub fn readiness_set_before_the_handler_was_added_is_reported(stage: &mut Stage)
     }
 }
 
-/// What was set and cleared before the loop looked is nothing.
+/// Readiness that was set and cleared before the loop looked is not reported.
 pub fn readiness_cleared_before_the_loop_looked_calls_no_handler(stage: &mut Stage) {
     for mode in [Mode::Level, Mode::Edge, Mode::Oneshot] {
         let (source, readiness) = VirtualSource::pair();

@@ -1,4 +1,4 @@
-//! What a guest costs the events of others, and what a host costs the reactor. Processor time of the thread.
+//! The cost of a guest for the events of others, and of a host for the reactor. Processor time of the thread.
 
 use std::hint::black_box;
 use std::io::{Read, Write};

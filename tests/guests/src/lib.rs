@@ -30,7 +30,7 @@ pub trait OuterLoop: Kind {
     ///
     /// # Errors
     ///
-    /// What attaching gives.
+    /// Returns the error of attaching.
     fn attach(
         &self,
         reactor: &Reactor,
@@ -48,7 +48,7 @@ pub trait AdaptedLoop: OuterLoop {
     ///
     /// # Errors
     ///
-    /// What attaching gives.
+    /// Returns the error of attaching.
     fn attach_host<M: Threading>(
         &self,
         host: Host<M>,

@@ -1,4 +1,4 @@
-//! What goes wrong between two loops: which of them goes first, and more than one driver.
+//! Misuse of two loops: either of them ends first, and there is more than one driver.
 
 use std::cell::Cell;
 use std::ptr::null_mut;

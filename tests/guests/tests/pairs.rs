@@ -138,7 +138,7 @@ fn pair<L: ForeignLoop>(drive: fn(&Reactor) -> io::Result<()>) {
     reactor.close();
 }
 
-/// The same of tokio.
+/// Plays the round with tokio.
 fn pair_with_tokio(drive: fn(&LocalReactor) -> io::Result<()>) {
     let _watchdog = Watchdog::new("tokio");
     let reactor = Reactor::new_local().unwrap();

@@ -1,4 +1,4 @@
-//! What a guest has to do, in the words of each loop, on each of oneloop's own hosts.
+//! The duties of a guest, in the words of each loop, on each of oneloop's own hosts.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};

@@ -26,7 +26,7 @@ pub const HOSTS: [(&str, Drive); 3] = [
 ///
 /// # Errors
 ///
-/// What driving gives.
+/// Returns the error of the driver.
 pub fn built_in<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
     Ok(reactor.run()?)
 }
@@ -35,7 +35,7 @@ pub fn built_in<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What driving gives.
+/// Returns the error of the driver.
 pub fn tokio<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
     runtime()?.block_on(oneloop_tokio::drive(reactor))
 }
@@ -44,7 +44,7 @@ pub fn tokio<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What driving gives.
+/// Returns the error of the driver.
 pub fn async_io<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
     async_io::block_on(oneloop_async_io::drive(reactor))
 }
@@ -53,7 +53,7 @@ pub fn async_io<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What driving gives.
+/// Returns the error of the driver.
 pub fn on_poll<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
     let mut host = reactor.host("a loop on poll")?;
     loop {
@@ -69,7 +69,7 @@ pub fn on_poll<M: Threading>(reactor: &Reactor<M>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What driving gives.
+/// Returns the error of the driver.
 fn on_poll_until(reactor: &Reactor, future: impl Future<Output = ()>) -> io::Result<()> {
     let mut future = pin!(future);
     let woken = Arc::new(Woken(AtomicBool::new(true), reactor.remote()));

@@ -1,4 +1,4 @@
-//! What the tests of several packages share: hosts to drive a reactor on, a watchdog, sockets.
+//! Shared by the tests of several packages: hosts to drive a reactor on, a watchdog, sockets.
 
 mod hosts;
 // The conformance crate is published, and cannot depend on this one.
