@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::engine::{Check, Core, NEVER, NO_WAIT, Outcome, Prepare, Target, sleep_until};
 use crate::id::Key;
 use crate::os::RawFd;
+use crate::sync::{Mutex, try_lock};
 use crate::{Action, Event, HandlerId, HookId, Interest, Mode, Ready};
 
 pub(crate) const CALL: &str = "add_guest";
@@ -275,11 +276,7 @@ impl<G: Guest + 'static> Shared<G> {
     fn end(&self) {
         // Either this finds the lock free, or the thread that has it finds `is_removed` set.
         fence(Ordering::SeqCst);
-        let inside = match self.inside.try_lock() {
-            Ok(mut inside) => inside.take(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let inside = try_lock(&self.inside).and_then(|mut inside| inside.take());
         let (Some(inside), Some(core)) = (inside, self.core.upgrade()) else {
             return;
         };
