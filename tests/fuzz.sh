@@ -21,7 +21,7 @@ fi
 
 cargo +nightly fuzz build --target-dir target/fuzz
 fuzz() {
-    # What is found goes there; what is kept in the repository is only read.
+    # Finds go there. The programs in the repository are only read.
     found=target/fuzz-corpus/$1
     mkdir -p "$found"
     # A program that hangs is stopped, and told of, long before that timeout.

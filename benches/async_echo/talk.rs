@@ -1,4 +1,4 @@
-//! What all peers' tasks say to each other.
+//! The conversation of all peers' tasks.
 
 use std::future::pending;
 use std::io;

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Caller {
     socket: TcpStream,
     sent_at: Instant,
-    /// What was sent, and how much of it has come back.
+    /// The bytes that were sent, and how many of them have come back.
     message: [u8; MESSAGE],
     received: usize,
 }

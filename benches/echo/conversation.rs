@@ -1,4 +1,4 @@
-//! What all servers do: they send back what they receive.
+//! The work of all servers: they send back what they receive.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,13 +16,13 @@ pub struct Conversation {
     pub replies: Replies,
 }
 
-/// What has been received and not been sent back yet, which is nearly always nothing.
+/// The bytes that have been received and not been sent back yet. There are nearly always none.
 #[derive(Default)]
 pub struct Replies {
     unsent: Vec<u8>,
 }
 
-/// What a conversation waits for.
+/// A condition for which a conversation waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     Read,

@@ -38,7 +38,7 @@ async fn serve(
     let mut interest = Interest::READABLE;
     loop {
         let mut ready = socket.ready(interest).await?;
-        // What has come since stays: tokio's own sockets do it like that after a short read, too.
+        // Bytes that have come since stay: tokio's own sockets do it like that after a short read, too.
         let next = replies.serve(socket.get_ref())?;
         ready.clear_ready();
         interest = match next {

@@ -1,6 +1,6 @@
 //! Few busy descriptors among many that are idle: what one event costs must not depend on the others.
 
-// The same loops as in the ring, for which an idle station is one like any other.
+// The loops are those of the ring, for which an idle station is one like any other.
 #[path = "../ring/async_io.rs"]
 mod async_io;
 #[cfg(feature = "c-peers")]
@@ -95,7 +95,7 @@ fn peer(name: &'static str, run: Run) -> Peer<Idle> {
     })
 }
 
-/// What the idle ones are.
+/// The kind of the idle ones.
 enum Others {
     Watched,
     /// Not watched, but there: making and closing thousands of sockets keeps the kernel busy for a

@@ -84,7 +84,7 @@ fn bare(delays: Vec<Duration>) -> io::Result<Vec<Duration>> {
     delays.into_iter().map(wait).collect()
 }
 
-/// The same with a timer in the set.
+/// Measures a timer in the set.
 fn timerfd(delays: Vec<Duration>) -> io::Result<Vec<Duration>> {
     let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;

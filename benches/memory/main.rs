@@ -1,4 +1,4 @@
-//! What a loop takes for each handler and each timer.
+//! The memory of a loop for each handler and each timer.
 
 mod allocator;
 mod async_io;
@@ -85,7 +85,7 @@ their events or handles are counted as well.",
     bench.main()
 }
 
-/// What closures have in them.
+/// The contents of closures.
 type Number = usize;
 
 /// Fills a loop, which it gives away to be dropped when all is counted.

@@ -90,7 +90,7 @@ fn run(work: &Work, waking: Waking) -> io::Result<()> {
     }
 }
 
-/// What there is. False: that was the end.
+/// Calls all that are there. Returns false at the end.
 pub fn call_all(messages: &Receiver<Message>) -> bool {
     while let Ok(message) = messages.try_recv() {
         match message {

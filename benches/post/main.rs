@@ -47,7 +47,7 @@ trait Post: Clone + Send + 'static {
     fn end(&self);
 }
 
-/// What loops receive that have no queue of their own. `None` is the end.
+/// A message to a loop that has no queue of its own. `None` is the end.
 type Message = Option<Box<dyn FnOnce() + Send>>;
 
 fn main() -> ExitCode {
@@ -115,7 +115,7 @@ fn measure(run: Run, posts: Posts, events: u64) -> io::Result<Measured> {
     }
 }
 
-/// What is to be posted.
+/// The posts of a measurement.
 enum Work {
     Many(&'static Many),
     One(std::sync::Arc<One>),

@@ -12,7 +12,7 @@ use crate::Post;
 
 pub struct Many {
     threads: u64,
-    /// That each thread posts before the time, and in it.
+    /// The numbers of posts of each thread before the time, and in it.
     warm_up: u64,
     timed: u64,
     called: AtomicU64,

@@ -38,7 +38,7 @@ pub fn run(work: Work) -> io::Result<Duration> {
     batches.borrow().took()
 }
 
-/// What callbacks are given: with a handle of their own they would keep the loop for ever.
+/// The data that callbacks are given: with a handle of their own they would keep the loop for ever.
 struct Client {
     handle: LoopHandle<'static, Client>,
 }

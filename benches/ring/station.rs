@@ -1,4 +1,4 @@
-//! What all loops pass tokens along.
+//! The stations along which all loops pass tokens.
 
 use std::io;
 use std::mem::MaybeUninit;

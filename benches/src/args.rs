@@ -32,7 +32,7 @@ Usage: cargo bench -p oneloop-benches --bench {name} -- [OPTIONS]
 
 /// Else a sentence, without its full stop, that says what makes no sense.
 pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Asked, String> {
-    // What cargo says to every bench, at the end.
+    // Cargo adds this to the arguments of every bench.
     let mut words = words.filter(|word| word != "--bench");
     let mut args = Args {
         rounds: ROUNDS,

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// What a descriptor is to be watched for.
+/// The interest in a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watch(c_int);
 
@@ -18,7 +18,7 @@ impl Watch {
     pub const WRITE: Watch = Watch(2);
 }
 
-/// What a callback wants.
+/// The result of a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The descriptor is to be watched for this.

@@ -1,4 +1,4 @@
-//! What libev, libevent and libuv take.
+//! The memory that libev, libevent and libuv take.
 
 use std::ffi::c_int;
 use std::io;

@@ -5,7 +5,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-/// What one of the three has for timers: see `c_timers.h`.
+/// The functions that one of the three has for timers: see `c_timers.h`.
 #[repr(C)]
 pub struct Kind {
     make: unsafe extern "C" fn(usize) -> *mut c_void,

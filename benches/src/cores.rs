@@ -22,7 +22,7 @@ impl Cores {
         keep_on([ends()?.1])
     }
 
-    /// The same for the other thread.
+    /// Keeps the other thread on its core.
     pub fn keep_other(self) -> io::Result<()> {
         let (first, last) = ends()?;
         match self {

@@ -1,4 +1,4 @@
-//! What the benches have in common: the command line, rounds that take every loop in turn, medians,
+//! Shared by the benches: the command line, rounds that take every loop in turn, medians,
 //! and how results are printed.
 //!
 //! A bench is a [`Bench`]: some workloads, a yardstick, and the loops that are compared with it.
@@ -68,11 +68,11 @@ impl<W> Peer<W> {
 pub struct Bench<W> {
     /// As in `cargo bench --bench NAME`.
     pub name: &'static str,
-    /// What is measured, in a sentence or two for `--help`.
+    /// The text for `--help`, in a sentence or two.
     pub about: &'static str,
-    /// What every loop has to do. They print as what they are.
+    /// The work of every loop. Workloads print as what they are.
     pub workloads: Vec<W>,
-    /// What the others are compared with.
+    /// The peer with which the others are compared.
     pub yardstick: Peer<W>,
     /// The others.
     pub peers: Vec<Peer<W>>,

@@ -1,4 +1,4 @@
-//! What a measurement gave.
+//! The results of a measurement.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
 }
 
-/// What is put together over all rounds.
+/// Samples that are put together over all rounds.
 pub(crate) struct Samples {
     pub(crate) units: [&'static str; 2],
     pub(crate) times: Vec<Duration>,

@@ -25,7 +25,7 @@ const FEWEST: usize = 5;
 /// Of one workload.
 pub(crate) struct Results {
     pub(crate) rounds: usize,
-    /// That the yardstick handled in each, if that was timed.
+    /// The number that the yardstick handled in each, if that was timed.
     pub(crate) events: Option<u64>,
     /// By unit, of which `TIME` is the first, if it is there. The first of each is the yardstick's.
     pub(crate) tables: Vec<Vec<Row>>,
@@ -47,10 +47,10 @@ pub(crate) struct Ratio {
     pub(crate) quartiles: Option<(f64, f64)>,
 }
 
-/// What one loop gave.
+/// The results of one loop.
 #[derive(Default)]
 struct Given {
-    /// That it handled in each round, if that was timed.
+    /// The number that it handled in each round, if that was timed.
     events: Option<u64>,
     rounds: Vec<Vec<Figure>>,
     /// Of all rounds together.
@@ -106,7 +106,7 @@ pub(crate) fn run<W: Display>(
 }
 
 struct Plan {
-    /// That the yardstick handles in the time that a measurement is to take.
+    /// The number that the yardstick handles in the time that a measurement is to take.
     events: u64,
     rounds: usize,
     timed: bool,

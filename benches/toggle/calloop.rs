@@ -46,7 +46,7 @@ pub fn run(players: Vec<Player>, stopwatch: &Arc<Stopwatch>) -> io::Result<u64> 
     Ok(changes.get())
 }
 
-/// What callbacks are given: with a handle of their own they would keep the loop for ever.
+/// The data that callbacks are given: with a handle of their own they would keep the loop for ever.
 struct Client {
     handle: LoopHandle<'static, Client>,
 }

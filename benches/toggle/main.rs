@@ -1,4 +1,4 @@
-//! What C clients do to a loop: they turn write interest on before each message and off after it.
+//! Changes of interest as C clients make them: they turn write interest on before each message and off after it.
 //!
 //! What the loops make of that is counted by the peers themselves, and seen from outside by
 //!

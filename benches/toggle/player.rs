@@ -90,7 +90,7 @@ impl Drop for Play {
     }
 }
 
-/// What players say when they leave.
+/// The figures that players report when they leave.
 #[derive(Default)]
 struct Score {
     sent: AtomicU64,

@@ -1,4 +1,4 @@
-//! What is made ready.
+//! The sources that are made ready.
 
 use std::io;
 use std::sync::Arc;

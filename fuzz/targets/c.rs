@@ -1,4 +1,4 @@
-//! The same by the C ABI.
+//! Programs by the C ABI.
 
 #![no_main]
 

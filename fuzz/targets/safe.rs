@@ -1,4 +1,4 @@
-//! What safe Rust can do.
+//! Programs in safe Rust.
 
 #![no_main]
 

@@ -66,9 +66,9 @@ pub fn with_an_error_in_its_queue(reactor: &Reactor) -> Async<UdpSocket> {
         )
     };
     assert_eq!(set, 0);
-    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
     socket.send_to(b"x", address).unwrap();
     // The error itself, beside the queue.
     socket.set_read_timeout(Some(200 * MS)).unwrap();

@@ -1,7 +1,7 @@
 use std::env;
 use std::process::{Command, Output};
 
-/// What becomes of a call that is forbidden.
+/// The fate of a call that is forbidden.
 #[derive(Clone, Copy)]
 pub enum By {
     /// It is one that the kernel has not.

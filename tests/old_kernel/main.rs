@@ -234,7 +234,7 @@ fn a_loop_whose_set_no_other_takes_is_driven_by_waking() {
     }
 }
 
-/// What was there before goes on.
+/// Registrations that were there before go on.
 #[test]
 fn an_edge_handler_beside_a_level_handler_is_refused_where_no_second_set_can_be_made() {
     let _watchdog = Watchdog::new("old_kernel");
@@ -254,7 +254,7 @@ fn an_edge_handler_beside_a_level_handler_is_refused_where_no_second_set_can_be_
     reactor.run().unwrap();
 }
 
-/// What needs such a call has nothing to fall back to.
+/// Functions that need such a call have nothing to fall back to.
 #[test]
 #[cfg(target_endian = "little")]
 fn other_calls_that_are_trapped_kill_the_process() {

@@ -1,4 +1,4 @@
-//! What only async-io can get wrong. The contract is tested in the main crate.
+//! Mistakes that only async-io's adapter can make. The contract is tested in the main crate.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

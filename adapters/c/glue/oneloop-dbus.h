@@ -23,7 +23,7 @@
 #include <oneloop.h>
 #include <stdlib.h>
 
-/* What the hooks of a connection or a server share. */
+/* Data that the hooks of a connection or a server share. */
 struct oneloop_dbus {
     oneloop_t *loop;            /* NULL once the loop is gone */
     DBusConnection *connection; /* NULL for a server */

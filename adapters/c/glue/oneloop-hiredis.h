@@ -78,7 +78,7 @@ static inline int ONELOOP_REDIS(OneloopReady)(oneloop_t *loop, oneloop_id id, in
     (void)loop, (void)id, (void)fd;
     if (ready & ONELOOP_READABLE)
         ONELOOP_REDIS(AsyncHandleRead)(e->context);
-    /* That may have freed the context, or have left nothing to write. */
+    /* The call may have freed the context, or have left nothing to write. */
     if (e->context && ready & e->interest & ONELOOP_WRITABLE)
         ONELOOP_REDIS(AsyncHandleWrite)(e->context);
     return ONELOOP_CONTINUE;

@@ -75,7 +75,7 @@ static inline struct oneloop_pulse_event *oneloop_pulse_alloc(pa_mainloop_api *a
     return event;
 }
 
-/* What has become of registering an event: itself, or NULL. */
+/* Returns the event if it was registered, or NULL. */
 static inline void *oneloop_pulse_made(struct oneloop_pulse_event *event, int result) {
     if (result < 0) {
         free(event);

@@ -50,7 +50,7 @@ static inline void oneloop_zmq_gone(void *user) {
     oneloop_zmq_release(zmq);
 }
 
-/* What it is ready for, of what is wanted. To ask also quiets the descriptor. */
+/* Returns the readiness that is wanted and there. To ask also quiets the descriptor. */
 static inline int oneloop_zmq_events(struct oneloop_zmq *zmq) {
     int events = 0;
     size_t size = sizeof events;

@@ -138,7 +138,7 @@ fn get(http: &Http, version: Version, word: &str, number: usize) -> Easy2<Check>
     easy
 }
 
-/// What this libcurl can do. Version 7.88 forgets, when it uses a connection again, that it knew of
+/// The abilities of this libcurl. Version 7.88 forgets, when it uses a connection again, that it knew of
 /// HTTP/2 beforehand.
 fn http2() -> Version {
     let version = curl::Version::get();
@@ -403,7 +403,7 @@ fn a_port_without_a_server() {
         easy.url(&format!("http://127.0.0.1:{port}/")).unwrap();
         let error = curl.transfer(easy).await.unwrap_err();
         assert!(is(&error, curl::Error::is_couldnt_connect), "{error}");
-        // What libcurl says beyond the code is in it.
+        // The error has libcurl's text beside the code.
         assert!(error.to_string().contains(&port.to_string()), "{error}");
         curl.transfer(get(&http, Http1, "bytes", 10)).await.unwrap();
     });
@@ -580,7 +580,7 @@ fn the_loop_ends_in_the_middle() {
     let error = future::block_on(transfer).unwrap_err();
     assert!(matches!(error.cause(), Cause::Closed), "{error}");
 
-    // What is begun now comes back.
+    // A transfer that begins now comes back.
     let error = future::block_on(curl.transfer(get(&http, Http1, "bytes", 7))).unwrap_err();
     assert!(matches!(error.cause(), Cause::Closed), "{error}");
     assert_eq!(error.into_easy().unwrap().get_ref().seed, 7);

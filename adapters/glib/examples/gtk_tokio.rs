@@ -106,7 +106,7 @@ fn inside_glib(
     Ok(())
 }
 
-/// What the window shows.
+/// The figures that the window shows.
 #[derive(Clone)]
 struct Shown(Arc<Mutex<State>>);
 

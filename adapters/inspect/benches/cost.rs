@@ -1,4 +1,4 @@
-//! What an open page costs a busy ring: the processor time of the loop's thread for each event,
+//! The cost of an open page for a busy ring: the processor time of the loop's thread for each event,
 //! beside that of the same ring in the seconds before, in which no page is open.
 //!
 //! To reproduce: `cargo bench -p oneloop-inspect`, on a machine that does nothing else. Where others run beside it,

@@ -67,8 +67,8 @@ impl Builder {
 
     /// Allows addresses that other machines can connect to.
     ///
-    /// Whoever connects sees the names, addresses and source files of everything on the loop. There is no password
-    /// and no encryption.
+    /// Every client that connects sees the names, addresses and source files of everything on the loop. There is
+    /// no password and no encryption.
     pub fn allow_remote(mut self) -> Builder {
         self.allows_remote = true;
         self

@@ -1,4 +1,4 @@
-//! What programs that are written for async-io rely on.
+//! Behaviour on which programs that are written for async-io rely.
 #![cfg(target_os = "linux")]
 
 use std::future::{Future, poll_fn};

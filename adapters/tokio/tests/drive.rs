@@ -1,4 +1,4 @@
-//! What only tokio can get wrong. The contract is tested in the main crate.
+//! Mistakes that only tokio's adapter can make. The contract is tested in the main crate.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
@@ -58,7 +58,7 @@ async fn callbacks_may_spawn() {
     drive(&reactor).await.unwrap();
 }
 
-/// A descriptor that nobody drains keeps the reactor busy for ever; tokio's own sockets, timers
+/// A descriptor that is never drained keeps the reactor busy for ever; tokio's own sockets, timers
 /// and tasks get their share all the same.
 async fn the_hosts_tasks_are_not_starved() {
     let reactor = Reactor::new().unwrap();

@@ -1,4 +1,4 @@
-//! What tokio's traits over a oneloop reactor's sockets add to those of futures-io.
+//! The parts that tokio's traits over a oneloop reactor's sockets add to those of futures-io.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// What a library has to do.
+/// The work of a library.
 #[derive(Clone, Default)]
 struct Queue(Arc<Mutex<Vec<usize>>>);
 

@@ -42,7 +42,7 @@ static void on_ready(evutil_socket_t fd, short events, void *of) {
         event_base_loopbreak(watcher->base);
 }
 
-/* What its documentation names for speed: changes in one go, and no locks. */
+/* The settings that its documentation names for speed: changes in one go, and no locks. */
 static struct event_base *make_base(void) {
     struct event_config *config = event_config_new();
     struct event_base *base = NULL;

@@ -1,4 +1,4 @@
-/* What the C loops take while so many descriptors are watched for reading, or so many timers are set:
+/* The memory that the C loops take while so many descriptors are watched for reading, or so many timers are set:
  * what they allocate, and the structures that they have a program provide. 0: it failed. */
 
 #ifndef C_MEMORY_H

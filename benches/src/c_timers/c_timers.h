@@ -1,4 +1,4 @@
-/* What the C loops have in common: timers that lie in one array, as they would in structures of the
+/* Shared by the C loops: timers that lie in one array, as they would in structures of the
  * program's own. Times are in nanoseconds since the loop was made. */
 
 #ifndef C_TIMERS_H

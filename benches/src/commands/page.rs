@@ -1,4 +1,4 @@
-//! What is written below the pictures.
+//! The text below the pictures.
 
 use std::fmt::Write;
 

@@ -16,14 +16,14 @@ use super::{page, pictures};
 /// A bench.
 struct Chapter {
     bench: &'static str,
-    /// What its events are.
+    /// A description of its events.
     about: &'static str,
     picture: fn(&[Table]) -> Picture,
     /// The yardstick is a loop with nothing around it.
     is_bare: bool,
-    /// What is told of a second.
+    /// The name of the events in a second.
     events: Option<&'static str>,
-    /// What stands between oneloop and less, as far as that was looked into.
+    /// The reason why oneloop does not need less, as far as that was looked into.
     limits: Option<&'static str>,
 }
 
@@ -251,7 +251,7 @@ fn measure(bench: &str, options: &Options<'_>) -> Result<String, Box<dyn Error>>
     cargo(&words)
 }
 
-/// What it prints.
+/// Runs cargo, and returns what it prints.
 fn cargo(words: &[&str]) -> Result<String, Box<dyn Error>> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
@@ -319,7 +319,7 @@ no row.
     Ok(page)
 }
 
-/// What kind of machine this is.
+/// Describes this machine.
 fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut lines = cpus.lines().filter_map(|line| line.split_once(':'));

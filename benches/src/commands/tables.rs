@@ -1,4 +1,4 @@
-//! What the benches print, as tables, and their figures as people write them.
+//! The output of the benches as tables, and their figures as people write them.
 
 use serde_json::Value;
 

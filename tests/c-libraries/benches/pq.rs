@@ -91,7 +91,7 @@ The yardstick is tokio-postgres on tokio, on one thread.",
     bench.main()
 }
 
-/// The same queries by tokio-postgres.
+/// Makes the queries by tokio-postgres.
 fn tokio_postgres(conninfo: &str, rounds: c_int, queries: &Queries) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build()?;

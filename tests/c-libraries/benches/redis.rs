@@ -112,7 +112,7 @@ is one command. The yardstick is hiredis on libev. The crate `redis` shares no c
     bench.main()
 }
 
-/// The same pipelines by the crate `redis`.
+/// Sends the pipelines by the crate `redis`.
 fn redis_crate(url: &str, rounds: c_int, work: &Pipeline) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build()?;

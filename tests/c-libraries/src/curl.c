@@ -89,7 +89,7 @@ static CURL *get(const char *word, size_t number) {
 
 static void start(CURL *easy) { CHECK(curl_multi_add_handle(t.multi, easy) == CURLM_OK); }
 
-/* What a handle that is done has received. */
+/* Takes the data that a finished handle has received. */
 static struct get take(CURL *easy) {
     struct get *of, result;
     here();

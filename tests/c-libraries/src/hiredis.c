@@ -43,7 +43,7 @@
 /* Starts the server, or kills it. */
 typedef void serve_fn(bool up);
 
-/* What a test's callbacks share. */
+/* Data that a test's callbacks share. */
 static _Thread_local struct {
     oneloop_t *loop;
     const char *path;
@@ -162,7 +162,7 @@ static int when_up(oneloop_t *loop, const char *path, int port, serve_fn *serve,
         return when_up(loop, path, port, serve, begin);                                            \
     }
 
-/* What each reply callback begins with. */
+/* Each reply callback begins with this. */
 static redisReply *reply_of(redisAsyncContext *ac, void *reply) {
     same_thread();
     CHECK(ac == t.ac || ac == t.other);

@@ -1,4 +1,4 @@
-//! What the tests of C libraries share: servers that are started for a test, in a folder of their
+//! Shared by the tests of C libraries: servers that are started for a test, in a folder of their
 //! own, on a free port, and ended with it.
 
 mod beside;
@@ -52,7 +52,7 @@ impl Server {
         }
     }
 
-    /// What it prints, if that was piped.
+    /// Returns its output, if that was piped.
     ///
     /// # Panics
     ///
@@ -61,7 +61,7 @@ impl Server {
         self.child.stdout.take().expect("a pipe")
     }
 
-    /// What it complains about, if that was piped.
+    /// Returns its complaints, if they were piped.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-/* The same work with hiredis on three loops: rounds of a pipeline, each sent when the one before is
+/* One work with hiredis on three loops: rounds of a pipeline, each sent when the one before is
  * answered. */
 
 #include <stdio.h>

@@ -47,7 +47,7 @@ fn a_service_is_published_and_found_and_the_daemon_dies() {
     let bus = CString::new(address.clone()).unwrap();
     let server = daemon(&address);
     on_each_host(|run| {
-        // SAFETY: it makes a copy. Nobody else is in this process that looks at the environment.
+        // SAFETY: it makes a copy. No other thread of this process looks at the environment.
         unsafe { avahi_test_daemon(bus.as_ptr(), 0) };
         run(test_avahi_publishes_and_browses);
     });

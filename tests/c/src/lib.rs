@@ -58,7 +58,7 @@ fn on_host(name: &str, drive: Drive, reactor: Reactor, start: Start) {
     assert_over(name);
 }
 
-/// What each test on a host ends with.
+/// Ends each test on a host.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-/* What the tests of the C ABI share. Each function sets something up; its callbacks check, and stop
+/* Shared by the tests of the C ABI. Each function sets something up; its callbacks check, and stop
  * the loop. Static state is per thread, since tests run in threads. */
 #ifndef STAGE_H
 #define STAGE_H
@@ -23,7 +23,7 @@ static inline int64_t now(void) {
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-/* What a test's callbacks share. */
+/* Data that a test's callbacks share. */
 static _Thread_local struct {
     int ends[2];
     int calls;

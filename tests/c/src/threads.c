@@ -7,7 +7,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-/* What is registered, until its callback has ended it. */
+/* A registration, until its callback has ended it. */
 struct item {
     oneloop_id id;
 };
@@ -17,7 +17,7 @@ static void is_over(struct item *item, oneloop_id id, atomic_int *wrong) {
     item->id = 0; /* as if it were freed */
 }
 
-/* What a test's threads share: one that adds, on the test's thread, and one that drives. */
+/* Data that a test's threads share: one that adds, on the test's thread, and one that drives. */
 struct adding {
     oneloop_t *loop;
     atomic_bool over;

@@ -122,7 +122,7 @@ fn an_error_is_reported() {
     assert!(text.contains("MQTT: no route"), "{text}");
 }
 
-/// What the last call that failed on this thread has to say.
+/// Returns the message of the last call that failed on this thread.
 fn said() -> String {
     // SAFETY: valid until the next failure on this thread.
     let text = unsafe { CStr::from_ptr(oneloop_strerror()) };
@@ -313,7 +313,7 @@ impl Drop for Bomb {
     }
 }
 
-/// What Rust has registered panics as C takes it away.
+/// A handler that Rust has registered panics as C takes it away.
 #[test]
 fn a_panic_in_a_drop_does_not_unwind_into_c() {
     let reactor = Reactor::new().unwrap();

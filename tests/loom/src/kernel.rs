@@ -68,7 +68,7 @@ struct Kernel {
     key: OnceLock<usize>,
 }
 
-/// What there is to see on the loop's descriptor, until a wait takes it.
+/// The state that the loop's descriptor shows, until a wait takes it.
 #[derive(Default)]
 struct Shows {
     wake: bool,

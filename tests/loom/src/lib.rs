@@ -37,7 +37,7 @@ pub fn explore(name: &str, body: impl Fn() + Send + Sync + 'static) {
 /// Drives a loop until something was counted so often.
 pub type Until = fn(&Reactor, &Count, usize);
 
-/// The same, with the built-in loop and with a host.
+/// Explores the body with the built-in loop and with a host.
 pub fn explore_both(name: &str, body: fn(Until)) {
     explore(&format!("{name}, built-in"), move || body(turn_until));
     explore(&format!("{name}, hosted"), move || body(host_until));

@@ -271,7 +271,7 @@ impl Drop for Here {
     }
 }
 
-/// What is not Send stays on the loop's thread, however long another has a remote and a readiness.
+/// A value that is not Send stays on the loop's thread, however long another has a remote and a readiness.
 #[test]
 fn a_local_loop_that_is_dropped_while_others_use_it_drops_on_its_thread() {
     explore(

@@ -73,7 +73,7 @@ fn a_post_that_another_thread_cancels_is_dropped_once() {
             let cancelled = thread.join().unwrap();
             assert!(cancelled || calls.get() == 1);
             assert!(calls.get() <= 1);
-            // What was cancelled too late is forgotten by the next post.
+            // A post that was cancelled too late is forgotten by the next post.
             let ran = count.clone();
             reactor.call_soon(move || ran.up()).unwrap();
             until(&reactor, &count, 2);
@@ -288,7 +288,7 @@ fn a_stop_of_another_thread_ends_the_driver() {
     });
 }
 
-/// What was posted runs, or stays for the next to drive.
+/// A post runs, or stays for the next driver.
 #[test]
 fn a_stop_loses_no_post() {
     explore_both("a_stop_loses_no_post", |until| {

@@ -8,7 +8,7 @@ pub(crate) const WRITABLE: u8 = 4;
 pub(crate) const ERROR: u8 = 8;
 pub(crate) const HANGUP: u8 = 16;
 
-/// What a handler with this interest is told of `ready`: what it asked for. Hang-up and error come
+/// Returns the part of `ready` that a handler with this interest is told: what it asked for. Hang-up and error come
 /// unasked, as whatever it waits for; to one that waits for nothing, nothing comes.
 pub(crate) fn seen(ready: u8, interest: u8) -> u8 {
     let fault = ready & (ERROR | HANGUP);

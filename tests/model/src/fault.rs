@@ -1,4 +1,4 @@
-//! What calls give, in words that do for Rust and for C.
+//! The results of calls, in words that do for Rust and for C.
 
 use std::ffi::c_int;
 
@@ -35,7 +35,7 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
-    /// What a function of the C ABI gave.
+    /// Converts the result of a function of the C ABI.
     pub(crate) fn check(result: c_int) -> Result<c_int, Fault> {
         match -result {
             ..=0 => Ok(result),
@@ -51,7 +51,7 @@ impl Fault {
     }
 }
 
-/// What a call must give.
+/// The result that a call must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     Success,
@@ -71,7 +71,7 @@ impl Expected {
         }
     }
 
-    /// The same, but handlers that lost their number may have any state.
+    /// Like `known`, but handlers that lost their number may have any state.
     pub(crate) fn known_or(is: bool, loose: bool) -> Expected {
         if loose {
             Expected::Anything

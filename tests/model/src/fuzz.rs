@@ -12,7 +12,7 @@ pub struct Input {
     pub polling: bool,
     /// The first host.
     pub host: HostKind,
-    /// What is done.
+    /// The program that is run.
     pub program: Program,
 }
 

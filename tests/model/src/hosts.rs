@@ -32,7 +32,7 @@ pub(crate) struct Hosted {
     host: Option<Claim>,
 }
 
-/// What a host keeps between its turns.
+/// The claim that a host keeps between its turns.
 enum Claim {
     Poll(Stepper),
     Epoll(Watching),

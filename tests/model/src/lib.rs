@@ -49,7 +49,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// What any program may do in Rust, on this poller, driven by this host first.
+    /// Lets a program do anything in Rust, on this poller, driven by this host first.
     pub fn new(poller: PollerKind, host: HostKind) -> Setting {
         Setting {
             poller,
@@ -65,7 +65,7 @@ impl Setting {
         Setting { raw: false, ..self }
     }
 
-    /// The same by the C ABI.
+    /// Makes the program use the C ABI.
     pub fn c(self) -> Setting {
         Setting {
             face: Face::C,
@@ -83,7 +83,7 @@ impl Setting {
     }
 }
 
-/// What a program came to.
+/// The outcome of a program.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
     /// Steps that were done, in callbacks and outside.
@@ -109,9 +109,9 @@ impl Add for Report {
 /// Something that the contract does not allow.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// What.
+    /// Its description.
     pub what: String,
-    /// What has happened before, if it was kept.
+    /// The steps before it, if they were kept.
     pub trace: Vec<String>,
 }
 
@@ -167,7 +167,7 @@ pub fn run(program: &Program, setting: Setting) -> Result<Report, Violation> {
     result.map(|()| report)
 }
 
-/// What must hold between the steps.
+/// Checks the rules that hold between the steps.
 fn check(hosted: &Hosted) -> Result<(), Violation> {
     let Hosted { reactor, play, .. } = hosted;
     let shows = hosted.descriptor().map(|fd| world::poll(fd) != 0);

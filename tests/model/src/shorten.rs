@@ -1,4 +1,4 @@
-//! What is left of a program that fails when all is taken out that is not needed for that.
+//! Shortens a program that fails: takes out all that is not needed for the failure.
 
 use std::time::{Duration, Instant};
 

@@ -17,10 +17,10 @@ use crate::bits::{ERROR, PRIORITY, READABLE, WRITABLE};
 #[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Program {
-    /// What callbacks do: the `n`th call of one registered with script `s` runs script `s + n`.
+    /// The callbacks' work: the `n`th call of one registered with script `s` runs script `s + n`.
     #[proptest(strategy = "vec(any::<Script>(), 0..6)")]
     pub scripts: Vec<Script>,
-    /// What is done outside of callbacks.
+    /// Steps outside of callbacks.
     #[proptest(strategy = "vec(any::<Step>(), 1..80)")]
     pub steps: Vec<Step>,
 }
@@ -40,7 +40,7 @@ impl FromStr for Program {
     }
 }
 
-/// What a callback does in one call.
+/// The work of a callback in one call.
 #[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Script {
@@ -69,11 +69,11 @@ pub enum End {
     Panic,
 }
 
-/// What is done outside of callbacks.
+/// Steps outside of callbacks.
 #[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Step {
-    /// What can be done anywhere.
+    /// A step that can be taken anywhere.
     #[proptest(weight = 60)]
     Do(Do),
     /// Lets the host drive until it sleeps, or for this many turns.
@@ -111,12 +111,12 @@ pub enum HostKind {
     Nested,
 }
 
-/// What can be done inside callbacks and outside.
+/// Steps inside callbacks and outside.
 #[derive(Debug, Clone, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[allow(missing_docs)]
 pub enum Do {
-    /// What other steps shrink to.
+    /// Other steps shrink to this.
     #[proptest(weight = 1)]
     Nothing,
 
@@ -233,11 +233,11 @@ pub enum Spot {
     Shared(Few),
 }
 
-/// What a handler is on.
+/// The target of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum On {
-    /// What is there: a raw handler on a number, another on a shared descriptor.
+    /// An open file: a raw handler on a number, another on a shared descriptor.
     #[proptest(weight = 6)]
     Spot(Spot),
     /// A dup of it, which the handler owns.

@@ -1,5 +1,5 @@
-//! What the programs watch: files, the numbers that mean them, virtual sources. Who knows what is
-//! ready is poll(2).
+//! The files that programs watch, the numbers that mean them, and virtual sources. Readiness is asked of
+//! poll(2).
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(crate) struct World {
 
 struct File {
     kind: Kind,
-    /// What is written here is read there.
+    /// Bytes that are written here are read there.
     peer: Option<FileId>,
     /// The numbers that mean it. One is enough to ask poll(2); without one, the file cannot be reached.
     numbers: Vec<RawFd>,
@@ -205,7 +205,7 @@ impl World {
         })
     }
 
-    /// What a file is ready for, as poll(2) says.
+    /// Returns the readiness of a file, as poll(2) says.
     pub(crate) fn ready(&self, file: FileId) -> u8 {
         match self.files[file].numbers.first() {
             Some(&fd) => poll(fd),
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    /// The same of all files.
+    /// Returns the readiness of all files.
     pub(crate) fn all_ready(&self) -> Vec<u8> {
         let asked = |file: &File| libc::pollfd {
             // Those that are negative are passed over.
@@ -247,7 +247,7 @@ impl Drop for World {
 
 const ALL: u8 = READABLE | PRIORITY | WRITABLE | ERROR | HANGUP;
 
-/// What a number is ready for.
+/// Returns the readiness of a number.
 pub(crate) fn poll(fd: RawFd) -> u8 {
     let mut one = libc::pollfd {
         fd,

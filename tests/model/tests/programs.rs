@@ -29,7 +29,7 @@ fn steps() -> u64 {
     given.map_or(STEPS, |given| given.parse().expect("a number of steps"))
 }
 
-/// The same programs every time, unless others are asked for.
+/// Returns one seed every time, unless another is asked for.
 fn seed() -> u64 {
     match std::env::var("ONELOOP_MODEL_SEED").as_deref() {
         Err(_) => 0,
@@ -154,7 +154,7 @@ programs! {
     polling Polling: Turn turn Poll poll Epoll edges Tokio tokio AsyncIo async_io Nested nested;
 }
 
-/// What has failed on one host × poller must not on any.
+/// A program that has failed on one host × poller must not fail on any.
 #[test]
 fn regressions() {
     let text = fs::read_to_string(REGRESSIONS).expect("they are there");

@@ -77,7 +77,7 @@ impl Drop for Process {
     }
 }
 
-/// What the screen has, as Xvfb keeps it in a file: the form is that of xwd(1).
+/// The contents of the screen, as Xvfb keeps them in a file: the form is that of xwd(1).
 struct Picture(Vec<u8>);
 
 impl Picture {

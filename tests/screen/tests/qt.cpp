@@ -1,4 +1,4 @@
-// What a program does with oneloop-qt.h. `tests/more.sh windows` runs it, without a screen.
+// A program that uses oneloop-qt.h. `tests/more.sh windows` runs it, without a screen.
 
 #include <QCoreApplication>
 #include <cerrno>

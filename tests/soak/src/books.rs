@@ -1,4 +1,4 @@
-//! What was given to the loop, and what came back.
+//! Counts of what was given to the loop, and of what came back.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::lock;
 pub enum Kind {
     /// A connection, as its client sees it.
     Connection,
-    /// The same, as its server sees it.
+    /// A connection, as its server sees it.
     Served,
     /// A message, until its echo is there.
     Message,
@@ -21,13 +21,13 @@ pub enum Kind {
     /// A periodic timer, until it was cancelled.
     Period,
     Post,
-    /// What a virtual source has brought.
+    /// An item that a virtual source has brought.
     Item,
     /// A byte to a handler that sleeps most of the time.
     Poke,
     /// A child process, until its status is there.
     Child,
-    /// What it writes.
+    /// Bytes that it writes.
     Output,
     Signal,
 }
@@ -123,7 +123,7 @@ impl Books {
         self.closed[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// What is on its way of each kind; less than nothing if something came twice.
+    /// Returns the number on its way of each kind, which is negative if something came twice.
     pub fn outstanding(&self) -> impl Iterator<Item = (&'static str, i64)> {
         let all = Kind::ALL.into_iter();
         let left = all.map(|(kind, name)| {

@@ -13,7 +13,7 @@ use crate::message::{DISMISS, LAST, Message};
 use crate::stream::Stream;
 use crate::{Soak, lock};
 
-/// What a client is going to do.
+/// The next action of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub connection: u64,

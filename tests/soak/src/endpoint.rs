@@ -1,4 +1,4 @@
-//! What a client and a server have in common: a line, and handlers of any kind on it.
+//! Shared by clients and servers: a line, and handlers of any kind on it.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, Weak};
@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::stream::Stream;
 use crate::{Soak, lock};
 
-/// What is said on a line.
+/// The conversation on a line.
 pub trait Role: Send + Sized + 'static {
     fn begun(&mut self, _: &Arc<Soak>, _: &Reactor, _: Weak<Mutex<Endpoint<Self>>>) -> Result {
         Ok(())
@@ -217,7 +217,7 @@ impl<R: Role> Endpoint<R> {
         self.role.is_done(line)
     }
 
-    /// What there is to wait for, of one part of the line.
+    /// Returns the interest of one part of the line.
     fn wanted(&self, part: Part) -> Interest {
         let Some(line) = &self.line else {
             return Interest::NONE;

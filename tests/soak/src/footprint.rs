@@ -1,4 +1,4 @@
-//! What the process has: memory, descriptors, and what the kernel watches for it.
+//! The memory and descriptors of the process, and the files that the kernel watches for it.
 
 use std::fs::{read_dir, read_link, read_to_string};
 use std::io;
@@ -43,7 +43,7 @@ impl Footprint {
     }
 }
 
-/// What each descriptor is, as `/proc` tells it.
+/// Returns the file of each descriptor, as `/proc` tells it.
 pub fn descriptors() -> io::Result<Vec<String>> {
     let mut all = Vec::new();
     for entry in read_dir("/proc/self/fd")? {

@@ -8,7 +8,7 @@ use crate::Soak;
 use crate::footprint::sleeps;
 use crate::sabotage::Harm;
 
-/// What happened while nothing should have.
+/// Events while there should have been none.
 pub struct Idle {
     pub time: Duration,
     pub turns: u64,

@@ -2,7 +2,7 @@
 
 use oneloop::Mode;
 
-/// What of a line is a handler's own.
+/// The part of a line that is a handler's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Both,

@@ -1,4 +1,4 @@
-//! What goes to and fro: a header, and bytes that follow from it.
+//! A message: a header, and bytes that follow from it.
 
 /// Of a message, on the wire.
 const HEADER: usize = 20;

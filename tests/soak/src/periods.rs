@@ -132,7 +132,7 @@ fn called(soak: &Arc<Soak>, own: &Arc<Mutex<Period>>) {
             "{calls} calls in {since:?} for a period of {own:?}"
         ));
     }
-    // What was skipped must not come later.
+    // Ticks that were skipped must not come later.
     period.calls = period.calls.max(passed);
     if period.calls < CALLS {
         return;

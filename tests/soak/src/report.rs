@@ -1,4 +1,4 @@
-//! What is printed.
+//! The output.
 
 use std::time::Instant;
 

@@ -14,7 +14,7 @@ pub enum Harm {
     Early,
     /// A callback is not posted.
     Post,
-    /// What a virtual source was to bring is not there.
+    /// An item that a virtual source was to bring is not there.
     Item,
     /// A child ends with another status.
     Child,

@@ -9,7 +9,7 @@ fn soak(options: &[&str]) -> Output {
     command.output().expect("the soak")
 }
 
-/// What is done wrong once is found, by this.
+/// A mistake that is made once is found, by this.
 #[track_caller]
 fn finds(harm: &str, fault: &str) {
     let output = soak(&["--seconds", "2", "--patience", "2", "--sabotage", harm]);

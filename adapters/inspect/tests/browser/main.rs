@@ -46,7 +46,7 @@ fn the_page_in_chromium_shows_one_loop_on_each_host() {
         assert_eq!(browser.errors, Vec::<String>::new());
         drop(program);
         browser.until("document.querySelector('#status').textContent.startsWith('no answer')");
-        browser.errors.clear(); // that nobody answers
+        browser.errors.clear(); // which gets no answer
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// What rustdoc has written of a crate.
+/// A crate as rustdoc has written it.
 pub struct Interface<'a> {
     json: &'a Value,
     /// Names by which items can be reached, by id.

@@ -15,12 +15,12 @@ const BAR: i32 = 18;
 const HEAD: i32 = 34;
 /// For what a bar comes to, beside it.
 const LABEL: i32 = 52;
-/// What is longer than so many times the yardstick's is cut, and says how long it is.
+/// A bar that is longer than so many times the yardstick's is cut, and says how long it is.
 const MOST: f64 = 3.0;
 /// So many times the yardstick's there is always room for.
 const LEAST: f64 = 1.5;
 
-/// What is as long as what.
+/// The meaning of a bar's length.
 #[derive(Clone, Copy)]
 pub enum Measure {
     /// How it compares with the yardstick, which a line shows.
@@ -38,7 +38,7 @@ impl Measure {
         }
     }
 
-    /// What takes all of the width.
+    /// Returns the value that takes all of the width.
     fn most(self, tables: &[Table]) -> f64 {
         let rows = tables.iter().flat_map(|table| &table.rows);
         let most = rows.filter_map(|row| self.of(row)).fold(0.0, f64::max);
@@ -48,7 +48,7 @@ impl Measure {
         }
     }
 
-    /// What the figures are.
+    /// Returns the name of the figures.
     fn title(self, table: &Table) -> String {
         match self {
             Measure::Ratio => format!("× {}", table.yardstick()),

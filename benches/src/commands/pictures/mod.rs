@@ -22,12 +22,12 @@ pub fn ratios(tables: &[Table]) -> Picture {
     bars::draw(tables, 3, bars::Measure::Ratio)
 }
 
-/// The same, two of them.
+/// Draws the ratios in two columns.
 pub fn ratios_in_pairs(tables: &[Table]) -> Picture {
     bars::draw(tables, 2, bars::Measure::Ratio)
 }
 
-/// What they take, two of them.
+/// Draws the values in two columns.
 pub fn values_in_pairs(tables: &[Table]) -> Picture {
     bars::draw(tables, 2, bars::Measure::Value)
 }
@@ -39,7 +39,7 @@ pub fn lateness(tables: &[Table]) -> Picture {
     spans::draw(table, ["late_p50_ns", "late_p99_ns"], below)
 }
 
-/// What an event costs, against the number that each workload has last.
+/// Draws the cost of an event against the number that each workload has last.
 pub fn against_descriptors(tables: &[Table]) -> Picture {
     let panel = panel("time for each event of 10 that are active", tables.iter());
     lines::draw(
@@ -49,7 +49,7 @@ pub fn against_descriptors(tables: &[Table]) -> Picture {
     )
 }
 
-/// The same for each kind of workload, which is what comes before the comma.
+/// Draws that for each kind of workload, which is the part before the comma.
 pub fn against_timers(tables: &[Table]) -> Picture {
     let kind = |table: &Table| {
         let kind = table.workload.split_once(',').unwrap_or_default().0;

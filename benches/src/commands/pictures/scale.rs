@@ -18,7 +18,7 @@ impl Scale {
         Scale::Linear((most / step).ceil() * step)
     }
 
-    /// The same.
+    /// Makes a logarithmic scale that holds all values.
     pub fn logarithmic(values: Vec<f64>) -> Scale {
         let powers = values
             .into_iter()

@@ -1,4 +1,4 @@
-/* What a program in C does with a header of the glue. The file that includes this says for its loop: the type of the
+/* A program in C that uses a header of the glue. The file that includes this says for its loop: the type of the
  * loop; new_outer, run_outer, iterate_outer, break_outer and free_outer; and attach. */
 
 #include <errno.h>

@@ -308,7 +308,7 @@ impl Calls for C {
     }
 }
 
-/// The same as `Fault::check`; a panic that comes from a callback is thrown on.
+/// Checks like `Fault::check`, and throws a panic on that comes from a callback.
 fn check_drive(result: c_int) -> Result<c_int, Fault> {
     let result = Fault::check(result);
     if result == Err(Fault::Panic) {

@@ -15,7 +15,7 @@ use crate::step::{HandlerMode, Urgency};
 /// Which of them a program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Face {
-    /// What a Rust program calls.
+    /// The functions that a Rust program calls.
     Rust,
     /// The C ABI, for all that it has; the rest is as in Rust.
     C,
@@ -30,7 +30,7 @@ impl Face {
     }
 }
 
-/// What goes by the name of a reactor's method. Interests and ids are plain bits.
+/// Calls by the names of a reactor's methods. Interests and ids are plain bits.
 pub(crate) trait Calls: Sync {
     fn add_raw_handler(
         &self,

@@ -25,7 +25,7 @@ pub(crate) struct Handler {
     owed: u8,
     /// ...and what of that it is to be told in this turn.
     taken: u8,
-    /// What it was to be told in a turn that was cut short.
+    /// The readiness that it was to be told in a turn that was cut short.
     carried: u8,
     last: u8,
     /// In this turn: what it must be told, and what it may be...
@@ -41,27 +41,27 @@ pub(crate) struct Handler {
     followed: bool,
 }
 
-/// What a handler was put on.
+/// The target of a handler.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Number(RawFd),
     Source(usize),
 }
 
-/// What it watches.
+/// The file or source that it watches.
 pub(crate) enum Bound {
     File(FileId),
     Source(usize),
     /// Its number was closed behind its back, or means another file now.
     Loose {
-        /// What it once meant. Those that a dup keeps open may go on reporting.
+        /// Files that it once meant. Those that a dup keeps open may go on reporting.
         old: Vec<FileId>,
         /// Something was done that may have had it watch the file that the number means now.
         follows: bool,
     },
 }
 
-/// What can be said of a handler when a turn begins.
+/// The state of a handler when a turn begins.
 struct Prospect {
     must: u8,
     may: u8,
@@ -142,7 +142,7 @@ impl Handler {
 }
 
 impl Model {
-    /// What a handler watches is ready for. Of a loose one: all that it may be told.
+    /// Returns the readiness of a handler's file. Of a loose one, returns all that it may be told.
     fn ready_of(&self, handler: &Handler, file: impl Fn(FileId) -> u8) -> u8 {
         match &handler.bound {
             Bound::File(id) => file(*id),
@@ -355,7 +355,7 @@ impl Model {
                     };
                 }
             }
-            // What it was to be told in this turn it may still be.
+            // It may still be told what was due in this turn.
             handler.due = false;
             handler.must = 0;
         }

@@ -24,7 +24,7 @@ pub(crate) enum Phase {
     /// Between turns.
     Rest,
     Prepare,
-    /// What is ready now is called in this turn.
+    /// Handlers that are ready now are called in this turn.
     Check,
     Urgent,
     Handlers,
@@ -75,25 +75,25 @@ pub(crate) struct Model {
     fired: u64,
     /// In this turn something was ready, whether or not it was called in the end.
     stirred: bool,
-    /// What is to be called in this turn still, and what comes later.
+    /// The posts that are still to be called in this turn, and those that come later.
     urgent: [VecDeque<usize>; 2],
     normal: [VecDeque<usize>; 2],
     idle: VecDeque<usize>,
     due: VecDeque<usize>,
     /// `stop` was called, and no driver has stopped yet.
     pub(crate) stop: bool,
-    /// That was a hook that was asked after the turn, so that it is for the next.
+    /// The stop came from a hook that was asked after the turn, so that it is for the next.
     late_stop: bool,
     /// A file was closed while a dup keeps it open, and the kernel goes on reporting it.
     ghosts: bool,
     pub(crate) closed: bool,
     /// The poller takes priority data for something to read.
     reads_priority: bool,
-    /// What is removed is dropped in the next turn, by C's destroy functions.
+    /// Removed callbacks are dropped in the next turn, by C's destroy functions.
     drops_later: bool,
     /// The first thing that the contract does not allow.
     pub(crate) violation: Option<String>,
-    /// What has happened, for people.
+    /// The steps so far, for people.
     pub(crate) trace: Option<Vec<String>>,
 }
 
@@ -203,7 +203,7 @@ impl Model {
             Phase::Prepare => {}
             _ => self.reach(phase),
         }
-        // What a check hook does is for the next turn, and does not wait for idle posts.
+        // A check hook's calls are for the next turn, and do not wait for idle posts.
         self.stirred |= phase == Phase::Check;
         if phase != Phase::Prepare {
             self.hooks.iter_mut().for_each(|hook| hook.asked = false);
@@ -405,7 +405,7 @@ impl Model {
         }
     }
 
-    // What is left.
+    // The next turn.
 
     /// Something that the next turn must do.
     pub(crate) fn to_do(&self) -> Option<String> {

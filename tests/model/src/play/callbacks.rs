@@ -15,7 +15,7 @@ const CALM: usize = 20;
 /// The script of a post that stops the loop.
 pub(super) const STOPPER: u8 = u8::MAX;
 
-/// What a panic of a callback carries, so that others are not taken for one.
+/// The payload of a callback's panic, so that others are not taken for one.
 pub(crate) struct OnPurpose;
 
 /// A callback: whose it is, what it is to do, and how often it was called. It tells the model when
@@ -111,7 +111,7 @@ impl Part {
             play.act(me, step);
         }
         match script.end {
-            // What C calls cannot panic.
+            // Callbacks in C cannot panic.
             End::Panic if !play.setting.panics() => End::Continue,
             end => end,
         }

@@ -26,7 +26,7 @@ use crate::world::number;
 const MOST: usize = 300;
 const MOST_HOOKS: usize = 30;
 
-/// What all callbacks of a program share.
+/// Data that all callbacks of a program share.
 pub(crate) struct Play {
     this: Weak<Play>,
     reactor: WeakReactor<Shared>,
