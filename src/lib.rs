@@ -53,8 +53,9 @@
 //! reading and writing to the owner of the descriptor. It does not emulate features that a system lacks, but
 //! returns [`ErrorKind::Unsupported`].
 //!
-//! On Windows, sockets take the place of descriptors. The loop has no descriptor that a host could watch, so that a
-//! thread waits and wakes the host, and there is no edge mode. In the repository, `docs/systems.md` lists what each system supports.
+//! On Windows, sockets take the place of descriptors, and there is no edge mode. The loop has no descriptor that a
+//! host could watch, so a thread waits and wakes the host. In the repository, `docs/systems.md` lists what each
+//! system supports.
 //!
 //! # Drivers
 //!
@@ -93,7 +94,7 @@
 //! - `futures` (default): the module [`futures`].
 //! - `polling` (default): on Linux, the portable poller beside epoll ([`PollerKind`]). Elsewhere it
 //!   is always there.
-//! - `signal`: `Reactor::add_signal` and `Reactor::add_child`, on Unix.
+//! - `signal`: `Reactor::add_signal` and `Reactor::add_child`. On Windows, the signals are two keys of the console.
 //! - `tracing`: a span for every callback, and a warning when a future waits on a loop that has no driver.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
