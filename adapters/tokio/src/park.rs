@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oneloop::{Error, ErrorKind, Reactor, Threading, WeakReactor};
+use oneloop::{Error, Reactor, Threading, WeakReactor};
 
 /// Asks the hooks of the reactors that are driven on this thread once more. Pass it to
 /// [`Builder::on_thread_park`](tokio::runtime::Builder::on_thread_park).
@@ -147,8 +147,6 @@ impl<M: Threading> Ask for Sleeper<M> {
         // A panic that passed through here would take down one of tokio's workers.
         let failure = match catch_unwind(AssertUnwindSafe(|| reactor.ask_hooks())) {
             Ok(Ok(())) => return,
-            // A stop ends the drive without an error.
-            Ok(Err(error)) if error.kind() == ErrorKind::Closed => return,
             Ok(Err(error)) => Failure::Error(error),
             Err(panic) => Failure::Panic(panic),
         };

@@ -144,6 +144,41 @@ fn several_reactors_on_one_thread_are_all_asked() {
     });
 }
 
+#[test]
+fn hooks_of_a_loop_that_is_driven_no_more_are_not_asked() {
+    current_thread().block_on(async {
+        let reactor = Reactor::new().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let prepare = move || {
+            count.fetch_add(1, SeqCst);
+            None
+        };
+        reactor.add_hook(prepare, || {}).unwrap();
+        let driving = tokio::spawn(drive(&reactor));
+        until_hosts_wait(std::slice::from_ref(&reactor)).await;
+        driving.abort();
+        let _ = driving.await;
+        let before = asked.load(SeqCst);
+        // The thread parks.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(asked.load(SeqCst), before);
+    });
+}
+
+#[test]
+fn a_loop_with_hooks_may_be_closed_by_a_task() {
+    current_thread().block_on(async {
+        let reactor = Reactor::new().unwrap();
+        reactor.add_hook(|| None, || {}).unwrap();
+        let driving = tokio::spawn(drive(&reactor));
+        until_hosts_wait(std::slice::from_ref(&reactor)).await;
+        reactor.close();
+        let ended = driving.await.unwrap().unwrap_err();
+        assert!(ended.to_string().contains("closed"), "{ended}");
+    });
+}
+
 /// Nothing is asked for without an end.
 #[test]
 fn a_loop_with_hooks_stays_asleep() {
