@@ -1,7 +1,7 @@
 //! The sources of an `Async`.
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -211,6 +211,53 @@ impl Write for Buffered {
         }
         Ok(())
     }
+}
+
+/// One system call for all parts, also by the owner.
+#[test]
+fn the_owner_reads_and_writes_in_parts() {
+    let reactor = Reactor::new().unwrap();
+    let (a, b) = UnixStream::pair().unwrap();
+    let mut a = Async::new(&reactor, a).unwrap();
+    let mut b = Async::new(&reactor, b).unwrap();
+    let (mut one, mut other) = ([0; 3], [0; 5]);
+    let exchange = async {
+        let parts = [IoSlice::new(b"in "), IoSlice::new(b"parts")];
+        assert_eq!(a.write_vectored(&parts).await.unwrap(), 8);
+        let mut parts = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)];
+        assert_eq!(b.read_vectored(&mut parts).await.unwrap(), 8);
+    };
+    reactor.block_on(exchange).unwrap();
+    assert_eq!((&one, &other), (b"in ", b"parts"));
+}
+
+/// A source that is written to by reference, and cannot be flushed.
+struct Unflushed(UnixStream);
+
+impl Source for Unflushed {
+    fn kind(&self) -> oneloop::SourceKind<'_> {
+        self.0.kind()
+    }
+}
+
+impl Write for &Unflushed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        (&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(ErrorKind::StorageFull.into())
+    }
+}
+
+#[test]
+fn a_flush_by_reference_reaches_the_source() {
+    let reactor = Reactor::new().unwrap();
+    let (socket, _peer) = UnixStream::pair().unwrap();
+    let unflushed = Async::new(&reactor, Unflushed(socket)).unwrap();
+    let flushed = reactor.block_on((&unflushed).flush()).unwrap();
+    let refused = flushed.map_err(|error| error.kind());
+    assert_eq!(refused, Err(ErrorKind::StorageFull));
 }
 
 #[test]

@@ -114,6 +114,18 @@ fn a_timer_that_is_moved_wakes_its_task() {
 }
 
 #[test]
+fn a_timer_is_moved_to_a_deadline() {
+    let clock = TestClock::eager();
+    let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+    let mut timer = Timer::after(&reactor, Duration::MAX);
+    assert_eq!(timer.deadline(), None);
+    let deadline = clock.now() + 60 * MS;
+    timer.set_at(deadline);
+    assert_eq!(timer.deadline(), Some(deadline));
+    assert_eq!(reactor.block_on(timer).unwrap(), deadline);
+}
+
+#[test]
 fn a_dropped_wait_of_a_timer_leaves_no_timer_in_the_loop() {
     let reactor = Reactor::new().unwrap();
     let pending = || reactor.stats().pending_timers;
