@@ -1,6 +1,7 @@
 //! Seeing inside: statistics, the dump, slow callbacks.
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -15,10 +16,60 @@ use futures_lite::future::poll_once;
 use oneloop::futures::{Async, Timer};
 use oneloop::{
     Action, CallbackKind, CallbackRun, ErrorKind, FileKind, Guest, Id, Interest, LoopEvent, Mode,
-    Priority, Reactor, ReadinessBy, Ready, VirtualSource, Watched,
+    Priority, Reactor, ReadinessBy, Ready, TestClock, VirtualSource, Watched,
 };
 
 const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_snapshot_says_until_when_a_handler_is_held() {
+    let clock = TestClock::new();
+    let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+    let (a, mut b) = UnixStream::pair().unwrap();
+    let added = reactor.add_handler(a, Interest::READABLE, Mode::Level, |_, _| {});
+    let id = added.unwrap();
+    let limit = || reactor.snapshot().unwrap().handlers[0].limit;
+    assert_eq!(limit(), None);
+    let per = Duration::from_secs(1000);
+    reactor.limit_rate(id, 1, per).unwrap();
+    let before = limit().unwrap();
+    assert_eq!(
+        (before.calls, before.per, before.held_until),
+        (1, per, None)
+    );
+    b.write_all(b"x").unwrap();
+    for _ in 0..2 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(limit().unwrap().held_until, Some(clock.now() + per));
+}
+
+#[test]
+fn a_snapshot_says_which_handlers_have_lost_their_file_to_others() {
+    let reactor = Reactor::new().unwrap();
+    let (a, _b) = UnixStream::pair().unwrap();
+    let (c, _d) = UnixStream::pair().unwrap();
+    let number = a.as_raw_fd();
+    // SAFETY: the number stays open until the reactor is gone.
+    let add = || unsafe {
+        let added = reactor.add_raw_handler(number, Interest::READABLE, Mode::Level, |_| {});
+        added.unwrap()
+    };
+    let before = add();
+    let mut a = OwnedFd::from(a);
+    rustix::io::dup2(&c, &mut a).unwrap();
+    let after = add();
+    let snapshot = reactor.snapshot().unwrap();
+    let closed = |id| {
+        snapshot
+            .handlers
+            .iter()
+            .find(|handler| handler.id == id)
+            .unwrap()
+            .is_closed
+    };
+    assert!(closed(before) && !closed(after));
+}
 
 #[test]
 fn handlers_are_counted_by_mode_and_saved_calls_are_counted() {
