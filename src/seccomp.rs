@@ -173,7 +173,7 @@ extern "C" fn on_trap(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
 #[cfg(test)]
 #[allow(dead_code)]
 #[path = "../tests/old_kernel/forbid.rs"]
-mod forbid;
+pub(crate) mod forbid;
 
 #[cfg(test)]
 mod tests {

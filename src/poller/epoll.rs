@@ -372,6 +372,9 @@ fn flags(watch: Watch) -> EventFlags {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::thread::JoinHandleExt;
+    use std::sync::atomic::AtomicUsize;
+
     use super::super::backend::{Events, Notices};
     use super::*;
 
@@ -397,9 +400,75 @@ mod tests {
         });
         let best = best.min().unwrap();
         assert!((micros..micros * 3).contains(&best), "{best:?}");
+        let (start, long) = (Instant::now(), Duration::from_millis(20));
+        assert!(wait(Some(long)));
+        assert!(start.elapsed() >= long);
+        epoll.set_alarm(Some(long)).unwrap();
+        assert!(wait(None));
         epoll.wake.as_ref().unwrap().wake().unwrap();
         assert!(!wait(None));
         assert!(!wait(Some(Duration::ZERO)));
+    }
+
+    /// Otherwise, each wait would look for it again.
+    #[test]
+    fn the_first_wait_with_a_timeout_finds_out_about_pwait2() {
+        let epoll = Epoll::new().unwrap();
+        let Events {
+            mut buffer,
+            mut found,
+        } = Events::new();
+        let timeout = Some(Duration::from_millis(1));
+        epoll.wait(&mut buffer, timeout, &mut found).unwrap();
+        assert_ne!(epoll.pwait2.load(Ordering::Relaxed), UNKNOWN);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_set_that_cannot_take_the_place_of_another_is_an_error() {
+        use crate::seccomp::forbid::{self, By};
+        let epoll = Epoll::new().unwrap();
+        let thread = std::thread::spawn(move || {
+            forbid::system_calls(&[libc::SYS_dup3], By::Code(libc::EMFILE));
+            epoll.rebuild(None).map_err(|error| error.raw_os_error())
+        });
+        assert_eq!(thread.join().unwrap(), Err(Some(libc::EMFILE)));
+    }
+
+    #[test]
+    fn without_pwait2_a_signal_ends_an_interruptible_wait_only() {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn count(_: libc::c_int) {
+            COUNT.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the action only counts. Nothing else in these tests uses the signal.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = count as *const () as usize;
+            assert_eq!(libc::sigaction(libc::SIGURG, &action, ptr::null_mut()), 0);
+        }
+        for interruptible in [false, true] {
+            let mut epoll = Epoll::new().unwrap();
+            epoll.pwait2.store(MISSING, Ordering::Relaxed);
+            epoll.interruptible = interruptible;
+            let wake = epoll.wake.clone().unwrap();
+            let until = COUNT.load(Ordering::Relaxed) + 100;
+            let waiting = std::thread::spawn(move || {
+                let Events {
+                    mut buffer,
+                    mut found,
+                } = Events::new();
+                epoll.wait(&mut buffer, None, &mut found).unwrap();
+                COUNT.load(Ordering::Relaxed) >= until
+            });
+            while !waiting.is_finished() && COUNT.load(Ordering::Relaxed) < until {
+                // SAFETY: the thread has not been joined.
+                unsafe { libc::pthread_kill(waiting.as_pthread_t(), libc::SIGURG) };
+                std::thread::yield_now();
+            }
+            wake.wake().unwrap();
+            assert_eq!(waiting.join().unwrap(), !interruptible);
+        }
     }
 
     #[test]

@@ -18,7 +18,10 @@ use forbid::By;
 use oneloop::{Interest, Mode, PollerKind, Reactor};
 use oneloop_support::{Drive, HOSTS, Watchdog, built_in, tokio};
 
-/// A descriptor, a timer and a post by another thread, each of which is slept for.
+/// A wait that is not ended by the alarm, which takes over short ones.
+const LONG: Duration = Duration::from_millis(20);
+
+/// A descriptor, a timer and a post by another thread, each of which is slept for. The last sleep is a long one.
 fn all_is_heard_of(poller: PollerKind, drive: Drive) {
     let reactor = Reactor::builder().poller(poller).build().unwrap();
     let (a, mut b) = UnixStream::pair().unwrap();
@@ -28,7 +31,9 @@ fn all_is_heard_of(poller: PollerKind, drive: Drive) {
         a.read_exact(&mut [0]).unwrap();
         if left == 0 {
             assert!(start.elapsed() >= 50 * wait);
-            return stopper.stop();
+            let reactor = stopper.clone();
+            stopper.call_later(LONG, move || reactor.stop()).unwrap();
+            return;
         }
         left -= 1;
         let (peer, remote) = (peer.try_clone().unwrap(), stopper.remote());
@@ -93,11 +98,10 @@ fn a_thread_that_blocks_signals_does_without_pwait2_that_is_trapped() {
     }
     forbid::system_calls(&[libc::SYS_epoll_pwait2], By::Trap);
     let reactor = Reactor::new().unwrap();
-    let wait = Duration::from_millis(2);
-    reactor.call_later(wait, || {}).unwrap();
+    reactor.call_later(LONG, || {}).unwrap();
     let start = Instant::now();
     reactor.run().unwrap();
-    assert!(start.elapsed() >= wait);
+    assert!(start.elapsed() >= LONG);
     // SAFETY: reads what this thread blocks.
     let blocked = unsafe {
         let mut now = std::mem::zeroed();
@@ -112,7 +116,7 @@ fn a_thread_that_blocks_signals_does_without_pwait2_that_is_trapped() {
 fn a_loop_that_was_made_before_the_sandbox_does_without() {
     let reactor = Reactor::new().unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
-    reactor.call_later(Duration::from_millis(2), || {}).unwrap();
+    reactor.call_later(LONG, || {}).unwrap();
     forbid::system_calls(&[libc::SYS_epoll_pwait2], By::Trap);
     reactor.run().unwrap();
 }
