@@ -14,9 +14,9 @@ use crate::Interest;
 pub(super) enum Consumed {
     /// A file with priority data, which can always be read and written.
     Priority(FileId),
-    /// A perf event. All perf events share one inode with eventfds and other anonymous files. The kernel's number of
-    /// the event tells them apart. Linux before 3.12 has no such number.
-    Perf(FileId, Option<u64>),
+    /// A perf event, by the kernel's number of it. All perf events share one inode with eventfds and other anonymous
+    /// files, which have no such number.
+    Perf(u64),
 }
 
 impl Consumed {
@@ -24,8 +24,7 @@ impl Consumed {
     pub(super) fn is_of(self, fd: RawFd) -> bool {
         match self {
             Consumed::Priority(file) => file.is_of(fd),
-            Consumed::Perf(file, None) => file.is_of(fd) && is_perf(fd),
-            Consumed::Perf(file, id) => file.is_of(fd) && perf_id(fd) == id,
+            Consumed::Perf(id) => perf_id(fd) == Some(id),
         }
     }
 
@@ -33,7 +32,7 @@ impl Consumed {
     pub(super) fn always(self) -> PollFlags {
         match self {
             Consumed::Priority(_) => PollFlags::IN | PollFlags::OUT,
-            Consumed::Perf(..) => PollFlags::empty(),
+            Consumed::Perf(_) => PollFlags::empty(),
         }
     }
 }
@@ -44,7 +43,6 @@ pub(super) fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
     const CGROUP2: u64 = 0x6367_7270;
     let number = borrow(fd).ok()?;
     let stat = fstat(number).ok()?;
-    let file = FileId::of(&stat);
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if interest.contains(Interest::PRIORITY) => {
             let is_consumed = match fstatfs(number).ok()?.f_type as u64 {
@@ -53,18 +51,14 @@ pub(super) fn consumed(fd: RawFd, interest: Interest) -> Option<Consumed> {
                 CGROUP2 => link(fd)?.extension().is_some_and(|it| it == "pressure"),
                 _ => false,
             };
-            is_consumed.then_some(Consumed::Priority(file))
+            is_consumed.then(|| Consumed::Priority(FileId::of(&stat)))
         }
-        FileType::Unknown => is_perf(fd).then(|| Consumed::Perf(file, perf_id(fd))),
+        FileType::Unknown => perf_id(fd).map(Consumed::Perf),
         _ => None,
     }
 }
 
-fn is_perf(fd: RawFd) -> bool {
-    link(fd).is_some_and(|link| link.as_os_str() == "anon_inode:[perf_event]")
-}
-
-/// Returns the kernel's number of a perf event.
+/// Returns the kernel's number of a perf event, which Linux has since 3.12.
 fn perf_id(fd: RawFd) -> Option<u64> {
     // `PERF_EVENT_IOC_ID`, which is declared with a pointer and writes 64 bits.
     const ID: Opcode = opcode::read::<*mut u64>(b'$', 7);

@@ -146,3 +146,34 @@ pub(super) fn flags(interest: Interest) -> PollFlags {
 pub(crate) fn link(fd: RawFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+
+    #[test]
+    fn zero_is_a_number_of_a_descriptor() {
+        assert!(borrow(0).is_ok());
+        assert!(borrow(-1).is_err());
+    }
+
+    /// Whatever a sandbox says: others may be ready now, or for one direction only.
+    #[test]
+    fn only_files_that_never_block_are_always_ready() {
+        let is = |fd| always_ready(fd).unwrap().is_some();
+        let folder = File::open(".").unwrap();
+        assert!(is(folder.as_raw_fd()));
+        let (a, mut b) = UnixStream::pair().unwrap();
+        b.write_all(b"x").unwrap();
+        assert!(!is(a.as_raw_fd()));
+        let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        assert!(!is(counter.as_raw_fd()));
+    }
+}

@@ -248,7 +248,7 @@ impl Poller {
         match (set, edges, nested) {
             (PollSet::Primary, ..) => {
                 let rebuilt = main.rebuild(nested)?;
-                if rebuilt && nested.is_some() {
+                if rebuilt {
                     self.nested.store(true, Ordering::Relaxed);
                 }
                 Ok(rebuilt)

@@ -92,7 +92,7 @@ impl Timers {
 }
 
 fn create(clock: TimerfdClockId) -> Result<OwnedFd, Errno> {
-    timerfd_create(clock, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
+    timerfd_create(clock, TimerfdFlags::CLOEXEC)
 }
 
 /// Arms the clock's timerfd. It is not readable until the clock is set.
