@@ -453,14 +453,17 @@ mod tests {
             epoll.interruptible = interruptible;
             let wake = epoll.wake.clone().unwrap();
             let until = COUNT.load(Ordering::Relaxed) + 100;
+            let (begins, has_begun) = std::sync::mpsc::channel();
             let waiting = std::thread::spawn(move || {
                 let Events {
                     mut buffer,
                     mut found,
                 } = Events::new();
+                begins.send(()).unwrap();
                 epoll.wait(&mut buffer, None, &mut found).unwrap();
                 COUNT.load(Ordering::Relaxed) >= until
             });
+            has_begun.recv().unwrap();
             while !waiting.is_finished() && COUNT.load(Ordering::Relaxed) < until {
                 // SAFETY: the thread has not been joined.
                 unsafe { libc::pthread_kill(waiting.as_pthread_t(), libc::SIGURG) };
