@@ -304,12 +304,13 @@ fn other_calls_that_are_trapped_kill_the_process() {
     }
 }
 
-/// The address of the handler, and the flags.
+/// The address of the handler, and the flags but for that of glibc, which adds it to every action that it sets.
 fn on_sigsys() -> (usize, i32) {
+    const SA_RESTORER: i32 = 0x0400_0000;
     // SAFETY: reads what is done on the signal.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(libc::SIGSYS, std::ptr::null(), &mut action);
-        (action.sa_sigaction, action.sa_flags)
+        (action.sa_sigaction, action.sa_flags & !SA_RESTORER)
     }
 }
