@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 #[derive(Debug, Clone, Copy)]
 pub struct Shared(());
 
-/// The marker of a loop that stays on its thread: [`LocalReactor`](crate::LocalReactor).
+/// The marker of a loop that stays on its thread, and so do its futures: [`LocalReactor`](crate::LocalReactor).
 #[derive(Debug, Clone, Copy)]
 pub struct Local(PhantomData<*const LocalReactorNeedsSpawnLocal>);
 

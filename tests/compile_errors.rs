@@ -110,6 +110,19 @@ fn a_local_reactor_in_a_task_is_told_of_spawn_local() {
 }
 
 #[test]
+#[cfg(feature = "futures")]
+fn a_future_of_a_local_reactor_in_a_task_is_told_of_spawn_local() {
+    let body = "
+        let reactor = Reactor::new_local().unwrap();
+        let stream = oneloop::futures::Async::new(&reactor, std::io::stdin()).unwrap();
+        let wait = Box::leak(Box::new(stream)).readable();
+        spawn(async move { let _ = wait.await; });";
+    let errors = compile("a_wait", "2024", body);
+    expect(&errors, &["LocalReactorNeedsSpawnLocal", "Wait<"]);
+    assert!(!errors.contains("2 previous errors"), "{errors}");
+}
+
+#[test]
 fn a_callback_that_returns_something_else_is_told_of_what_it_may() {
     let body = "
         let reactor = Reactor::new().unwrap();

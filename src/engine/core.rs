@@ -12,16 +12,17 @@ use std::sync::Arc;
 use super::handlers::Handlers;
 use super::inbox::Inbox;
 use super::observe::{ErrorReport, Observers};
-use super::state::{State, StateGuard};
+use super::state::State;
+use super::state_lock::{StateGuard, StateLock};
 use super::turn_state::TurnState;
 use crate::bindings::Head;
 use crate::clock::{Clock, ClockSource};
 use crate::error::Cause;
 use crate::poller::Poller;
+use crate::sync::Mutex;
 #[cfg(all(feature = "futures", feature = "tracing"))]
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicUsize;
-use crate::sync::{Mutex, lock};
 use crate::{Error, Result};
 
 /// A loop. All its handles share it.
@@ -34,7 +35,7 @@ pub(crate) struct Core {
     pub(crate) is_local: bool,
     pub(crate) poller: Poller,
     pub(crate) inbox: Arc<Inbox>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: StateLock,
     pub(super) turn_state: Mutex<TurnState>,
     /// The events that were found in the place of a host.
     #[cfg(not(pollable))]
@@ -54,11 +55,10 @@ pub(crate) struct Core {
 
 // SAFETY: the parts that are not Send are callbacks, hooks and observers. Those of a `Reactor` are Send, because
 // its methods ask for it (`MaybeSend<Shared>`). Those of a `LocalReactor` need not be, but its handles
-// are neither Send nor Sync, so that they are called, and dropped, on their thread only. What goes
-// to other threads is the inbox, which says for itself why that is sound, and a borrowed core in the
-// futures of an `Async`, which change interests and touch no callback. So does the thread of a lookout, which only waits
-// in the poller, and which ends before the handle that the lookout has. The locks, and the atomics,
-// make the rest Sync.
+// and futures are neither Send nor Sync, so that they are called, and dropped, on their thread only. The same
+// holds for its state, whose lock is for one thread only. What goes to other threads is the inbox, which says for
+// itself why that is sound, and the thread of a lookout, which only waits in the poller, and which ends before the
+// handle that the lookout has. The locks, and the atomics, make the rest Sync.
 unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
@@ -77,7 +77,7 @@ impl Core {
             is_local,
             clock: Clock::new(clock, &inbox),
             observers: Observers::new(on_error),
-            state: Mutex::new(State::new(Handlers::new(inbox.clone()))),
+            state: StateLock::new(State::new(Handlers::new(inbox.clone())), is_local),
             turn_state: Mutex::new(TurnState::new()),
             #[cfg(not(pollable))]
             seen: super::looking::Seen::new(),
@@ -94,7 +94,7 @@ impl Core {
 
     #[inline(always)]
     pub(super) fn state(&self) -> StateGuard<'_> {
-        lock(&self.state)
+        self.state.lock()
     }
 
     /// Returns an error in a child of the process that made the loop.

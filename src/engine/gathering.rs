@@ -6,7 +6,8 @@ use std::{io, thread};
 use super::deadline::{NEVER, NO_WAIT};
 use super::driver::Driver;
 use super::sleep::Phase;
-use super::state::{State, StateGuard};
+use super::state::State;
+use super::state_lock::StateGuard;
 use super::turn_state::TurnState;
 use crate::id::Key;
 use crate::poller::PollSet;
@@ -38,8 +39,7 @@ impl<'c> Driver<'c> {
         }
 
         // Wait.
-        let work = self.has_work(&state) || self.exits_when_empty && !self.is_alive(&state);
-        let until = if work {
+        let until = if self.has_work(&state) {
             NO_WAIT
         } else {
             until.min(limit).min(state.timers.next_deadline())
@@ -170,10 +170,16 @@ impl<'c> Driver<'c> {
         state
     }
 
-    /// Returns true if a timer is due. A host then takes another turn, which costs less than a sleep.
+    /// Returns true if a timer is due, or the interval of a held handler is over.
+    #[inline(always)]
     pub(super) fn is_overdue(&self, state: &mut State) -> bool {
         let next = state.next_deadline();
-        next != NEVER && next <= self.core.clock.now()
+        next != NEVER && self.has_passed(next)
+    }
+
+    #[inline(never)]
+    fn has_passed(&self, deadline: u64) -> bool {
+        deadline <= self.core.clock.now()
     }
 }
 

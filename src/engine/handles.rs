@@ -8,9 +8,8 @@ use std::mem;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::state::StateGuard;
+use super::state_lock::StateGuard;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::sync::try_lock;
 
 impl Core {
     /// Counts one more handle. The caller has one.
@@ -68,7 +67,10 @@ impl Core {
     /// Ends the loop in a child process. A thread that exists only in the parent may have left the data behind a
     /// lock half changed. Such data is never freed.
     fn end_in_child(self: &Arc<Self>) {
-        let registered = try_lock(&self.state).map(|mut state| state.take_registered());
+        let registered = self
+            .state
+            .try_lock()
+            .map(|mut state| state.take_registered());
         let posts = self.inbox.posts.try_close();
         if registered.is_none() || posts.is_none() {
             mem::forget(self.clone());

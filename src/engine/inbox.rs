@@ -29,6 +29,9 @@ const STOP: u8 = 16;
 /// The loop may be asleep. A thread that sets a signal must wake it.
 const ASLEEP: u8 = 32;
 
+/// The number of turns without a signal after which a loop that wakes up leaves `ASLEEP` set.
+const CALM: u8 = 16;
+
 const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Idle];
 
 /// The flag of each priority.
@@ -47,6 +50,8 @@ pub(crate) struct Inbox {
     flags: AtomicU8,
     /// True if a callback of this turn has woken a task. Only the driving thread reads it.
     woken: AtomicBool,
+    /// Number of turns since a signal was taken, up to [`CALM`].
+    calm: AtomicU8,
     /// Fork generation of the process that made the loop.
     forks: u32,
 }
@@ -59,6 +64,7 @@ impl Inbox {
             ready_sources: Mutex::default(),
             flags: AtomicU8::new(ASLEEP),
             woken: AtomicBool::new(false),
+            calm: AtomicU8::new(0),
             forks: fork::generation(),
         }
     }
@@ -196,7 +202,10 @@ impl Inbox {
     /// Prepares a sleep, which signals end from now on. Returns false if the loop must not sleep.
     #[inline]
     pub(super) fn fall_asleep(&self) -> bool {
-        self.flags.fetch_or(ASLEEP, AcqRel);
+        // While the flag stays, each signal wakes the loop.
+        if !self.has(ASLEEP) {
+            self.flags.fetch_or(ASLEEP, AcqRel);
+        }
         !self.is_signalled()
     }
 
@@ -207,8 +216,15 @@ impl Inbox {
     }
 
     /// Notes that the loop is awake. A thread that does not see this yet makes one needless wake.
+    ///
+    /// After some turns without a signal it is not noted any more, because it costs more than the next needless wake.
     #[inline]
     pub(super) fn wake_up(&self) {
+        let calm = self.calm.load(Relaxed);
+        if calm == CALM {
+            return;
+        }
+        self.calm.store(calm + 1, Relaxed);
         if self.has(ASLEEP) {
             self.flags.fetch_and(!ASLEEP, AcqRel);
         }
@@ -278,10 +294,11 @@ impl Inbox {
     #[inline]
     fn take_flags(&self, flags: u8) -> u8 {
         // Usually none is set, and a read costs less than a write.
-        match self.flags.load(Relaxed) & flags {
-            0 => 0,
-            _ => self.flags.fetch_and(!flags, AcqRel) & flags,
+        if self.flags.load(Relaxed) & flags == 0 {
+            return 0;
         }
+        self.calm.store(0, Relaxed);
+        self.flags.fetch_and(!flags, AcqRel) & flags
     }
 }
 

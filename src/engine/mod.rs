@@ -35,6 +35,7 @@ mod sleep;
 mod snapshot;
 mod stack;
 mod state;
+mod state_lock;
 mod system;
 mod target;
 mod timers;

@@ -3,7 +3,8 @@
 use super::deadline::{NEVER, NO_WAIT};
 use super::driver::Driver;
 use super::sleep::Phase;
-use super::state::{State, StateGuard};
+use super::state::State;
+use super::state_lock::StateGuard;
 use crate::{Error, Result};
 
 impl<'c> Driver<'c> {
@@ -27,6 +28,10 @@ impl<'c> Driver<'c> {
         self.flush(&mut state)?;
         self.core.follow_system_clock(&mut state, false);
         limit = limit.min(state.handlers.next_release());
+        if self.exits_when_empty && !self.is_alive(&state) {
+            // The hooks have removed what was left.
+            limit = NO_WAIT;
+        }
         Ok((state, limit))
     }
 

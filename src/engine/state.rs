@@ -12,7 +12,6 @@ use super::sleep::{Phase, Sleep};
 use super::system::SystemWatch;
 use super::timers::Timers;
 use crate::id::Key;
-use crate::sync::MutexGuard;
 use crate::{Id, Stats};
 
 pub(super) struct State {
@@ -35,8 +34,6 @@ pub(super) struct State {
     pub(super) closed: bool,
     pub(super) stats: Stats,
 }
-
-pub(super) type StateGuard<'a> = MutexGuard<'a, State>;
 
 pub(super) type Registered = (Handlers, Timers, Hooks, Kept);
 

@@ -4,7 +4,8 @@ use std::io;
 
 use super::core::Core;
 use super::sleep::Phase;
-use super::state::{State, StateGuard};
+use super::state::State;
+use super::state_lock::StateGuard;
 #[cfg(pollable)]
 use crate::os::BorrowedFd;
 

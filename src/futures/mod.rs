@@ -161,7 +161,7 @@ impl<S, M: Threading> Async<S, M> {
     /// A read by hand may still block, for example while there is an error in a socket's queue. Make the
     /// attempt with [`try_io`](Self::try_io), so that the next wait is for something new.
     /// [`writable`](Self::writable) has an example.
-    pub fn readable(&self) -> Wait<'_> {
+    pub fn readable(&self) -> Wait<'_, M> {
         self.registration.wait(Direction::Read)
     }
 
@@ -221,7 +221,7 @@ impl<S, M: Threading> Async<S, M> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn writable(&self) -> Wait<'_> {
+    pub fn writable(&self) -> Wait<'_, M> {
         self.registration.wait(Direction::Write)
     }
 
@@ -259,10 +259,7 @@ impl<S, M: Threading> Async<S, M> {
     ///
     /// Returns an error if the poller does not report the interest, if the interest is empty, or if the loop
     /// is closed.
-    pub fn ready(
-        &self,
-        interest: Interest,
-    ) -> impl Future<Output = Result<Ready>> + Send + Sync + Unpin {
+    pub fn ready(&self, interest: Interest) -> impl Future<Output = Result<Ready>> + Unpin {
         self.registration.wait_for(interest)
     }
 

@@ -16,18 +16,18 @@ use crate::{Error, Interest, Reactor, Ready, Shared, Threading};
 
 impl<M: Threading> Registration<M> {
     /// A future that waits until the direction is ready, whatever is known of that.
-    pub(super) fn wait(&self, direction: Direction) -> Wait<'_> {
+    pub(super) fn wait(&self, direction: Direction) -> Wait<'_, M> {
         self.wait_because(direction, Why::Asked)
     }
 
     /// As `wait`, after an attempt that would block.
-    pub(super) fn wait_after_attempt(&self, direction: Direction) -> Wait<'_> {
+    pub(super) fn wait_after_attempt(&self, direction: Direction) -> Wait<'_, M> {
         self.wait_because(direction, Why::Blocked)
     }
 
-    fn wait_because(&self, direction: Direction, why: Why) -> Wait<'_> {
+    fn wait_because(&self, direction: Direction, why: Why) -> Wait<'_, M> {
         Wait {
-            core: &self.reactor.core,
+            reactor: &self.reactor,
             key: self.key,
             tasks: &self.tasks,
             place: Place::new(direction, why),
@@ -45,7 +45,7 @@ impl<M: Threading> Registration<M> {
     }
 
     /// A future that waits until any of this is ready.
-    pub(super) fn wait_for(&self, interest: Interest) -> WaitForAny<'_> {
+    pub(super) fn wait_for(&self, interest: Interest) -> WaitForAny<'_, M> {
         let asked = |direction: Direction| interest.contains(direction.interest());
         WaitForAny {
             interest,
@@ -56,21 +56,22 @@ impl<M: Threading> Registration<M> {
 
 /// Future of [`Async::readable`](super::Async::readable) and [`Async::writable`](super::Async::writable).
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Wait<'a> {
-    core: &'a Core,
+pub struct Wait<'a, M: Threading = Shared> {
+    reactor: &'a Reactor<M>,
     key: Key,
     tasks: &'a Tasks,
     place: Place,
 }
 
-impl Wait<'_> {
+impl<M: Threading> Wait<'_, M> {
     /// Polls, and gives the readiness that was reported.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        self.place.poll(self.core, self.key, self.tasks, cx)
+        self.place
+            .poll(&self.reactor.core, self.key, self.tasks, cx)
     }
 }
 
-impl Future for Wait<'_> {
+impl<M: Threading> Future for Wait<'_, M> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -78,13 +79,13 @@ impl Future for Wait<'_> {
     }
 }
 
-impl Drop for Wait<'_> {
+impl<M: Threading> Drop for Wait<'_, M> {
     fn drop(&mut self) {
-        self.place.leave(self.core, self.key, self.tasks);
+        self.place.leave(&self.reactor.core, self.key, self.tasks);
     }
 }
 
-impl fmt::Debug for Wait<'_> {
+impl<M: Threading> fmt::Debug for Wait<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.place.fmt_as("Wait", f)
     }
@@ -239,12 +240,12 @@ impl Place {
 }
 
 /// Future that waits for several directions at once.
-pub(super) struct WaitForAny<'a> {
+pub(super) struct WaitForAny<'a, M: Threading> {
     interest: Interest,
-    waits: [Option<Wait<'a>>; 4],
+    waits: [Option<Wait<'a, M>>; 4],
 }
 
-impl Future for WaitForAny<'_> {
+impl<M: Threading> Future for WaitForAny<'_, M> {
     type Output = io::Result<Ready>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_executor::{Executor, LocalExecutor};
 use futures_lite::future::{self, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use oneloop::Reactor;
 use oneloop::futures::{Async, Timer};
+use oneloop::{Interest, Reactor};
 use tokio::runtime::Runtime;
 
 use crate::{LOCALHOST, MS, on_each_host, pair};
@@ -180,6 +180,7 @@ fn futures_are_send_for_a_reactor() {
     let (stream, _peer) = pair(&reactor);
     is_send(&stream);
     is_send(&stream.readable());
+    is_send(&stream.ready(Interest::READABLE));
     is_send(&stream.read_with(|_| Ok(())));
     is_send(&Async::<TcpStream>::connect(&reactor, LOCALHOST));
     is_send(&Timer::after(&reactor, MS));

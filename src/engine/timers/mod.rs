@@ -186,11 +186,6 @@ impl Timers {
     }
 
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    #[inline]
     pub(super) fn active(&self) -> usize {
         self.active
     }

@@ -157,11 +157,6 @@ impl Slots {
         self.timers.len()
     }
 
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.timers.is_empty()
-    }
-
     /// Returns the number of timers for which there is memory.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
