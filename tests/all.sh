@@ -141,7 +141,7 @@ ONELOOP_MODEL_STEPS=800000 cargo test --workspace --all-features --test programs
 
 # These take minutes to build. They take turns: each commit has one of them, and tests/more.sh has all.
 commit=$(git rev-parse HEAD | cut -c1-6)
-case ${ONELOOP_TURN:-$((0x$commit % 9))} in
+case ${ONELOOP_TURN:-$((0x$commit % 10))} in
 0)
     step "byte strings as programs"
     tests/fuzz.sh
@@ -189,6 +189,11 @@ case ${ONELOOP_TURN:-$((0x$commit % 9))} in
 8)
     step "the oldest Rust, for other systems"
     tests/old-rust.sh x86_64-apple-darwin x86_64-unknown-freebsd x86_64-pc-windows-gnu
+    ;;
+9)
+    step "musl, linked statically"
+    tests/systems.sh musl
+    discard systems
     ;;
 esac
 

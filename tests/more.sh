@@ -16,7 +16,7 @@
 #              what the libraries use
 # poll         the polling crate on poll(2)                               the same, in turn
 # types        the oldest Rust, for macOS, FreeBSD and Windows            the same, in turn
-# systems      all systems that tests/systems.sh has, on all hosts        Windows and armv7, in turn
+# systems      all systems that tests/systems.sh has, on all hosts        Windows, armv7 and musl, in turn
 # soak         each of four ways to drive, for half an hour               a minute of all in turn
 # guests       each guest in each host rests for 10 seconds; 5,000 races  for 0.1 seconds; 60
 # windows      windows of GTK, with either loop outside, of winit and of   -

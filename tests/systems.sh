@@ -6,6 +6,7 @@
 #
 # aarch64, armv7, s390x  under qemu: pointers of 64 and 32 bits, and big-endian. The contract on the built-in loop.
 # windows                under Wine: the contract on each host that there is, Ctrl-C, children, and the C library.
+# musl                   linked statically: the contract on the built-in loop, and the C library.
 # android                type-checked.
 #
 # With ONELOOP_SYSTEMS=all, also the contract on all hosts, topics of the core and random programs; libcurl on Windows.
@@ -160,13 +161,74 @@ SCRIPT
     fi
 }
 
+musl() {
+    target=x86_64-unknown-linux-musl
+    install /usr/bin/musl-gcc musl-tools
+    tools=$CARGO_TARGET_DIR/tools
+    mkdir -p "$tools"
+    # The unwinder of Debian's compiler, with what it expects of glibc: a function that finds the tables of an address,
+    # and functions for threads, to which it has only weak references.
+    cat >"$tools/find.c" <<'SOURCE'
+#include <link.h>
+#include <pthread.h>
+
+void *const needed[] = {pthread_once,       pthread_mutex_lock,  pthread_mutex_unlock,
+                        pthread_key_create, pthread_getspecific, pthread_setspecific};
+
+struct found {
+    unsigned long long flags;
+    char *start, *end, *link_map, *tables;
+};
+
+struct search {
+    char *address;
+    struct found *found;
+};
+
+static int look(struct dl_phdr_info *object, size_t size, void *data) {
+    struct search *search = data;
+    int is_here = 0;
+    (void)size;
+    search->found->tables = 0;
+    for (int n = 0; n < object->dlpi_phnum; n++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[n];
+        char *start = (char *)object->dlpi_addr + part->p_vaddr, *end = start + part->p_memsz;
+        if (part->p_type == PT_LOAD && start <= search->address && search->address < end) {
+            search->found->start = start;
+            search->found->end = end;
+            is_here = 1;
+        }
+        if (part->p_type == PT_GNU_EH_FRAME)
+            search->found->tables = start;
+    }
+    return is_here && search->found->tables;
+}
+
+int _dl_find_object(void *address, struct found *found) {
+    struct search search = {address, found};
+    return dl_iterate_phdr(look, &search) ? 0 : -1;
+}
+SOURCE
+    cp "$(gcc -print-file-name=libgcc_eh.a)" "$tools/libunwind.a"
+    musl-gcc -Wall -Wextra -Werror -c "$tools/find.c" -o "$tools/find.o"
+    ar r "$tools/libunwind.a" "$tools/find.o"
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=musl-gcc CC_x86_64_unknown_linux_musl=musl-gcc
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-Clink-self-contained=no -Crelocation-model=static
+        -Lnative=$tools"
+    unix $target
+    cargo_for $target build -p oneloop-c
+    musl-gcc -static -Iadapters/c/include -o "$CARGO_TARGET_DIR/$target/debug/echo" examples/c/echo.c \
+        "$CARGO_TARGET_DIR/$target/debug/liboneloop_c.a" "$tools/libunwind.a"
+    "$CARGO_TARGET_DIR/$target/debug/echo"
+}
+
 android() {
     RUSTFLAGS="-D warnings" /usr/bin/cargo check -Zbuild-std=std,panic_abort --target aarch64-linux-android --all-features \
         -p oneloop -p oneloop-c -p oneloop-tokio -p oneloop-async-io -p oneloop-conformance
 }
 
 rust
-systems=${*:-aarch64 armv7 s390x windows android}
+systems=${*:-aarch64 armv7 s390x windows musl android}
 for system in $systems; do
     step "$system"
     skipped=
