@@ -207,8 +207,9 @@ impl Line {
     fn position(&self, id: PostId) -> Option<usize> {
         let found = self.entries.binary_search_by(|entry| entry.id.cmp_age(id));
         // Posts that arrived out of order may mislead the binary search.
-        let found = found.ok().filter(|&at| self.entries[at].id == id);
-        found.or_else(|| self.entries.iter().position(|entry| entry.id == id))
+        found
+            .ok()
+            .or_else(|| self.entries.iter().position(|entry| entry.id == id))
     }
 }
 

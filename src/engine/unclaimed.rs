@@ -46,7 +46,7 @@ impl Unclaimed {
     /// Makes the next such event ask for a rebuild again, because this one has failed.
     pub(super) fn ask_again(&mut self, met_now: Option<Key>) {
         self.key = met_now;
-        self.turns = REBUILD_AFTER - 1;
+        self.turns = REBUILD_AFTER;
     }
 }
 
@@ -68,5 +68,19 @@ mod tests {
         assert!(!unclaimed.end_turn(b) && !unclaimed.end_turn(a));
         unclaimed.ask_again(a);
         assert!(unclaimed.end_turn(a));
+    }
+
+    #[test]
+    fn the_key_of_the_turns_before_is_met_whatever_else_is() {
+        let [a, b] = [1, 2].map(Key::new);
+        let mut unclaimed = Unclaimed::default();
+        unclaimed.end_turn(Some(a));
+        for keys in [[a, b], [b, a]] {
+            let mut met = None;
+            for key in keys {
+                unclaimed.meet(key, &mut met);
+            }
+            assert_eq!(met, Some(a));
+        }
     }
 }
