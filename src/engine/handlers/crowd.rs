@@ -134,3 +134,34 @@ impl Crowd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::id::Key;
+
+    fn edge() -> Handler {
+        let place = Location::caller();
+        Handler::new(Key::new(0), Interest::READABLE, Mode::Edge, place)
+    }
+
+    #[test]
+    fn an_edge_handler_that_is_held_wants_nothing() {
+        let mut handler = edge();
+        handler.held = true;
+        assert_eq!(Merged::of(&handler), Merged::NONE);
+    }
+
+    #[test]
+    fn a_crowd_of_edge_handlers_needs_no_second_set() {
+        let mut crowd = Crowd::new(&edge());
+        crowd.add(&edge());
+        let watch = Watch {
+            interest: Interest::READABLE,
+            mode: Mode::Edge,
+        };
+        assert_eq!(crowd.wanted().split(), (Some(watch), None));
+    }
+}

@@ -92,4 +92,10 @@ impl Schedules {
     pub(super) fn trim(&mut self) {
         self.0.shrink_to_fit();
     }
+
+    /// Returns the number of schedules for which there is memory.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.0.capacity()
+    }
 }

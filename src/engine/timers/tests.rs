@@ -167,7 +167,7 @@ fn pushed_back_to_where_it_stood_among_others_it_fires_once() {
 
 fn room(timers: &Timers) -> usize {
     let most = timers.slots.room().max(timers.heap.room());
-    most.max(timers.due.room())
+    most.max(timers.due.room()).max(timers.schedules.room())
 }
 
 #[test]
@@ -181,6 +181,9 @@ fn many_that_are_gone_leave_no_room_behind() {
         let mut timers = Timers::default();
         let keep = timer(&mut timers, 10 * MANY);
         let mut keys: Vec<Key> = (0..MANY).map(|n| timer(&mut timers, n)).collect();
+        for &key in &keys {
+            timers.schedule(key, |schedule| schedule.every = Some(1));
+        }
         order(&mut keys);
         keys.iter().for_each(|&key| drop(timers.cancel(key)));
         assert!(room(&timers) <= MANY as usize / 4, "{}", room(&timers));
