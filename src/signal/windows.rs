@@ -31,16 +31,10 @@ impl SignalWatch {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, why));
             }
         };
-        let mut watched = watched();
-        if watched.is_empty() {
-            // SAFETY: the handler is a function, which stays where it is.
-            if unsafe { SetConsoleCtrlHandler(Some(on_event), TRUE) } == FALSE {
-                return Err(io::Error::last_os_error());
-            }
-        }
+        install()?;
         let (source, readiness) = VirtualSource::pair();
         let readiness = Arc::new(readiness);
-        watched.push((event, readiness.clone()));
+        watched().push((event, readiness.clone()));
         Ok(SignalWatch { source, readiness })
     }
 
@@ -48,6 +42,18 @@ impl SignalWatch {
     pub(crate) fn drain(&mut self) {
         self.readiness.clear(Ready::READABLE);
     }
+}
+
+/// Installs the handler, for good. The console calls it with a lock held that a removal takes, too.
+fn install() -> io::Result<()> {
+    static IS_INSTALLED: Mutex<bool> = Mutex::new(false);
+    let mut is_installed = IS_INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: the handler is a function, which stays where it is.
+    if !*is_installed && unsafe { SetConsoleCtrlHandler(Some(on_event), TRUE) } == FALSE {
+        return Err(io::Error::last_os_error());
+    }
+    *is_installed = true;
+    Ok(())
 }
 
 fn watched() -> MutexGuard<'static, Vec<(u32, Arc<SetReadiness>)>> {
@@ -72,11 +78,6 @@ impl Source for SignalWatch {
 
 impl Drop for SignalWatch {
     fn drop(&mut self) {
-        let mut watched = watched();
-        watched.retain(|(_, readiness)| !Arc::ptr_eq(readiness, &self.readiness));
-        if watched.is_empty() {
-            // SAFETY: the handler was set by the first watch.
-            unsafe { SetConsoleCtrlHandler(Some(on_event), FALSE) };
-        }
+        watched().retain(|(_, readiness)| !Arc::ptr_eq(readiness, &self.readiness));
     }
 }
