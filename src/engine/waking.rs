@@ -13,8 +13,14 @@ impl Core {
     /// Makes a sleeping loop wake in time, after something was registered, changed or cancelled.
     #[inline]
     pub(super) fn changed(&self, state: StateGuard<'_>) {
-        // A loop that is calling callbacks finds the change before it waits.
-        if state.sleep.phase != Phase::Calling {
+        // A loop that is calling callbacks finds the change before it waits, and one that rests with no host to watch
+        // it in its next turn.
+        let is_seen = match state.sleep.phase {
+            Phase::Calling => true,
+            Phase::Resting => !state.sleep.is_watched && !state.handlers.has_next(),
+            Phase::Waiting(_) => false,
+        };
+        if !is_seen {
             self.wake_in_time(state);
         }
     }
