@@ -147,6 +147,8 @@ impl Drop for Driver<'_> {
 
 #[cfg(all(test, pollable))]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     use super::*;
@@ -156,6 +158,33 @@ mod tests {
         let fd = reactor.core.as_fd();
         let mut watched = [PollFd::new(&fd, PollFlags::IN)];
         poll(&mut watched, Some(&Timespec::default())) == Ok(1)
+    }
+
+    #[test]
+    fn a_hook_that_forbids_a_sleep_shows_to_a_host_that_comes_later() {
+        let reactor = Reactor::new().unwrap();
+        reactor.add_hook(|| Some(Duration::ZERO), || {}).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert!(is_readable(&reactor));
+    }
+
+    #[test]
+    fn hooks_that_were_asked_before_the_end_are_not_to_be_asked_again() {
+        let reactor = Reactor::new().unwrap();
+        reactor.add_hook(|| None, || {}).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.run().unwrap();
+        assert!(!is_readable(&reactor));
+    }
+
+    #[test]
+    fn hooks_that_a_turn_with_a_panic_has_not_asked_show_to_a_host_that_comes_later() {
+        let reactor = Reactor::new().unwrap();
+        reactor.add_hook(|| None, || {}).unwrap();
+        reactor.call_soon(|| panic!("as a test has it")).unwrap();
+        let turn = AssertUnwindSafe(|| reactor.turn(Some(Duration::ZERO)));
+        catch_unwind(turn).unwrap_err();
+        assert!(is_readable(&reactor));
     }
 
     #[test]

@@ -236,7 +236,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::{Interest, Mode, Reactor, TestClock};
+    use crate::{Interest, Mode, Priority, Reactor, TestClock};
 
     const SHORT: Duration = Duration::from_millis(20);
 
@@ -280,6 +280,13 @@ mod tests {
             let turns = helpers.map(|helper| helper.join().unwrap());
             assert!(turns.iter().sum::<u32>() > 0);
         });
+        // No driver is counted as waiting any more.
+        assert!(
+            reactor
+                .turn_if_free(Some(Duration::ZERO))
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]
@@ -327,6 +334,27 @@ mod tests {
         assert!(start.elapsed() >= SHORT);
         clock.advance(later);
         assert_eq!(reactor.turn(Some(SHORT)).unwrap().called, 1);
+    }
+
+    #[test]
+    fn an_eager_clock_stands_still_in_a_turn_that_calls_something() {
+        let clock = TestClock::eager();
+        let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+        let start = clock.now();
+        let (a, mut b) = UnixStream::pair().unwrap();
+        let read = |stream: &mut UnixStream, _| stream.read_exact(&mut [0]).unwrap();
+        reactor
+            .add_handler(a, Interest::READABLE, Mode::Level, read)
+            .unwrap();
+        reactor.call_later(SHORT, || {}).unwrap();
+        reactor.call_soon_with(Priority::High, || {}).unwrap();
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 1);
+        assert_eq!(clock.now(), start);
+        b.write_all(b"x").unwrap();
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 1);
+        assert_eq!(clock.now(), start);
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 1);
+        assert_eq!(clock.now(), start + SHORT);
     }
 
     #[test]

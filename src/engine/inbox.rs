@@ -309,3 +309,42 @@ impl Report for Inbox {
         }
     }
 }
+
+#[cfg(all(test, pollable))]
+mod tests {
+    use std::cell::RefCell;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::{Interest, Mode, Reactor};
+
+    #[test]
+    fn a_loop_without_signals_leaves_the_flag_set_and_a_signal_ends_that() {
+        let reactor = Reactor::new_local().unwrap();
+        let (a, mut b) = UnixStream::pair().unwrap();
+        b.write_all(b"x").unwrap();
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let (saw, weak) = (seen.clone(), reactor.downgrade());
+        let see = move |_: &mut UnixStream, _| {
+            let reactor = weak.upgrade().unwrap();
+            saw.borrow_mut().push(reactor.core.inbox.has(ASLEEP));
+        };
+        reactor
+            .add_handler(a, Interest::READABLE, Mode::Level, see)
+            .unwrap();
+        let calm = usize::from(CALM);
+        for _ in 0..3 {
+            reactor.call_soon(|| {}).unwrap();
+            seen.borrow_mut().clear();
+            for _ in 0..calm + 4 {
+                reactor.turn(None).unwrap();
+            }
+            let seen = seen.borrow();
+            let leaves = seen.iter().position(|&is_set| is_set).unwrap();
+            assert!((calm..calm + 3).contains(&leaves), "after {leaves} turns");
+            assert!(seen[leaves..].iter().all(|&is_set| is_set));
+        }
+    }
+}

@@ -54,6 +54,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
+    use super::*;
     use crate::{Interest, Mode, Priority, Reactor, Step};
 
     #[test]
@@ -75,6 +76,16 @@ mod tests {
             let turn_state = reactor.core.turn_state.lock().unwrap();
             assert!(turn_state.batch.len() <= 1);
         }
+    }
+
+    #[test]
+    fn a_turn_that_was_broken_off_among_its_handlers_has_left_overs() {
+        let mut turn_state = TurnState::new();
+        assert!(!turn_state.has_left_overs());
+        turn_state.cut = Some(Cut::Handlers);
+        assert!(turn_state.has_left_overs());
+        turn_state.batch.push(Key::new(0));
+        assert!(turn_state.has_left_overs());
     }
 
     #[test]

@@ -430,6 +430,103 @@ mod tests {
         }
     }
 
+    /// What a bit was: told, and withheld; what the two polls found; then what it is: new, told, and withheld.
+    const LASTING: [([bool; 4], [bool; 3]); 12] = {
+        let (n, y) = (false, true);
+        [
+            ([n, n, n, n], [n, n, n]),
+            ([n, n, y, n], [y, n, n]),
+            ([n, n, n, y], [y, n, n]),
+            ([n, n, y, y], [y, y, n]),
+            ([y, n, n, n], [n, n, n]),
+            ([y, n, y, n], [y, n, n]),
+            ([y, n, n, y], [y, n, n]),
+            ([y, n, y, y], [n, y, y]),
+            ([y, y, n, n], [y, n, n]),
+            ([y, y, y, n], [y, n, n]),
+            ([y, y, n, y], [y, n, n]),
+            ([y, y, y, y], [n, y, y]),
+        ]
+    };
+    /// The same for a bit that the file always has.
+    const ALWAYS: [([bool; 4], [bool; 3]); 8] = {
+        let (n, y) = (false, true);
+        [
+            ([n, n, n, n], [n, n, n]),
+            ([n, n, y, n], [y, y, n]),
+            ([n, n, n, y], [y, y, n]),
+            ([n, n, y, y], [y, y, n]),
+            ([y, n, n, n], [n, y, n]),
+            ([y, n, y, n], [n, y, n]),
+            ([y, n, n, y], [n, y, n]),
+            ([y, n, y, y], [n, y, n]),
+        ]
+    };
+
+    #[test]
+    fn each_bit_is_told_by_itself() {
+        for (before_pri, after_pri) in LASTING {
+            for (before_err, after_err) in LASTING {
+                for (before_in, after_in) in ALWAYS {
+                    let flag = |is_set: bool, flag| if is_set { flag } else { NONE };
+                    let before = [0, 1, 2, 3].map(|n| {
+                        flag(before_pri[n], PollFlags::PRI)
+                            | flag(before_err[n], PollFlags::ERR)
+                            | flag(before_in[n], PollFlags::IN)
+                    });
+                    let after = [0, 1, 2].map(|n| {
+                        flag(after_pri[n], PollFlags::PRI)
+                            | flag(after_err[n], PollFlags::ERR)
+                            | flag(after_in[n], PollFlags::IN)
+                    });
+                    let [told, withheld, first, again] = before;
+                    let mut entry = entry(&[Mode::Edge]);
+                    (entry.told, entry.withheld) = (told, withheld);
+                    entry.found(first, again, Instant::now());
+                    let new = Ready::from_poll(after[0].bits() as u32);
+                    let all = Ready::from_poll((first | again).bits() as u32);
+                    let case = format!("{before:?}");
+                    assert_eq!((entry.ready.edge, entry.ready.level), (new, all), "{case}");
+                    assert_eq!([entry.told, entry.withheld], after[1..], "{case}");
+                    let lasts = !(first & again).difference(PollFlags::IN).is_empty();
+                    assert_eq!(entry.until.is_some(), lasts, "{case}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn readiness_that_a_file_always_has_is_looked_for_until_it_is_told() {
+        let mut entry = entry(&[]);
+        entry.edge = Interest::READABLE | Interest::PRIORITY;
+        assert_eq!(entry.flags(), PollFlags::IN | PollFlags::PRI);
+        entry.told = PollFlags::IN | PollFlags::PRI;
+        assert_eq!(entry.flags(), PollFlags::PRI);
+    }
+
+    #[test]
+    fn one_thread_serves_the_process_and_its_descriptor_is_known() {
+        let polls = Polls::get().unwrap();
+        assert!(ptr::eq(polls, Polls::get().unwrap()));
+        assert!(owns(polls.wake.as_fd().as_raw_fd()));
+        assert!(!owns(File::open("/").unwrap().as_raw_fd()));
+    }
+
+    #[test]
+    fn readiness_that_is_put_back_is_taken_again() {
+        let mounts = File::open("/proc/self/mounts").unwrap();
+        let (reports, key) = (Arc::new(NoReports), Key::new(0));
+        let diverted = divert(mounts.as_raw_fd(), Interest::PRIORITY, &reports, key);
+        let diverted = diverted.unwrap().unwrap();
+        let take = || diverted.take(Interest::PRIORITY, Interest::PRIORITY, true);
+        diverted.put_back(Mode::Level, Ready::PRIORITY);
+        diverted.put_back(Mode::Edge, Ready::PRIORITY);
+        let taken = take();
+        assert_eq!([taken.level, taken.edge], [Ready::PRIORITY; 2]);
+        let taken = take();
+        assert_eq!([taken.level, taken.edge], [Ready::NONE; 2]);
+    }
+
     #[test]
     fn events_that_seemed_to_last_are_told_when_they_have_ended() {
         for last in [EVENT, NONE] {

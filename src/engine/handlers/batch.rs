@@ -32,6 +32,11 @@ impl Batch {
     }
 
     #[cfg(test)]
+    pub(crate) fn push(&mut self, key: Key) {
+        self.keys.push(key);
+    }
+
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
