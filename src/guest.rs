@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, nanoseconds};
 use crate::engine::{Check, Core, NEVER, NO_WAIT, Outcome, Prepare, Target, sleep_until};
 use crate::id::Key;
 use crate::os::RawFd;
@@ -14,6 +14,9 @@ use crate::sync::{Mutex, try_lock};
 use crate::{Action, Event, HandlerId, HookId, Interest, Mode, Ready};
 
 pub(crate) const CALL: &str = "add_guest";
+
+/// Nanoseconds by which a guest may round its time up.
+const ROUNDING: u64 = 1_000_000;
 
 /// Another loop that runs inside this one, or a C library with a set of descriptors.
 ///
@@ -169,6 +172,7 @@ pub(crate) fn hooks<G: Guest + 'static>(
             watched: Watched::default(),
             registered: Vec::new(),
             deadline: NEVER,
+            limit: NEVER,
             is_changed: true,
             is_alive: false,
             progress,
@@ -203,6 +207,8 @@ struct Inside<G> {
     registered: Vec<Registered>,
     /// The time of the next turn.
     deadline: u64,
+    /// The end of the loop's sleep, which may be a little earlier.
+    limit: u64,
     /// The guest has taken a turn since it was prepared.
     is_changed: bool,
     is_alive: bool,
@@ -308,7 +314,7 @@ impl<G: Guest + 'static> Drop for Leave<'_, G> {
 impl<G: Guest + 'static> Inside<G> {
     fn turn(&mut self) {
         self.is_changed = true;
-        self.deadline = NEVER;
+        (self.deadline, self.limit) = (NEVER, NEVER);
         self.progress.turns.fetch_add(1, Ordering::Relaxed);
         self.guest.turn(&self.watched);
     }
@@ -316,11 +322,18 @@ impl<G: Guest + 'static> Inside<G> {
     /// Asks the guest, and watches what it lists. Returns the time of its next turn.
     fn prepare(&mut self, shared: &Arc<Shared<G>>, clock: &Clock) -> u64 {
         if !self.is_changed && self.guest.announces() {
-            return self.deadline;
+            return self.limit;
         }
         self.watched.list.clear();
         let limit = self.guest.prepare(&mut self.watched);
         self.deadline = sleep_until(limit, clock);
+        // A guest that is asked again rounds up from another time. If the end of the sleep stays the same, the kernel
+        // is not told of another. At that time the guest is asked once more.
+        let now = self.deadline - limit.map_or(0, nanoseconds);
+        let is_same = (self.limit..=self.limit.saturating_add(ROUNDING)).contains(&self.deadline);
+        if !is_same || self.limit <= now {
+            self.limit = self.deadline;
+        }
         self.progress
             .deadline
             .store(self.deadline, Ordering::Relaxed);
@@ -345,7 +358,7 @@ impl<G: Guest + 'static> Inside<G> {
         }
         self.is_changed = false;
         self.is_alive = is_alive;
-        self.deadline
+        self.limit
     }
 
     /// Makes the handlers those of the list.

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use oneloop::{Interest, LocalReactor, Mode, Reactor};
+use oneloop::{Interest, Mode, Reactor};
 use oneloop_benches::Stopwatch;
 
 use crate::station::{Station, pass};
@@ -22,8 +22,8 @@ pub fn on_async_io(stations: Vec<Station>, stopwatch: &Arc<Stopwatch>) -> io::Re
     async_io::block_on(oneloop_async_io::drive(&reactor))
 }
 
-fn reactor(stations: Vec<Station>, stopwatch: &Arc<Stopwatch>) -> io::Result<LocalReactor> {
-    let reactor = Reactor::new_local()?;
+fn reactor(stations: Vec<Station>, stopwatch: &Arc<Stopwatch>) -> io::Result<Reactor> {
+    let reactor = Reactor::new()?;
     for Station { source, next } in stations {
         let (stopwatch, weak) = (stopwatch.clone(), reactor.downgrade());
         reactor.add_handler(source, Interest::READABLE, Mode::Level, move |source, _| {

@@ -86,7 +86,43 @@ mod tests {
     use std::rc::Rc;
     use std::time::Duration;
 
-    use crate::{Reactor, Step};
+    use crate::{Guest, Reactor, Step, TestClock, Watched};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A guest that counts in milliseconds rounds its time up, which differs whenever it is asked.
+    struct Rounds;
+
+    impl Guest for Rounds {
+        fn prepare(&mut self, _: &mut Watched) -> Option<Duration> {
+            Some(100 * MS)
+        }
+        fn turn(&mut self, _: &Watched) {}
+    }
+
+    #[test]
+    fn the_end_of_a_sleep_stays_though_a_guest_rounds() {
+        let clock = TestClock::new();
+        let reactor = Reactor::builder().clock(clock.clone()).build().unwrap();
+        reactor.add_guest("rounds", Rounds).unwrap();
+        let limit_after = |time| {
+            clock.advance(time);
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            Duration::from_nanos(reactor.core.state().sleep.prepared.unwrap())
+        };
+        let limit = limit_after(Duration::ZERO);
+        for _ in 0..2 {
+            assert_eq!(limit_after(MS / 2), limit);
+        }
+        // That is not rounding.
+        let second = limit + MS * 3 / 2;
+        assert_eq!(limit_after(MS / 2), second);
+        assert_eq!(limit_after(MS / 2), second);
+        // At the end the guest is asked once more, and takes no turn, because its last answer was a later time.
+        clock.advance(100 * MS - MS / 2);
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().called, 0);
+        assert_eq!(limit_after(Duration::ZERO), second + 100 * MS);
+    }
 
     #[test]
     fn hooks_are_asked_once_for_each_sleep_of_a_host() {
