@@ -6,11 +6,13 @@ use std::io::IoSlice;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_lite::io::{BufWriter, repeat, sink};
 use oneloop::{Reactor, futures::Async};
 use oneloop_tokio::{Io, drive};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 /// How often `work` gets done before it lets other tasks run; no more than `most` times.
 async fn in_one_poll(most: usize, mut work: impl AsyncFnMut()) -> usize {
@@ -51,22 +53,23 @@ async fn a_task_that_never_waits_leaves_other_tasks_their_turn() {
 #[tokio::test]
 async fn a_flush_and_a_shutdown_reach_what_is_inside() {
     let reactor = Reactor::new().unwrap();
-    let (near, mut far) = Async::<UnixStream>::pair(&reactor).unwrap();
+    let (near, far) = Async::<UnixStream>::pair(&reactor).unwrap();
     let driver = tokio::spawn(drive(&reactor));
     let mut near = Io::new(BufWriter::new(near));
     assert!(near.is_write_vectored());
-    near.write_all(b"x").await.unwrap();
-    near.flush().await.unwrap();
-    let mut byte = [0];
-    AsyncReadExt::read_exact(&mut Io::new(&mut far), &mut byte)
-        .await
-        .unwrap();
-    near.shutdown().await.unwrap();
-    let mut rest = Vec::new();
-    AsyncReadExt::read_to_end(&mut Io::new(&mut far), &mut rest)
-        .await
-        .unwrap();
-    assert_eq!((byte, rest), (*b"x", vec![]));
+    let mut far = Io::new(far);
+    let talk = async {
+        near.write_all(b"x").await.unwrap();
+        near.flush().await.unwrap();
+        let mut byte = [0];
+        far.read_exact(&mut byte).await.unwrap();
+        near.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        far.read_to_end(&mut rest).await.unwrap();
+        (byte, rest)
+    };
+    let heard = timeout(Duration::from_secs(20), talk).await;
+    assert_eq!(heard.expect("it did not get through"), (*b"x", vec![]));
     reactor.stop();
     driver.await.unwrap().unwrap();
 }

@@ -144,16 +144,22 @@ fn several_reactors_on_one_thread_are_all_asked() {
     });
 }
 
+/// Counts how often a hook is asked.
+fn counted() -> (Arc<AtomicUsize>, impl FnMut() -> Option<Duration> + Send) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let prepare = move || {
+        count.fetch_add(1, SeqCst);
+        None
+    };
+    (asked, prepare)
+}
+
 #[test]
 fn hooks_of_a_loop_that_is_driven_no_more_are_not_asked() {
     current_thread().block_on(async {
         let reactor = Reactor::new().unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        let prepare = move || {
-            count.fetch_add(1, SeqCst);
-            None
-        };
+        let (asked, prepare) = counted();
         reactor.add_hook(prepare, || {}).unwrap();
         let driving = tokio::spawn(drive(&reactor));
         until_hosts_wait(std::slice::from_ref(&reactor)).await;
@@ -184,12 +190,7 @@ fn a_loop_with_hooks_may_be_closed_by_a_task() {
 fn a_loop_with_hooks_stays_asleep() {
     current_thread().block_on(async {
         let reactor = Reactor::new_local().unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        let prepare = move || {
-            count.fetch_add(1, SeqCst);
-            None
-        };
+        let (asked, prepare) = counted();
         reactor.add_hook(prepare, || {}).unwrap();
         let stopper = reactor.remote();
         let stop = move || stopper.stop();
