@@ -1,7 +1,5 @@
 //! Hooks: pairs of callbacks around the loop's sleep.
 
-use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included};
 use std::panic::Location;
 use std::time::Duration;
 
@@ -11,8 +9,9 @@ use crate::id::Key;
 
 /// Returns the deadline until which the loop may sleep.
 pub(crate) type Prepare = Box<dyn FnMut(&Clock) -> u64>;
-/// Returns true if the call counts in `Turn::called`.
-pub(crate) type Check = Box<dyn FnMut(&Clock) -> bool>;
+/// Is given the time, or zero if no deadline of a `Prepare` has come. Returns true if the call counts in
+/// `Turn::called`.
+pub(crate) type Check = Box<dyn FnMut(u64) -> bool>;
 
 /// Boxes a pair of hooks.
 pub(crate) fn pair(
@@ -20,7 +19,7 @@ pub(crate) fn pair(
     mut check: impl FnMut() + 'static,
 ) -> (Prepare, Check) {
     let prepare = move |clock: &Clock| sleep_until(prepare(), clock);
-    let check = move |_: &Clock| {
+    let check = move |_: u64| {
         check();
         false
     };
@@ -38,11 +37,25 @@ pub(crate) fn sleep_until(limit: Option<Duration>, clock: &Clock) -> u64 {
 
 #[derive(Default)]
 pub(super) struct Hooks {
-    /// Hooks by the index of their keys. A new one gets a greater index, so they are called in the order of their
-    /// registration.
-    by_index: BTreeMap<u32, Hook>,
+    /// Hooks in the order of their keys' indices. A new one gets a greater index, so they are called in the order of
+    /// their registration.
+    slots: Vec<Slot>,
+    /// Number of slots without a hook.
+    gaps: usize,
     /// Number of pairs that keep `run` going.
     active: usize,
+}
+
+struct Slot {
+    index: u32,
+    /// `None` once it is removed.
+    hook: Option<Hook>,
+}
+
+/// The pairs that a round of calls has still to come to.
+pub(super) struct Round {
+    next: usize,
+    end: usize,
 }
 
 pub(super) struct Hook {
@@ -64,12 +77,16 @@ impl Hooks {
         location: &'static Location<'static>,
         make: impl FnOnce(Key) -> (Prepare, Check),
     ) -> Key {
-        let last = self.by_index.last_key_value().map(|(&last, _)| last);
-        let next = last.map_or(0, |last| last.saturating_add(1));
-        let next = Some(next).filter(|next| (*next as usize) < Key::MOST);
+        let next = self.slots.last().map_or(0, |last| last.index + 1);
         // If the indices have run out, a free one matters more than the order.
-        let free = || (0..).find(|index| !self.by_index.contains_key(index));
-        let key = Key::new(next.or_else(free).unwrap_or(0) as usize);
+        let is_left = (next as usize) < Key::MOST;
+        let free = || (0..).find(|&index| self.position(index).is_err());
+        let index = if is_left {
+            next
+        } else {
+            free().unwrap_or(next)
+        };
+        let key = Key::new(index as usize);
         let (prepare, check) = make(key);
         let hook = Hook {
             key,
@@ -79,14 +96,18 @@ impl Hooks {
             prepare: Some(prepare),
             check: Some(check),
         };
-        self.by_index.insert(key.index(), hook);
+        let at = self.position(index).unwrap_or_else(|at| at);
+        let hook = Some(hook);
+        self.slots.insert(at, Slot { index, hook });
         key
     }
 
     /// Removes a pair. The caller drops it with no lock held.
     pub(super) fn remove(&mut self, key: Key) -> Option<Hook> {
         self.set_referenced(key, false)?;
-        self.by_index.remove(&key.index())
+        let at = self.position(key.index()).ok()?;
+        self.gaps += 1;
+        self.slots[at].hook.take()
     }
 
     pub(super) fn set_referenced(&mut self, key: Key, is_referenced: bool) -> Option<()> {
@@ -102,31 +123,42 @@ impl Hooks {
     }
 
     pub(super) fn get(&mut self, key: Key) -> Option<&mut Hook> {
-        let hook = self.by_index.get_mut(&key.index())?;
+        let at = self.position(key.index()).ok()?;
+        let hook = self.slots[at].hook.as_mut()?;
         (hook.key == key).then_some(hook)
     }
 
+    /// Returns the position of the slot with this index, or the one that it would have.
+    fn position(&self, index: u32) -> std::result::Result<usize, usize> {
+        self.slots.binary_search_by_key(&index, |slot| slot.index)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Hook> {
-        self.by_index.values()
+        self.slots.iter().filter_map(|slot| slot.hook.as_ref())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.by_index.is_empty()
+        self.slots.len() == self.gaps
     }
 
-    pub(super) fn first(&self) -> Option<Key> {
-        self.by_index.first_key_value().map(|(_, hook)| hook.key)
+    /// Begins a round of calls. A pair that is added meanwhile does not belong to it.
+    pub(super) fn begin(&mut self) -> Round {
+        if self.gaps > 0 {
+            self.slots.retain(|slot| slot.hook.is_some());
+            self.gaps = 0;
+        }
+        Round {
+            next: 0,
+            end: self.slots.len(),
+        }
     }
 
-    pub(super) fn last(&self) -> Option<Key> {
-        self.by_index.last_key_value().map(|(_, hook)| hook.key)
-    }
-
-    /// Returns the next pair after `key`, up to `last`. The pair of `key` may be gone.
-    pub(super) fn after(&self, key: Key, last: Option<Key>) -> Option<Key> {
-        let last = last.filter(|last| last.index() > key.index())?;
-        let rest = (Excluded(key.index()), Included(last.index()));
-        self.by_index.range(rest).next().map(|(_, hook)| hook.key)
+    /// Returns the next pair of a round.
+    pub(super) fn next(&mut self, round: &mut Round) -> Option<&mut Hook> {
+        let rest = self.slots.get_mut(round.next..round.end)?;
+        let left = rest.iter().position(|slot| slot.hook.is_some())?;
+        round.next += left + 1;
+        rest[left].hook.as_mut()
     }
 }
 
@@ -134,25 +166,45 @@ impl Hooks {
 mod tests {
     use super::*;
 
-    fn all(hooks: &Hooks) -> Vec<Key> {
-        let last = hooks.last();
-        std::iter::successors(hooks.first(), |key| hooks.after(*key, last)).collect()
+    fn add(hooks: &mut Hooks) -> Key {
+        hooks.add(Location::caller(), |_| {
+            (Box::new(|_| 0), Box::new(|_| false))
+        })
+    }
+
+    fn rest(hooks: &mut Hooks, mut round: Round) -> Vec<Key> {
+        std::iter::from_fn(|| hooks.next(&mut round).map(|hook| hook.key)).collect()
     }
 
     #[test]
     fn hooks_keep_the_order_in_which_they_were_added() {
         let mut hooks = Hooks::default();
-        let add = |hooks: &mut Hooks| {
-            hooks.add(Location::caller(), |_| {
-                (Box::new(|_| 0), Box::new(|_| false))
-            })
-        };
         let [a, b, c, d] = [(); 4].map(|()| add(&mut hooks));
         assert!(hooks.remove(b).is_some() && hooks.remove(b).is_none());
         assert!(hooks.remove(d).is_some());
+        let round = hooks.begin();
+        assert_eq!(rest(&mut hooks, round), [a, c]);
         let e = add(&mut hooks);
-        assert_eq!(all(&hooks), [a, c, e]);
-        assert!(hooks.get(d).is_none(), "another hook has its slot");
-        assert_eq!(hooks.after(b, hooks.last()), Some(c));
+        assert!(hooks.get(d).is_none(), "another hook has its index");
+        assert!(hooks.get(e).is_some());
+        let round = hooks.begin();
+        assert_eq!(rest(&mut hooks, round), [a, c, e]);
+    }
+
+    #[test]
+    fn a_round_leaves_out_what_is_added_or_removed_meanwhile() {
+        let mut hooks = Hooks::default();
+        let [a, b, c, d] = [(); 4].map(|()| add(&mut hooks));
+        let mut round = hooks.begin();
+        assert_eq!(hooks.next(&mut round).map(|hook| hook.key), Some(a));
+        for gone in [a, b, d] {
+            hooks.remove(gone).unwrap();
+        }
+        let e = add(&mut hooks);
+        assert_eq!(rest(&mut hooks, round), [c]);
+        hooks.remove(c).unwrap();
+        assert!(!hooks.is_empty());
+        hooks.remove(e).unwrap();
+        assert!(hooks.is_empty());
     }
 }

@@ -46,7 +46,7 @@ mod waking;
 mod when;
 
 pub(crate) use self::core::Core;
-pub(crate) use deadline::{NEVER, NO_WAIT};
+pub(crate) use deadline::NEVER;
 pub(crate) use handlers::Outcome;
 pub(crate) use hooks::{Check, Prepare, pair, sleep_until};
 pub(crate) use host::Next;

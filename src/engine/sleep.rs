@@ -59,6 +59,12 @@ impl Sleep {
         self.alarm = NEVER;
     }
 
+    /// Returns true if `deadline` has not come, because the alarm goes off by then, and has not yet.
+    #[inline]
+    pub(super) fn is_before(&self, deadline: u64) -> bool {
+        self.alarm <= deadline
+    }
+
     /// Returns the timeout for a wait of the loop's own until `until`. `None`: the alarm ends the wait, or nothing does.
     ///
     /// A timeout costs a timer of the kernel's in each wait, and a look at the clock. An alarm costs one system call, and

@@ -34,7 +34,7 @@ impl<'c> Driver<'c> {
             Some(_) => quiet = false,
         }
         if cut.is_some() | !state.hooks.is_empty() | core.inbox.is_signalled() {
-            state = self.call_first(state, turn, cut)?;
+            state = self.call_first(state, turn, cut, limit)?;
         }
         if !self.is_cut() {
             state = self.call_handlers(state, turn)?;
