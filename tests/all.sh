@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# What is built once needs no notes for the next build, which take as much room again.
+# A build that happens once needs no notes for the next one, which take as much room again.
 export CARGO_INCREMENTAL=0
 
 step() {

@@ -21,7 +21,7 @@ calls() {
     awk '$2 == "total" { print $1 }' "$1"
 }
 
-# What more events cost, without what it takes to begin.
+# The cost of more events, without the cost of the beginning.
 each() {
     few=$("$1" "$folder/$2.$1" "$2" 5000)
     many=$("$1" "$folder/$2.$1" "$2" 25000)

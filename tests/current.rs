@@ -170,7 +170,7 @@ fn a_local_loop_can_be_reached_too() {
     let (sender, called) = channel();
     reactor
         .call_soon(move || {
-            // What is posted by it need not be Send either.
+            // A closure that it posts need not be Send either.
             let again = move || sender.send(Rc::strong_count(&other)).unwrap();
             Reactor::current_local().unwrap().call_soon(again).unwrap();
         })

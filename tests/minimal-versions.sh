@@ -33,7 +33,7 @@ cd "$copy/libraries"
 rm Cargo.lock
 # All packages have one libc, and tokio's is newer.
 sed -i 's/^libc = .* # As rustix.*/libc.workspace = true/' Cargo.toml
-# What tests use says nothing about the libraries. (A command that resolves no versions.)
+# The versions that tests use say nothing about the libraries. (A command that resolves no versions.)
 cargo hack --workspace --remove-dev-deps locate-project >/dev/null
 # One of each version serves all packages, and compio asks for newer ones than the rest.
 rm -r adapters/compio

@@ -38,7 +38,7 @@ done
 # again while the version stays. An earlier run would leave its sources for this one to build.
 rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/oneloop*
 
-# That tests and examples are not packaged is on purpose.
+# Tests and examples are left out of the packages on purpose.
 cargo publish --dry-run --workspace --allow-dirty 2>"${CARGO_TARGET_DIR:-target}/packages.log" || {
     cat "${CARGO_TARGET_DIR:-target}/packages.log" >&2
     exit 1

@@ -942,7 +942,7 @@ fn a_dump_of_many_timers_does_not_stop_the_loop() {
         let start = Instant::now();
         (other.dump().lines().count(), start.elapsed())
     });
-    // What has to wait for the lock.
+    // The longest time that a call has to wait for the lock.
     let mut longest = Duration::ZERO;
     while !dumping.is_finished() {
         let start = Instant::now();

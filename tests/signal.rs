@@ -216,7 +216,7 @@ fn a_signal_that_every_thread_blocks_is_refused() {
         "no handler takes it"
     );
 
-    // What this thread takes, others may block.
+    // Other threads may block a signal that this thread takes.
     set_blocked(signal, libc::SIG_UNBLOCK);
     assert!(reactor.add_signal(signal, |_| {}).is_ok());
 }

@@ -770,7 +770,7 @@ fn openssl_changes_keys() {
             stdout.read_exact(&mut answer).unwrap();
             assert_eq!(answer, *line.to_uppercase().as_bytes());
             stdin.write_all(b"K\n").unwrap();
-            // What came with it would be lost.
+            // Data that came with it would be lost.
             assert!(says.any(|line| line == "KEYUPDATE"));
         }
     });

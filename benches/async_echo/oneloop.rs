@@ -66,7 +66,7 @@ pub fn on_async_io(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -> 
     Ok(())
 }
 
-/// What is left of the time where the executor costs as little as tokio's scheduler.
+/// The echo where the executor costs as little as tokio's scheduler.
 pub fn under_a_queue(connections: Vec<Connection>, stopwatch: &Arc<Stopwatch>) -> io::Result<()> {
     let reactor = Reactor::new()?;
     let mut queue = Queue::default();

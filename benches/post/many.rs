@@ -56,7 +56,7 @@ impl Many {
         post.end();
     }
 
-    /// What is posted.
+    /// Each post calls this.
     #[inline]
     fn called(&self) {
         // Not a read-modify-write: there is one thread that calls.

@@ -61,7 +61,7 @@ impl One {
         post.end();
     }
 
-    /// What is posted.
+    /// Each post calls this.
     pub fn called(&self) {
         let now = Instant::now();
         let posted_at = self.posted_at.lock().expect("no thread panics").take();

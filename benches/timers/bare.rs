@@ -1,5 +1,5 @@
-//! What no timers can do without that are put off from anywhere: a lock, an id that may be stale, and a
-//! store. Nothing of it ever fires.
+//! The least that timers need if any code may put them off: a lock, an id that may be stale, and a store.
+//! None of these timers ever fires.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -9,8 +9,8 @@ pub struct Bare {
     start: Instant,
     /// Deadlines and serial numbers.
     timers: Mutex<Vec<(u64, u32)>>,
-    /// What else timers have: a closure, a place in an order. It is only there, so that the caches
-    /// are no warmer than others find them.
+    /// The room of a timer's other parts: a closure, and a place in an order. It keeps the caches as cold as they
+    /// are for other timers.
     others: Vec<[u64; 5]>,
 }
 

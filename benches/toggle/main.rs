@@ -1,6 +1,6 @@
 //! Changes of interest as C clients make them: they turn write interest on before each message and off after it.
 //!
-//! What the loops make of that is counted by the peers themselves, and seen from outside by
+//! The peers count their calls of the kernel themselves. They show from outside by
 //!
 //! ```sh
 //! strace -f -c -e trace=epoll_ctl target/release/deps/toggle-… --rounds 1 --only LOOP

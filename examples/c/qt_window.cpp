@@ -23,7 +23,7 @@ static const int ENOUGH = 100;
 struct Window : QWidget {
     int counts[BARS] = {}, complete = 0;
 
-    // What all callbacks of the loop come to.
+    // Each callback of the loop calls this.
     void add(int bar) {
         counts[bar] = qMin(counts[bar] + 1, ENOUGH);
         update();

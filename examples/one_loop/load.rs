@@ -193,7 +193,7 @@ impl Load {
         }
         if delivered == self.args.deliveries() {
             self.outcome.took = now;
-            // What still comes before the server closes as well would be too much.
+            // A message that still comes before the server closes would be one too many.
             for member in &self.members {
                 let _ = member.stream.shutdown(Shutdown::Write);
             }

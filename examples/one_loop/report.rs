@@ -90,7 +90,7 @@ pub fn measure_lateness(
     let mut due = Instant::now() + TICK;
     reactor.call_every(TICK, move || {
         let late = due.elapsed().as_nanos() as u64;
-        // What was missed is skipped.
+        // Ticks that were missed are skipped.
         due += TICK * (1 + late / TICK.as_nanos() as u64) as u32;
         let mut lateness = measured.borrow_mut();
         if (1..deliveries).contains(&progress.delivered.load(Relaxed)) {

@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     writeln!(socket, "from: an example")?;
     render(&reactor, socket, VALUES, answer("a socket that is an RPC"))?;
 
-    // What goes wrong comes by the same way.
+    // Errors come by the same way.
     let missing = PooledFile::open("/nowhere/at/all".into());
     render(&reactor, missing, VALUES, answer("a file that is missing"))?;
 

@@ -178,7 +178,7 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    // What the peer said before it went away explains more.
+                    // An alert that the peer sent before it went away explains more.
                     self.failure.get_or_insert(error);
                     return;
                 }

@@ -114,7 +114,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(limit_after(MS / 2), limit);
         }
-        // That is not rounding.
+        // An answer that is later by more is not rounded.
         let second = limit + MS * 3 / 2;
         assert_eq!(limit_after(MS / 2), second);
         assert_eq!(limit_after(MS / 2), second);

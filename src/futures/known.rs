@@ -59,7 +59,7 @@ impl Budget {
     /// Spends one. Pending if there is none left: the task is woken at once, and has all of them again.
     #[inline]
     pub(super) fn poll_spend(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // That one is lost where two threads meet does not matter.
+        // Two threads that meet may count one instead of two, which does not matter.
         let spent = self.spent();
         self.set_spent(spent + 1);
         if spent < Budget::MOST {

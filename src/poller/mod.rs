@@ -178,7 +178,7 @@ impl Poller {
     #[inline]
     fn set_for(&self, set: PollSet, fd: RawFd) -> io::Result<&dyn Backend> {
         // A descriptor that the poller made later may have a number whose handler's descriptor was closed.
-        // That handler must not reach it.
+        // The handler must not reach it.
         if self.grown.load(Ordering::Relaxed) && self.owns(fd) {
             return Err(io::Error::from_raw_os_error(os::EBADF));
         }

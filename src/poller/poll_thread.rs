@@ -430,7 +430,8 @@ mod tests {
         }
     }
 
-    /// What a bit was: told, and withheld; what the two polls found; then what it is: new, told, and withheld.
+    /// The state of a bit before (told, withheld), the result of each of two polls, and the state after (new, told,
+    /// withheld).
     const LASTING: [([bool; 4], [bool; 3]); 12] = {
         let (n, y) = (false, true);
         [

@@ -214,7 +214,7 @@ static void children(oneloop_t *loop) {
     CHECK(status == 7);
 }
 
-/* What is refused. */
+/* Arguments that are refused. */
 
 static int pressed(oneloop_t *loop, oneloop_id id, int signal, void *user) {
     (void)loop, (void)id, (void)signal, (void)user;

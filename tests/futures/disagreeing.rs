@@ -90,7 +90,7 @@ fn an_error_that_stays_in_its_queue_wakes_no_reader_for_ever() {
         let mut bytes = [0; 9];
         let turns = turns_in_vain(&reactor, socket.recv(&mut bytes)).await;
         assert!(turns < FEW, "{turns} turns");
-        // What comes is received, also if there are several at once.
+        // All messages are received, also if several come at once.
         let mut received = [0; 9];
         let receive = async {
             for n in [3, 2, 1] {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-/// What was made, and what became of it.
+/// All that was made, and how it ended.
 #[derive(Default)]
 pub struct Books {
     made: AtomicUsize,
@@ -31,7 +31,7 @@ impl Drop for Token {
     }
 }
 
-/// What became of a timer that fires once.
+/// The end of a timer that fires once.
 #[derive(Default)]
 pub struct Timer {
     pub fired: AtomicUsize,
@@ -39,7 +39,7 @@ pub struct Timer {
     pub was_reset: AtomicBool,
 }
 
-/// What is known of a handler, or a timer.
+/// The calls and the end of a handler or a timer.
 #[derive(Default)]
 pub struct Witness {
     /// `remove_handler` or `cancel_timer` has returned, on the thread that drives or on another.

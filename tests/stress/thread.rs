@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// What all threads, and callbacks, have their hands in.
+/// The data that all threads and callbacks share.
 pub struct Shared {
     books: Arc<Books>,
     reactor: WeakReactor<SharedLoop>,
@@ -105,7 +105,7 @@ impl Shared {
         }
     }
 
-    /// What would go on for ever. No other thread works any more.
+    /// Removes all that would go on for ever. No other thread works any more.
     pub fn take_out_what_stays(&self, reactor: &Reactor) {
         for handler in self.handlers.lock().unwrap().drain(..) {
             if reactor.remove_handler(handler.id).is_ok() {
@@ -185,7 +185,7 @@ impl Worker {
         }
     }
 
-    /// What is done inside a callback, and what it returns.
+    /// Does something inside a callback, and returns its result.
     fn act_inside(&mut self) -> Action {
         if self.random.is_one_in(500) {
             resume_unwind(Box::new(Bang));

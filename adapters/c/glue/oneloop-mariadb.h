@@ -19,7 +19,7 @@
  *   }
  *   oneloop_mariadb_run(on, mysql_change_user_start(&failed, mysql, user, password, NULL), go_on, done);
  *
- * What an operation is given by pointer must live until it has ended. An error of the loop's own, such as in setting
+ * Memory that an operation gets by pointer must live until the operation has ended. An error of the loop's own, such as in setting
  * the timer for the library's timeouts, is reported by oneloop_report_error.
  *
  * Threads: all of it on the thread that drives the loop.

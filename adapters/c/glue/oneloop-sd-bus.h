@@ -8,7 +8,7 @@
  *   oneloop_sd_bus_detach(on);
  *   sd_bus_flush_close_unref(bus);
  *
- * What it waits for, and until when, is asked before every sleep, so that messages which were read
+ * The loop asks it before every sleep for the events and the time that it waits for, so that messages which were read
  * while other code waited for a reply (sd_bus_call) are not forgotten. Code outside of the loop's
  * callbacks, such as a task of its host, calls oneloop_sd_bus_wake after it has used the bus. `lost` is
  * called once if the connection is, or if the loop cannot watch it. Without `lost`, that is reported by

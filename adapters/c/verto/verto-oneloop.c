@@ -195,7 +195,7 @@ static bool put_off(struct event *event) {
     return true;
 }
 
-/* What is called may free the event. */
+/* The callback may free the event. */
 static void fire(struct event *event) {
     if (!put_off(event))
         verto_fire(event->ev);

@@ -15,7 +15,7 @@
  * All of libverto's types are there. Of the events that are ready in one turn those of high priority
  * are called first, then those of none, of medium and of low priority; no event is left out because
  * of others. Idle events are called in turns that have nothing else to do, whatever their priority.
- * What is pending on a descriptor that is hung up is VERTO_EV_FLAG_IO_READ, the end included, and
+ * On a descriptor that is hung up, VERTO_EV_FLAG_IO_READ is pending, the end included, and
  * VERTO_EV_FLAG_IO_ERROR only for an event that does not read; a pending error is VERTO_EV_FLAG_IO_ERROR. The
  * status of a child that other code has reaped is -1. A signal does nothing once its last event
  * was deleted: its default action does not come back.

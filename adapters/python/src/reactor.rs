@@ -77,7 +77,7 @@ impl Reactor {
 
     /// Drops all that is registered. Later calls raise RuntimeError.
     fn close(&self, py: Python<'_>) {
-        // What is dropped may hold Python objects, which are released once this thread is attached again.
+        // Callbacks may hold Python objects, which are released once this thread is attached again.
         py.detach(|| self.shared.reactor.close());
         self.shared.clear();
     }

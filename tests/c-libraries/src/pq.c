@@ -199,7 +199,7 @@ static void first_result(struct oneloop_pg *pg, PGresult *result) {
 /* The query is running when the second connection sees it run. */
 static void cancelled(struct oneloop_pg *pg, PGresult *result) {
     if (result) {
-        /* What it had sent before may not be over yet. */
+        /* An earlier query may not be over yet. */
         if (PQresultStatus(result) != PGRES_COMMAND_OK && strcmp(value(result), "t") == 0)
             t.notified = 100;
         PQclear(result);

@@ -30,7 +30,7 @@ void rubbish_test_port(int port) {
     t.port = port;
 }
 
-/* What else is on the loop is not disturbed. */
+/* Other registrations of the loop are not disturbed. */
 static void tick(oneloop_t *loop, oneloop_id id, void *user) {
     (void)user;
     if (++t.ticks >= 5 && t.disconnects) {

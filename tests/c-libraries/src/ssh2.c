@@ -38,7 +38,7 @@ void ssh2_test_server(int port, const char *user, const char *key, int keeps_ali
     t.key = key;
 }
 
-/* What functions that give a pointer have failed with. */
+/* The error of a function that has returned no pointer. */
 static int why(void) { return libssh2_session_last_errno(t.session); }
 
 static void end(oneloop_t *loop, void *user) {

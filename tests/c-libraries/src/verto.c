@@ -1,4 +1,4 @@
-/* What libverto promises, through its own API only: on a loop that a host drives, and, as a program
+/* The promises of libverto, through its own API only: on a loop that a host drives, and, as a program
  * (-DPROGRAM), on a module that is loaded at run time, which may be one of libverto's own.
  *
  *   program MODULE TEST...
@@ -296,7 +296,7 @@ static void make_it_anew(verto_ctx *ctx, verto_ev *ev) {
     (void)ctx;
     note(ev);
     CHECK(get(t.ends[0][0]) == "abc"[t.calls - 1]);
-    /* What it replaces goes after it has come. */
+    /* The event that it replaces goes after it has come. */
     if (t.calls < 3)
         io("r", READ | PERSIST, make_it_anew, 0);
     else
@@ -1149,7 +1149,7 @@ static verto_ctx *make(void) {
     return ctx;
 }
 
-/* What is about the ways to drive. */
+/* The ways to drive. */
 
 static void begin_alone(void) {
     memset(&t, 0, sizeof t);

@@ -28,7 +28,7 @@ unsafe extern "C" {
     fn cares_beside_wakes(r#loop: *mut oneloop_t);
 }
 
-/// What is sent back.
+/// The server's answer.
 enum Reply {
     Message(Vec<u8>),
     Nothing,

@@ -215,7 +215,7 @@ fn blocks(language: &str) -> Vec<(&'static str, Vec<&'static str>)> {
     named.collect()
 }
 
-/// What a program of tokio's, and one in C, has more than it would have without oneloop.
+/// Counts the lines that a program of tokio's, and one in C, has for oneloop.
 #[test]
 fn each_library_is_on_tokio_in_ten_lines() {
     let [(_, main)] = blocks("rust").try_into().unwrap();

@@ -71,7 +71,7 @@ impl Realm {
             .env("KRB5CCNAME", format!("FILE:{}", self.path("tickets")))
     }
 
-    /// What a program says, which has to succeed.
+    /// Runs a program, which must succeed, and returns its output.
     fn asked(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(program);
         let asked = self.configure(&mut command, "udp").args(arguments).output();

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use oneloop_c::oneloop_t;
 use oneloop_c_libraries::{dbus, on_every_host, xvfb};
 
-/// What ends first: the loop, or the other, or the other before a turn of the loop.
+/// The orders of ending: the loop first, the library first, or the library before a turn of the loop.
 const ORDERS: [c_int; 3] = [0, 1, 2];
 
 type Test = unsafe extern "C" fn(order: c_int) -> c_int;

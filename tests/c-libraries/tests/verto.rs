@@ -131,7 +131,7 @@ everywhere! {
     an_event_that_cannot_be_made_anew: [],
 }
 
-/// What a host's loop is not there for.
+/// The tests that need a loop without a host.
 const ALONE: [&str; 2] = ["a_callback_forks", "forked_and_not_reinitialized"];
 
 #[test]

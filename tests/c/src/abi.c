@@ -230,7 +230,7 @@ static void tick(oneloop_t *loop, oneloop_id id, void *user) {
         t.inside = 0;
         t.calls = 3;
         CHECK(oneloop_add_deferred(loop, watch_removal, NULL, NULL, NULL) == 0);
-        /* What `after_removal` asks for is gone in the same way. */
+        /* The registrations of `after_removal` are gone in the same way. */
     }
 }
 
@@ -764,7 +764,7 @@ int test_a_plug_in_hosts_a_loop_of_its_own(oneloop_t *outer) {
     CHECK(api->step(loop, 100) == ONELOOP_STEP_DONE);
     CHECK(api->host_end(loop) == 0);
     CHECK(api->stop(loop) == 0 && api->run_forever(loop) == 0);
-    /* What is registered when a loop ends is destroyed once. */
+    /* All that is registered when a loop ends is destroyed once. */
     CHECK(api->add_timer(loop, 0, 0, stop, &t, destroy, NULL) == 0);
     CHECK(api->add_handler(loop, 0, 0, 0, never, &t, destroy, NULL) == 0);
     CHECK(api->call_soon(loop, ONELOOP_IDLE, posted, &t, destroy, NULL) == 0);

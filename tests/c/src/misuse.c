@@ -96,7 +96,7 @@ int test_arguments_that_make_no_sense(oneloop_t *loop) {
     return failures;
 }
 
-/* What each function that takes a loop gives for one with which something is wrong. */
+/* Each function that takes a loop returns this error for one with which something is wrong. */
 static void check_each(oneloop_t *loop, int error) {
     oneloop_id id = 7;
     CHECK(oneloop_add_handler(loop, t.ends[0], 1, 0, never, &t, destroy, &id) == error);

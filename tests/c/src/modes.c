@@ -214,7 +214,7 @@ int test_names_counts_and_cancelled_posts(oneloop_t *loop) {
     return failures;
 }
 
-/* What user data belongs to, and how often it was given back. */
+/* A registration, and how often its user data was given back. */
 
 struct thing {
     int given_back;
@@ -357,7 +357,7 @@ int test_a_timer_that_has_fired_can_be_set_again(oneloop_t *loop) {
     return failures;
 }
 
-/* What keeps oneloop_run going. */
+/* Registrations that keep oneloop_run going. */
 
 static void remove_id(oneloop_t *loop, oneloop_id id, void *user) {
     CHECK(oneloop_cancel_timer(loop, id) == 0);
@@ -374,7 +374,7 @@ int test_what_keeps_a_loop_going(oneloop_t *outer) {
     CHECK(oneloop_add_timer(loop, ONELOOP_NEVER, 0, no_timer, NULL, NULL, NULL) == 0);
     CHECK(oneloop_add_hook(loop, no_limit, NULL, NULL, NULL, NULL) == 0);
     CHECK(oneloop_run(loop) == 0);
-    /* What waits, until it is taken out of the count. */
+    /* A handler counts until it is unreferenced. */
     CHECK(oneloop_add_handler(loop, t.ends[0], ONELOOP_READABLE, ONELOOP_LEVEL, never, &t, destroy,
                               &watched) == 0);
     CHECK(oneloop_turn(loop, 0, NULL) == 0);

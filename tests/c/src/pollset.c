@@ -70,7 +70,7 @@ int test_a_poll_set_gets_its_entries_back(oneloop_t *loop) {
     return failures;
 }
 
-/* What is not listed any more is not watched, whatever waits there. Errors and hang-ups are told, too. */
+/* A descriptor that is not listed any more is not watched, also if data wait there. Errors and hang-ups show, too. */
 
 static void shrinks(oneloop_t *loop, struct pollfd *fds, int count, void *user) {
     (void)fds, (void)user;

@@ -228,8 +228,8 @@ pub fn a_number_reused_across_kinds_of_files_is_watched(stage: &mut Stage) {
     number.close();
 }
 
-/// What a callback changes when the number of a socket has come to mean a regular file: the loop goes
-/// on, and the handler is on that file.
+/// A callback updates its handler after the number of a socket has come to mean a regular file: the loop goes on,
+/// and the handler is on that file.
 pub fn a_regular_file_takes_the_number_inside_a_callback(stage: &mut Stage) {
     for (interest, mode) in [
         (WRITE, Mode::Level),

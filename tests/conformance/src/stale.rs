@@ -211,7 +211,7 @@ pub fn a_handler_moved_to_another_descriptor_watches_that(stage: &mut Stage) {
         d.write_all(b"x").expect("room");
         stage.turns(2);
         assert!(calls.take() > 0, "{mode:?}");
-        // That has ended a one-shot.
+        // The call has ended a one-shot.
         move_to(stage, calls.id, a.as_raw_fd()).expect("open");
         stage.turns(2);
         assert!(calls.take() > 0, "{mode:?}");
@@ -450,7 +450,7 @@ pub fn a_stale_id_does_nothing_to_the_loops_own_descriptors(stage: &mut Stage) {
             assert!(watched(&reactor).contains(&fd));
             true
         });
-        // What watches the system clock.
+        // The descriptor that watches the system clock.
         until_it_has_the_number(|| {
             let reactor = make().expect("a reactor");
             let (fd, id) = stale(&reactor);

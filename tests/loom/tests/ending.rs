@@ -1,5 +1,5 @@
-//! What is removed, cancelled, closed and dropped while another thread dispatches or posts: nothing
-//! is called any more, and everything is dropped once, where it belongs.
+//! Removing, cancelling, closing and dropping while another thread dispatches or posts: nothing is called any more,
+//! and everything is dropped once, where it belongs.
 #![cfg(loom)]
 
 use std::rc::Rc;

@@ -1,6 +1,6 @@
 use std::process::{Command, Stdio};
 
-/// What a program of `docs/c-libraries.md` prints.
+/// Runs a program of `docs/c-libraries.md`, and returns its output.
 pub fn run(program: &str, environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_on_tokio"));
     command.env("PROGRAM", program).stderr(Stdio::inherit());

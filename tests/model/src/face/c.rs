@@ -13,8 +13,8 @@ use crate::step::{HandlerMode, Urgency};
 
 pub(super) struct C;
 
-// What C passes along is a `Part`, or two for hooks; `destroy` frees it, once. The library's promise,
-// that no callback runs inside another, makes the references to it unique; that is what is tested.
+// C passes a `Part` along, or two for hooks, and `destroy` frees each once. The library promises that no callback
+// runs inside another. The references to a part are therefore unique, which is the subject of the test.
 
 unsafe extern "C" fn on_event(
     _: *mut oneloop_t,
